@@ -1,0 +1,88 @@
+//! The one error type of the library.
+//!
+//! [`ErrorKind`] is chosen by what the caller can do about it; the message says what was expected, what was found and
+//! where.
+
+use std::fmt;
+use std::io;
+
+/// Result of every fallible function of the library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, by remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Reading or writing failed; the cause is an [`io::Error`].
+    Io,
+    /// The archive ends early: fetch the rest of it.
+    Truncated,
+    /// The archive is damaged: fetch it again, or recover its undamaged chunks.
+    Corrupt,
+    /// The input does not begin like an archive.
+    NotAnArchive,
+    /// Bytes that are not an archive follow a complete, verified archive.
+    TrailingData,
+    /// The archive needs a newer llmzip: upgrade.
+    Unsupported,
+    /// The model that the archive names is not on this machine: fetch it.
+    ModelMissing,
+    /// A model's files are damaged or of a kind that llmzip cannot run.
+    InvalidModel,
+    /// An argument is out of range: correct the call.
+    InvalidArgument,
+    /// A limit on memory or output would be exceeded: raise it.
+    LimitExceeded,
+}
+
+/// An error: its kind, what was being done, and the operating system's error where there is one.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl Error {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// A failed read or write while doing `what`.
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self { kind: ErrorKind::Io, message: what.into(), source: Some(source) }
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The operating system's error, for [`ErrorKind::Io`].
+    pub fn io_error(&self) -> Option<&io::Error> {
+        self.source.as_ref()
+    }
+
+    /// The same error with `place` (a chunk, a file) named before its message.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| e as _)
+    }
+}

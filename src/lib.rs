@@ -1,0 +1,14 @@
+//! llmzip: lossless compression with a language model and arithmetic coding, decodable bit for bit on any machine.
+//!
+//! Layers, imports point down only (`docs/architecture.md`):
+//!
+//! ```text
+//! archive -> codec -> predict -> models -> ops        error: visible to all
+//! ```
+
+pub mod archive;
+pub mod codec;
+pub mod error;
+pub mod models;
+
+pub use error::{Error, ErrorKind, Result};

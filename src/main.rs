@@ -1,0 +1,2 @@
+//! llmzip.
+fn main() {}
