@@ -42,7 +42,12 @@ pub struct Coded {
 }
 
 /// Encodes `plain` (not empty). `progress` is told of plain bytes as they are done, in any order, from any thread.
-pub fn encode(_model: &Model, plain: &[u8], options: &ChunkOptions, progress: &(dyn Fn(u64) + Sync)) -> Result<Coded> {
+pub fn encode(
+    _model: &Model,
+    plain: &[u8],
+    options: &ChunkOptions,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Coded> {
     // PLACEHOLDER until the real codec lands: text of one repeated byte shrinks, all else grows by one byte.
     progress(plain.len() as u64);
     let same = plain.iter().all(|&b| b == plain[0]);
@@ -54,7 +59,15 @@ pub fn encode(_model: &Model, plain: &[u8], options: &ChunkOptions, progress: &(
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk. Most damage gives wrong bytes instead: check them.
-pub fn decode(_model: &Model, _method: Method, _lanes: u8, coded: &[u8], plain_len: usize, _threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<u8>> {
+pub fn decode(
+    _model: &Model,
+    _method: Method,
+    _lanes: u8,
+    coded: &[u8],
+    plain_len: usize,
+    _threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<u8>> {
     progress(plain_len as u64);
     match coded {
         [byte] => Ok(vec![*byte; plain_len]),

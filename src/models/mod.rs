@@ -22,7 +22,9 @@ pub struct Identity {
 impl Model {
     /// The default model, compiled into the binary.
     pub fn default_model() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { identity: Identity { digest: [0; 32], label: "default".into(), builtin_code: Some(1) } }))
+        Ok(Arc::new(Self {
+            identity: Identity { digest: [0; 32], label: "default".into(), builtin_code: Some(1) },
+        }))
     }
 
     /// What archives made with this model name it by.

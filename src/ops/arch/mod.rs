@@ -1,0 +1,141 @@
+//! Sixteen `f32` lanes on every instruction set, and the choice between them at run time.
+//!
+//! All kernels of [`ops`](crate::ops) are written once, over [`Simd`], and compiled for each instruction set by
+//! [`Isa::run`]. A `Simd` operation is exactly one IEEE-754 operation per lane (round to nearest even, subnormals
+//! kept), so a kernel gives the same bits on every path as long as it never combines lanes; where it must
+//! ([`sum16`](crate::ops::sum16)), the order is written down in `docs/numerics.md`.
+//!
+//! This folder holds all the `unsafe` of the arithmetic. A `Simd` value can only be made on a machine that has its
+//! instructions: owning one is the proof that lets its methods be safe.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(any(
+    all(target_arch = "arm", target_feature = "neon"),
+    all(target_arch = "x86", not(target_feature = "sse2"))
+))]
+compile_error!(
+    "this target's float arithmetic is not IEEE-754 binary32: archives would not decode"
+);
+
+use std::fmt;
+
+/// Lanes of a [`Simd`] vector.
+pub const LANES: usize = 16;
+
+/// Sixteen `f32` lanes and the exact operations on them. Constants steer blocking only, never bits.
+pub trait Simd: Copy + Send + Sync {
+    /// The sixteen lanes.
+    type V: Copy;
+    /// Vectors of accumulators that stay in registers, beside the operands.
+    const ACCUMULATORS: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// Reads sixteen values.
+    fn load(self, x: &[f32; LANES]) -> Self::V;
+    /// Reads sixteen bfloat16 values, widened exactly.
+    fn load_bf16(self, x: &[u16; LANES]) -> Self::V;
+    /// Writes sixteen values.
+    fn store(self, v: Self::V, out: &mut [f32; LANES]);
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `if a > b { a } else { b }`
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `if a < b { x } else { y }`
+    fn select_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// 2^n from the bits of 1.5 * 2^23 + n, for integers n in -126..=127.
+    fn exp2_of_magic(self, t: Self::V) -> Self::V;
+    /// Towards zero, of values in 0..2^31.
+    fn truncate(self, v: Self::V, out: &mut [u32; LANES]);
+}
+
+/// A computation over any [`Simd`]: its arguments, and how to run it. `run` must be `#[inline(always)]`, so that it is
+/// compiled with the instruction set of [`Isa::run`]'s caller for that set.
+pub trait Kernel {
+    /// What the computation returns.
+    type Output;
+    /// Runs it.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// An instruction set that this machine has.
+#[derive(Clone, Copy)]
+pub struct Isa(Path);
+
+#[derive(Clone, Copy)]
+enum Path {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+}
+
+impl Isa {
+    /// The fastest path of this machine.
+    pub fn detect() -> Self {
+        *Self::available().last().expect("the portable path is always there")
+    }
+
+    /// Every path of this machine, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut paths = vec![Path::Portable(portable::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            paths.extend(avx2::Avx2::new().map(Path::Avx2));
+            paths.extend(avx512::Avx512::new().map(Path::Avx512));
+        }
+        paths.into_iter().map(Self).collect()
+    }
+
+    /// The path of that [`name`](Self::name), if this machine has it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// `scalar`, `avx2` or `avx512`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Path::Portable(_) => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(_) => "avx512",
+        }
+    }
+
+    /// Runs `kernel` with this instruction set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Path::Portable(s) => kernel.run(s),
+            // SAFETY: an `Avx2` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(s) => unsafe { avx2::run(s, kernel) },
+            // SAFETY: an `Avx512` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(s) => unsafe { avx512::run(s, kernel) },
+        }
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

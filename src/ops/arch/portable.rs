@@ -1,0 +1,97 @@
+//! Sixteen lanes in plain Rust, for LLVM to vectorise: NEON on aarch64, anything elsewhere.
+
+use super::{LANES, Simd};
+use crate::ops::fma::fma;
+
+/// The path that every machine has.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+type V = [f32; LANES];
+
+#[inline(always)]
+fn each(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
+    let mut out = [0.0; LANES];
+    for l in 0..LANES {
+        out[l] = f(a[l], b[l]);
+    }
+    out
+}
+
+impl Simd for Portable {
+    type V = V;
+    const ACCUMULATORS: usize = 6;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> V {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> V {
+        *x
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u16; LANES]) -> V {
+        let mut out = [0.0; LANES];
+        for l in 0..LANES {
+            out[l] = f32::from_bits(u32::from(x[l]) << 16);
+        }
+        out
+    }
+    #[inline(always)]
+    fn store(self, v: V, out: &mut [f32; LANES]) {
+        *out = v;
+    }
+    #[inline(always)]
+    fn add(self, a: V, b: V) -> V {
+        each(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: V, b: V) -> V {
+        each(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: V, b: V) -> V {
+        each(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: V, b: V) -> V {
+        each(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn fma(self, a: V, b: V, c: V) -> V {
+        let mut out = [0.0; LANES];
+        for l in 0..LANES {
+            out[l] = fma(a[l], b[l], c[l]);
+        }
+        out
+    }
+    #[inline(always)]
+    fn max(self, a: V, b: V) -> V {
+        each(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn select_less(self, a: V, b: V, x: V, y: V) -> V {
+        let mut out = y;
+        for l in 0..LANES {
+            if a[l] < b[l] {
+                out[l] = x[l];
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    fn exp2_of_magic(self, t: V) -> V {
+        let mut out = [0.0; LANES];
+        for l in 0..LANES {
+            out[l] = f32::from_bits(t[l].to_bits().wrapping_add(127) << 23);
+        }
+        out
+    }
+    #[inline(always)]
+    fn truncate(self, v: V, out: &mut [u32; LANES]) {
+        for l in 0..LANES {
+            out[l] = v[l] as u32;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Exact kernels: slices in, slices out, the same bits on every machine.
+//!
+//! Encoder and decoder must compute the same integers, so every operation between weights and coded bits has one
+//! written order: "order v1", `docs/numerics.md`. [`reference`] is its plain definition in safe scalar Rust; the
+//! kernels here are written over sixteen-lane vectors ([`arch::Simd`]) and tested bit for bit against it.
+//!
+//! Nothing here allocates per call beyond scratch that the caller keeps, knows a model or a file, or starts a thread.
+
+mod activation;
+pub mod arch;
+mod attention;
+mod exp;
+mod fma;
+mod kv_cache;
+mod matmul;
+mod norm;
+pub mod reference;
+mod rotary;
+mod sum;
+
+pub use activation::{add_assign, gelu_erf, gelu_tanh, silu_mul};
+pub use arch::Isa;
+pub use attention::{AttentionScratch, AttentionShape, attention};
+pub use exp::{counts, exp, softmax};
+pub use kv_cache::{Bf16, KvCache, KvElement};
+pub use matmul::{MatmulScratch, PackedMatrix, matmul};
+pub use norm::{layer_norm, rms_norm};
+pub use rotary::{Rotary, rotate};
+pub use sum::sum16;
+
+/// The number of the order of operations that these kernels follow; archives carry it.
+pub const NUMERICS_VERSION: u8 = 1;

@@ -1,0 +1,141 @@
+//! Order v1 in plain safe Rust: the definition of the right bits, and the oracle of the kernels' tests.
+//!
+//! Each function is the numbered rule of `docs/numerics.md`, one scalar operation after the other. Nothing here is fast.
+
+use super::fma::fma;
+
+/// Rule 1: `y[n] = chain over k of fma(x[k], w[n][k], acc)`, starting from `bias[n]`.
+///
+/// x: [K], w: [N][K] row-major, bias: [N]; returns [N].
+pub fn matmul_row(x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f32> {
+    let chain =
+        |(row, &b): (&[f32], &f32)| x.iter().zip(row).fold(b, |acc, (&x, &w)| fma(x, w, acc));
+    w.chunks_exact(x.len()).zip(bias).map(chain).collect()
+}
+
+/// Rule 2's tree over sixteen lane sums.
+fn tree(a: [f32; 16]) -> f32 {
+    let b: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
+    let c: [f32; 4] = std::array::from_fn(|i| b[i] + b[i + 4]);
+    (c[0] + c[2]) + (c[1] + c[3])
+}
+
+/// Rule 2: sixteen striped sums from +0, then a fixed tree.
+pub fn sum16(x: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for (i, &x) in x.iter().enumerate() {
+        lanes[i % 16] += x;
+    }
+    tree(lanes)
+}
+
+/// Rule 2 with squares: lane l takes `fma(x, x, lane)`.
+pub fn sum16_squares(x: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for (i, &x) in x.iter().enumerate() {
+        lanes[i % 16] = fma(x, x, lanes[i % 16]);
+    }
+    tree(lanes)
+}
+
+/// Rule 3: layer norm of `x`: [C] with gain `g` and bias `b`.
+pub fn layer_norm(x: &[f32], g: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
+    let n = x.len() as f32;
+    let mean = sum16(x) / n;
+    let centred: Vec<f32> = x.iter().map(|x| x - mean).collect();
+    let r = 1.0 / (sum16_squares(&centred) / n + eps).sqrt();
+    centred.iter().zip(g).zip(b).map(|((d, &g), &b)| fma(d * r, g, b)).collect()
+}
+
+/// Rule 3: RMS norm of `x`: [C] with gain `g`.
+pub fn rms_norm(x: &[f32], g: &[f32], eps: f32) -> Vec<f32> {
+    let r = 1.0 / (sum16_squares(x) / x.len() as f32 + eps).sqrt();
+    x.iter().zip(g).map(|(x, g)| (x * r) * g).collect()
+}
+
+/// Rule 4: e^x, relative error below 2.4e-7 on [-87, 88]; 0 below, e^88 above.
+pub fn exp(x: f32) -> f32 {
+    if x < -87.0 {
+        return 0.0;
+    }
+    let x = if x > 88.0 { 88.0 } else { x };
+    let magic = f32::from_bits(0x4b40_0000);
+    let t = fma(x, f32::from_bits(0x3fb8_aa3b), magic);
+    let n = t - magic;
+    let r = fma(n, f32::from_bits(0xbf31_7200), x);
+    let r = fma(n, f32::from_bits(0xb5bf_be8e), r);
+    let coefficients =
+        [0x3c08_8888, 0x3d2a_aaab, 0x3e2a_aaab, 0x3f00_0000, 0x3f80_0000, 0x3f80_0000];
+    let p =
+        coefficients.iter().fold(f32::from_bits(0x3ab6_0b61), |p, &c| fma(p, r, f32::from_bits(c)));
+    p * f32::from_bits(t.to_bits().wrapping_add(127) << 23)
+}
+
+/// Rule 5: x / (1 + e^-x).
+pub fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// Rule 5: GELU by the error function, Abramowitz and Stegun 7.1.26; absolute error below 5e-7.
+pub fn gelu_erf(x: f32) -> f32 {
+    let z = x * f32::from_bits(0x3f35_04f3);
+    let u = if z < 0.0 { -z } else { z };
+    let t = 1.0 / fma(f32::from_bits(0x3ea7_ba05), u, 1.0);
+    let a = [0xbfba_00e3, 0x3fb5_f0e3, 0xbe91_a98f, 0x3e82_7906];
+    let p = a.iter().fold(f32::from_bits(0x3f87_dc22), |p, &a| fma(p, t, f32::from_bits(a)));
+    let tail = 1.0 - (p * t) * exp(-(u * u));
+    let erf = if z < 0.0 { -tail } else { tail };
+    (0.5 * x) * (1.0 + erf)
+}
+
+/// Rule 5: GELU by tanh, as GPT-2 has it.
+pub fn gelu_tanh(x: f32) -> f32 {
+    let cubic = fma((x * x) * x, f32::from_bits(0x3d37_2713), x);
+    let u = cubic * f32::from_bits(0x3f4c_422a);
+    let tanh = 1.0 - 2.0 / (exp(u + u) + 1.0);
+    (0.5 * x) * (1.0 + tanh)
+}
+
+/// Rule 6: rotates the pairs (x[i], x[i + D/2]) of one head `x`: [D] by cos, sin: [D/2].
+pub fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    for i in 0..half {
+        let (a, b) = (x[i], x[i + half]);
+        x[i] = a * cos[i] - b * sin[i];
+        x[i + half] = b * cos[i] + a * sin[i];
+    }
+}
+
+/// Rule 7: bfloat16 by round to nearest even on the bits, widened again.
+pub fn round_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    f32::from_bits(rounded & 0xffff_0000)
+}
+
+/// Rule 7: e^(s - max), their sum16, for scores `s`, in place; returns the sum.
+pub fn softmax_parts(s: &mut [f32]) -> f32 {
+    let max = s[1..].iter().fold(s[0], |m, &x| if m > x { m } else { x });
+    s.iter_mut().for_each(|s| *s = exp(*s - max));
+    sum16(s)
+}
+
+/// Rule 7: one head of one query over the keys and values that it sees, in order of position.
+///
+/// q: [D]; keys, values: [T][D]; returns [D].
+pub fn attention_head(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32> {
+    let d = q.len();
+    let score = |k: &[f32]| q.iter().zip(k).fold(0.0, |acc, (&q, &k)| fma(q, k, acc)) * scale;
+    let mut p: Vec<f32> = keys.chunks_exact(d).map(score).collect();
+    let r = 1.0 / softmax_parts(&mut p);
+    let chain =
+        |i: usize| p.iter().zip(values.chunks_exact(d)).fold(0.0, |acc, (&p, v)| fma(p, v[i], acc));
+    (0..d).map(|i| chain(i) * r).collect()
+}
+
+/// Rule 9: integer counts of `logits`: [V], each at least 1, summing to about 2^30.
+pub fn counts(logits: &[f32]) -> Vec<u32> {
+    let mut e = logits.to_vec();
+    let scale = 1_073_741_824.0 / softmax_parts(&mut e);
+    e.iter().map(|e| (e * scale) as u32 + 1).collect()
+}

@@ -1,0 +1,257 @@
+//! Every kernel on every instruction set of this machine against `ops::reference`, bit for bit.
+
+mod random;
+
+use llmzip::ops::{self, AttentionShape, Bf16, Isa, KvCache, PackedMatrix, reference};
+use random::Random;
+
+/// Lengths around vector, tile and panel edges.
+const LENGTHS: [usize; 14] = [1, 2, 7, 15, 16, 17, 31, 32, 33, 64, 100, 255, 256, 509];
+
+#[track_caller]
+fn assert_same_bits(got: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}: lengths");
+    let differ = got.iter().zip(expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+    if let Some(i) = got.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits()) {
+        panic!(
+            "{what}: {differ} of {} differ, first [{i}]: {:e}, expected {:e}",
+            got.len(),
+            got[i],
+            expected[i]
+        );
+    }
+}
+
+fn for_each_path(check: impl Fn(Isa, &mut Random)) {
+    for isa in Isa::available() {
+        check(isa, &mut Random::new(1));
+    }
+}
+
+#[test]
+fn matmul_equals_the_reference() {
+    let shapes = [(1, 1), (7, 5), (16, 16), (33, 47), (64, 100), (256, 64), (100, 257), (509, 130)];
+    for_each_path(|isa, random| {
+        for (k, n) in shapes {
+            let w = random.values(k * n);
+            let bias = random.values(n);
+            let with_bias = PackedMatrix::pack(k, n, |i| &w[i * k..][..k], &bias);
+            let without = PackedMatrix::pack(k, n, |i| &w[i * k..][..k], &[]);
+            for rows in [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 24, 25, 64] {
+                let x = random.values(rows * k);
+                for (packed, bias) in [(&with_bias, &bias), (&without, &vec![0.0; n])] {
+                    let mut y = vec![f32::NAN; rows * n];
+                    ops::matmul(isa, &x, packed, &mut y, &mut Default::default());
+                    let expected: Vec<f32> = x
+                        .chunks_exact(k)
+                        .flat_map(|x| reference::matmul_row(x, &w, bias))
+                        .collect();
+                    assert_same_bits(&y, &expected, &format!("{isa:?} {rows} x {k} x {n}"));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn sums_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS {
+            let x = random.values(n);
+            assert_same_bits(
+                &[ops::sum16(isa, &x)],
+                &[reference::sum16(&x)],
+                &format!("{isa:?} {n}"),
+            );
+        }
+    });
+}
+
+#[test]
+fn norms_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for c in LENGTHS {
+            let (gain, bias) = (random.values(c), random.values(c));
+            let x = random.values(3 * c);
+            let mut out = vec![f32::NAN; 3 * c];
+            ops::rms_norm(isa, &x, &gain, 1e-5, &mut out);
+            let expected = x.chunks(c).flat_map(|x| reference::rms_norm(x, &gain, 1e-5));
+            assert_same_bits(&out, &expected.collect::<Vec<_>>(), &format!("rms {isa:?} {c}"));
+            ops::layer_norm(isa, &x, &gain, &bias, 1e-5, &mut out);
+            let expected = x.chunks(c).flat_map(|x| reference::layer_norm(x, &gain, &bias, 1e-5));
+            assert_same_bits(&out, &expected.collect::<Vec<_>>(), &format!("layer {isa:?} {c}"));
+        }
+    });
+}
+
+/// Values that cover each branch of the elementwise functions: small, large, past the clamps, zeros of both signs.
+fn edge_values(random: &mut Random) -> Vec<f32> {
+    let mut x = vec![
+        0.0,
+        -0.0,
+        -87.0,
+        -87.000_01,
+        88.0,
+        88.000_01,
+        1e-40,
+        -1e-40,
+        1e30,
+        -1e30,
+        f32::NEG_INFINITY,
+    ];
+    x.extend(random.values(1000).iter().map(|x| x * 40.0));
+    x.extend(random.values(1000));
+    x
+}
+
+#[test]
+fn elementwise_functions_equal_the_reference() {
+    type InPlace = fn(Isa, &mut [f32]);
+    let cases: [(&str, InPlace, fn(f32) -> f32); 3] = [
+        ("exp", ops::exp, reference::exp),
+        ("gelu_erf", ops::gelu_erf, reference::gelu_erf),
+        ("gelu_tanh", ops::gelu_tanh, reference::gelu_tanh),
+    ];
+    for_each_path(|isa, random| {
+        let finite: Vec<f32> = edge_values(random).into_iter().filter(|x| x.abs() < 1e10).collect();
+        for (name, kernel, definition) in cases {
+            let input = if name == "exp" { edge_values(random) } else { finite.clone() };
+            let mut x = input.clone();
+            kernel(isa, &mut x);
+            let expected: Vec<f32> = input.iter().map(|&x| definition(x)).collect();
+            assert_same_bits(&x, &expected, &format!("{name} {isa:?}"));
+        }
+        let (mut x, y) = (finite.clone(), random.values(finite.len()));
+        ops::silu_mul(isa, &mut x, &y);
+        let expected = finite.iter().zip(&y).map(|(&x, y)| reference::silu(x) * y);
+        assert_same_bits(&x, &expected.collect::<Vec<_>>(), &format!("silu_mul {isa:?}"));
+        let mut x = finite.clone();
+        ops::add_assign(isa, &mut x, &y);
+        let expected = finite.iter().zip(&y).map(|(x, y)| x + y);
+        assert_same_bits(&x, &expected.collect::<Vec<_>>(), &format!("add_assign {isa:?}"));
+    });
+}
+
+/// The definitions themselves against `f64` functions: tolerances are the ones that `docs/numerics.md` states.
+#[test]
+fn the_reference_is_accurate() {
+    for i in -80_000..=80_000 {
+        let x = i as f32 / 1000.0;
+        let relative = (f64::from(reference::exp(x)) / libm::exp(f64::from(x)) - 1.0).abs();
+        assert!(relative < 2.4e-7, "exp({x}) is off by {relative:e}");
+    }
+    for i in -8_000..=8_000 {
+        let x = i as f32 / 1000.0;
+        let (d, root) = (f64::from(x), std::f64::consts::FRAC_1_SQRT_2);
+        let erf = 0.5 * d * (1.0 + libm::erf(d * root));
+        assert!((f64::from(reference::gelu_erf(x)) - erf).abs() < 5e-7, "gelu_erf({x})");
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (d + 0.044715 * d * d * d);
+        let tanh = 0.5 * d * (1.0 + libm::tanh(inner));
+        assert!((f64::from(reference::gelu_tanh(x)) - tanh).abs() < 2e-6, "gelu_tanh({x})");
+        let silu = d / (1.0 + libm::exp(-d));
+        assert!((f64::from(reference::silu(x)) - silu).abs() < 1e-6, "silu({x})");
+    }
+}
+
+#[test]
+fn softmax_and_counts_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS.into_iter().chain([4095, 4096, 50_304]) {
+            let logits: Vec<f32> = random.values(n).iter().map(|x| x * 8.0).collect();
+            let mut counts = vec![0; n];
+            assert!(ops::counts(isa, &mut logits.clone(), &mut counts));
+            assert_eq!(counts, reference::counts(&logits), "counts {isa:?} {n}");
+            let total: u64 = counts.iter().map(|&c| u64::from(c)).sum();
+            assert!((total as f64 / 2f64.powi(30) - 1.0).abs() < 1e-3, "{n} counts sum to {total}");
+            let mut p = logits.clone();
+            ops::softmax(isa, &mut p);
+            let mut e = logits.clone();
+            let r = 1.0 / reference::softmax_parts(&mut e);
+            let expected: Vec<f32> = e.iter().map(|e| e * r).collect();
+            assert_same_bits(&p, &expected, &format!("softmax {isa:?} {n}"));
+        }
+    });
+}
+
+#[test]
+fn counts_notice_what_is_not_finite() {
+    for_each_path(|isa, random| {
+        for (n, at) in [(33, 0), (33, 32), (64, 17)] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut logits = random.values(n);
+                logits[at] = bad;
+                assert!(!ops::counts(isa, &mut logits, &mut vec![0; n]), "{isa:?} {bad} at {at}");
+            }
+        }
+    });
+}
+
+#[test]
+fn attention_equals_the_reference() {
+    let shapes = [(4, 1, 64), (4, 4, 16), (4, 2, 24), (6, 2, 8), (8, 1, 20), (5, 1, 80)];
+    for_each_path(|isa, random| {
+        for (heads, kv_heads, head_dim) in shapes {
+            for (window, ahead) in [(1, 0), (5, 3), (16, 0), (40, 25)] {
+                check_attention(
+                    isa,
+                    random,
+                    AttentionShape { heads, kv_heads, head_dim, window, scale: 0.2 },
+                    ahead,
+                );
+            }
+        }
+    });
+}
+
+/// Stores rows in batches of `ahead + 1`, past the ring's length, and attends from each row of the batch.
+fn check_attention(isa: Isa, random: &mut Random, shape: AttentionShape, ahead: usize) {
+    let AttentionShape { heads, kv_heads, head_dim: d, window, scale } = shape;
+    let (lanes, lane) = (2, 1);
+    let mut cache = KvCache::<Bf16>::new(lanes, kv_heads, d, window, ahead);
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    for batch in 0..(3 * window + 40) / (ahead + 1) {
+        let positions = batch * (ahead + 1)..(batch + 1) * (ahead + 1);
+        for position in positions.clone() {
+            let (k, v) = (random.values(kv_heads * d), random.values(kv_heads * d));
+            cache.store(lane, position, &k, &v);
+            cache.store(0, position, &random.values(kv_heads * d), &random.values(kv_heads * d));
+            keys.push(k);
+            values.push(v);
+        }
+        for position in positions {
+            let q = random.values(heads * d);
+            let mut out = vec![f32::NAN; heads * d];
+            let at = (lane, position);
+            ops::attention(isa, &shape, &cache, at, &q, &mut out, &mut Default::default());
+            for head in 0..heads {
+                let kv = head / (heads / kv_heads) * d;
+                let seen = (position + 1).saturating_sub(window)..=position;
+                let kept = |rows: &[Vec<f32>]| -> Vec<f32> {
+                    let rows = rows[seen.clone()].iter();
+                    rows.flat_map(|r| r[kv..kv + d].iter().map(|&x| reference::round_bf16(x)))
+                        .collect()
+                };
+                let q = &q[head * d..][..d];
+                let expected = reference::attention_head(q, &kept(&keys), &kept(&values), scale);
+                let what =
+                    format!("{isa:?} {shape:?} ahead {ahead} position {position} head {head}");
+                assert_same_bits(&out[head * d..][..d], &expected, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn rotation_equals_the_reference() {
+    let mut random = Random::new(1);
+    let rotary = ops::Rotary::new(24, 10_000.0);
+    let (mut cos, mut sin) = (vec![0.0; 12], vec![0.0; 12]);
+    for position in [0, 1, 2, 1000, 1_000_000] {
+        rotary.at(position, &mut cos, &mut sin);
+        let mut x = random.values(3 * 32);
+        let mut expected = x.clone();
+        ops::rotate(&mut x, 32, &cos, &sin);
+        expected.chunks_mut(32).for_each(|head| reference::rotate(&mut head[..24], &cos, &sin));
+        assert_same_bits(&x, &expected, &format!("position {position}"));
+    }
+}
