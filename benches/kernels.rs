@@ -69,11 +69,10 @@ fn main() {
             let w = PackedMatrix::pack(k, n, |i| &w[i * k..][..k], &[]);
             for m in rows {
                 let (x, mut y) = (vec![0.5; m * k], vec![0.0; m * n]);
-                let mut scratch = Default::default();
                 let repeat = (100_000_000 / (m * k * n) / scale).max(1);
                 let speed = gflops((2 * m * k * n * repeat) as f64, 7, || {
                     for _ in 0..repeat {
-                        matmul(isa, &x, &w, &mut y, &mut scratch);
+                        matmul(isa, &x, &w, &mut y);
                     }
                     black_box(&y);
                 });
@@ -82,7 +81,9 @@ fn main() {
             println!();
         }
         if scale > 1 {
-            println!("(the portable path emulates fma in software where the build target has none)");
+            println!(
+                "(the portable path emulates fma in software where the build target has none)"
+            );
         }
     }
 }

@@ -41,7 +41,7 @@ fn matmul_equals_the_reference() {
                 let x = random.values(rows * k);
                 for (packed, bias) in [(&with_bias, &bias), (&without, &vec![0.0; n])] {
                     let mut y = vec![f32::NAN; rows * n];
-                    ops::matmul(isa, &x, packed, &mut y, &mut Default::default());
+                    ops::matmul(isa, &x, packed, &mut y);
                     let expected: Vec<f32> = x
                         .chunks_exact(k)
                         .flat_map(|x| reference::matmul_row(x, &w, bias))

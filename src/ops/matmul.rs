@@ -1,11 +1,17 @@
 //! Rule 1: matrix products, one fma chain per output, ascending in k.
 //!
 //! Vectors run across outputs, tiles across rows, never across k: blocking, vector width, batch and threads cannot
-//! change a bit. Weights are packed once into panels of sixteen outputs, `[N/16][K][16]`; the rows of a call are packed
-//! into tiles `[K][R]`, so that the inner loop reads two streams in order (Goto and van de Geijn, "Anatomy of
-//! high-performance matrix multiplication", 2008).
+//! change a bit. Weights are packed once into panels of sixteen outputs, `[N/16][K][16]`, so that
+//! the inner loop reads them in order (Goto and van de Geijn, "Anatomy of high-performance matrix
+//! multiplication", 2008); rows are read in place.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
+use std::ops::Range;
+
+/// Sixteen values on a cache line of their own: an aligned vector is one load, not two.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([f32; LANES]);
 
 /// Weights of a linear layer, packed for [`matmul`]. Invariant: `panels.len() == bias.len() * k`.
 pub struct PackedMatrix {
@@ -13,8 +19,8 @@ pub struct PackedMatrix {
     k: usize,
     /// Outputs, before rounding up to whole panels.
     n: usize,
-    panels: Vec<[f32; LANES]>,
-    bias: Vec<[f32; LANES]>,
+    panels: Vec<Line>,
+    bias: Vec<Line>,
 }
 
 impl PackedMatrix {
@@ -22,15 +28,17 @@ impl PackedMatrix {
     pub fn pack<'a>(k: usize, n: usize, row: impl Fn(usize) -> &'a [f32], bias: &[f32]) -> Self {
         debug_assert!(bias.is_empty() || bias.len() == n);
         let count = n.div_ceil(LANES);
-        let mut panels = vec![[0.0; LANES]; count * k];
+        let mut panels = vec![Line([0.0; LANES]); count * k];
         for i in 0..n {
             let panel = &mut panels[i / LANES * k..][..k];
             for (column, &w) in panel.iter_mut().zip(row(i)) {
-                column[i % LANES] = w;
+                column.0[i % LANES] = w;
             }
         }
-        let mut padded = vec![[0.0; LANES]; count];
-        padded.as_flattened_mut()[..bias.len()].copy_from_slice(bias);
+        let mut padded = vec![Line([0.0; LANES]); count];
+        for (line, bias) in padded.iter_mut().zip(bias.chunks(LANES)) {
+            line.0[..bias.len()].copy_from_slice(bias);
+        }
         Self { k, n, panels, bias: padded }
     }
 
@@ -45,125 +53,88 @@ impl PackedMatrix {
     }
 }
 
-/// Room for packed rows, kept between calls.
-#[derive(Default)]
-pub struct MatmulScratch {
-    tiles: Vec<f32>,
-}
-
 /// y = x w^T + bias. x: [rows][K], y: [rows][N].
-pub fn matmul(isa: Isa, x: &[f32], w: &PackedMatrix, y: &mut [f32], scratch: &mut MatmulScratch) {
+pub fn matmul(isa: Isa, x: &[f32], w: &PackedMatrix, y: &mut [f32]) {
     assert_eq!(x.len() / w.k, y.len() / w.n, "as many rows in as out");
-    isa.run(Matmul { x, w, y, tiles: &mut scratch.tiles });
+    isa.run(Matmul { x, w, y });
 }
 
 struct Matmul<'a> {
     x: &'a [f32],
     w: &'a PackedMatrix,
     y: &'a mut [f32],
-    tiles: &'a mut Vec<f32>,
 }
 
-/// Most rows of a tile.
-const MAX_ROWS: usize = 12;
-
-/// Rows of the largest tile for this instruction set: all its accumulators in two columns of vectors, or in one.
-const fn largest_tile(accumulators: usize) -> usize {
-    if accumulators >= 2 * MAX_ROWS { MAX_ROWS } else { accumulators }
+/// Most rows of a tile, by the vectors of accumulators that stay in registers.
+const fn max_rows(accumulators: usize) -> usize {
+    if accumulators >= 24 { 12 } else { 6 }
 }
 
 impl Kernel for Matmul<'_> {
     type Output = ();
 
+    /// Panels in the outer loop: a group of panels stays in the cache while all tiles of rows pass over it.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, w, y, tiles } = self;
+        let Self { x, w, y } = self;
         let rows = x.len() / w.k;
-        let n_tiles = rows.div_ceil(largest_tile(S::ACCUMULATORS));
-        let spans = move || (0..n_tiles).map(move |t| t * rows / n_tiles..(t + 1) * rows / n_tiles);
-        tiles.resize(x.len(), 0.0);
-        for span in spans() {
-            let range = span.start * w.k..span.end * w.k;
-            pack_tile(&x[range.clone()], span.len(), &mut tiles[range]);
-        }
-        let most = panels_at_once(S::ACCUMULATORS, rows.div_ceil(n_tiles.max(1)).max(1));
+        let tiles = rows.div_ceil(max_rows(S::ACCUMULATORS));
         let mut panel = 0;
         while panel < w.bias.len() {
-            let together = most.min(w.bias.len() - panel);
-            for span in spans() {
-                let tile = &tiles[span.start * w.k..span.end * w.k];
+            let together = panels_at_once(S::ACCUMULATORS, rows.div_ceil(tiles));
+            let group = panel..w.bias.len().min(panel + together);
+            for tile in 0..tiles {
+                let span = tile * rows / tiles..(tile + 1) * rows / tiles;
+                let x = &x[span.start * w.k..span.end * w.k];
                 let y = &mut y[span.start * w.n..span.end * w.n];
-                tile_by_rows(s, tile, span.len(), w, panel, together, y);
+                by_rows(s, x, w, group.clone(), y);
             }
-            panel += together;
+            panel = group.end;
         }
     }
 }
 
 /// Panels that `rows` rows can take together within the accumulators.
 const fn panels_at_once(accumulators: usize, rows: usize) -> usize {
-    let panels = accumulators / rows;
-    if panels >= 8 {
-        8
-    } else if panels >= 4 {
-        4
-    } else if panels >= 2 {
-        2
-    } else {
-        1
+    match accumulators / rows {
+        0 | 1 => 1,
+        most if most < 8 => most,
+        _ => 8,
     }
 }
 
-/// [R][K] -> [K][R].
-fn pack_tile(x: &[f32], rows: usize, tile: &mut [f32]) {
-    let k = x.len() / rows;
-    for (r, x) in x.chunks_exact(k).enumerate() {
-        for (column, &x) in tile.chunks_exact_mut(rows).zip(x) {
-            column[r] = x;
-        }
-    }
-}
-
-/// Picks the kernel for a tile's number of rows, and covers `together` panels with it.
+/// Picks the kernel for a tile's number of rows.
 #[inline(always)]
-fn tile_by_rows<S: Simd>(
-    s: S,
-    tile: &[f32],
-    rows: usize,
-    w: &PackedMatrix,
-    panel: usize,
-    together: usize,
-    y: &mut [f32],
-) {
-    macro_rules! by_rows {
+fn by_rows<S: Simd>(s: S, x: &[f32], w: &PackedMatrix, panels: Range<usize>, y: &mut [f32]) {
+    macro_rules! pick {
         ($($r:literal)+) => {
-            match rows {
-                $($r => by_panels::<S, $r>(s, tile.as_chunks().0, w, panel, together, y),)+
-                _ => unreachable!("tiles have 1 to {MAX_ROWS} rows"),
+            match x.len() / w.k {
+                $($r => by_panels::<S, $r>(s, x, w, panels, y),)+
+                _ => unreachable!("tiles have 1 to 12 rows"),
             }
         };
     }
-    by_rows!(1 2 3 4 5 6 7 8 9 10 11 12);
+    pick!(1 2 3 4 5 6 7 8 9 10 11 12);
 }
 
-/// Covers panels `panel..panel + together` in as few passes as the accumulators allow.
+/// Covers `panels` in as few passes as the accumulators allow.
 #[inline(always)]
 fn by_panels<S: Simd, const R: usize>(
     s: S,
-    tile: &[[f32; R]],
+    x: &[f32],
     w: &PackedMatrix,
-    mut panel: usize,
-    together: usize,
+    mut panels: Range<usize>,
     y: &mut [f32],
 ) {
-    let end = panel + together;
-    while panel < end {
-        let left = end - panel;
-        panel += match panels_at_once(S::ACCUMULATORS, R) {
-            8 if left >= 8 => micro_kernel::<S, R, 8>(s, tile, w, panel, y),
-            8 | 4 if left >= 4 => micro_kernel::<S, R, 4>(s, tile, w, panel, y),
-            8 | 4 | 2 if left >= 2 => micro_kernel::<S, R, 2>(s, tile, w, panel, y),
-            _ => micro_kernel::<S, R, 1>(s, tile, w, panel, y),
+    let most = panels_at_once(S::ACCUMULATORS, R);
+    while !panels.is_empty() {
+        panels.start += match most.min(panels.len()) {
+            8 if most >= 8 => micro_kernel::<S, R, 8>(s, x, w, panels.start, y),
+            6.. if most >= 6 => micro_kernel::<S, R, 6>(s, x, w, panels.start, y),
+            4.. if most >= 4 => micro_kernel::<S, R, 4>(s, x, w, panels.start, y),
+            3.. if most >= 3 => micro_kernel::<S, R, 3>(s, x, w, panels.start, y),
+            2.. if most >= 2 => micro_kernel::<S, R, 2>(s, x, w, panels.start, y),
+            _ => micro_kernel::<S, R, 1>(s, x, w, panels.start, y),
         };
     }
 }
@@ -172,17 +143,21 @@ fn by_panels<S: Simd, const R: usize>(
 #[inline(always)]
 fn micro_kernel<S: Simd, const R: usize, const C: usize>(
     s: S,
-    tile: &[[f32; R]],
+    x: &[f32],
     w: &PackedMatrix,
     panel: usize,
     y: &mut [f32],
 ) -> usize {
-    let k = tile.len();
-    let mut panels: [&[[f32; LANES]]; C] = [&[]; C];
+    let (k, n) = (w.k, w.n);
+    let mut rows: [&[f32]; R] = [&[]; R];
+    for r in 0..R {
+        rows[r] = &x[r * k..][..k];
+    }
+    let mut panels: [&[Line]; C] = [&[]; C];
     let mut acc = [[s.splat(0.0); C]; R];
     for c in 0..C {
         panels[c] = &w.panels[(panel + c) * k..][..k];
-        let bias = s.load(&w.bias[panel + c]);
+        let bias = s.load(&w.bias[panel + c].0);
         for acc in &mut acc {
             acc[c] = bias;
         }
@@ -190,18 +165,18 @@ fn micro_kernel<S: Simd, const R: usize, const C: usize>(
     for i in 0..k {
         let mut column = [s.splat(0.0); C];
         for c in 0..C {
-            column[c] = s.load(&panels[c][i]);
+            column[c] = s.load(&panels[c][i].0);
         }
         for r in 0..R {
-            let x = s.splat(tile[i][r]);
+            let x = s.splat(rows[r][i]);
             for c in 0..C {
                 acc[r][c] = s.fma(x, column[c], acc[r][c]);
             }
         }
     }
-    for r in 0..R {
+    for (y, acc) in y.chunks_exact_mut(n).zip(acc) {
         for c in 0..C {
-            store(s, acc[r][c], &mut y[r * w.n..(r + 1) * w.n], (panel + c) * LANES);
+            store(s, acc[c], y, (panel + c) * LANES);
         }
     }
     C

@@ -23,7 +23,7 @@ pub use arch::Isa;
 pub use attention::{AttentionScratch, AttentionShape, attention};
 pub use exp::{counts, exp, softmax};
 pub use kv_cache::{Bf16, KvCache, KvElement};
-pub use matmul::{MatmulScratch, PackedMatrix, matmul};
+pub use matmul::{PackedMatrix, matmul};
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::{Rotary, rotate};
 pub use sum::sum16;
