@@ -1,11 +1,52 @@
-//! Language models: weights and tokens to logits.
+//! Language models: weights and tokens to logits, and bytes to tokens.
+//!
+//! [`Model`] is what the codec works with: a [`Network`] whose outputs stand in the order of its
+//! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
-use crate::error::Result;
-use std::sync::Arc;
+mod config;
+mod llama;
+mod tokenizer;
+mod vocabulary;
+mod weights;
 
-/// A language model with its tokenizer, ready to code with.
-pub struct Model {
-    identity: Identity,
+pub use config::Config;
+pub use llama::Llama;
+pub use tokenizer::Tokenizer;
+pub use vocabulary::Vocabulary;
+pub use weights::Weights;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::Isa;
+use std::fmt::Write;
+use std::path::Path;
+
+/// One input of a network: the `position`-th token of a lane, counted from 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The lane, below the session's number of lanes.
+    pub lane: u32,
+    /// The position of `token`; a lane's rows come in order of position, without gaps.
+    pub position: u32,
+    /// The token's id.
+    pub token: u32,
+}
+
+/// Weights that turn tokens into logits.
+pub trait Network: Send + Sync {
+    /// Logits per row: the tokens that can be coded, in the order of the vocabulary.
+    fn outputs(&self) -> usize;
+
+    /// Starts `lanes` empty lanes that take up to `steps` rows each in one call.
+    fn session(&self, lanes: usize, steps: usize) -> Box<dyn Session + '_>;
+}
+
+/// The state of some lanes of one [`Network`].
+pub trait Session: Send {
+    /// Feeds `rows` and writes each one's prediction of the next token.
+    ///
+    /// logits: [rows][outputs]. Rows of different lanes may come in any order; how rows are spread over calls changes no
+    /// bit of the logits.
+    fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 }
 
 /// What an archive names a model by.
@@ -19,16 +60,134 @@ pub struct Identity {
     pub builtin_code: Option<u8>,
 }
 
+impl Identity {
+    /// The digest in hexadecimal.
+    pub fn hex(&self) -> String {
+        self.digest.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("writing to a string");
+            hex
+        })
+    }
+}
+
+/// The three files of a model, as bytes.
+#[derive(Clone, Copy)]
+pub struct ModelFiles<'a> {
+    /// `config.json`
+    pub config: &'a [u8],
+    /// `model.safetensors`
+    pub weights: &'a [u8],
+    /// `tokenizer.json`
+    pub tokenizer: &'a [u8],
+}
+
+/// The default model, compiled in.
+const DEFAULT: ModelFiles<'static> = ModelFiles {
+    config: include_bytes!("../../models/default/config.json"),
+    weights: include_bytes!("../../models/default/model.safetensors"),
+    tokenizer: include_bytes!("../../models/default/tokenizer.json"),
+};
+
+/// The code of the default model in archives (docs/format.md, "Model byte").
+pub const DEFAULT_CODE: u8 = 1;
+
+impl ModelFiles<'_> {
+    /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of the fields.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for file in [self.config, self.weights, self.tokenizer] {
+            hasher.update(&(file.len() as u64).to_le_bytes()).update(file);
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// A language model with its tokenizer, ready to code with.
+pub struct Model {
+    identity: Identity,
+    isa: Isa,
+    network: Box<dyn Network>,
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+    first_token: u32,
+}
+
 impl Model {
-    /// The default model, compiled into the binary.
-    pub fn default_model() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            identity: Identity { digest: [0; 32], label: "default".into(), builtin_code: Some(1) },
-        }))
+    /// The default model, compiled into the binary, on the instruction set `isa`.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn default_model(isa: Isa) -> Result<Self> {
+        Self::from_files(DEFAULT, "default", Some(DEFAULT_CODE), isa)
+    }
+
+    /// The model in `folder` (`config.json`, `model.safetensors`, `tokenizer.json`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no sense.
+    pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))
+        };
+        let (config, weights, tokenizer) =
+            (read("config.json")?, read("model.safetensors")?, read("tokenizer.json")?);
+        let files = ModelFiles { config: &config, weights: &weights, tokenizer: &tokenizer };
+        let label = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        Self::from_files(files, &label, None, isa).map_err(|e| e.at(folder.display()))
+    }
+
+    /// The model that `files` hold.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] if they make no sense.
+    pub fn from_files(
+        files: ModelFiles<'_>,
+        label: &str,
+        builtin_code: Option<u8>,
+        isa: Isa,
+    ) -> Result<Self> {
+        let config = Config::parse(files.config)?;
+        let (tokenizer, vocabulary) = Tokenizer::parse(files.tokenizer, config.vocab_size)?;
+        let weights = Weights::parse(files.weights)?;
+        let network = Box::new(Llama::load(&config, &weights, vocabulary.ids(), isa)?);
+        let identity = Identity { digest: files.digest(), label: label.to_owned(), builtin_code };
+        let first_token = config.first_token();
+        Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
     }
 
     /// What archives made with this model name it by.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+
+    /// The instruction set that it runs on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Its network.
+    pub fn network(&self) -> &dyn Network {
+        &*self.network
+    }
+
+    /// Its tokenizer; only encoders need it.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The tokens that can be coded.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The id of the token that every lane begins with; it is context only, never coded.
+    pub fn first_token(&self) -> u32 {
+        self.first_token
+    }
+}
+
+/// An [`ErrorKind::InvalidModel`] error.
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidModel, message)
 }

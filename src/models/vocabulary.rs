@@ -1,0 +1,85 @@
+//! The tokens that can be coded, sorted by their bytes.
+
+use super::invalid;
+use crate::error::Result;
+
+/// Codable tokens in byte order. A token's *rank* is its place in that order.
+///
+/// Invariants: 1. byte strings are not empty and strictly ascending; 2. all 256 single bytes are among them, so any byte
+/// string can be written as tokens; 3. there are fewer than 2^20.
+pub struct Vocabulary {
+    bytes: Vec<u8>,
+    /// Where each rank's bytes begin in `bytes`, and the end of the last.
+    starts: Vec<u32>,
+    ids: Vec<u32>,
+    /// By byte value: the rank of the token of that byte alone.
+    singles: [u32; 256],
+    /// By id: the rank, or `NO_RANK`.
+    ranks: Vec<u32>,
+}
+
+const NO_RANK: u32 = u32::MAX;
+
+impl Vocabulary {
+    /// From (byte string, id) pairs in any order. Where two tokens have the same bytes, the lower id is kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a byte has no token of its own.
+    pub fn new(mut tokens: Vec<(Vec<u8>, u32)>) -> Result<Self> {
+        tokens.retain(|(bytes, _)| !bytes.is_empty());
+        tokens.sort();
+        tokens.dedup_by(|later, earlier| later.0 == earlier.0);
+        let mut vocabulary = Self {
+            bytes: Vec::new(),
+            starts: vec![0],
+            ids: Vec::new(),
+            singles: [NO_RANK; 256],
+            ranks: vec![NO_RANK; tokens.iter().map(|&(_, id)| id as usize + 1).max().unwrap_or(0)],
+        };
+        for (rank, (bytes, id)) in tokens.iter().enumerate() {
+            vocabulary.bytes.extend(bytes);
+            vocabulary.starts.push(vocabulary.bytes.len() as u32);
+            vocabulary.ids.push(*id);
+            vocabulary.ranks[*id as usize] = rank as u32;
+            if let [byte] = bytes[..] {
+                vocabulary.singles[usize::from(byte)] = rank as u32;
+            }
+        }
+        match vocabulary.singles.iter().position(|&rank| rank == NO_RANK) {
+            Some(byte) => Err(invalid(format!("tokenizer: no token for byte 0x{byte:02x} alone"))),
+            None => Ok(vocabulary),
+        }
+    }
+
+    /// How many tokens there are.
+    #[allow(clippy::len_without_is_empty, reason = "never empty: invariant 2")]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The bytes of the token of `rank`.
+    pub fn bytes(&self, rank: u32) -> &[u8] {
+        let rank = rank as usize;
+        &self.bytes[self.starts[rank] as usize..self.starts[rank + 1] as usize]
+    }
+
+    /// The ids of all tokens, by rank.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The id of the token of `rank`.
+    pub fn id(&self, rank: u32) -> u32 {
+        self.ids[rank as usize]
+    }
+
+    /// The rank of the token of `id`, if it can be coded.
+    pub fn rank(&self, id: u32) -> Option<u32> {
+        self.ranks.get(id as usize).copied().filter(|&rank| rank != NO_RANK)
+    }
+
+    /// The rank of the token that is `byte` alone.
+    pub fn single(&self, byte: u8) -> u32 {
+        self.singles[usize::from(byte)]
+    }
+}

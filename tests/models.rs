@@ -1,0 +1,255 @@
+//! Networks: parity with transformers, and the same bits however rows are spread over calls.
+
+mod random;
+
+use candle_core::{DType, Device, Tensor};
+use llmzip::models::{Config, Llama, Model, Network, Row, Session, Weights};
+use llmzip::ops::Isa;
+use random::Random;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+fn oracle(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name)
+}
+
+/// A network with its outputs in the order of token ids.
+fn load(folder: &Path, isa: Isa) -> Llama {
+    let config = Config::parse(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let file = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let ids: Vec<u32> = (0..config.vocab_size as u32).collect();
+    Llama::load(&config, &Weights::parse(&file).unwrap(), &ids, isa).unwrap()
+}
+
+fn integers(tensor: &Tensor) -> Vec<u32> {
+    tensor.to_dtype(DType::U32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn rows(lane: u32, tokens: &[u32]) -> Vec<Row> {
+    let row = |(position, &token)| Row { lane, position: position as u32, token };
+    tokens.iter().enumerate().map(row).collect()
+}
+
+/// Logits of all of `tokens` in one lane, in one call. [T][V]
+fn teacher_forced(session: &mut dyn Session, outputs: usize, tokens: &[u32]) -> Vec<f32> {
+    let mut logits = vec![f32::NAN; tokens.len() * outputs];
+    session.forward(&rows(0, tokens), &mut logits);
+    logits
+}
+
+/// Greatest difference from the logits in `reference`, with full-precision keys and values.
+fn error_against(reference: &Path, network: &Llama) -> f32 {
+    let file: HashMap<String, Tensor> =
+        candle_core::safetensors::load(reference, &Device::Cpu).unwrap();
+    let tokens = integers(&file["input_ids"]);
+    let expected: Vec<f32> = file["logits"].flatten_all().unwrap().to_vec1().unwrap();
+    let v = network.outputs();
+    let mut session = network.session_with::<f32>(1, tokens.len());
+    let logits = teacher_forced(&mut session, v, &tokens);
+    let positions = integers(&file["positions"]);
+    let got = positions.iter().flat_map(|&p| &logits[p as usize * v..][..v]);
+    assert_eq!(positions.len() * v, expected.len());
+    got.zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn logits_agree_with_transformers() {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let cases = [
+        ("llama-gqa-tied", oracle("llama-gqa-tied")),
+        ("llama-gqa-untied-headdim", oracle("llama-gqa-untied-headdim")),
+        ("llama-mha-untied-bf16", oracle("llama-mha-untied-bf16")),
+        ("default", default),
+    ];
+    for (name, folder) in cases {
+        let network = load(&folder, Isa::detect());
+        let error = error_against(&oracle(name).join("reference.safetensors"), &network);
+        println!("{name}: greatest difference {error:e}");
+        assert!(error < 1e-4, "{name}: logits are off by {error:e}");
+    }
+}
+
+/// The bits of every logit of `lanes` texts, `tokens` per lane, fed `steps` positions of all lanes at a time.
+fn lockstep(network: &Llama, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> {
+    let v = network.outputs();
+    let mut session = network.session(texts.len(), steps);
+    let mut bits = vec![Vec::new(); texts.len()];
+    let length = texts[0].len();
+    for from in (0..length).step_by(steps) {
+        let to = length.min(from + steps);
+        let rows: Vec<Row> = (0..texts.len() as u32)
+            .flat_map(|lane| rows(lane, &texts[lane as usize]).drain(from..to).collect::<Vec<_>>())
+            .collect();
+        let mut logits = vec![f32::NAN; rows.len() * v];
+        session.forward(&rows, &mut logits);
+        for (row, logits) in rows.iter().zip(logits.chunks(v)) {
+            bits[row.lane as usize].extend(logits.iter().map(|x| x.to_bits()));
+        }
+    }
+    bits
+}
+
+/// A tiny model with a window of 24 positions, from seeded random weights.
+fn tiny_with_window() -> impl Fn(Isa) -> Llama {
+    let config = br#"{"model_type": "mistral", "vocab_size": 50, "hidden_size": 40, "intermediate_size": 56,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12,
+        "max_position_embeddings": 512, "sliding_window": 24, "rms_norm_eps": 1e-5, "tie_word_embeddings": true}"#;
+    let config = Config::parse(config).unwrap();
+    let mut random = Random::new(3);
+    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+    let mut add = |name: String, shape: &[usize]| {
+        let n = shape.iter().product();
+        let scale = if shape.len() == 1 { 1.0 } else { 2.0 / (shape[1] as f32).sqrt() };
+        let values: Vec<f32> = random.values(n).iter().map(|x| x * scale).collect();
+        tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
+    };
+    add("model.embed_tokens.weight".into(), &[50, 40]);
+    add("model.norm.weight".into(), &[40]);
+    for layer in 0..2 {
+        for (name, shape) in [
+            ("input_layernorm", &[40][..]),
+            ("post_attention_layernorm", &[40]),
+            ("self_attn.q_proj", &[48, 40]),
+            ("self_attn.k_proj", &[24, 40]),
+            ("self_attn.v_proj", &[24, 40]),
+            ("self_attn.o_proj", &[40, 48]),
+            ("mlp.gate_proj", &[56, 40]),
+            ("mlp.up_proj", &[56, 40]),
+            ("mlp.down_proj", &[40, 56]),
+        ] {
+            add(format!("model.layers.{layer}.{name}.weight"), shape);
+        }
+    }
+    let path = std::env::temp_dir().join(format!("llmzip-tiny-{}.safetensors", std::process::id()));
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let file = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let ids: Vec<u32> = (0..50).collect();
+    move |isa| Llama::load(&config, &Weights::parse(&file).unwrap(), &ids, isa).unwrap()
+}
+
+fn texts(lanes: usize, length: usize, vocab: u64) -> Vec<Vec<u32>> {
+    let mut random = Random::new(9);
+    let mut text = || (0..length).map(|_| (random.bits() % vocab) as u32).collect();
+    (0..lanes).map(|_| text()).collect()
+}
+
+/// The promise that the format rests on: teacher-forced or step by step, alone or among other lanes, on every
+/// instruction set, past the window and around the ring.
+#[test]
+fn every_schedule_gives_the_same_bits() {
+    let load = tiny_with_window();
+    let all = texts(64, 150, 50);
+    let expected = lockstep(&load(Isa::detect()), &all, 150);
+    for isa in Isa::available() {
+        let network = load(isa);
+        for lanes in [1, 2, 7, 16, 64] {
+            for steps in [1, 5, 24, 150] {
+                if isa.name() == "scalar" && lanes > 7 {
+                    continue;
+                }
+                let got = lockstep(&network, &all[..lanes], steps);
+                assert!(got == expected[..lanes], "{isa:?}: {lanes} lanes, {steps} steps a call");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_default_model_gives_the_same_bits_in_every_schedule() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let texts = texts(3, 300, 4096);
+    let expected = lockstep(&load(&folder, Isa::detect()), &texts, 300);
+    for isa in Isa::available().into_iter().filter(|isa| isa.name() != "scalar") {
+        let network = load(&folder, isa);
+        for steps in [1, 64] {
+            assert!(lockstep(&network, &texts, steps) == expected, "{isa:?}, {steps} steps a call");
+        }
+    }
+}
+
+#[test]
+fn lanes_may_stand_at_different_positions() {
+    let network = tiny_with_window()(Isa::detect());
+    let (v, texts) = (network.outputs(), texts(2, 60, 50));
+    let expected = lockstep(&network, &texts, 60);
+    let mut session = network.session(2, 30);
+    let mut bits = vec![Vec::new(); 2];
+    for (a, b) in [(0..30, 0..1), (30..31, 1..31), (31..60, 31..33), (60..60, 33..60)] {
+        let mut batch = rows(0, &texts[0])[a].to_vec();
+        batch.extend(&rows(1, &texts[1])[b]);
+        let mut logits = vec![0.0; batch.len() * v];
+        session.forward(&batch, &mut logits);
+        for (row, logits) in batch.iter().zip(logits.chunks(v)) {
+            bits[row.lane as usize].extend(logits.iter().map(|x| x.to_bits()));
+        }
+    }
+    assert!(bits == expected);
+}
+
+#[test]
+fn the_default_model_is_the_one_that_archives_name() {
+    let model = Model::default_model(Isa::detect()).unwrap();
+    assert_eq!(model.identity().builtin_code, Some(1));
+    let hex = "512bddface84c700168ef41a4f9a66f1bffc1b6ffb83c1f6d23d37cc2c509c9b";
+    assert_eq!(model.identity().hex(), hex, "another model needs another code in docs/format.md");
+}
+
+#[test]
+fn any_bytes_are_tokenised_exactly() {
+    let model = Model::default_model(Isa::detect()).unwrap();
+    let (tokenizer, vocabulary) = (model.tokenizer(), model.vocabulary());
+    let mut random = Random::new(5);
+    let mut cases: Vec<Vec<u8>> = vec![
+        b"plain text, twice: plain text.\r\n\r\nCR-LF\n\n\n  spaces   \t\ttabs\0NUL".to_vec(),
+        b"<|endoftext|> literal special token <|endoftext|>".to_vec(),
+        "\u{1f600} caf\u{e9} \u{65e5}\u{672c}\u{8a9e} e\u{301} \u{feff}".as_bytes().to_vec(),
+        "cut \u{20ac}".as_bytes()[..6].to_vec(),
+        (0..=255).collect(),
+        b"\xff\xfe\xed\xa0\x80 lone surrogate \xc0\xaf overlong".to_vec(),
+    ];
+    cases.extend((0..300).map(|i| (0..i).map(|_| random.bits() as u8).collect()));
+    for case in cases {
+        let ranks = tokenizer.encode(&case, vocabulary);
+        let bytes: Vec<u8> = ranks.iter().flat_map(|&r| vocabulary.bytes(r)).copied().collect();
+        assert_eq!(bytes, case);
+    }
+    assert_eq!(vocabulary.len(), 4095, "all tokens but <|endoftext|>");
+    assert!(vocabulary.rank(0).is_none());
+}
+
+#[test]
+fn bad_models_are_refused_with_what_was_expected() {
+    let good = std::fs::read_to_string(oracle("llama-gqa-tied").join("config.json")).unwrap();
+    let file = std::fs::read(oracle("llama-gqa-tied").join("model.safetensors")).unwrap();
+    let message = |json: &str, file: &[u8]| -> String {
+        let load = || {
+            let config = Config::parse(json.as_bytes())?;
+            Llama::load(&config, &Weights::parse(file)?, &[0, 1], Isa::detect())
+        };
+        load().err().expect("a bad model was loaded").to_string()
+    };
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        good.replace(from, to)
+    };
+    let cases = [
+        ("{".to_owned(), "config.json"),
+        (with("\"llama\"", "\"rwkv\""), "model_type is \"rwkv\""),
+        (with("\"hidden_size\": 64", "\"hidden_size\": 0"), "hidden_size is 0"),
+        (with("\"hidden_size\": 64", "\"hidden_size\": 99999999"), "hidden_size is 99999999"),
+        (with("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3"), "cannot share 3"),
+        (with("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"), "layers.2."),
+        (with("\"intermediate_size\": 176", "\"intermediate_size\": 177"), "expected [177, 64]"),
+        (with("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false"), "lm_head.weight"),
+    ];
+    for (json, expected) in cases {
+        let message = message(&json, &file);
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    }
+    assert!(message(&good, &file[..file.len() / 2]).contains("safetensors"));
+    let mut not_finite = file.clone();
+    let end = not_finite.len();
+    not_finite[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(message(&good, &not_finite).contains("NaN"));
+}
