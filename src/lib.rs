@@ -11,5 +11,6 @@ pub mod codec;
 pub mod error;
 pub mod models;
 pub mod ops;
+pub mod predict;
 
 pub use error::{Error, ErrorKind, Result};

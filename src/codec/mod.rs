@@ -1,7 +1,14 @@
 //! One chunk in memory: plain bytes to coded bytes and back. No files.
+//!
+//! A chunk's bytes are cut into [`lanes`], each lane into tokens, each token into binary
+//! [`decisions`], and those into bytes by the [`range_coder`].
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::models::Model;
+mod chunk;
+mod decisions;
+mod lanes;
+mod range_coder;
+
+pub use chunk::{decode, encode};
 
 /// Most lanes a chunk can have.
 pub const MAX_LANES: u8 = 64;
@@ -39,39 +46,4 @@ pub struct Coded {
     pub lanes: u8,
     /// The coded bytes.
     pub bytes: Vec<u8>,
-}
-
-/// Encodes `plain` (not empty). `progress` is told of plain bytes as they are done, in any order, from any thread.
-pub fn encode(
-    _model: &Model,
-    plain: &[u8],
-    options: &ChunkOptions,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Coded> {
-    // PLACEHOLDER until the real codec lands: text of one repeated byte shrinks, all else grows by one byte.
-    progress(plain.len() as u64);
-    let same = plain.iter().all(|&b| b == plain[0]);
-    let bytes = if same { vec![plain[0]] } else { [b"+", plain].concat() };
-    Ok(Coded { method: Method::Model, lanes: options.lanes.unwrap_or(1), bytes })
-}
-
-/// Decodes `plain_len` (not 0) bytes from `coded`.
-///
-/// # Errors
-/// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk. Most damage gives wrong bytes instead: check them.
-pub fn decode(
-    _model: &Model,
-    _method: Method,
-    _lanes: u8,
-    coded: &[u8],
-    plain_len: usize,
-    _threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Vec<u8>> {
-    progress(plain_len as u64);
-    match coded {
-        [byte] => Ok(vec![*byte; plain_len]),
-        [b'+', rest @ ..] if rest.len() == plain_len => Ok(rest.to_vec()),
-        _ => Err(Error::new(ErrorKind::Corrupt, "placeholder")),
-    }
 }

@@ -56,6 +56,9 @@ impl PackedMatrix {
 /// y = x w^T + bias. x: [rows][K], y: [rows][N].
 pub fn matmul(isa: Isa, x: &[f32], w: &PackedMatrix, y: &mut [f32]) {
     assert_eq!(x.len() / w.k, y.len() / w.n, "as many rows in as out");
+    if x.is_empty() {
+        return;
+    }
     isa.run(Matmul { x, w, y });
 }
 

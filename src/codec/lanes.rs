@@ -1,0 +1,129 @@
+//! Lanes: equal slices of a chunk, stepped in lockstep.
+//!
+//! Lanes are spread over shards, one for each thread, with a session each. How they are spread, and how many steps a call
+//! takes, changes no bit (`docs/numerics.md`), so it is decided here and not written to the file.
+
+use crate::error::Result;
+use crate::models::{Model, Row, Session};
+use crate::predict::cdf::cumulative_counts;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The slice of a chunk of `plain_len` bytes that is lane `lane` of `lanes`.
+pub fn lane_range(plain_len: usize, lanes: usize, lane: usize) -> Range<usize> {
+    let at = |lane: usize| (plain_len as u64 * lane as u64 / lanes as u64) as usize;
+    at(lane)..at(lane + 1)
+}
+
+/// Some lanes of a chunk, on one thread.
+struct Shard<'m> {
+    lanes: Range<usize>,
+    session: Box<dyn Session + 'm>,
+    rows: Vec<Row>,
+    /// [rows][V]
+    logits: Vec<f32>,
+    /// [V + 1]
+    cumulative: Vec<u32>,
+}
+
+/// All lanes of a chunk.
+pub struct Lanes<'m> {
+    model: &'m Model,
+    shards: Vec<Shard<'m>>,
+}
+
+impl<'m> Lanes<'m> {
+    /// `lanes` empty lanes over at most `threads` threads, to take up to `steps` tokens each in one call.
+    pub fn new(model: &'m Model, lanes: usize, steps: usize, threads: usize) -> Self {
+        let n_shards = threads.clamp(1, lanes);
+        let shard = |i: usize| {
+            let lanes = lane_range(lanes, n_shards, i);
+            let session = model.network().session(lanes.len(), steps);
+            let cumulative = vec![0; model.network().outputs() + 1];
+            Shard { lanes, session, rows: Vec::new(), logits: Vec::new(), cumulative }
+        };
+        Self { model, shards: (0..n_shards).map(shard).collect() }
+    }
+
+    /// Feeds tokens to lanes and predicts after each.
+    ///
+    /// `inputs(lane)` gives the lane's next tokens as ids, from a position on; `outputs` has an element for each lane, and
+    /// `visit(lane, step, cumulative counts, output)` is called for each token in turn, on any thread.
+    ///
+    /// # Errors
+    /// Those of [`cumulative_counts`].
+    pub fn step<I, T, V>(
+        &mut self,
+        inputs: impl Fn(usize) -> (u32, I) + Sync,
+        outputs: &mut [T],
+        visit: V,
+    ) -> Result<()>
+    where
+        I: IntoIterator<Item = u32>,
+        T: Send,
+        V: Fn(usize, usize, &[u32], &mut T) + Sync,
+    {
+        let mut rest = outputs;
+        let mut parts = Vec::with_capacity(self.shards.len());
+        for shard in &mut self.shards {
+            let (outputs, others) = rest.split_at_mut(shard.lanes.len());
+            rest = others;
+            parts.push((shard, outputs));
+        }
+        let model = self.model;
+        parts.into_par_iter().try_for_each(|(shard, outputs)| {
+            shard.take_rows(&inputs);
+            if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, outputs, &visit) }
+        })
+    }
+}
+
+impl Shard<'_> {
+    fn take_rows<I: IntoIterator<Item = u32>>(&mut self, inputs: &impl Fn(usize) -> (u32, I)) {
+        self.rows.clear();
+        for (index, lane) in self.lanes.clone().enumerate() {
+            let (position, tokens) = inputs(lane);
+            let row = |(position, token)| Row { lane: index as u32, position, token };
+            self.rows.extend((position..).zip(tokens).map(row));
+        }
+    }
+
+    fn predict<T>(
+        &mut self,
+        model: &Model,
+        outputs: &mut [T],
+        visit: &impl Fn(usize, usize, &[u32], &mut T),
+    ) -> Result<()> {
+        let v = model.network().outputs();
+        self.logits.resize(self.rows.len() * v, 0.0);
+        self.session.forward(&self.rows, &mut self.logits);
+        let mut step = 0;
+        let mut last_lane = None;
+        for (row, logits) in self.rows.iter().zip(self.logits.chunks_exact_mut(v)) {
+            step = if last_lane == Some(row.lane) { step + 1 } else { 0 };
+            last_lane = Some(row.lane);
+            cumulative_counts(model.isa(), logits, &mut self.cumulative)?;
+            let index = row.lane as usize;
+            visit(self.lanes.start + index, step, &self.cumulative, &mut outputs[index]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lane_range;
+
+    #[test]
+    fn lanes_cover_a_chunk_in_order() {
+        for plain_len in [0, 1, 5, 64, 1000, 1001, 1 << 20] {
+            for lanes in [1, 2, 7, 64] {
+                let ranges: Vec<_> = (0..lanes).map(|l| lane_range(plain_len, lanes, l)).collect();
+                assert_eq!((ranges[0].start, ranges[lanes - 1].end), (0, plain_len));
+                assert!(ranges.windows(2).all(|w| w[0].end == w[1].start));
+                let (min, max) = (plain_len / lanes, plain_len.div_ceil(lanes));
+                assert!(ranges.iter().all(|r| (min..=max).contains(&r.len())));
+            }
+        }
+    }
+}

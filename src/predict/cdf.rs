@@ -1,0 +1,24 @@
+//! Logits to cumulative integer counts: where floating point ends.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::{Isa, counts};
+
+/// Writes the cumulative counts of the distribution that `logits` give: token i owns
+/// `cumulative[i]..cumulative[i + 1]`, never empty.
+///
+/// logits: [V], overwritten; cumulative: [V + 1], from 0 to about 2^30 (docs/numerics.md, rule 9).
+///
+/// # Errors
+/// [`ErrorKind::InvalidModel`] if a logit is not finite: the model overflows on this input.
+pub fn cumulative_counts(isa: Isa, logits: &mut [f32], cumulative: &mut [u32]) -> Result<()> {
+    cumulative[0] = 0;
+    if !counts(isa, logits, &mut cumulative[1..]) {
+        return Err(Error::new(ErrorKind::InvalidModel, "the model predicts what is no number"));
+    }
+    let mut total = 0;
+    for count in &mut cumulative[1..] {
+        total += *count;
+        *count = total;
+    }
+    Ok(())
+}

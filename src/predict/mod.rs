@@ -1,0 +1,3 @@
+//! From logits to the probability of the next bit.
+
+pub mod cdf;
