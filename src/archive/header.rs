@@ -184,3 +184,39 @@ fn check_label(label: &str) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(label: &str) -> LongHeader {
+        let model = ModelName::Digest { digest: [0xAB; 32], label: label.into() };
+        LongHeader { model, chunk_size: 1 << 20 }
+    }
+
+    #[test]
+    fn long_headers_come_back() {
+        let builtin = LongHeader { model: ModelName::Builtin(127), chunk_size: MAX_CHUNK_SIZE };
+        for header in [builtin, named(""), named("Qwen3 0.6B ü"), named(&"x".repeat(255))] {
+            let bytes = header.to_bytes().unwrap();
+            let mut source = Source::new(&bytes[..]);
+            match Header::read(&mut source, true).unwrap() {
+                Some(Header::Long(got)) => assert_eq!(got, header),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(source.offset(), bytes.len() as u64);
+            for len in 0..bytes.len() {
+                let cut = Header::read(&mut Source::new(&bytes[..len]), true);
+                assert_eq!(cut.unwrap_err().kind(), ErrorKind::Truncated);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_that_could_not_be_read_are_not_written() {
+        for label in ["a\nb", "\u{7f}", &"x".repeat(256)] {
+            let error = named(label).to_bytes().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+    }
+}
