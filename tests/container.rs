@@ -96,6 +96,26 @@ fn a_handmade_archive_is_what_the_program_writes_and_reads() {
 }
 
 #[test]
+fn the_examples_of_the_format_decode() {
+    let examples: Vec<Vec<u8>> = include_str!("../docs/format.md")
+        .split("```text\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .map(|block| block.lines().flat_map(hex_column).collect())
+        .collect();
+    assert_eq!(examples.iter().map(Vec::len).collect::<Vec<_>>(), [14, 102]);
+    assert_eq!(decompress(&examples[0]).0, b"a");
+    let (plain, result) = decompress(&examples[1]);
+    assert_eq!((&plain[..], result.unwrap().n_chunks), (&b"abcabc"[..], 2));
+}
+
+/// The bytes in the first column of an example's line.
+fn hex_column(line: &str) -> Vec<u8> {
+    let column = line.split("  ").next().unwrap();
+    column.split(' ').map(|hex| u8::from_str_radix(hex, 16).unwrap()).collect()
+}
+
+#[test]
 fn small_content_costs_at_most_16_bytes_more() {
     let noise: Vec<u8> = mixed_content()[100..].repeat(20);
     assert_eq!(noise.len(), 1000);
