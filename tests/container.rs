@@ -239,6 +239,17 @@ fn hostile_archives_are_refused() {
 }
 
 #[test]
+fn an_index_or_footer_that_lies_is_corrupt() {
+    for (name, archive) in lying() {
+        assert_eq!(kind(&archive), ErrorKind::Corrupt, "{name}");
+        // In the middle of a file the index is reached through the chunks.
+        let joined = [&archive[..], &long(9, &[b"abc"])].concat();
+        let listed = archive::list(Cursor::new(&joined));
+        assert_eq!(listed.is_err(), name != "content", "{name}");
+    }
+}
+
+#[test]
 fn errors_name_chunk_and_offset() {
     let mut archive = long(9, &[b"abc", b"defg"]);
     let payload = archive.windows(4).position(|w| w == b"defg").unwrap();

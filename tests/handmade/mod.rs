@@ -99,10 +99,12 @@ pub fn long(chunk_size: u64, chunks: &[&[u8]]) -> Vec<u8> {
 pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     let header = long_header(0, MAX);
     let coded = 1 << 6;
-    let body = [&header[..], &stored(b"abc")].concat();
-    let end = |index: Vec<u8>, len| [&body[..], &index, &footer(b"abc", len)].concat();
+    let end = |index: Vec<u8>, index_len: Option<u32>| {
+        let footer = footer(b"abc", index_len.unwrap_or(index.len() as u32));
+        [&header[..], &stored(b"abc"), &index, &footer].concat()
+    };
     let chunk = |tag, lens: &[u64]| [&header[..], &chunk_header(tag, lens, b"")].concat();
-    let real_entry = (0, stored(b"abc").len() as u64, 3);
+    let entry = (0, stored(b"abc").len() as u64, 3);
     vec![
         ("single, stored, largest plain_len", single(0x81, 0, &[MAX], b"")),
         ("single, stored, plain_len too large", single(0x81, 0, &[MAX + 1], b"")),
@@ -125,11 +127,26 @@ pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("chunk, coded, largest lengths", chunk(coded, &[MAX, MAX - 1])),
         ("chunk, coded, coded_len 2^64-1", chunk(coded, &[9, u64::MAX])),
         ("chunk, coded, coded_len 0", chunk(coded, &[9, 0])),
-        ("index, 2^64-1 chunks", end(index(u64::MAX, &[real_entry]), 8)),
-        ("index, frame_len differs", end(index(1, &[(0, MAX, 3)]), 11)),
-        ("index, plain_len differs", end(index(1, &[(0, real_entry.1, MAX)]), 11)),
-        ("index, tag differs", end(index(1, &[(coded, real_entry.1, 3)]), 8)),
-        ("footer, index_len 2^32-1", end(index(1, &[real_entry]), u32::MAX)),
+        ("index, 2^64-1 chunks", end(index(u64::MAX, &[entry]), None)),
+        ("index, no chunks", end(index(0, &[]), None)),
+        ("index, two chunks", end(index(2, &[entry, entry]), None)),
+        ("index, frame_len differs", end(index(1, &[(0, MAX, 3)]), None)),
+        ("footer, index_len 2^32-1", end(index(1, &[entry]), Some(u32::MAX))),
         ("many unfinished chunks", [&header[..], &stored(b"a").repeat(100)].concat()),
+    ]
+}
+
+/// Archives whose chunks are good and whose index or footer tells otherwise, with good checksums.
+pub fn lying() -> Vec<(&'static str, Vec<u8>)> {
+    let frame_len = stored(b"abc").len() as u64;
+    let archive = |entry, content: &[u8]| {
+        let index = index(1, &[entry]);
+        let footer = footer(content, index.len() as u32);
+        [&long_header(0, MAX)[..], &stored(b"abc"), &index, &footer].concat()
+    };
+    vec![
+        ("plain_len", archive((0, frame_len, 4), b"abc")),
+        ("tag", archive((1 << 6, frame_len, 3), b"abc")),
+        ("content", archive((0, frame_len, 3), b"abd")),
     ]
 }
