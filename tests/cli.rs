@@ -361,6 +361,22 @@ fn signals_leave_nothing_behind() {
 }
 
 #[test]
+fn a_signal_that_the_parent_ignores_does_not_stop_it() {
+    let shell = Shell::new();
+    let mut command = Command::new("sh");
+    command.current_dir(shell.path("")).stdin(Stdio::piped()).stderr(Stdio::null());
+    command.args(["-c", "trap '' HUP; exec \"$0\" -o out", env!("CARGO_BIN_EXE_llmzip")]);
+    let mut child = command.spawn().unwrap();
+    while shell.names().is_empty() {
+        std::thread::yield_now(); // until the unfinished file is there
+    }
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    child.stdin.take().unwrap().write_all(&text()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(shell.names(), ["out"]);
+}
+
+#[test]
 fn an_input_that_grows_meanwhile_is_an_error() {
     let shell = Shell::new();
     let noise = (0..3u32 << 20).map(|i| (i.wrapping_mul(2654435761) >> 21) as u8);

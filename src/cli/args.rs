@@ -135,7 +135,7 @@ pub struct CodingArgs {
     /// Decode each chunk before it is written (the default)
     #[arg(long, overrides_with = "no_verify")]
     pub verify: bool,
-    /// Trust the encoder; takes less than half the time
+    /// Do not; saves the time of decoding
     #[arg(long)]
     pub no_verify: bool,
 }
