@@ -135,7 +135,7 @@ pub struct CodingArgs {
     /// Decode each chunk before it is written (the default)
     #[arg(long, overrides_with = "no_verify")]
     pub verify: bool,
-    /// Do not; saves the time of decoding
+    /// Leave that check out; saves its time
     #[arg(long)]
     pub no_verify: bool,
 }
