@@ -1,2 +1,25 @@
-//! llmzip.
-fn main() {}
+//! The `llmzip` program: parses, plans, runs, and says how it went by its exit code.
+
+mod cli;
+
+use clap::Parser;
+use cli::{Arguments, BROKEN_PIPE, Plan, code_of};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let code = run(arguments).unwrap_or_else(|error| {
+        let code = code_of(&error);
+        if code != BROKEN_PIPE {
+            eprintln!("llmzip: {error:#}");
+        }
+        code
+    });
+    ExitCode::from(code)
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let plan = Plan::new(arguments)?;
+    cli::watch()?;
+    cli::run(&plan)
+}

@@ -1,1 +1,76 @@
-//! The file format.
+//! The file format: framing, checksums, index and the names of models (`docs/format.md`).
+//!
+//! The archive drives the codec and never looks inside a coded chunk. Its bytes depend on the input
+//! and the options only: never on threads, on how a reader splits the input, or on the machine.
+//!
+//! ```
+//! use llmzip::archive::{self, BuiltinModels, CompressOptions, DecompressOptions};
+//! use llmzip::models::Model;
+//!
+//! let model = Model::default_model()?;
+//! let mut packed = Vec::new();
+//! archive::compress(&b"hello"[..], &mut packed, &model, &CompressOptions::default(), &|_| ())?;
+//!
+//! let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+//! archive::decompress(&packed[..], &mut plain, &BuiltinModels::new(), &options, &|_| ())?;
+//! assert_eq!(plain, b"hello");
+//! # Ok::<(), llmzip::Error>(())
+//! ```
+
+mod checksum;
+mod chunk;
+mod chunk_header;
+mod footer;
+mod frame;
+mod header;
+mod index;
+mod list;
+mod model_name;
+mod random_access;
+mod reader;
+mod single;
+mod source;
+mod varint;
+mod writer;
+
+pub use list::{ChunkInfo, StreamInfo, list};
+pub use model_name::{BuiltinModels, ModelName, ModelSource};
+pub use random_access::read_chunk;
+pub use reader::{DecompressOptions, decompress};
+pub use writer::{CompressOptions, compress};
+
+/// First bytes of a stream (`docs/format.md`, section 3).
+const MAGIC: [u8; 4] = [0x9C, b'L', b'\r', b'\n'];
+
+/// The format version that this release writes, and the newest that it reads.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// The order of operations that this release codes with (`docs/numerics.md`).
+pub const NUMERICS: u8 = 1;
+
+/// Largest plain length of a chunk, in bytes (`docs/format.md`, section 10).
+pub const MAX_CHUNK_SIZE: u32 = 64 << 20;
+
+/// Plain length of a chunk unless the caller asks for another, in bytes.
+pub const DEFAULT_CHUNK_SIZE: u32 = 1 << 20;
+
+/// Is told of plain bytes as they are done, in any order, from any thread.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+/// What a call read and wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Plain bytes.
+    pub plain_len: u64,
+    /// Archive bytes.
+    pub archive_len: u64,
+    /// Streams; always 1 after [`compress`].
+    pub n_streams: u64,
+    /// Chunks in all streams.
+    pub n_chunks: u64,
+    /// Chunks that are stored as they were.
+    pub n_stored: u64,
+    /// Chunks that did not decode to what was encoded and were stored instead: a bug in the codec
+    /// or a fault of the machine, but no loss.
+    pub verify_failures: u64,
+}

@@ -1,0 +1,65 @@
+//! The footer of the long form: the content's hash, and the way back to the index.
+
+use super::checksum::seal;
+use super::source::Source;
+use crate::error::Result;
+use std::io::Read;
+
+/// The footer's size in bytes.
+pub(super) const FOOTER_LEN: u64 = 44;
+
+/// Last bytes of a stream in long form: the magic, backwards.
+const TAIL_MAGIC: [u8; 4] = [b'\n', b'\r', b'L', 0x9C];
+
+/// Last part of a stream in long form (`docs/format.md`, section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Footer {
+    /// BLAKE3 of the plain bytes.
+    pub(super) content: [u8; 32],
+    /// Bytes from the end tag up to and including the index CRC.
+    pub(super) index_len: u32,
+}
+
+impl Footer {
+    /// The footer's bytes.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut out = self.content.to_vec();
+        out.extend(self.index_len.to_le_bytes());
+        seal(&mut out);
+        out.extend(TAIL_MAGIC);
+        out
+    }
+
+    /// Reads a footer.
+    ///
+    /// # Errors
+    /// Io, Truncated, Corrupt.
+    pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Self> {
+        source.begin_check();
+        let content = source.bytes("the content's hash")?;
+        let index_len = source.u32("the index's length")?;
+        source.expect_crc32("the footer's CRC")?;
+        let tail: [u8; 4] = source.bytes("the tail magic")?;
+        if tail != TAIL_MAGIC {
+            let message = format!("the tail magic is {tail:02x?}, expected {TAIL_MAGIC:02x?}");
+            return Err(source.corrupt(message));
+        }
+        Ok(Self { content, index_len })
+    }
+
+    /// Reads a footer and compares it with what was read before it.
+    ///
+    /// # Errors
+    /// Io, Truncated; Corrupt where it differs from `expected`.
+    pub(super) fn read_and_compare<R: Read>(source: &mut Source<R>, expected: &Self) -> Result<()> {
+        let got = Self::read(source)?;
+        if got.index_len != expected.index_len {
+            let (got, expected) = (got.index_len, expected.index_len);
+            return Err(source.corrupt(format!("index_len is {got}, expected {expected}")));
+        }
+        if got.content != expected.content {
+            return Err(source.corrupt("the content's hash differs"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! A chunk of the long form as it was read: its header and its payload, whole and checked.
+
+use super::checksum::crc32;
+use super::chunk_header::ChunkHeader;
+use super::source::Source;
+use super::{Progress, chunk};
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::Model;
+use std::borrow::Cow;
+use std::io::Read;
+
+/// Header and payload.
+///
+/// The payload's checksum is right.
+pub(super) struct Frame {
+    pub(super) header: ChunkHeader,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Reads the payload that follows `header`.
+    ///
+    /// # Errors
+    /// Io, Truncated; Corrupt where its checksum differs.
+    pub(super) fn read<R: Read>(header: ChunkHeader, source: &mut Source<R>) -> Result<Self> {
+        let payload = source.payload(header.extent.payload_len)?;
+        source.expect("the payload's CRC", header.payload_crc, crc32(&payload))?;
+        Ok(Self { header, payload })
+    }
+
+    /// Whether decoding needs a model.
+    pub(super) fn is_coded(&self) -> bool {
+        !self.header.extent.tag.is_stored()
+    }
+
+    /// The plain bytes. `model` may be `None` where [`Frame::is_coded`] is false.
+    ///
+    /// # Errors
+    /// Those of the codec; Corrupt where the checksum differs.
+    pub(super) fn decode(
+        &self,
+        model: Option<&Model>,
+        threads: usize,
+        progress: Progress<'_>,
+    ) -> Result<Cow<'_, [u8]>> {
+        let plain = chunk::decode(model, &self.header.extent, &self.payload, threads, progress)?;
+        let (got, expected) = (crc32(&plain), self.header.plain_crc);
+        if got == expected {
+            return Ok(plain);
+        }
+        let message = format!("decoded to bytes of CRC {got:#010x}, expected {expected:#010x}");
+        Err(Error::new(ErrorKind::Corrupt, message))
+    }
+}

@@ -1,0 +1,222 @@
+//! The start of a stream, and the header of the long form.
+
+use super::checksum::seal;
+use super::model_name::ModelName;
+use super::single::SingleHeader;
+use super::source::Source;
+use super::{FORMAT_VERSION, MAGIC, MAX_CHUNK_SIZE, NUMERICS, varint};
+use crate::error::{Error, ErrorKind, Result};
+use std::io::Read;
+
+/// The only version byte of this release: format in the high nibble, numerics in the low.
+const VERSION: u8 = FORMAT_VERSION << 4 | NUMERICS;
+
+/// Bit of the model byte that says single form.
+const SINGLE: u8 = 0x80;
+
+/// Code that says: named by digest.
+const BY_DIGEST: u8 = 0;
+
+/// Flags that a reader must understand; this release knows none.
+const MUST_UNDERSTAND: u8 = 0xF0;
+
+/// Longest label, in bytes.
+const MAX_LABEL_LEN: usize = 255;
+
+/// A stream's header in either form.
+#[derive(Debug)]
+pub(super) enum Header {
+    Single(SingleHeader),
+    Long(LongHeader),
+}
+
+/// What the chunks of a long form stream have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LongHeader {
+    pub(super) model: ModelName,
+    /// Largest plain length of a chunk.
+    pub(super) chunk_size: u32,
+}
+
+impl Header {
+    /// Reads the header of the next stream; `None` where the input ends before it.
+    ///
+    /// # Errors
+    /// Io, Truncated, NotAnArchive (where `is_first`), TrailingData (elsewhere), Unsupported, Corrupt.
+    pub(super) fn read<R: Read>(source: &mut Source<R>, is_first: bool) -> Result<Option<Self>> {
+        source.begin_check();
+        if !read_magic(source, is_first)? {
+            return Ok(None);
+        }
+        check_version(source.byte("the version byte")?)?;
+        let model = source.byte("the model byte")?;
+        if model & SINGLE != 0 {
+            return Ok(Some(Self::Single(SingleHeader::read(model & !SINGLE, source)?)));
+        }
+        Ok(Some(Self::Long(LongHeader::read(model, source)?)))
+    }
+}
+
+impl LongHeader {
+    /// Reads what follows the model byte `code`.
+    fn read<R: Read>(code: u8, source: &mut Source<R>) -> Result<Self> {
+        let model = match code {
+            BY_DIGEST => read_digest_name(source)?,
+            _ => ModelName::Builtin(code),
+        };
+        let flags = source.byte("the flags")?;
+        let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
+        source.expect_crc32("the header's CRC")?;
+        if flags & MUST_UNDERSTAND != 0 {
+            let message = format!("the archive has feature flags {flags:#04x}, known are none");
+            return Err(newer(message));
+        }
+        Ok(Self { model, chunk_size })
+    }
+
+    /// The header's bytes, from the magic on.
+    ///
+    /// # Errors
+    /// InvalidArgument where the model's label is too long or has control characters.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut out = match &self.model {
+            ModelName::Builtin(code) => start(*code),
+            ModelName::Digest { digest, label } => {
+                check_label(label).map_err(|m| Error::new(ErrorKind::InvalidArgument, m))?;
+                let mut out = [&start(BY_DIGEST)[..], digest].concat();
+                varint::put(&mut out, label.len() as u64);
+                out.extend(label.bytes());
+                out
+            }
+        };
+        out.push(0); // flags
+        varint::put(&mut out, self.chunk_size.into());
+        seal(&mut out);
+        Ok(out)
+    }
+}
+
+/// Magic, version and model byte of a stream in single form.
+pub(super) fn single_start(code: u8) -> Vec<u8> {
+    start(code | SINGLE)
+}
+
+/// Magic, version and model byte.
+fn start(model: u8) -> Vec<u8> {
+    [&MAGIC[..], &[VERSION, model]].concat()
+}
+
+/// Reads the magic; false where the input ends before it.
+fn read_magic<R: Read>(source: &mut Source<R>, is_first: bool) -> Result<bool> {
+    let offset = source.offset();
+    let mut bytes = [0; MAGIC.len()];
+    let n_read = source.fill(&mut bytes)?;
+    let got = &bytes[..n_read];
+    if got == MAGIC {
+        return Ok(true);
+    }
+    if got.is_empty() && !is_first {
+        return Ok(false);
+    }
+    Err(bad_magic(got, offset, is_first))
+}
+
+/// The error for `got` where a stream's magic was expected.
+fn bad_magic(got: &[u8], offset: u64, is_first: bool) -> Error {
+    let (kind, message) = if got.is_empty() {
+        (ErrorKind::Truncated, "empty input is not an archive".into())
+    } else if MAGIC.starts_with(got) {
+        (ErrorKind::Truncated, format!("truncated at offset {offset}, inside the magic bytes"))
+    } else if !is_first {
+        (
+            ErrorKind::TrailingData,
+            format!("bytes at offset {offset} are not an archive: {got:02x?}"),
+        )
+    } else if got.starts_with(b"\x9CL\n") || got == b"\x9CL\r\r" {
+        let message = "an archive damaged by a text-mode transfer: its line ends were converted";
+        (ErrorKind::NotAnArchive, message.into())
+    } else {
+        let message = format!("not an archive: begins with {got:02x?}, expected {MAGIC:02x?}");
+        (ErrorKind::NotAnArchive, message)
+    };
+    Error::new(kind, message)
+}
+
+/// Refuses formats and numerics that this release does not know.
+fn check_version(version: u8) -> Result<()> {
+    let (format, numerics) = (version >> 4, version & 0x0F);
+    if format != FORMAT_VERSION {
+        let message = format!("the archive has format version {format}, known is {FORMAT_VERSION}");
+        return Err(newer(message));
+    }
+    if numerics != NUMERICS {
+        let message = format!("the archive has numerics {numerics}, known is {NUMERICS}");
+        return Err(newer(message));
+    }
+    Ok(())
+}
+
+fn newer(message: String) -> Error {
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+/// Reads digest and label.
+fn read_digest_name<R: Read>(source: &mut Source<R>) -> Result<ModelName> {
+    let digest = source.bytes("the model's digest")?;
+    let len = source.varint_in("the label's length", 0..=MAX_LABEL_LEN as u32)?;
+    let mut label = [0; MAX_LABEL_LEN];
+    for byte in &mut label[..len as usize] {
+        *byte = source.byte("the model's label")?;
+    }
+    let label = std::str::from_utf8(&label[..len as usize])
+        .map_err(|_| source.corrupt("the model's label is not UTF-8"))?;
+    check_label(label).map_err(|message| source.corrupt(message))?;
+    Ok(ModelName::Digest { digest, label: label.to_owned() })
+}
+
+/// What is wrong with `label`.
+fn check_label(label: &str) -> Result<(), &'static str> {
+    if label.len() > MAX_LABEL_LEN {
+        return Err("the model's label is longer than 255 bytes");
+    }
+    if label.contains(char::is_control) {
+        return Err("the model's label has control characters");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(label: &str) -> LongHeader {
+        let model = ModelName::Digest { digest: [0xAB; 32], label: label.into() };
+        LongHeader { model, chunk_size: 1 << 20 }
+    }
+
+    #[test]
+    fn long_headers_come_back() {
+        let builtin = LongHeader { model: ModelName::Builtin(127), chunk_size: MAX_CHUNK_SIZE };
+        for header in [builtin, named(""), named("Qwen3 0.6B ü"), named(&"x".repeat(255))] {
+            let bytes = header.to_bytes().unwrap();
+            let mut source = Source::new(&bytes[..]);
+            match Header::read(&mut source, true).unwrap() {
+                Some(Header::Long(got)) => assert_eq!(got, header),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(source.offset(), bytes.len() as u64);
+            for len in 0..bytes.len() {
+                let cut = Header::read(&mut Source::new(&bytes[..len]), true);
+                assert_eq!(cut.unwrap_err().kind(), ErrorKind::Truncated);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_that_could_not_be_read_are_not_written() {
+        for label in ["a\nb", "\u{7f}", &"x".repeat(256)] {
+            let error = named(label).to_bytes().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+    }
+}

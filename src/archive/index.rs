@@ -1,0 +1,86 @@
+//! The index: what the chunks say, once more, where a reader finds it from the end.
+
+use super::checksum::seal;
+use super::chunk_header::{ChunkHeader, END_TAG, Tag};
+use super::source::Source;
+use super::{MAX_CHUNK_SIZE, varint};
+use crate::error::Result;
+use std::io::Read;
+
+/// A chunk's header is shorter than this, in bytes.
+const MAX_HEADER_LEN: u32 = 64;
+
+/// One chunk in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) tag: Tag,
+    /// Bytes of header and payload.
+    pub(super) frame_len: u32,
+    pub(super) plain_len: u32,
+}
+
+impl Entry {
+    /// The entry of a chunk with `header`.
+    pub(super) fn of(header: &ChunkHeader) -> Self {
+        let extent = header.extent;
+        let frame_len = header.to_bytes().len() as u32 + extent.payload_len;
+        Self { tag: extent.tag, frame_len, plain_len: extent.plain_len }
+    }
+
+    /// Reads the next entry.
+    fn read<R: Read>(source: &mut Source<R>) -> Result<Self> {
+        let tag = Tag::read(source)?;
+        let frame_lens = 1..=MAX_CHUNK_SIZE + MAX_HEADER_LEN;
+        let frame_len = source.varint_in("frame_len", frame_lens)?;
+        let plain_len = source.varint_in("plain_len", 1..=MAX_CHUNK_SIZE)?;
+        Ok(Self { tag, frame_len, plain_len })
+    }
+}
+
+/// The bytes from the end tag up to and including the index CRC.
+pub(super) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
+    let mut out = vec![END_TAG];
+    varint::put(&mut out, entries.len() as u64);
+    for entry in entries {
+        out.push(entry.tag.to_byte());
+        varint::put(&mut out, entry.frame_len.into());
+        varint::put(&mut out, entry.plain_len.into());
+    }
+    seal(&mut out);
+    out
+}
+
+/// Reads an index whose end tag has been read, and compares it with the chunks read.
+///
+/// # Errors
+/// Io, Truncated; Corrupt where it differs from `expected`.
+pub(super) fn read_and_compare<R: Read>(source: &mut Source<R>, expected: &[Entry]) -> Result<()> {
+    let n_chunks = source.varint("the number of chunks")?;
+    if n_chunks != expected.len() as u64 {
+        let n_read = expected.len();
+        return Err(source.corrupt(format!("the index has {n_chunks} chunks, read were {n_read}")));
+    }
+    for (chunk, expected) in expected.iter().enumerate() {
+        let got = Entry::read(source)?;
+        if got != *expected {
+            let message = format!("chunk {chunk}: the index says {got:?}, read was {expected:?}");
+            return Err(source.corrupt(message));
+        }
+    }
+    source.expect_crc32("the index's CRC")
+}
+
+/// Reads an index from its end tag on. Memory grows as entries arrive.
+///
+/// # Errors
+/// Io, Truncated, Corrupt.
+pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Vec<Entry>> {
+    source.begin_check();
+    if source.byte("the end tag")? != END_TAG {
+        return Err(source.corrupt("no end tag before the index"));
+    }
+    let n_chunks = source.varint("the number of chunks")?;
+    let entries = (0..n_chunks).map(|_| Entry::read(source)).collect::<Result<_>>()?;
+    source.expect_crc32("the index's CRC")?;
+    Ok(entries)
+}

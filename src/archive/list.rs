@@ -1,0 +1,187 @@
+//! What an archive holds, without decoding it.
+
+use super::ModelName;
+use super::chunk_header::{ChunkHeader, Extent};
+use super::footer::{FOOTER_LEN, Footer};
+use super::header::{Header, LongHeader};
+use super::index::{self, Entry};
+use super::single::SingleHeader;
+use super::source::Source;
+use crate::codec::Method;
+use crate::error::{Error, ErrorKind, Result};
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+/// Bytes read ahead: a chunk's header, and little of the payload that is passed over.
+const READ_AHEAD: usize = 64;
+
+/// One stream of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
+    /// All its bytes in the file.
+    pub archive_len: u64,
+    /// The model it names; needed only where a chunk is not stored.
+    pub model: ModelName,
+    /// BLAKE3 of the content; `None` in the single form, which has a CRC-32.
+    pub content: Option<[u8; 32]>,
+    /// Its chunks, in order.
+    pub chunks: Vec<ChunkInfo>,
+}
+
+/// One chunk of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkInfo {
+    /// Where its header begins in the file, in bytes; in the single form, where the stream begins.
+    pub offset: u64,
+    /// Header and payload, in bytes.
+    pub archive_len: u64,
+    /// Plain bytes.
+    pub plain_len: u64,
+    /// How it is coded.
+    pub method: Method,
+    /// Lanes it is coded in.
+    pub lanes: u8,
+}
+
+impl StreamInfo {
+    /// Plain bytes in all chunks.
+    pub fn plain_len(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.plain_len).sum()
+    }
+}
+
+/// The streams of `input`, from their headers and indexes alone.
+///
+/// Passes over payloads; takes the index from the end where the last stream has one. Contents are
+/// not checked, models not loaded.
+///
+/// # Errors
+/// Io, NotAnArchive, Truncated, Corrupt, Unsupported, TrailingData.
+pub fn list(mut input: impl Read + Seek) -> Result<Vec<StreamInfo>> {
+    let end = input.seek(SeekFrom::End(0)).and_then(|end| input.rewind().map(|()| end));
+    let end = end.map_err(|e| Error::io("cannot seek in the archive", e))?;
+    let source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
+    let mut lister = Lister { source, end };
+    let mut streams = Vec::new();
+    while let Some(stream) = lister.next_stream(streams.is_empty())? {
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+struct Lister<R> {
+    source: Source<BufReader<R>>,
+    /// Bytes in the input.
+    end: u64,
+}
+
+impl<R: Read + Seek> Lister<R> {
+    /// Reads the next stream's figures; `None` at the end.
+    fn next_stream(&mut self, is_first: bool) -> Result<Option<StreamInfo>> {
+        let offset = self.source.offset();
+        let mut stream = match Header::read(&mut self.source, is_first)? {
+            None => return Ok(None),
+            Some(Header::Single(header)) => self.single(offset, &header)?,
+            Some(Header::Long(header)) => self.long(offset, header)?,
+        };
+        stream.archive_len = self.source.offset() - offset;
+        Ok(Some(stream))
+    }
+
+    fn single(&mut self, offset: u64, header: &SingleHeader) -> Result<StreamInfo> {
+        self.source.skip(header.extent.payload_len, self.end)?;
+        let archive_len = self.source.offset() - offset;
+        let chunks = vec![chunk_info(offset, archive_len, &header.extent)];
+        Ok(StreamInfo { offset, archive_len, model: header.model(), content: None, chunks })
+    }
+
+    fn long(&mut self, offset: u64, header: LongHeader) -> Result<StreamInfo> {
+        let first_chunk = self.source.offset();
+        let (entries, footer) = match self.index_from_end()? {
+            Some(found) => found,
+            None => {
+                self.source.seek_to(first_chunk)?;
+                self.walk(&header)?
+            }
+        };
+        let content = Some(footer.content);
+        let chunks = chunk_infos(first_chunk, &entries);
+        Ok(StreamInfo { offset, archive_len: 0, model: header.model, content, chunks })
+    }
+
+    /// Index and footer at the end of the input, where they describe all that is left of it.
+    fn index_from_end(&mut self) -> Result<Option<(Vec<Entry>, Footer)>> {
+        match self.try_index_from_end() {
+            Err(e) if e.kind() != ErrorKind::Io => Ok(None),
+            result => result,
+        }
+    }
+
+    fn try_index_from_end(&mut self) -> Result<Option<(Vec<Entry>, Footer)>> {
+        let first_chunk = self.source.offset();
+        let Some(footer_start) = self.end.checked_sub(FOOTER_LEN) else { return Ok(None) };
+        self.source.seek_to(footer_start)?;
+        let footer = Footer::read(&mut self.source)?;
+        let Some(index_start) = footer_start.checked_sub(footer.index_len.into()) else {
+            return Ok(None);
+        };
+        if index_start < first_chunk {
+            return Ok(None);
+        }
+        self.source.seek_to(index_start)?;
+        let entries = index::read(&mut self.source)?;
+        let frames: u64 = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
+        let fills = first_chunk + frames == index_start && self.source.offset() == footer_start;
+        self.source.seek_to(self.end)?;
+        Ok(fills.then_some((entries, footer)))
+    }
+
+    /// Reads forward over all chunks of a stream, its index and its footer.
+    fn walk(&mut self, header: &LongHeader) -> Result<(Vec<Entry>, Footer)> {
+        let mut entries = Vec::new();
+        while let Some(entry) = self.walk_chunk(header).map_err(|e| at_chunk(e, &entries))? {
+            entries.push(entry);
+        }
+        let index_start = self.source.offset() - 1;
+        index::read_and_compare(&mut self.source, &entries)?;
+        let index_len = self.source.offset() - index_start;
+        let footer = Footer::read(&mut self.source)?;
+        if u64::from(footer.index_len) != index_len {
+            let got = footer.index_len;
+            return Err(self.source.corrupt(format!("index_len is {got}, expected {index_len}")));
+        }
+        Ok((entries, footer))
+    }
+
+    /// Reads a chunk's header and passes over its payload; `None` at the end tag.
+    fn walk_chunk(&mut self, header: &LongHeader) -> Result<Option<Entry>> {
+        let Some(chunk) = ChunkHeader::read(header.chunk_size, &mut self.source)? else {
+            return Ok(None);
+        };
+        self.source.skip(chunk.extent.payload_len, self.end)?;
+        Ok(Some(Entry::of(&chunk)))
+    }
+}
+
+/// Names the chunk that follows `entries`.
+fn at_chunk(error: Error, entries: &[Entry]) -> Error {
+    error.at(format!("chunk {}", entries.len()))
+}
+
+fn chunk_info(offset: u64, archive_len: u64, extent: &Extent) -> ChunkInfo {
+    let (plain_len, tag) = (extent.plain_len.into(), extent.tag);
+    ChunkInfo { offset, archive_len, plain_len, method: tag.method, lanes: tag.lanes }
+}
+
+/// The chunks of `entries`, the first of which begins at `offset`.
+fn chunk_infos(mut offset: u64, entries: &[Entry]) -> Vec<ChunkInfo> {
+    let chunk_info = |entry: &Entry| {
+        let Entry { tag, frame_len, plain_len } = *entry;
+        let archive_len = frame_len.into();
+        let (plain_len, here) = (plain_len.into(), offset);
+        offset += archive_len;
+        ChunkInfo { offset: here, archive_len, plain_len, method: tag.method, lanes: tag.lanes }
+    };
+    entries.iter().map(chunk_info).collect()
+}

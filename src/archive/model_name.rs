@@ -1,0 +1,101 @@
+//! How an archive names its model, and how a reader finds it.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::{Identity, Model};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// What a stream's header names its model by (`docs/format.md`, sections 3 and 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelName {
+    /// The code of a compiled-in model, 1..=127.
+    Builtin(u8),
+    /// Any other model.
+    Digest {
+        /// BLAKE3 identity; decides alone.
+        digest: [u8; 32],
+        /// For people; at most 255 bytes, no control characters.
+        label: String,
+    },
+}
+
+impl ModelName {
+    /// The name that an archive made with the model of `identity` carries.
+    pub fn of(identity: &Identity) -> Self {
+        match identity.builtin_code {
+            Some(code) => Self::Builtin(code),
+            None => Self::Digest { digest: identity.digest, label: identity.label.clone() },
+        }
+    }
+
+    /// Whether the model of `identity` is meant.
+    pub fn matches(&self, identity: &Identity) -> bool {
+        match self {
+            Self::Builtin(code) => identity.builtin_code == Some(*code),
+            Self::Digest { digest, .. } => identity.digest == *digest,
+        }
+    }
+
+    /// The error of a reader that has no such model.
+    pub fn missing(&self) -> Error {
+        Error::new(ErrorKind::ModelMissing, format!("the archive needs {self}, not found here"))
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(code) => write!(f, "compiled-in model {code}"),
+            Self::Digest { digest, label } => {
+                write!(f, "model '{label}' ({})", blake3::Hash::from_bytes(*digest).to_hex())
+            }
+        }
+    }
+}
+
+/// Where a reader looks for models. Asked only when a chunk needs one.
+pub trait ModelSource {
+    /// The model that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where there is none; errors of loading it.
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>>;
+}
+
+/// This one model and no other.
+impl ModelSource for Arc<Model> {
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        if wanted.matches(self.identity()) { Ok(Self::clone(self)) } else { Err(wanted.missing()) }
+    }
+}
+
+/// The models compiled into the program, loaded on first use.
+#[derive(Default)]
+pub struct BuiltinModels {
+    default_model: OnceLock<Arc<Model>>,
+}
+
+impl BuiltinModels {
+    /// Loads nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The default model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where it cannot be loaded.
+    pub fn default_model(&self) -> Result<Arc<Model>> {
+        if let Some(model) = self.default_model.get() {
+            return Ok(Arc::clone(model));
+        }
+        let model = Model::default_model()?;
+        Ok(Arc::clone(self.default_model.get_or_init(|| model)))
+    }
+}
+
+impl ModelSource for BuiltinModels {
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        self.default_model()?.find(wanted)
+    }
+}

@@ -1,0 +1,219 @@
+//! Compression: any reader to an archive of one stream, in bounded memory.
+
+use super::chunk::{self, EncodedChunk};
+use super::footer::Footer;
+use super::header::LongHeader;
+use super::index::{self, Entry};
+use super::single::SingleHeader;
+use super::{DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, ModelName, Progress, Summary};
+use crate::codec::{ChunkOptions, MAX_LANES};
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::Model;
+use rayon::prelude::*;
+use std::io::{Read, Write};
+
+/// How to compress. All but `threads` and `verify` show in the archive's bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct CompressOptions {
+    /// Plain bytes in a chunk, 1..=[`MAX_CHUNK_SIZE`].
+    pub chunk_size: u32,
+    /// Lanes of a chunk, 1..=[`MAX_LANES`]; `None` chooses by the chunk's length.
+    pub lanes: Option<u8>,
+    /// Whether the adaptive model may be mixed in.
+    pub mix: bool,
+    /// Threads to use, at least 1; also the number of chunks in memory at once.
+    pub threads: usize,
+    /// Decode each chunk before it is written; store it where that fails.
+    pub verify: bool,
+}
+
+impl Default for CompressOptions {
+    /// Chunks of 1 MiB, lanes chosen, mixing, one thread, verified.
+    fn default() -> Self {
+        let chunk_size = DEFAULT_CHUNK_SIZE;
+        Self { chunk_size, lanes: None, mix: true, threads: 1, verify: true }
+    }
+}
+
+impl CompressOptions {
+    /// # Errors
+    /// InvalidArgument where a field is out of range.
+    fn check(&self) -> Result<()> {
+        let lanes = self.lanes.unwrap_or(1);
+        let message = if !(1..=MAX_CHUNK_SIZE).contains(&self.chunk_size) {
+            format!("chunk_size is {}, expected 1 to {MAX_CHUNK_SIZE}", self.chunk_size)
+        } else if !(1..=MAX_LANES).contains(&lanes) {
+            format!("lanes is {lanes}, expected 1 to {MAX_LANES}")
+        } else if self.threads == 0 {
+            "threads is 0, expected at least 1".into()
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, message))
+    }
+}
+
+/// Compresses all of `input` into one stream on `output`.
+///
+/// Holds at most `options.threads` chunks in memory and runs on the caller's rayon pool. `progress`
+/// is told of each plain byte once, and once more where `options.verify` is set.
+///
+/// # Errors
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] for options out of range; errors of the codec.
+pub fn compress(
+    input: impl Read,
+    output: impl Write,
+    model: &Model,
+    options: &CompressOptions,
+    progress: Progress<'_>,
+) -> Result<Summary> {
+    options.check()?;
+    let mut content = Content { input, chunk_size: options.chunk_size, ahead: None, ended: false };
+    let first = content.next_chunk()?;
+    let summary = Summary { n_streams: 1, ..Summary::default() };
+    let encoder = Encoder { model, options, progress };
+    let mut writer = Writer { output, encoder, threads: options.threads, summary };
+    match model.identity().builtin_code {
+        Some(code) if content.ended => writer.single(code, &first)?,
+        _ => writer.long(first, content)?,
+    }
+    writer.output.flush().map_err(write_error)?;
+    Ok(writer.summary)
+}
+
+/// The input, cut into chunks.
+struct Content<R> {
+    input: R,
+    chunk_size: u32,
+    /// First byte of the next chunk, read to learn that there is one.
+    ahead: Option<u8>,
+    ended: bool,
+}
+
+impl<R: Read> Content<R> {
+    /// The next chunk, full unless it is the last. Not called again once `ended`.
+    fn next_chunk(&mut self) -> Result<Vec<u8>> {
+        let mut plain: Vec<u8> = self.ahead.take().into_iter().collect();
+        self.read_to(self.chunk_size as usize, &mut plain)?;
+        if plain.len() == self.chunk_size as usize {
+            let mut ahead = Vec::new();
+            self.read_to(1, &mut ahead)?;
+            self.ahead = ahead.pop();
+        }
+        self.ended = self.ahead.is_none();
+        Ok(plain)
+    }
+
+    /// Up to `n` chunks.
+    fn next_chunks(&mut self, n: usize) -> Result<Vec<Vec<u8>>> {
+        let mut batch = Vec::new();
+        while batch.len() < n && !self.ended {
+            batch.push(self.next_chunk()?);
+        }
+        Ok(batch)
+    }
+
+    /// Reads until `buffer` has `len` bytes or the input ends.
+    fn read_to(&mut self, len: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let missing = (len - buffer.len()) as u64;
+        let read = (&mut self.input).take(missing).read_to_end(buffer);
+        read.map(drop).map_err(|e| Error::io("cannot read the input", e))
+    }
+}
+
+/// What all chunks are encoded with.
+#[derive(Clone, Copy)]
+struct Encoder<'a> {
+    model: &'a Model,
+    options: &'a CompressOptions,
+    progress: Progress<'a>,
+}
+
+impl Encoder<'_> {
+    fn encode(self, plain: &[u8], threads: usize) -> Result<EncodedChunk> {
+        let CompressOptions { lanes, mix, verify, .. } = *self.options;
+        let options = ChunkOptions { lanes, mix, threads };
+        chunk::encode(self.model, plain, &options, verify, self.progress)
+    }
+}
+
+struct Writer<'a, W> {
+    output: W,
+    encoder: Encoder<'a>,
+    threads: usize,
+    summary: Summary,
+}
+
+impl<W: Write> Writer<'_, W> {
+    /// Writes content of one chunk in single form.
+    fn single(&mut self, code: u8, plain: &[u8]) -> Result<()> {
+        let chunk = self.encoder.encode(plain, self.threads)?;
+        let header = SingleHeader::to_bytes(code, chunk.extent(), plain, chunk.payload());
+        self.write_chunk(&header, plain, &chunk)
+    }
+
+    /// Writes `first` and all other chunks of `content` in long form.
+    fn long<R: Read>(&mut self, first: Vec<u8>, mut content: Content<R>) -> Result<()> {
+        let model = ModelName::of(self.encoder.model.identity());
+        let header = LongHeader { model, chunk_size: content.chunk_size };
+        self.write(&header.to_bytes()?)?;
+        let mut entries = Vec::new();
+        let mut hasher = blake3::Hasher::new();
+        let mut batch = if first.is_empty() { Vec::new() } else { vec![first] };
+        while !batch.is_empty() {
+            batch.extend(content.next_chunks(self.threads - batch.len())?);
+            for plain in &batch {
+                hasher.update(plain);
+            }
+            self.write_batch(&batch, &mut entries)?;
+            batch = content.next_chunks(self.threads)?;
+        }
+        self.finish(&entries, hasher.finalize().into())
+    }
+
+    /// Encodes the chunks of `batch` side by side and writes them in order.
+    fn write_batch(&mut self, batch: &[Vec<u8>], entries: &mut Vec<Entry>) -> Result<()> {
+        let threads = (self.threads / batch.len()).max(1);
+        let encoder = self.encoder;
+        let chunks: Vec<_> = batch.par_iter().map(|p| encoder.encode(p, threads)).collect();
+        for (plain, chunk) in batch.iter().zip(chunks) {
+            let chunk = chunk.map_err(|e| e.at(format!("chunk {}", self.summary.n_chunks)))?;
+            let header = chunk.header(plain);
+            entries.push(Entry::of(&header));
+            self.write_chunk(&header.to_bytes(), plain, &chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Writes index and footer.
+    fn finish(&mut self, entries: &[Entry], content: [u8; 32]) -> Result<()> {
+        let index = index::to_bytes(entries);
+        let index_len = u32::try_from(index.len()).map_err(|_| {
+            let message = "the index would be larger than 4 GiB: take larger chunks";
+            Error::new(ErrorKind::LimitExceeded, message)
+        })?;
+        self.write(&index)?;
+        self.write(&Footer { content, index_len }.to_bytes())
+    }
+
+    /// Writes a chunk of `plain` after its `header`.
+    fn write_chunk(&mut self, header: &[u8], plain: &[u8], chunk: &EncodedChunk) -> Result<()> {
+        self.write(header)?;
+        self.write(chunk.payload().unwrap_or(plain))?;
+        self.summary.plain_len += plain.len() as u64;
+        self.summary.n_chunks += 1;
+        self.summary.n_stored += u64::from(chunk.payload().is_none());
+        self.summary.verify_failures += u64::from(chunk.verify_failed);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.output.write_all(bytes).map_err(write_error)?;
+        self.summary.archive_len += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn write_error(error: std::io::Error) -> Error {
+    Error::io("cannot write the archive", error)
+}

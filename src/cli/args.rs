@@ -1,0 +1,214 @@
+//! The command line as it is typed.
+
+use super::level::LevelArgs;
+use super::size::parse_size;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use llmzip::archive::{FORMAT_VERSION, NUMERICS};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// Printed after the options.
+const AFTER_HELP: &str = "\
+With no FILE, or where FILE is -, standard input is read and standard output is written.
+SIZE is a number of bytes, or one with K, M or G (KiB, MiB, GiB: 1024, 1024^2, 1024^3).
+A file whose name is that of a command is given as ./list, or after an option.
+A directory is packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
+
+Environment: LLMZIP_THREADS and LLMZIP_LEVEL are defaults for --threads and --level.
+
+Exit codes:
+  0  done
+  1  failed (files, disk, trailing data)
+  2  wrong usage
+  3  the model that an archive names is not available
+  4  the archive is damaged, truncated, or not one
+  5  a limit was exceeded
+  6  the archive needs a newer llmzip
+  128+N  stopped by signal N (141: the reader of the output went away)
+Of several failures the highest code counts.";
+
+/// Version, format and numerics.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version} (format {FORMAT_VERSION}, numerics {NUMERICS})")
+    });
+    &TEXT
+}
+
+/// Lossless compression with a language model.
+///
+/// Compresses each FILE to FILE.llmz, or does what a command or one of -d, -t and -l says.
+#[derive(Parser, Debug)]
+#[command(name = "llmzip", version = version(), after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true, subcommand_help_heading = "Commands")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub mode: ModeArgs,
+    #[command(flatten)]
+    pub coding: CodingArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub limit: LimitArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The same as sub-commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Compress files
+    #[command(visible_alias = "c")]
+    Compress {
+        #[command(flatten)]
+        coding: CodingArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Decompress archives
+    #[command(visible_aliases = ["d", "x"])]
+    Decompress {
+        #[command(flatten)]
+        output: OutputArgs,
+        #[command(flatten)]
+        limit: LimitArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Say what archives hold, without decoding them
+    #[command(visible_alias = "l")]
+    List {
+        #[command(flatten)]
+        machine: MachineArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Decode archives and check them; write nothing
+    #[command(visible_alias = "t")]
+    Test {
+        #[command(flatten)]
+        limit: LimitArgs,
+        #[command(flatten)]
+        machine: MachineArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+}
+
+/// What to do where no sub-command says it.
+#[derive(Args, Debug)]
+#[group(id = "mode", multiple = false)]
+pub struct ModeArgs {
+    /// Decompress
+    #[arg(short, long, visible_alias = "uncompress")]
+    pub decompress: bool,
+    /// Decode and check; write nothing
+    #[arg(short, long)]
+    pub test: bool,
+    /// Say what archives hold
+    #[arg(short, long)]
+    pub list: bool,
+}
+
+/// How to compress. Accepted and ignored next to -d, -t and -l.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Compression")]
+pub struct CodingArgs {
+    #[command(flatten)]
+    pub level: LevelArgs,
+    /// Bytes that are compressed on their own, up to 64M [default: 1M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub chunk_size: Option<u64>,
+    /// Slices of a chunk that are coded in step, 1 to 64 [default: by length]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub lanes: Option<u8>,
+    /// Code with the language model alone
+    #[arg(long)]
+    pub no_mix: bool,
+    /// Decode each chunk before it is written (the default)
+    #[arg(long, overrides_with = "no_verify")]
+    pub verify: bool,
+    /// Leave that check out; saves its time
+    #[arg(long)]
+    pub no_verify: bool,
+}
+
+/// Where results go.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Write to standard output, keep files
+    #[arg(short = 'c', long)]
+    pub stdout: bool,
+    /// Write to this file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "stdout")]
+    pub output: Option<PathBuf>,
+    /// Keep input files (the default)
+    #[arg(short, long, overrides_with = "rm")]
+    pub keep: bool,
+    /// Remove each input file once its result is checked and on disk
+    #[arg(long, conflicts_with = "stdout")]
+    pub rm: bool,
+    /// Overwrite files, follow symbolic links, write to a terminal, keep what came before junk
+    #[arg(short, long)]
+    pub force: bool,
+    /// Suffix of archives
+    #[arg(short = 'S', long, value_name = ".SUF", default_value = ".llmz")]
+    pub suffix: String,
+}
+
+/// What to refuse.
+#[derive(Args, Debug)]
+pub struct LimitArgs {
+    /// Refuse an archive whose content is larger
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_output: Option<u64>,
+}
+
+/// Output for programs.
+#[derive(Args, Debug)]
+pub struct MachineArgs {
+    /// With list and test: write JSON (docs/cli.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What all commands understand.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Common")]
+pub struct CommonArgs {
+    /// Threads to use, up to 1024, 0 for all cores; changes no byte of the result [default: 0]
+    #[arg(short = 'T', long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Say less: nothing but errors
+    #[arg(short, long, overrides_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub verbose: bool,
+    /// How to show progress on standard error; auto: a bar, if that is a terminal
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pub progress: ProgressStyle,
+    /// Files; - is standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// How progress is shown.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProgressStyle {
+    /// A bar where standard error is a terminal.
+    #[default]
+    Auto,
+    /// A line every few seconds.
+    Plain,
+    /// None.
+    Never,
+}

@@ -1,0 +1,83 @@
+//! Compresses one input.
+
+use super::Session;
+use super::names::with_suffix;
+use super::plan::{Input, Output, Voice};
+use super::progress::Progress;
+use super::size::{bits_per_byte, figure, grouped, ratio};
+use super::transfer::Transfer;
+use anyhow::{Result, bail};
+use llmzip::archive::{self, CompressOptions, Summary};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Compresses `input` to where `output` says.
+///
+/// # Errors
+/// The system's, the archive's.
+pub fn compress(
+    session: &Session,
+    input: &Input,
+    options: &CompressOptions,
+    level: u8,
+    output: &Output,
+) -> Result<()> {
+    let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
+    transfer.refuse_terminal()?;
+    let model = session.models.default_model()?;
+    // With verification each byte is done twice: coded, and decoded again.
+    let passes = if options.verify { 2 } else { 1 };
+    let total = transfer.input.len().map(|len| len * passes);
+    let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
+    let summary = transfer.run(|input, output| {
+        archive::compress(input, output, &model, options, &|n| progress.add(n))
+    })?;
+    let elapsed_s = progress.finish();
+    warn_of_failures(&transfer.name, &summary);
+    if session.voice >= voice_of_summary(&transfer) {
+        report(&transfer, &summary, elapsed_s);
+    }
+    if session.voice == Voice::Verbose {
+        let stored = summary.n_stored;
+        let (chunks, size) = (summary.n_chunks, grouped(options.chunk_size.into()));
+        eprintln!("  level {level}, {chunks} chunks of up to {size} bytes, {stored} stored");
+    }
+    Ok(())
+}
+
+/// The archive beside `path`.
+fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
+    let suffix = &output.suffix;
+    if path.as_os_str().as_bytes().ends_with(suffix.as_bytes()) && !output.force {
+        bail!("has the suffix {suffix} already; -f compresses it once more");
+    }
+    Ok(with_suffix(path, suffix))
+}
+
+/// What must be wanted for a summary: standard output is mostly a pipe of others.
+pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
+    if transfer.target().is_some() { Voice::Normal } else { Voice::Verbose }
+}
+
+fn warn_of_failures(name: &str, summary: &Summary) {
+    if summary.verify_failures > 0 {
+        let n = summary.verify_failures;
+        eprintln!(
+            "llmzip: warning: {name}: {n} chunks did not decode to what was encoded and are stored \
+             instead. Nothing is lost, but please report it: the program or this machine is faulty."
+        );
+    }
+}
+
+fn report(transfer: &Transfer<'_>, summary: &Summary, elapsed_s: f64) {
+    let Summary { plain_len, archive_len, .. } = *summary;
+    let target = transfer.target().unwrap_or("(stdout)".into());
+    eprintln!(
+        "{} -> {target}: {} -> {} bytes, ratio {}, {} bits per byte, {elapsed_s:.1} s",
+        transfer.name,
+        grouped(plain_len),
+        grouped(archive_len),
+        figure(ratio(plain_len, archive_len), 3),
+        figure(bits_per_byte(plain_len, archive_len), 3),
+    );
+}

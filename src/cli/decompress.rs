@@ -1,0 +1,59 @@
+//! Decompresses one input.
+
+use super::Session;
+use super::compress::voice_of_summary;
+use super::input::OpenInput;
+use super::names::without_suffix;
+use super::plan::{Input, Output};
+use super::progress::Progress;
+use super::size::grouped;
+use super::transfer::Transfer;
+use anyhow::{Context, Result};
+use llmzip::archive::{self, DecompressOptions, StreamInfo};
+use std::io::{BufReader, Seek};
+
+/// Decompresses `input` to where `output` says.
+///
+/// # Errors
+/// The system's, the archive's.
+pub fn decompress(
+    session: &Session,
+    input: &Input,
+    options: &DecompressOptions,
+    output: &Output,
+) -> Result<()> {
+    let suffix = &output.suffix;
+    let transfer = Transfer::new(input, output, |path| {
+        without_suffix(path, suffix).with_context(|| {
+            format!(
+                "has not the suffix {suffix}; -o names the output, -c writes to standard output"
+            )
+        })
+    })?;
+    let total = plain_len(&transfer.input)?;
+    let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
+    let summary = transfer.run(|input, output| {
+        archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
+    })?;
+    let elapsed_s = progress.finish();
+    if session.voice >= voice_of_summary(&transfer) {
+        let target = transfer.target().unwrap_or("(stdout)".into());
+        let (from, to) = (grouped(summary.archive_len), grouped(summary.plain_len));
+        eprintln!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
+    }
+    Ok(())
+}
+
+/// Plain bytes in the archive, where its index says so and nothing has been read of it.
+///
+/// # Errors
+/// The system's.
+pub fn plain_len(input: &OpenInput) -> Result<Option<u64>> {
+    let mut file = &input.file;
+    if input.metadata.is_none() || file.stream_position()? != 0 {
+        return Ok(None);
+    }
+    let streams = archive::list(BufReader::new(file)).ok();
+    file.rewind()?;
+    Ok(streams.map(|streams| streams.iter().map(StreamInfo::plain_len).sum()))
+}

@@ -1,0 +1,63 @@
+//! Exit codes, and the advice that goes with an error.
+
+use anyhow::Error;
+use llmzip::ErrorKind;
+use std::fmt;
+use std::io;
+
+/// The reader of the output went away: 128 + SIGPIPE.
+pub const BROKEN_PIPE: u8 = 141;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const MODEL_MISSING: u8 = 3;
+const DAMAGED: u8 = 4;
+const LIMIT_EXCEEDED: u8 = 5;
+const UNSUPPORTED: u8 = 6;
+
+/// The call is wrong in a way that the argument parser does not see.
+#[derive(Debug)]
+pub struct UsageError(pub String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// The exit code that tells of `error`.
+pub fn code_of(error: &Error) -> u8 {
+    if io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+        return BROKEN_PIPE;
+    }
+    if error.downcast_ref::<UsageError>().is_some() {
+        return USAGE;
+    }
+    match error.downcast_ref().map(llmzip::Error::kind) {
+        Some(ErrorKind::ModelMissing) => MODEL_MISSING,
+        Some(ErrorKind::Truncated | ErrorKind::Corrupt | ErrorKind::NotAnArchive) => DAMAGED,
+        Some(ErrorKind::LimitExceeded) => LIMIT_EXCEEDED,
+        Some(ErrorKind::Unsupported) => UNSUPPORTED,
+        Some(ErrorKind::InvalidArgument) => USAGE,
+        _ => FAILED,
+    }
+}
+
+/// What the user can do about `error`.
+pub fn advice_for(error: &Error) -> Option<&'static str> {
+    match error.downcast_ref().map(llmzip::Error::kind)? {
+        ErrorKind::Truncated => Some("the rest of the archive is missing: fetch it again"),
+        ErrorKind::Unsupported => Some("a newer llmzip reads it"),
+        ErrorKind::LimitExceeded => Some("a larger --max-output allows it"),
+        ErrorKind::TrailingData => Some("all content before it is good; -f keeps it in a file"),
+        _ => None,
+    }
+}
+
+/// The operating system's error behind `error`.
+fn io_error(error: &Error) -> Option<&io::Error> {
+    let ours = error.downcast_ref().and_then(llmzip::Error::io_error);
+    ours.or_else(|| error.downcast_ref())
+}

@@ -1,0 +1,98 @@
+//! One input: a file or standard input, and what may be done with it.
+
+use super::exit::UsageError;
+use super::names::shown;
+use super::plan::Input;
+use anyhow::{Context, Result, bail};
+use std::fs::{File, FileType, Metadata};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// An open input.
+pub struct OpenInput {
+    pub file: File,
+    /// `None`: standard input.
+    pub path: Option<PathBuf>,
+    /// As it was when it was opened; only of regular files.
+    pub metadata: Option<Metadata>,
+}
+
+impl OpenInput {
+    /// Opens `input`. One that a result is to be put beside must be a regular file, and a symbolic
+    /// link only if `follow`.
+    ///
+    /// # Errors
+    /// The system's; a directory, a terminal.
+    pub fn open(input: &Input, is_beside: bool, follow: bool) -> Result<Self> {
+        match input {
+            Input::Stdin { named } => Self::stdin(*named),
+            Input::File(path) => Self::path(path, is_beside, follow),
+        }
+    }
+
+    fn stdin(named: bool) -> Result<Self> {
+        let stdin = io::stdin();
+        if !named && stdin.is_terminal() {
+            let message = "no file given, and standard input is a terminal; see llmzip --help";
+            return Err(UsageError(message.into()).into());
+        }
+        let file = File::from(stdin.as_fd().try_clone_to_owned()?);
+        let metadata = regular(&file)?;
+        Ok(Self { file, path: None, metadata })
+    }
+
+    fn path(path: &Path, is_beside: bool, follow: bool) -> Result<Self> {
+        let file_type = path.symlink_metadata().context("cannot open")?.file_type();
+        if is_beside && file_type.is_symlink() && !follow {
+            bail!("is a symbolic link; -f follows it");
+        }
+        refuse_folder(path, path.metadata().context("cannot open")?.file_type())?;
+        let file = File::open(path).context("cannot open")?;
+        let metadata = regular(&file)?;
+        if is_beside && metadata.is_none() {
+            bail!("is not a regular file; -c or -o names the output");
+        }
+        Ok(Self { file, path: Some(path.to_owned()), metadata })
+    }
+
+    /// Refuses a file that was written to since it was opened.
+    ///
+    /// # Errors
+    /// The system's; where size or time changed.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let Some(before) = &self.metadata else { return Ok(()) };
+        let after = self.file.metadata()?;
+        if before.len() != after.len() || before.modified()? != after.modified()? {
+            bail!("was changed while it was read");
+        }
+        Ok(())
+    }
+
+    /// Bytes in it, where that is known.
+    pub fn len(&self) -> Option<u64> {
+        self.metadata.as_ref().map(Metadata::len)
+    }
+}
+
+/// What messages call `input`.
+pub fn name_of(input: &Input) -> String {
+    match input {
+        Input::Stdin { .. } => "(stdin)".into(),
+        Input::File(path) => shown(path),
+    }
+}
+
+fn refuse_folder(path: &Path, file_type: FileType) -> Result<()> {
+    if file_type.is_dir() {
+        let name = shown(path);
+        let name = name.trim_end_matches('/');
+        bail!("is a directory; pack it with:  tar -I llmzip -cf {name}.tar.llmz {name}");
+    }
+    Ok(())
+}
+
+fn regular(file: &File) -> Result<Option<Metadata>> {
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file().then_some(metadata))
+}

@@ -1,0 +1,149 @@
+//! Output for programs (docs/cli.md): names and meanings of fields are stable within a schema number.
+
+use super::list::{Listing, check_name, method_name};
+use super::size::{bits_per_byte, ratio};
+use llmzip::archive::{ChunkInfo, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Raised when a field changes its name or meaning, or goes; not when one is added.
+const SCHEMA: u32 = 1;
+
+/// The whole document.
+#[derive(Serialize)]
+struct Document<'a, T> {
+    schema: u32,
+    files: &'a [T],
+    errors: &'a [FailedFile],
+}
+
+/// An input that failed.
+#[derive(Serialize)]
+pub struct FailedFile {
+    pub name: String,
+    pub message: String,
+    pub exit_code: u8,
+}
+
+/// Writes the document as one line.
+///
+/// # Errors
+/// The system's.
+pub fn print(files: &[impl Serialize], errors: &[FailedFile]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &Document { schema: SCHEMA, files, errors })?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// An archive that was tested.
+#[derive(Serialize)]
+pub struct TestedFile {
+    name: String,
+    archive_len: u64,
+    plain_len: u64,
+    n_streams: u64,
+    n_chunks: u64,
+    elapsed_s: f64,
+}
+
+impl TestedFile {
+    pub fn new(name: String, summary: &Summary, elapsed_s: f64) -> Self {
+        let Summary { plain_len, archive_len, n_streams, n_chunks, .. } = *summary;
+        Self { name, archive_len, plain_len, n_streams, n_chunks, elapsed_s }
+    }
+}
+
+/// An archive that was listed.
+#[derive(Serialize)]
+pub struct ListedFile {
+    name: String,
+    archive_len: u64,
+    plain_len: u64,
+    ratio: Option<f64>,
+    bits_per_byte: Option<f64>,
+    streams: Vec<Stream>,
+}
+
+#[derive(Serialize)]
+struct Stream {
+    offset: u64,
+    archive_len: u64,
+    plain_len: u64,
+    format_version: u8,
+    numerics: u8,
+    form: &'static str,
+    check: &'static str,
+    content_blake3: Option<String>,
+    model: Model,
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Model {
+    Builtin(u8),
+    Digest { blake3: String, label: String },
+}
+
+#[derive(Serialize)]
+struct Chunk {
+    offset: u64,
+    archive_len: u64,
+    plain_len: u64,
+    method: &'static str,
+    lanes: u8,
+}
+
+impl ListedFile {
+    pub fn new(listing: &Listing) -> Self {
+        let (plain_len, archive_len) = (listing.plain_len(), listing.archive_len);
+        Self {
+            name: listing.name.clone(),
+            archive_len,
+            plain_len,
+            ratio: ratio(plain_len, archive_len),
+            bits_per_byte: bits_per_byte(plain_len, archive_len),
+            streams: listing.streams.iter().map(Stream::new).collect(),
+        }
+    }
+}
+
+impl Stream {
+    fn new(stream: &StreamInfo) -> Self {
+        Self {
+            offset: stream.offset,
+            archive_len: stream.archive_len,
+            plain_len: stream.plain_len(),
+            format_version: FORMAT_VERSION,
+            numerics: NUMERICS,
+            form: if stream.content.is_some() { "long" } else { "single" },
+            check: check_name(stream),
+            content_blake3: stream.content.map(hex),
+            model: Model::new(&stream.model),
+            chunks: stream.chunks.iter().map(Chunk::new).collect(),
+        }
+    }
+}
+
+impl Model {
+    fn new(name: &ModelName) -> Self {
+        match name {
+            ModelName::Builtin(code) => Self::Builtin(*code),
+            ModelName::Digest { digest, label } => {
+                Self::Digest { blake3: hex(*digest), label: label.clone() }
+            }
+        }
+    }
+}
+
+impl Chunk {
+    fn new(chunk: &ChunkInfo) -> Self {
+        let ChunkInfo { offset, archive_len, plain_len, method, lanes } = *chunk;
+        Self { offset, archive_len, plain_len, method: method_name(method), lanes }
+    }
+}
+
+fn hex(digest: [u8; 32]) -> String {
+    blake3::Hash::from_bytes(digest).to_hex().to_string()
+}

@@ -1,0 +1,134 @@
+//! Says what archives hold, for people and for programs.
+
+use super::input::{OpenInput, name_of};
+use super::json::ListedFile;
+use super::plan::{Input, Voice};
+use super::size::{bits_per_byte, figure, grouped, ratio};
+use anyhow::{Context, Result};
+use llmzip::archive::{self, ModelName, StreamInfo};
+use llmzip::codec::Method;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+
+/// Hex digits of a digest that are shown to people.
+const DIGEST_DIGITS: usize = 12;
+
+/// An archive's name, size and streams.
+pub struct Listing {
+    pub name: String,
+    pub archive_len: u64,
+    pub streams: Vec<StreamInfo>,
+}
+
+impl Listing {
+    /// Reads the figures of `input`.
+    ///
+    /// # Errors
+    /// The system's, the archive's.
+    pub fn read(input: &Input) -> Result<Self> {
+        let name = name_of(input);
+        let input = OpenInput::open(input, false, true)?;
+        let is_seekable = input.metadata.is_some() && (&input.file).stream_position()? == 0;
+        let mut file = if is_seekable { input.file } else { spool(input.file)? };
+        let streams = archive::list(&file)?;
+        Ok(Self { name, archive_len: file.seek(io::SeekFrom::End(0))?, streams })
+    }
+
+    /// Plain bytes in all streams.
+    pub fn plain_len(&self) -> u64 {
+        self.streams.iter().map(StreamInfo::plain_len).sum()
+    }
+
+    /// Writes the figures for people; with [`Voice::Verbose`] a line for each chunk.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn print(&self, out: &mut dyn Write, voice: Voice) -> io::Result<()> {
+        let (plain_len, archive_len) = (self.plain_len(), self.archive_len);
+        writeln!(out, "{}", self.name)?;
+        writeln!(out, "  content   {} bytes", grouped(plain_len))?;
+        writeln!(out, "  archive   {} bytes", grouped(archive_len))?;
+        let bits = figure(bits_per_byte(plain_len, archive_len), 3);
+        writeln!(
+            out,
+            "  ratio     {}, {bits} bits per byte",
+            figure(ratio(plain_len, archive_len), 3)
+        )?;
+        self.streams.iter().try_for_each(|stream| print_stream(out, stream, voice))
+    }
+
+    /// The figures for programs.
+    pub fn to_json(&self) -> ListedFile {
+        ListedFile::new(self)
+    }
+}
+
+/// A temporary copy of a pipe, where one can go back.
+fn spool(mut pipe: File) -> Result<File> {
+    let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
+    io::copy(&mut pipe, &mut file).context("cannot read the archive")?;
+    Ok(file)
+}
+
+fn print_stream(out: &mut dyn Write, stream: &StreamInfo, voice: Voice) -> io::Result<()> {
+    let methods: BTreeSet<_> =
+        stream.chunks.iter().map(|chunk| method_name(chunk.method)).collect();
+    let lanes: BTreeSet<_> = stream.chunks.iter().map(|chunk| chunk.lanes.to_string()).collect();
+    writeln!(out, "  stream    at byte {}", grouped(stream.offset))?;
+    writeln!(out, "    chunks  {}, {}", stream.chunks.len(), joined(methods))?;
+    writeln!(out, "    lanes   {}", joined(lanes.iter().map(String::as_str)))?;
+    writeln!(out, "    model   {}", model_text(&stream.model))?;
+    writeln!(out, "    check   {}", check_name(stream))?;
+    if voice == Voice::Verbose {
+        print_chunks(out, stream)?;
+    }
+    Ok(())
+}
+
+fn print_chunks(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
+    writeln!(
+        out,
+        "    {:>9} {:>15} {:>12} {:>12}  method    lanes",
+        "chunk", "offset", "content", "archive"
+    )?;
+    for (number, chunk) in stream.chunks.iter().enumerate() {
+        let (offset, plain) = (grouped(chunk.offset), grouped(chunk.plain_len));
+        let (archive, method) = (grouped(chunk.archive_len), method_name(chunk.method));
+        let lanes = chunk.lanes;
+        writeln!(
+            out,
+            "    {number:>9} {offset:>15} {plain:>12} {archive:>12}  {method:<9} {lanes}"
+        )?;
+    }
+    Ok(())
+}
+
+fn joined<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn model_text(model: &ModelName) -> String {
+    match model {
+        ModelName::Builtin(code) => format!("compiled in, code {code}"),
+        ModelName::Digest { digest, label } => {
+            let hex = blake3::Hash::from_bytes(*digest).to_hex();
+            format!("{label} ({})", &hex[..DIGEST_DIGITS])
+        }
+    }
+}
+
+/// What checks a stream's content.
+pub fn check_name(stream: &StreamInfo) -> &'static str {
+    if stream.content.is_some() { "crc32+blake3" } else { "crc32" }
+}
+
+/// The method's name in docs/format.md.
+pub fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Stored => "stored",
+        Method::Model => "model",
+        Method::Mixed => "mixed",
+        Method::Adaptive => "adaptive",
+    }
+}

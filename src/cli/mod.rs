@@ -1,0 +1,127 @@
+//! The command line: what is typed, what is planned, what is done, and what is said about it.
+
+mod args;
+mod compress;
+mod decompress;
+mod exit;
+mod input;
+mod json;
+mod level;
+mod list;
+mod names;
+mod output;
+mod plan;
+mod progress;
+mod signals;
+mod size;
+mod test;
+mod transfer;
+
+pub use args::Arguments;
+pub use exit::{BROKEN_PIPE, code_of};
+pub use plan::Plan;
+pub use signals::watch;
+
+use anyhow::{Error, Result};
+use args::ProgressStyle;
+use exit::advice_for;
+use input::name_of;
+use json::FailedFile;
+use list::Listing;
+use llmzip::archive::BuiltinModels;
+use plan::{Action, Input, Voice};
+use std::io;
+
+/// What all inputs share.
+pub struct Session {
+    models: BuiltinModels,
+    voice: Voice,
+    progress: ProgressStyle,
+}
+
+/// Does all that `plan` says; returns the exit code. An input that fails does not stop the others.
+///
+/// # Errors
+/// Where nothing can go on: no threads, standard output gone.
+pub fn run(plan: &Plan) -> Result<u8> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
+    let models = BuiltinModels::new();
+    let session = Session { models, voice: plan.voice, progress: plan.progress };
+    pool.install(|| act(&session, plan))
+}
+
+fn act(session: &Session, plan: &Plan) -> Result<u8> {
+    let mut failures = Failures::default();
+    let inputs = &plan.inputs;
+    match &plan.action {
+        Action::Compress { options, level, output } => failures
+            .each(inputs, |input| compress::compress(session, input, options, *level, output))?,
+        Action::Decompress { options, output } => failures
+            .each(inputs, |input| decompress::decompress(session, input, options, output))?,
+        Action::Test { options, json } => {
+            let mut tested = Vec::new();
+            failures.each(inputs, |input| {
+                tested.push(test::test(session, input, options, *json)?);
+                Ok(())
+            })?;
+            if *json {
+                json::print(&tested, &failures.files)?;
+            }
+        }
+        Action::List { json: false } => failures.each(inputs, |input| {
+            Ok(Listing::read(input)?.print(&mut io::stdout().lock(), session.voice)?)
+        })?,
+        Action::List { json: true } => {
+            let mut listed = Vec::new();
+            failures.each(inputs, |input| {
+                listed.push(Listing::read(input)?.to_json());
+                Ok(())
+            })?;
+            json::print(&listed, &failures.files)?;
+        }
+    }
+    Ok(failures.exit_code())
+}
+
+/// The inputs that failed.
+#[derive(Default)]
+struct Failures {
+    files: Vec<FailedFile>,
+}
+
+impl Failures {
+    /// Does `work` for each input and notes which fail.
+    ///
+    /// # Errors
+    /// Where the reader of standard output went away: then nothing more is wanted.
+    fn each(&mut self, inputs: &[Input], mut work: impl FnMut(&Input) -> Result<()>) -> Result<()> {
+        for input in inputs {
+            match work(input) {
+                Ok(()) => (),
+                Err(error) if code_of(&error) == BROKEN_PIPE => return Err(error),
+                Err(error) => self.note(name_of(input), &error),
+            }
+        }
+        if inputs.len() > 1 && !self.files.is_empty() {
+            eprintln!("llmzip: {} of {} inputs failed", self.files.len(), inputs.len());
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, name: String, error: &Error) {
+        eprintln!("llmzip: {name}: {error:#}");
+        if let Some(advice) = advice_for(error) {
+            eprintln!("llmzip: {advice}");
+        }
+        self.files.push(FailedFile {
+            name,
+            message: format!("{error:#}"),
+            exit_code: code_of(error),
+        });
+    }
+
+    /// The highest code of all.
+    fn exit_code(&self) -> u8 {
+        self.files.iter().map(|file| file.exit_code).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,54 @@
+//! File names: made safe to print, and with the suffix of archives on and off.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// `path` for people: characters that steer a terminal or the direction of text are escaped.
+pub fn shown(path: &Path) -> String {
+    let mut out = String::new();
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(character.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// `path` with `suffix` appended.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// `path` without `suffix`; `None` where it has none, or nothing else.
+pub fn without_suffix(path: &Path, suffix: &str) -> Option<PathBuf> {
+    let name = path.file_name()?.as_bytes().strip_suffix(suffix.as_bytes())?;
+    (!name.is_empty()).then(|| path.with_file_name(OsStr::from_bytes(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(shown(Path::new("a\x1b[2J\n\u{202e}b ü")), "a\\u{1b}[2J\\n\\u{202e}b ü");
+        assert_eq!(shown(Path::new(OsStr::from_bytes(b"\xff"))), "\u{fffd}");
+    }
+
+    #[test]
+    fn suffixes_go_on_and_off() {
+        let path = Path::new(OsStr::from_bytes(b"d.llmz/\xff"));
+        let archive = with_suffix(path, ".llmz");
+        assert_eq!(without_suffix(&archive, ".llmz").as_deref(), Some(path));
+        for other in ["a", "a.llmz/b", ".llmz", "d/.llmz", "allmz", ".."] {
+            assert_eq!(without_suffix(Path::new(other), ".llmz"), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A file that appears under its name only when it is complete.
+//!
+//! Written under another name in the same folder with mode 0600, then synchronised, given the input's
+//! mode and time, and renamed. Until then a failure, a signal or a crash leaves nothing under the name.
+
+use super::signals::unfinished;
+use anyhow::{Context, Result, bail};
+use filetime::FileTime;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Permission bits that are taken over: no set-user-id, no set-group-id, no sticky bit.
+const MODE_BITS: u32 = 0o777;
+
+/// An unfinished output file; dropped, it leaves nothing.
+pub struct OutputFile {
+    temp: Option<NamedTempFile>,
+    target: PathBuf,
+    overwrite: bool,
+    hasher: blake3::Hasher,
+}
+
+impl OutputFile {
+    /// Begins a file that is to be called `target`; replaces one of that name only to `overwrite`.
+    ///
+    /// # Errors
+    /// The system's; where `target` exists and is not to be overwritten.
+    pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
+        if !overwrite && target.symlink_metadata().is_ok() {
+            bail!("exists already; -f overwrites it");
+        }
+        let mut path = unfinished();
+        let temp = tempfile::Builder::new()
+            .prefix(".llmzip-")
+            .suffix(".tmp")
+            .tempfile_in(folder_of(target))
+            .context("cannot create the output file")?;
+        *path = Some(temp.path().to_owned());
+        let (temp, target) = (Some(temp), target.to_owned());
+        Ok(Self { temp, target, overwrite, hasher: blake3::Hasher::new() })
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        let closed = || io::Error::other("the output file is closed");
+        self.temp.as_ref().map(NamedTempFile::as_file).ok_or_else(closed)
+    }
+
+    /// Reads the file back and compares it with what was written.
+    ///
+    /// # Errors
+    /// The system's; where it differs.
+    pub fn read_back(&self) -> Result<()> {
+        let mut file = File::open(self.temp.as_ref().context("the output file is closed")?.path())?;
+        file.rewind()?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                n => hasher.update(&buffer[..n]),
+            };
+        }
+        if hasher.finalize() != self.hasher.finalize() {
+            bail!("the output file does not hold what was written to it");
+        }
+        Ok(())
+    }
+
+    /// Puts the file on disk with the mode and time of `input`, and gives it its name.
+    ///
+    /// # Errors
+    /// The system's; where a file of that name appeared meanwhile.
+    pub fn finish(mut self, input: Option<&Metadata>) -> Result<()> {
+        let file = self.file()?;
+        file.sync_all().context("cannot synchronise the output file")?;
+        take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
+        self.rename()?;
+        let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
+        folder.context("cannot synchronise the output's folder")
+    }
+
+    fn rename(&mut self) -> Result<()> {
+        let mut path = unfinished();
+        let temp = self.temp.take().context("the output file is closed")?;
+        let renamed = match self.overwrite {
+            true => temp.persist(&self.target),
+            false => temp.persist_noclobber(&self.target),
+        };
+        *path = None;
+        renamed.map(drop).map_err(|e| e.error).context("cannot name the output file")
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file()?.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        let mut path = unfinished();
+        if self.temp.take().is_some() {
+            *path = None;
+        }
+    }
+}
+
+/// Sets the mode and modification time of `input`; without one, the mode of any new file.
+fn take_over_attributes(file: &File, input: Option<&Metadata>) -> io::Result<()> {
+    let mode = input.map_or_else(mode_of_new_files, |input| input.mode() & MODE_BITS);
+    file.set_permissions(Permissions::from_mode(mode))?;
+    if let Some(input) = input {
+        let time = FileTime::from_last_modification_time(input);
+        filetime::set_file_handle_times(file, None, Some(time))?;
+    }
+    Ok(())
+}
+
+/// Read and write for all, less the process's mask.
+fn mode_of_new_files() -> u32 {
+    use rustix::fs::Mode;
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    0o666 & !mask.bits()
+}
+
+/// The folder that `path` stands in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Whether both name the same file.
+pub fn is_same_file(a: &Metadata, b: &Path) -> bool {
+    fs::metadata(b).is_ok_and(|b| (a.dev(), a.ino()) == (b.dev(), b.ino()))
+}

@@ -1,0 +1,211 @@
+//! What is to be done: the command line with all defaults filled in.
+
+use super::args::{
+    Arguments, CodingArgs, Command, CommonArgs, LimitArgs, MachineArgs, OutputArgs, ProgressStyle,
+};
+use super::exit::UsageError;
+use llmzip::archive::{CompressOptions, DEFAULT_CHUNK_SIZE, DecompressOptions, MAX_CHUNK_SIZE};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::thread::available_parallelism;
+
+/// Effort where nothing else is said.
+const DEFAULT_LEVEL: u8 = 6;
+
+/// More threads than any machine has, and fewer than would exhaust one.
+const MAX_THREADS: usize = 1024;
+
+/// All of it.
+#[derive(Debug)]
+pub struct Plan {
+    pub action: Action,
+    pub inputs: Vec<Input>,
+    /// At least 1.
+    pub threads: usize,
+    pub voice: Voice,
+    pub progress: ProgressStyle,
+}
+
+/// What to do with each input.
+#[derive(Debug)]
+pub enum Action {
+    Compress { options: CompressOptions, level: u8, output: Output },
+    Decompress { options: DecompressOptions, output: Output },
+    List { json: bool },
+    Test { options: DecompressOptions, json: bool },
+}
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    Stdin { named: bool },
+    File(PathBuf),
+}
+
+/// Where results go, and at what cost.
+#[derive(Debug)]
+pub struct Output {
+    pub target: Target,
+    pub remove_input: bool,
+    pub force: bool,
+    /// Suffix of archives, with its dot.
+    pub suffix: String,
+}
+
+/// Where results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    Named(PathBuf),
+    /// A file beside the input, named after it.
+    BesideInput,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Voice {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+impl Plan {
+    /// Resolves what was typed and what the environment says.
+    ///
+    /// # Errors
+    /// UsageError.
+    pub fn new(arguments: Arguments) -> anyhow::Result<Self> {
+        let Arguments { command, mode, coding, output, limit, machine, common } = arguments;
+        let command = command.unwrap_or(if mode.decompress {
+            Command::Decompress { output, limit, common }
+        } else if mode.test {
+            Command::Test { limit, machine, common }
+        } else if mode.list {
+            Command::List { machine, common }
+        } else {
+            Command::Compress { coding, output, common }
+        });
+        Self::of(command)
+    }
+
+    fn of(command: Command) -> anyhow::Result<Self> {
+        let common = match &command {
+            Command::Compress { common, .. }
+            | Command::Decompress { common, .. }
+            | Command::List { common, .. }
+            | Command::Test { common, .. } => common,
+        };
+        let threads = threads(common);
+        let voice = voice(common);
+        let progress = common.progress;
+        let inputs = inputs(&common.files);
+        let action = match command {
+            Command::Compress { coding, output, .. } => {
+                compress(&coding, output, &inputs, threads)?
+            }
+            Command::Decompress { output, limit, .. } => Action::Decompress {
+                options: decompress_options(&limit, threads),
+                output: resolve_output(output, &inputs)?,
+            },
+            Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
+            Command::Test { limit, machine: MachineArgs { json }, .. } => {
+                Action::Test { options: decompress_options(&limit, threads), json }
+            }
+        };
+        Ok(Self { action, inputs, threads, voice, progress })
+    }
+}
+
+fn compress(
+    coding: &CodingArgs,
+    output: OutputArgs,
+    inputs: &[Input],
+    threads: usize,
+) -> anyhow::Result<Action> {
+    if output.rm && coding.no_verify {
+        let message = "--rm needs the result to be verified: not with --no-verify";
+        return Err(UsageError(message.into()).into());
+    }
+    let level = coding.level.level.or_else(|| from_env("LLMZIP_LEVEL", 1..=9));
+    let options = CompressOptions {
+        chunk_size: chunk_size(coding.chunk_size)?,
+        lanes: coding.lanes,
+        mix: !coding.no_mix,
+        threads,
+        verify: !coding.no_verify,
+    };
+    let output = resolve_output(output, inputs)?;
+    Ok(Action::Compress { options, level: level.unwrap_or(DEFAULT_LEVEL), output })
+}
+
+fn decompress_options(limit: &LimitArgs, threads: usize) -> DecompressOptions {
+    DecompressOptions { threads, max_output: limit.max_output }
+}
+
+fn chunk_size(typed: Option<u64>) -> anyhow::Result<u32> {
+    let size = typed.unwrap_or(DEFAULT_CHUNK_SIZE.into());
+    match u32::try_from(size) {
+        Ok(size) if (1..=MAX_CHUNK_SIZE).contains(&size) => Ok(size),
+        _ => {
+            let message = format!("--chunk-size is {size}, expected 1 to {MAX_CHUNK_SIZE} (64M)");
+            Err(UsageError(message).into())
+        }
+    }
+}
+
+fn inputs(files: &[PathBuf]) -> Vec<Input> {
+    if files.is_empty() {
+        return vec![Input::Stdin { named: false }];
+    }
+    let input = |file: &PathBuf| match file.as_os_str() == "-" {
+        true => Input::Stdin { named: true },
+        false => Input::File(file.clone()),
+    };
+    files.iter().map(input).collect()
+}
+
+fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output> {
+    let OutputArgs { stdout, output, keep: _, rm, force, suffix } = output;
+    let target = match output {
+        Some(path) if path.as_os_str() == "-" => Target::Stdout,
+        Some(_) if inputs.len() > 1 => {
+            return Err(UsageError("-o takes one input; -c joins several".into()).into());
+        }
+        Some(path) => Target::Named(path),
+        None if stdout => Target::Stdout,
+        None => Target::BesideInput,
+    };
+    if suffix.is_empty() || suffix.contains('/') {
+        return Err(UsageError("--suffix must not be empty or have a slash".into()).into());
+    }
+    let remove_input = rm && target != Target::Stdout;
+    let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
+    Ok(Output { target, remove_input, force, suffix })
+}
+
+fn voice(common: &CommonArgs) -> Voice {
+    match (common.quiet, common.verbose) {
+        (true, _) => Voice::Quiet,
+        (_, true) => Voice::Verbose,
+        _ => Voice::Normal,
+    }
+}
+
+/// Threads as typed, else from the environment; 0 means all cores.
+fn threads(common: &CommonArgs) -> usize {
+    match common.threads.or_else(|| from_env("LLMZIP_THREADS", 0..=usize::MAX)) {
+        Some(0) | None => available_parallelism().map_or(1, usize::from),
+        Some(threads) => threads.min(MAX_THREADS),
+    }
+}
+
+/// The number in environment variable `name`. A bad one is warned of and ignored.
+fn from_env<T: FromStr + PartialOrd>(name: &str, range: std::ops::RangeInclusive<T>) -> Option<T> {
+    let text = std::env::var_os(name)?;
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    let number = number.filter(|number| range.contains(number));
+    if number.is_none() {
+        eprintln!("llmzip: warning: {name} is not a number in range, ignored");
+    }
+    number
+}

@@ -1,0 +1,108 @@
+//! How far the work is: a bar, a line every few seconds, or nothing. Always on standard error.
+
+use super::args::ProgressStyle;
+use super::plan::Voice;
+use super::size::grouped;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use std::io::{IsTerminal, stderr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Time between two lines of plain progress.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The bar where the total is known, and where it is not.
+const BAR: &str = "{prefix} {percent:>3}% [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const SPINNER: &str = "{prefix} {spinner} {bytes} {bytes_per_sec}";
+
+/// Counts the bytes of one input.
+pub struct Progress {
+    done: AtomicU64,
+    /// Bytes to do, where known.
+    total: Option<u64>,
+    begin: Instant,
+    name: String,
+    display: Display,
+}
+
+enum Display {
+    None,
+    Bar(ProgressBar),
+    /// When the last line was written.
+    Lines(Mutex<Instant>),
+}
+
+impl Progress {
+    /// Begins to count; `total` bytes are to be done, if that is known.
+    pub fn new(style: ProgressStyle, voice: Voice, name: &str, total: Option<u64>) -> Self {
+        let display = match style {
+            ProgressStyle::Auto if voice > Voice::Quiet && stderr().is_terminal() => {
+                Display::Bar(bar(name, total))
+            }
+            ProgressStyle::Plain => Display::Lines(Mutex::new(Instant::now())),
+            _ => Display::None,
+        };
+        let (done, begin, name) = (AtomicU64::new(0), Instant::now(), name.to_owned());
+        Self { done, total, begin, name, display }
+    }
+
+    /// `n` more bytes are done.
+    pub fn add(&self, n: u64) {
+        let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
+        match &self.display {
+            Display::None => (),
+            Display::Bar(bar) => bar.set_position(done),
+            Display::Lines(last) => {
+                if let Ok(mut last) = last.try_lock()
+                    && last.elapsed() >= LINE_INTERVAL
+                {
+                    *last = Instant::now();
+                    eprintln!("{}", self.line(done));
+                }
+            }
+        }
+    }
+
+    /// Takes the display away; returns the seconds since the beginning.
+    pub fn finish(&self) -> f64 {
+        match &self.display {
+            Display::None => (),
+            Display::Bar(bar) => bar.finish_and_clear(),
+            Display::Lines(_) => eprintln!("{}", self.line(self.done.load(Ordering::Relaxed))),
+        }
+        self.begin.elapsed().as_secs_f64()
+    }
+
+    /// One line of plain progress.
+    fn line(&self, done: u64) -> String {
+        let rate = done as f64 / self.begin.elapsed().as_secs_f64().max(1e-3);
+        let (name, bytes) = (&self.name, grouped(done));
+        match self.total.filter(|total| *total > 0) {
+            Some(total) => {
+                let percent = done as f64 * 100.0 / total as f64;
+                let left_s = total.saturating_sub(done) as f64 / rate.max(1e-3);
+                format!(
+                    "{name}: {percent:.0} %, {bytes} bytes, {rate:.0} bytes/s, {left_s:.0} s left"
+                )
+            }
+            None => format!("{name}: {bytes} bytes, {rate:.0} bytes/s"),
+        }
+    }
+}
+
+impl Drop for Progress {
+    /// A bar does not outlive its work, whatever ended it.
+    fn drop(&mut self) {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(name: &str, total: Option<u64>) -> ProgressBar {
+    let (len, template) = total.map_or((None, SPINNER), |total| (Some(total), BAR));
+    let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::stderr());
+    let style = BarStyle::with_template(template).unwrap_or_else(|_| BarStyle::default_bar());
+    bar.with_style(style).with_prefix(name.to_owned())
+}

@@ -1,0 +1,48 @@
+//! SIGINT, SIGTERM and SIGHUP: remove the unfinished file, then stop.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The one unfinished file. Whoever creates, renames or removes it holds the lock meanwhile, so that
+/// a signal finds it either unfinished and named here, or finished.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// The lock on the unfinished file's path.
+pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Begins to watch for signals, but for those that the parent said to ignore (nohup).
+///
+/// # Errors
+/// The system's.
+pub fn watch() -> std::io::Result<()> {
+    let ignored = ignored_signals();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let mut signals = Signals::new(wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            stop(signal);
+        }
+    });
+    Ok(())
+}
+
+/// Removes the unfinished file and ends the process. Never lets go of the lock.
+fn stop(signal: i32) -> ! {
+    let path = unfinished();
+    if let Some(path) = path.as_ref() {
+        let _ = fs::remove_file(path); // nothing better can be done
+    }
+    signal_hook::low_level::exit(128 + signal)
+}
+
+/// The signals that this process ignores since its start: bit N-1 for signal N; 0 where unknown.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}

@@ -1,0 +1,68 @@
+//! Sizes as people type them and as they read them.
+
+/// The number of bytes that `text` names: a number with K, M, G, KiB, MiB or GiB after it, or not.
+///
+/// # Errors
+/// What is wrong, for the user.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err("expected a number, or one with K, M, G, KiB, MiB or GiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a number of bytes".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "too large".into())
+}
+
+/// `number` with a comma before every three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Original over compressed; `None` for an empty archive.
+pub fn ratio(plain_len: u64, archive_len: u64) -> Option<f64> {
+    (archive_len > 0).then(|| plain_len as f64 / archive_len as f64)
+}
+
+/// Bits of archive for each byte of content; `None` for empty content.
+pub fn bits_per_byte(plain_len: u64, archive_len: u64) -> Option<f64> {
+    (plain_len > 0).then(|| archive_len as f64 * 8.0 / plain_len as f64)
+}
+
+/// `figure` with `decimals`, or a dash.
+pub fn figure(figure: Option<f64>, decimals: usize) -> String {
+    figure.map_or("-".into(), |figure| format!("{figure:.decimals$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, size) in [("0", 0), ("17", 17), ("2K", 2048), ("1MiB", 1 << 20), ("3g", 3 << 30)]
+        {
+            assert_eq!(parse_size(text), Ok(size));
+        }
+        for text in ["", "K", "-1", "1.5M", "1X", "99999999999999999999", "18446744073709551615K"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

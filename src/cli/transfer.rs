@@ -1,0 +1,134 @@
+//! What compressing and decompressing have in common: from one input to its output.
+
+use super::exit::UsageError;
+use super::input::{OpenInput, name_of};
+use super::names::shown;
+use super::output::{OutputFile, is_same_file};
+use super::plan::{Input, Output, Target};
+use anyhow::{Context, Result, bail};
+use llmzip::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Bytes collected before they are written.
+const WRITE_BUFFER: usize = 1 << 16;
+
+/// One input on its way to its output.
+pub struct Transfer<'a> {
+    pub input: OpenInput,
+    /// What messages call the input.
+    pub name: String,
+    output: &'a Output,
+    /// `None`: standard output.
+    target: Option<PathBuf>,
+}
+
+impl<'a> Transfer<'a> {
+    /// Opens `input`; `beside` names the file beside it.
+    ///
+    /// # Errors
+    /// The system's; inputs and outputs that are refused.
+    pub fn new(
+        input: &Input,
+        output: &'a Output,
+        beside: impl FnOnce(&Path) -> Result<PathBuf>,
+    ) -> Result<Self> {
+        let is_beside = output.target == Target::BesideInput;
+        let name = name_of(input);
+        let input = OpenInput::open(input, is_beside, output.force)?;
+        let target = match (&output.target, &input.path) {
+            (Target::Stdout, _) | (Target::BesideInput, None) => None,
+            (Target::Named(target), _) => Some(target.clone()),
+            (Target::BesideInput, Some(path)) => Some(beside(path)?),
+        };
+        Ok(Self { input, name, output, target })
+    }
+
+    /// Refuses to fill a terminal with binary data.
+    ///
+    /// # Errors
+    /// UsageError.
+    pub fn refuse_terminal(&self) -> Result<()> {
+        if self.target.is_some() || self.output.force || !io::stdout().is_terminal() {
+            return Ok(());
+        }
+        let message = "compressed data is not written to a terminal; -f forces it, -o names a file";
+        Err(UsageError(message.into()).into())
+    }
+
+    /// Whether the output is a file, and which.
+    pub fn target(&self) -> Option<String> {
+        self.target.as_deref().map(shown)
+    }
+
+    /// Does the work: `copy` reads its first argument and writes its second.
+    ///
+    /// # Errors
+    /// The system's, those of `copy`. Then there is no output file.
+    pub fn run<T>(
+        &self,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+    ) -> Result<T> {
+        match &self.target {
+            Some(target) => self.to_file(target, copy),
+            None => self.to_stdout(copy),
+        }
+    }
+
+    fn to_stdout<T>(
+        &self,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+    ) -> Result<T> {
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let mut stdout = BufWriter::with_capacity(WRITE_BUFFER, stdout);
+        let done = copy(&self.input.file, &mut stdout)?;
+        self.input.check_unchanged()?;
+        Ok(done)
+    }
+
+    fn to_file<T>(
+        &self,
+        target: &Path,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+    ) -> Result<T> {
+        self.refuse_input_as_target(target)?;
+        let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
+        let mut file = BufWriter::with_capacity(WRITE_BUFFER, file);
+        let done = copy(&self.input.file, &mut file);
+        if done.as_ref().is_err_and(|e| !self.is_kept(e)) {
+            drop(file.into_parts()); // what is in the buffer is not wanted any more
+            return Ok(done?);
+        }
+        self.input.check_unchanged()?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        self.finish(file, done.is_ok()).with_context(|| shown(target))?;
+        Ok(done?)
+    }
+
+    /// Completes the output file and, where that is wanted, removes the input.
+    fn finish(&self, file: OutputFile, is_complete: bool) -> Result<()> {
+        let remove = self.output.remove_input && is_complete;
+        if remove {
+            file.read_back()?;
+        }
+        file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))?;
+        match &self.input.path {
+            Some(path) if remove => fs::remove_file(path).context("cannot remove the input"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the output file is kept in spite of `error`.
+    fn is_kept(&self, error: &llmzip::Error) -> bool {
+        error.kind() == ErrorKind::TrailingData && self.output.force
+    }
+
+    fn refuse_input_as_target(&self, target: &Path) -> Result<()> {
+        match &self.input.metadata {
+            Some(input) if is_same_file(input, target) => bail!("input and output are the same"),
+            _ => Ok(()),
+        }
+    }
+}

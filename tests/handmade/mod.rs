@@ -1,0 +1,152 @@
+//! Archives written field by field after `docs/format.md`, with checksums that fit whatever they say.
+//!
+//! Shares no code with the program, so that a mistake there is not repeated here.
+#![allow(dead_code)] // each test file uses its part
+
+pub const MAGIC: [u8; 4] = [0x9C, 0x4C, 0x0D, 0x0A];
+pub const VERSION: u8 = 0x11;
+pub const MAX: u64 = 64 << 20;
+
+pub fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let group = (value & 0x7F) as u8;
+        value >>= 7;
+        if value == 0 {
+            out.push(group);
+            return out;
+        }
+        out.push(group | 0x80);
+    }
+}
+
+pub fn crc8(bytes: &[u8]) -> u8 {
+    let step = |crc: u8| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 };
+    bytes.iter().fold(0, |crc, byte| (0..8).fold(crc ^ byte, |crc, _| step(crc)))
+}
+
+/// `parts` and then their CRC-32.
+pub fn sealed(parts: &[&[u8]]) -> Vec<u8> {
+    let mut out = parts.concat();
+    let crc = crc32fast::hash(&out);
+    out.extend(crc.to_le_bytes());
+    out
+}
+
+/// A single form of the model byte, tag and lengths given, with `payload` as its plain bytes.
+pub fn single(model: u8, tag: u8, lens: &[u64], payload: &[u8]) -> Vec<u8> {
+    let mut out = [&MAGIC[..], &[VERSION, model, tag]].concat();
+    lens.iter().for_each(|len| out.extend(varint(*len)));
+    out.push(crc8(&out));
+    let crc = crc32fast::hash(&[&out[..], payload].concat());
+    out.extend(crc.to_le_bytes());
+    [&out[..], payload].concat()
+}
+
+/// The header of a long form with the default model.
+pub fn long_header(flags: u8, chunk_size: u64) -> Vec<u8> {
+    sealed(&[&MAGIC, &[VERSION, 1, flags], &varint(chunk_size)])
+}
+
+/// The header of a long form with a model named by digest.
+pub fn digest_header(digest: [u8; 32], label_len: u64, label: &[u8]) -> Vec<u8> {
+    let start = [&MAGIC[..], &[VERSION, 0]].concat();
+    sealed(&[&start, &digest, &varint(label_len), label, &[0], &varint(1000)])
+}
+
+/// A chunk's header whose CRCs are those of `payload` stored.
+pub fn chunk_header(tag: u8, lens: &[u64], payload: &[u8]) -> Vec<u8> {
+    let lens: Vec<u8> = lens.iter().flat_map(|len| varint(*len)).collect();
+    let crc = crc32fast::hash(payload).to_le_bytes();
+    sealed(&[&[tag], &lens, &crc, &crc])
+}
+
+/// A stored chunk.
+pub fn stored(plain: &[u8]) -> Vec<u8> {
+    [&chunk_header(0, &[plain.len() as u64], plain)[..], plain].concat()
+}
+
+/// An index of `n_chunks` with `entries` of (tag, frame_len, plain_len).
+pub fn index(n_chunks: u64, entries: &[(u8, u64, u64)]) -> Vec<u8> {
+    let entry = |&(tag, frame, plain)| [&[tag][..], &varint(frame), &varint(plain)].concat();
+    let entries: Vec<u8> = entries.iter().flat_map(entry).collect();
+    sealed(&[&[0x3F], &varint(n_chunks), &entries])
+}
+
+pub fn footer(content: &[u8], index_len: u32) -> Vec<u8> {
+    let hash = blake3::hash(content);
+    let mut out = sealed(&[hash.as_bytes(), &index_len.to_le_bytes()]);
+    out.extend([0x0A, 0x0D, 0x4C, 0x9C]);
+    out
+}
+
+/// A long form of stored chunks.
+pub fn long(chunk_size: u64, chunks: &[&[u8]]) -> Vec<u8> {
+    let mut out = long_header(0, chunk_size);
+    let mut entries = Vec::new();
+    for plain in chunks {
+        let frame = stored(plain);
+        entries.push((0, frame.len() as u64, plain.len() as u64));
+        out.extend(frame);
+    }
+    let index = index(chunks.len() as u64, &entries);
+    out.extend(&index);
+    out.extend(footer(&chunks.concat(), index.len() as u32));
+    out
+}
+
+/// Archives that ask for much with little, by what they are.
+pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+    let header = long_header(0, MAX);
+    let coded = 1 << 6;
+    let end = |index: Vec<u8>, index_len: Option<u32>| {
+        let footer = footer(b"abc", index_len.unwrap_or(index.len() as u32));
+        [&header[..], &stored(b"abc"), &index, &footer].concat()
+    };
+    let chunk = |tag, lens: &[u64]| [&header[..], &chunk_header(tag, lens, b"")].concat();
+    let entry = (0, stored(b"abc").len() as u64, 3);
+    vec![
+        ("single, stored, largest plain_len", single(0x81, 0, &[MAX], b"")),
+        ("single, stored, plain_len too large", single(0x81, 0, &[MAX + 1], b"")),
+        ("single, stored, plain_len 2^64-1", single(0x81, 0, &[u64::MAX], b"")),
+        ("single, coded, largest lengths", single(0x81, coded, &[MAX, MAX - 1], b"")),
+        ("single, coded, coded_len = plain_len", single(0x81, coded, &[9, 9], b"")),
+        ("single, coded, coded_len 2^64-1", single(0x81, coded, &[9, u64::MAX], b"")),
+        ("single, coded, nothing", single(0x81, coded, &[0, 0], b"")),
+        ("single, stored with lanes", single(0x81, 5, &[1], b"a")),
+        ("single, model by digest", single(0x80, 0, &[1], b"a")),
+        ("long, chunk_size 0", long_header(0, 0)),
+        ("long, chunk_size too large", long_header(0, MAX + 1)),
+        ("long, chunk_size 2^64-1", long_header(0, u64::MAX)),
+        ("long, label too long", digest_header([7; 32], u64::MAX, b"label")),
+        ("long, label with control characters", digest_header([7; 32], 3, b"a\x1bc")),
+        ("long, label not UTF-8", digest_header([7; 32], 2, b"\xff\xfe")),
+        ("chunk, stored, largest plain_len", chunk(0, &[MAX])),
+        ("chunk, stored, plain_len too large", chunk(0, &[MAX + 1])),
+        ("chunk, stored, plain_len 0", chunk(0, &[0])),
+        ("chunk, coded, largest lengths", chunk(coded, &[MAX, MAX - 1])),
+        ("chunk, coded, coded_len 2^64-1", chunk(coded, &[9, u64::MAX])),
+        ("chunk, coded, coded_len 0", chunk(coded, &[9, 0])),
+        ("index, 2^64-1 chunks", end(index(u64::MAX, &[entry]), None)),
+        ("index, no chunks", end(index(0, &[]), None)),
+        ("index, two chunks", end(index(2, &[entry, entry]), None)),
+        ("index, frame_len differs", end(index(1, &[(0, MAX, 3)]), None)),
+        ("footer, index_len 2^32-1", end(index(1, &[entry]), Some(u32::MAX))),
+        ("many unfinished chunks", [&header[..], &stored(b"a").repeat(100)].concat()),
+    ]
+}
+
+/// Archives whose chunks are good and whose index or footer tells otherwise, with good checksums.
+pub fn lying() -> Vec<(&'static str, Vec<u8>)> {
+    let frame_len = stored(b"abc").len() as u64;
+    let archive = |entry, content: &[u8]| {
+        let index = index(1, &[entry]);
+        let footer = footer(content, index.len() as u32);
+        [&long_header(0, MAX)[..], &stored(b"abc"), &index, &footer].concat()
+    };
+    vec![
+        ("plain_len", archive((0, frame_len, 4), b"abc")),
+        ("tag", archive((1 << 6, frame_len, 3), b"abc")),
+        ("content", archive((0, frame_len, 3), b"abd")),
+    ]
+}
