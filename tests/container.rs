@@ -7,6 +7,7 @@ use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource, Summary,
 };
 use llmzip::models::Model;
+use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
 use proptest::prelude::*;
 use std::io::{self, Cursor, Read, Write};
@@ -15,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 fn models() -> &'static BuiltinModels {
     static MODELS: OnceLock<BuiltinModels> = OnceLock::new();
-    MODELS.get_or_init(BuiltinModels::new)
+    MODELS.get_or_init(|| BuiltinModels::new(Isa::detect()))
 }
 
 fn compress_from(input: impl Read, chunk_size: u32, threads: usize) -> Vec<u8> {

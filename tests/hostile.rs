@@ -6,6 +6,7 @@
 mod handmade;
 
 use llmzip::archive::{self, BuiltinModels, DecompressOptions};
+use llmzip::ops::Isa;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -48,7 +49,7 @@ fn peak_of(work: impl FnOnce()) -> usize {
 #[test]
 fn a_small_archive_is_refused_with_little_memory() {
     assert!(peak_of(|| drop(vec![0u8; LIMIT + 1])) > LIMIT, "the count does not work");
-    let (models, options) = (BuiltinModels::new(), DecompressOptions::default());
+    let (models, options) = (BuiltinModels::new(Isa::detect()), DecompressOptions::default());
     for (name, archive) in handmade::hostile() {
         let decompressed = peak_of(|| {
             let sink = std::io::sink();

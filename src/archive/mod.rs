@@ -5,14 +5,15 @@
 //!
 //! ```
 //! use llmzip::archive::{self, BuiltinModels, CompressOptions, DecompressOptions};
-//! use llmzip::models::Model;
+//! use llmzip::ops::Isa;
 //!
-//! let model = Model::default_model()?;
+//! let models = BuiltinModels::new(Isa::detect());
+//! let model = models.default_model()?;
 //! let mut packed = Vec::new();
 //! archive::compress(&b"hello"[..], &mut packed, &model, &CompressOptions::default(), &|_| ())?;
 //!
 //! let (mut plain, options) = (Vec::new(), DecompressOptions::default());
-//! archive::decompress(&packed[..], &mut plain, &BuiltinModels::new(), &options, &|_| ())?;
+//! archive::decompress(&packed[..], &mut plain, &models, &options, &|_| ())?;
 //! assert_eq!(plain, b"hello");
 //! # Ok::<(), llmzip::Error>(())
 //! ```
@@ -46,7 +47,7 @@ const MAGIC: [u8; 4] = [0x9C, b'L', b'\r', b'\n'];
 pub const FORMAT_VERSION: u8 = 1;
 
 /// The order of operations that this release codes with (`docs/numerics.md`).
-pub const NUMERICS: u8 = 1;
+pub const NUMERICS: u8 = crate::ops::NUMERICS_VERSION;
 
 /// Largest plain length of a chunk, in bytes (`docs/format.md`, section 10).
 pub const MAX_CHUNK_SIZE: u32 = 64 << 20;

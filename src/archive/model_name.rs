@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Identity, Model};
+use crate::ops::Isa;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -70,15 +71,15 @@ impl ModelSource for Arc<Model> {
 }
 
 /// The models compiled into the program, loaded on first use.
-#[derive(Default)]
 pub struct BuiltinModels {
+    isa: Isa,
     default_model: OnceLock<Arc<Model>>,
 }
 
 impl BuiltinModels {
-    /// Loads nothing yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Loads nothing yet; models will run on the instruction set `isa`.
+    pub fn new(isa: Isa) -> Self {
+        Self { isa, default_model: OnceLock::new() }
     }
 
     /// The default model.
@@ -89,13 +90,18 @@ impl BuiltinModels {
         if let Some(model) = self.default_model.get() {
             return Ok(Arc::clone(model));
         }
-        let model = Model::default_model()?;
+        let model = Arc::new(Model::default_model(self.isa)?);
         Ok(Arc::clone(self.default_model.get_or_init(|| model)))
     }
 }
 
 impl ModelSource for BuiltinModels {
+    /// Loads a model only if it is the one.
     fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
-        self.default_model()?.find(wanted)
+        if wanted.matches(&Model::default_identity()) {
+            self.default_model()
+        } else {
+            Err(wanted.missing())
+        }
     }
 }

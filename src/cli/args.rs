@@ -14,7 +14,8 @@ SIZE is a number of bytes, or one with K, M or G (KiB, MiB, GiB: 1024, 1024^2, 1
 A file whose name is that of a command is given as ./list, or after an option.
 A directory is packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
 
-Environment: LLMZIP_THREADS and LLMZIP_LEVEL are defaults for --threads and --level.
+Environment: LLMZIP_THREADS and LLMZIP_LEVEL are defaults for --threads and --level; LLMZIP_ISA=scalar|avx2|avx512
+forces an instruction set (archives are the same on all).
 
 Exit codes:
   0  done

@@ -45,7 +45,7 @@ pub struct Session {
 /// Where nothing can go on: no threads, standard output gone.
 pub fn run(plan: &Plan) -> Result<u8> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
-    let models = BuiltinModels::new();
+    let models = BuiltinModels::new(plan.isa);
     let session = Session { models, voice: plan.voice, progress: plan.progress };
     pool.install(|| act(&session, plan))
 }

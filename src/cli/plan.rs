@@ -5,6 +5,7 @@ use super::args::{
 };
 use super::exit::UsageError;
 use llmzip::archive::{CompressOptions, DEFAULT_CHUNK_SIZE, DecompressOptions, MAX_CHUNK_SIZE};
+use llmzip::ops::Isa;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
@@ -22,6 +23,7 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// At least 1.
     pub threads: usize,
+    pub isa: Isa,
     pub voice: Voice,
     pub progress: ProgressStyle,
 }
@@ -112,7 +114,7 @@ impl Plan {
                 Action::Test { options: decompress_options(&limit, threads), json }
             }
         };
-        Ok(Self { action, inputs, threads, voice, progress })
+        Ok(Self { action, inputs, threads, isa: isa()?, voice, progress })
     }
 }
 
@@ -197,6 +199,18 @@ fn threads(common: &CommonArgs) -> usize {
         Some(0) | None => available_parallelism().map_or(1, usize::from),
         Some(threads) => threads.min(MAX_THREADS),
     }
+}
+
+/// The instruction set to compute on: the best of this machine, or the one that `LLMZIP_ISA` names, by which a person can
+/// check that archives do not depend on it.
+fn isa() -> anyhow::Result<Isa> {
+    let Some(name) = std::env::var_os("LLMZIP_ISA") else {
+        return Ok(Isa::detect());
+    };
+    name.to_str().and_then(Isa::by_name).ok_or_else(|| {
+        let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
+        UsageError(format!("LLMZIP_ISA must be one of this machine's: {}", names.join(", "))).into()
+    })
 }
 
 /// The number in environment variable `name`. A bad one is warned of and ignored.

@@ -118,7 +118,13 @@ impl Model {
     /// # Errors
     /// None on an intact binary.
     pub fn default_model(isa: Isa) -> Result<Self> {
-        Self::from_files(DEFAULT, "default", Some(DEFAULT_CODE), isa)
+        Self::from_files(DEFAULT, Self::default_identity(), isa)
+    }
+
+    /// What archives name the default model by; loads nothing.
+    pub fn default_identity() -> Identity {
+        let (digest, label) = (DEFAULT.digest(), "default".to_owned());
+        Identity { digest, label, builtin_code: Some(DEFAULT_CODE) }
     }
 
     /// The model in `folder` (`config.json`, `model.safetensors`, `tokenizer.json`).
@@ -134,24 +140,19 @@ impl Model {
             (read("config.json")?, read("model.safetensors")?, read("tokenizer.json")?);
         let files = ModelFiles { config: &config, weights: &weights, tokenizer: &tokenizer };
         let label = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-        Self::from_files(files, &label, None, isa).map_err(|e| e.at(folder.display()))
+        let identity = Identity { digest: files.digest(), label: label.into(), builtin_code: None };
+        Self::from_files(files, identity, isa).map_err(|e| e.at(folder.display()))
     }
 
-    /// The model that `files` hold.
+    /// The model that `files` hold, under the name that archives shall give it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] if they make no sense.
-    pub fn from_files(
-        files: ModelFiles<'_>,
-        label: &str,
-        builtin_code: Option<u8>,
-        isa: Isa,
-    ) -> Result<Self> {
+    pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
         let config = Config::parse(files.config)?;
         let (tokenizer, vocabulary) = Tokenizer::parse(files.tokenizer, config.vocab_size)?;
         let weights = Weights::parse(files.weights)?;
         let network = Box::new(Llama::load(&config, &weights, vocabulary.ids(), isa)?);
-        let identity = Identity { digest: files.digest(), label: label.to_owned(), builtin_code };
         let first_token = config.first_token();
         Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
     }

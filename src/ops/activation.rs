@@ -1,31 +1,8 @@
 //! Rules 5 and 8: activations and residuals, elementwise.
 
-use super::arch::{Isa, Kernel, LANES, Simd};
-use super::exp::{exp_lanes, map_in_place};
-use super::sum::padded;
-
-/// x[i] := f(x[i], y[i]), sixteen at a time.
-#[inline(always)]
-pub(super) fn zip_in_place<S: Simd>(
-    s: S,
-    x: &mut [f32],
-    y: &[f32],
-    f: impl Fn(S::V, S::V) -> S::V,
-) {
-    debug_assert_eq!(x.len(), y.len());
-    let (blocks, tail) = x.as_chunks_mut::<LANES>();
-    let (y_blocks, y_tail) = y.as_chunks::<LANES>();
-    for (block, y) in blocks.iter_mut().zip(y_blocks) {
-        let out = f(s.load(block), s.load(y));
-        s.store(out, block);
-    }
-    if !tail.is_empty() {
-        let mut block = padded(tail, 0.0);
-        let out = f(s.load(&block), s.load(&padded(y_tail, 0.0)));
-        s.store(out, &mut block);
-        tail.copy_from_slice(&block[..tail.len()]);
-    }
-}
+use super::arch::{Isa, Kernel, Simd};
+use super::exp::{constant, exp_lanes};
+use super::lanewise::{map_in_place, zip_in_place};
 
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident: |$s:ident, $x:ident, $y:ident| $body:expr;)+) => {$(
@@ -36,7 +13,7 @@ macro_rules! binary {
                 type Output = ();
                 #[inline(always)]
                 fn run<S: Simd>(self, $s: S) {
-                    zip_in_place($s, self.0, self.1, |$x, $y| $body);
+                    zip_in_place!($s, self.0, self.1, |$x, $y| $body);
                 }
             }
             isa.run(Op(x, y));
@@ -53,7 +30,7 @@ macro_rules! unary {
                 type Output = ();
                 #[inline(always)]
                 fn run<S: Simd>(self, s: S) {
-                    map_in_place(s, self.0, |x| $lanes(s, x));
+                    map_in_place!(s, self.0, |x| $lanes(s, x));
                 }
             }
             isa.run(Op(x));
@@ -87,14 +64,13 @@ fn silu_lanes<S: Simd>(s: S, x: S::V) -> S::V {
 
 #[inline(always)]
 fn gelu_erf_lanes<S: Simd>(s: S, x: S::V) -> S::V {
-    let constant = |bits: u32| s.splat(f32::from_bits(bits));
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
-    let z = s.mul(x, constant(0x3f35_04f3));
+    let z = s.mul(x, constant(s, 0x3f35_04f3));
     let u = s.select_less(z, zero, negate(s, z), z);
-    let t = s.div(one, s.fma(constant(0x3ea7_ba05), u, one));
-    let mut p = constant(0x3f87_dc22);
+    let t = s.div(one, s.fma(constant(s, 0x3ea7_ba05), u, one));
+    let mut p = constant(s, 0x3f87_dc22);
     for a in [0xbfba_00e3, 0x3fb5_f0e3, 0xbe91_a98f, 0x3e82_7906] {
-        p = s.fma(p, t, constant(a));
+        p = s.fma(p, t, constant(s, a));
     }
     let tail = s.sub(one, s.mul(s.mul(p, t), exp_lanes(s, negate(s, s.mul(u, u)))));
     let erf = s.select_less(z, zero, negate(s, tail), tail);
@@ -103,10 +79,9 @@ fn gelu_erf_lanes<S: Simd>(s: S, x: S::V) -> S::V {
 
 #[inline(always)]
 fn gelu_tanh_lanes<S: Simd>(s: S, x: S::V) -> S::V {
-    let constant = |bits: u32| s.splat(f32::from_bits(bits));
     let one = s.splat(1.0);
-    let cubic = s.fma(s.mul(s.mul(x, x), x), constant(0x3d37_2713), x);
-    let u = s.mul(cubic, constant(0x3f4c_422a));
+    let cubic = s.fma(s.mul(s.mul(x, x), x), constant(s, 0x3d37_2713), x);
+    let u = s.mul(cubic, constant(s, 0x3f4c_422a));
     let tanh = s.sub(one, s.div(s.splat(2.0), s.add(exp_lanes(s, s.add(u, u)), one)));
     s.mul(s.mul(s.splat(0.5), x), s.add(one, tanh))
 }

@@ -1,8 +1,9 @@
 //! Rule 7: attention of one query row over its lane's window of cached keys and values.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::exp::{map_in_place, softmax_parts};
+use super::exp::softmax_parts;
 use super::kv_cache::{KvCache, KvElement};
+use super::lanewise::map_in_place;
 
 /// The shape of attention: `heads` query heads share `kv_heads` key/value heads in equal groups.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,7 @@ fn heads_together<S: Simd, E: KvElement, const G: usize>(
     let mut normalisers = [0.0; G];
     for (scores, r) in scores.chunks_exact_mut(stride).zip(&mut normalisers) {
         let scores = &mut scores[skip..skip + count];
-        map_in_place(s, scores, |x| s.mul(x, s.splat(scale)));
+        map_in_place!(s, scores, |x| s.mul(x, s.splat(scale)));
         *r = 1.0 / softmax_parts(s, scores);
     }
     let probabilities: [&[f32]; G] =

@@ -1,7 +1,14 @@
 //! Rules 4 and 9: the exponential, softmax, and integer counts of a distribution.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::sum::{padded, striped};
+use super::lanewise::{map_in_place, padded, striped};
+use super::sum::sum16_lanes;
+
+/// All lanes the value of `bits`.
+#[inline(always)]
+pub(super) fn constant<S: Simd>(s: S, bits: u32) -> S::V {
+    s.splat(f32::from_bits(bits))
+}
 
 /// e^x by rule 4, sixteen lanes.
 ///
@@ -9,35 +16,18 @@ use super::sum::{padded, striped};
 /// of degree 6 in r, and the exponent bits of 2^n.
 #[inline(always)]
 pub(super) fn exp_lanes<S: Simd>(s: S, x: S::V) -> S::V {
-    let constant = |bits: u32| s.splat(f32::from_bits(bits));
     let (low, high) = (s.splat(-87.0), s.splat(88.0));
     let clamped = s.select_less(high, x, high, s.max(x, low));
-    let magic = constant(0x4b40_0000);
-    let t = s.fma(clamped, constant(0x3fb8_aa3b), magic);
+    let magic = constant(s, 0x4b40_0000);
+    let t = s.fma(clamped, constant(s, 0x3fb8_aa3b), magic);
     let n = s.sub(t, magic);
-    let r = s.fma(n, constant(0xbf31_7200), clamped);
-    let r = s.fma(n, constant(0xb5bf_be8e), r);
-    let mut p = constant(0x3ab6_0b61);
+    let r = s.fma(n, constant(s, 0xbf31_7200), clamped);
+    let r = s.fma(n, constant(s, 0xb5bf_be8e), r);
+    let mut p = constant(s, 0x3ab6_0b61);
     for c in [0x3c08_8888, 0x3d2a_aaab, 0x3e2a_aaab, 0x3f00_0000, 0x3f80_0000, 0x3f80_0000] {
-        p = s.fma(p, r, constant(c));
+        p = s.fma(p, r, constant(s, c));
     }
     s.select_less(x, low, s.splat(0.0), s.mul(p, s.exp2_of_magic(t)))
-}
-
-/// Applies `f` to every value of `x` in place, sixteen at a time.
-#[inline(always)]
-pub(super) fn map_in_place<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::V) -> S::V) {
-    let (blocks, tail) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        let y = f(s.load(block));
-        s.store(y, block);
-    }
-    if !tail.is_empty() {
-        let mut block = padded(tail, 0.0);
-        let y = f(s.load(&block));
-        s.store(y, &mut block);
-        tail.copy_from_slice(&block[..tail.len()]);
-    }
 }
 
 /// The largest of `x`, by compare and select; -inf if there is none.
@@ -58,8 +48,8 @@ fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) fn softmax_parts<S: Simd>(s: S, x: &mut [f32]) -> f32 {
     let max = s.splat(maximum(s, x));
-    map_in_place(s, x, |x| exp_lanes(s, s.sub(x, max)));
-    striped(s, x, |acc, x| s.add(acc, x))
+    map_in_place!(s, x, |x| exp_lanes(s, s.sub(x, max)));
+    sum16_lanes(s, x)
 }
 
 /// x[i] := e^x[i]; relative error below 2.4e-7 on [-87, 88], 0 below, e^88 above.
@@ -69,7 +59,7 @@ pub fn exp(isa: Isa, x: &mut [f32]) {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            map_in_place(s, self.0, |x| exp_lanes(s, x));
+            map_in_place!(s, self.0, |x| exp_lanes(s, x));
         }
     }
     isa.run(Exp(x));
@@ -83,7 +73,7 @@ pub fn softmax(isa: Isa, x: &mut [f32]) {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let r = s.splat(1.0 / softmax_parts(s, self.0));
-            map_in_place(s, self.0, |x| s.mul(x, r));
+            map_in_place!(s, self.0, |x| s.mul(x, r));
         }
     }
     isa.run(Softmax(x));
@@ -100,7 +90,7 @@ pub fn counts(isa: Isa, logits: &mut [f32], counts: &mut [u32]) -> bool {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> bool {
             let Self(x, counts) = self;
-            let finite = striped(s, x, |acc, x| s.fma(x, s.splat(0.0), acc)) == 0.0;
+            let finite = striped!(s, x, |acc, x| s.fma(x, s.splat(0.0), acc)) == 0.0;
             let scale = s.splat(1_073_741_824.0 / softmax_parts(s, x));
             let (blocks, tail) = x.as_chunks::<LANES>();
             let (out, out_tail) = counts.as_chunks_mut::<LANES>();

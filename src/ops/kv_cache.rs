@@ -10,20 +10,19 @@ pub trait KvElement: Copy + Default + Send + Sync + 'static {
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V;
 }
 
-/// bfloat16, as in coded archives: rule 7's round to nearest even on the bits.
-#[derive(Clone, Copy, Default)]
-#[repr(transparent)]
-pub struct Bf16(u16);
+/// The bits of a bfloat16.
+pub type Bf16 = u16;
 
+/// bfloat16, as in coded archives: rule 7's round to nearest even on the bits.
 impl KvElement for Bf16 {
     #[inline(always)]
     fn round(x: f32) -> Self {
         let bits = x.to_bits();
-        Self((bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
+        (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16
     }
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V {
-        s.load_bf16(&x.map(|x| x.0))
+        s.load_bf16(x)
     }
 }
 

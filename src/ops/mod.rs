@@ -12,6 +12,7 @@ mod attention;
 mod exp;
 mod fma;
 mod kv_cache;
+mod lanewise;
 mod matmul;
 mod norm;
 pub mod reference;

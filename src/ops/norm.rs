@@ -1,9 +1,8 @@
 //! Rule 3: layer norm (Ba, Kiros and Hinton, 2016) and RMS norm (Zhang and Sennrich, 2019).
 
-use super::activation::zip_in_place;
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::exp::map_in_place;
-use super::sum::{padded, striped};
+use super::lanewise::{map_in_place, padded, striped, zip_in_place};
+use super::sum::sum16_lanes;
 
 /// RMS norm of every row. x, out: [rows][C]; gain: [C].
 pub fn rms_norm(isa: Isa, x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
@@ -15,10 +14,10 @@ pub fn rms_norm(isa: Isa, x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
             let Self(x, gain, eps, out) = self;
             let c = gain.len();
             for (x, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
-                let squares = striped(s, x, |acc, x| s.fma(x, x, acc));
+                let squares = striped!(s, x, |acc, x| s.fma(x, x, acc));
                 let r = s.splat(1.0 / (squares / c as f32 + eps).sqrt());
                 out.copy_from_slice(x);
-                zip_in_place(s, out, gain, |x, g| s.mul(s.mul(x, r), g));
+                zip_in_place!(s, out, gain, |x, g| s.mul(s.mul(x, r), g));
             }
         }
     }
@@ -35,10 +34,10 @@ pub fn layer_norm(isa: Isa, x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out
             let Self(x, gain, bias, eps, out) = self;
             let c = gain.len();
             for (x, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
-                let mean = s.splat(striped(s, x, |acc, x| s.add(acc, x)) / c as f32);
+                let mean = s.splat(sum16_lanes(s, x) / c as f32);
                 out.copy_from_slice(x);
-                map_in_place(s, out, |x| s.sub(x, mean));
-                let squares = striped(s, out, |acc, d| s.fma(d, d, acc));
+                map_in_place!(s, out, |x| s.sub(x, mean));
+                let squares = striped!(s, out, |acc, d| s.fma(d, d, acc));
                 let r = s.splat(1.0 / (squares / c as f32 + eps).sqrt());
                 scale_and_shift(s, out, r, gain, bias);
             }

@@ -1,6 +1,7 @@
 //! Rule 2: sums of many values in one fixed order.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
+use super::lanewise::striped;
 
 /// The sum of `x`: sixteen striped sums, then a fixed tree.
 pub fn sum16(isa: Isa, x: &[f32]) -> f32 {
@@ -9,39 +10,27 @@ pub fn sum16(isa: Isa, x: &[f32]) -> f32 {
         type Output = f32;
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> f32 {
-            striped(s, self.0, |acc, x| s.add(acc, x))
+            sum16_lanes(s, self.0)
         }
     }
     isa.run(Sum(x))
 }
 
-/// Sixteen striped accumulations by `step(acc, x)`, then the tree. A short tail is filled with +0, which must leave
-/// an accumulator as it is (an accumulator that started at +0 is never -0).
 #[inline(always)]
-pub(super) fn striped<S: Simd>(s: S, x: &[f32], step: impl Fn(S::V, S::V) -> S::V) -> f32 {
-    let mut acc = s.splat(0.0);
-    let (blocks, tail) = x.as_chunks::<LANES>();
-    for block in blocks {
-        acc = step(acc, s.load(block));
-    }
-    if !tail.is_empty() {
-        acc = step(acc, s.load(&padded(tail, 0.0)));
-    }
-    tree(s, acc)
+pub(super) fn sum16_lanes<S: Simd>(s: S, x: &[f32]) -> f32 {
+    striped!(s, x, |acc, x| s.add(acc, x))
 }
 
-/// The lanes of a partial vector, `fill` behind them.
+/// The tree over the sixteen lane sums.
 #[inline(always)]
-pub(super) fn padded(tail: &[f32], fill: f32) -> [f32; LANES] {
-    let mut block = [fill; LANES];
-    block[..tail.len()].copy_from_slice(tail);
-    block
-}
-
-#[inline(always)]
-fn tree<S: Simd>(s: S, acc: S::V) -> f32 {
+pub(super) fn tree<S: Simd>(s: S, acc: S::V) -> f32 {
     let mut a = [0.0; LANES];
     s.store(acc, &mut a);
-    let pair = |i: usize| (a[i] + a[i + 8]) + (a[i + 4] + a[i + 12]);
-    (pair(0) + pair(2)) + (pair(1) + pair(3))
+    let b: [f32; 4] = [
+        (a[0] + a[8]) + (a[4] + a[12]),
+        (a[1] + a[9]) + (a[5] + a[13]),
+        (a[2] + a[10]) + (a[6] + a[14]),
+        (a[3] + a[11]) + (a[7] + a[15]),
+    ];
+    (b[0] + b[2]) + (b[1] + b[3])
 }
