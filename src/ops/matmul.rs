@@ -178,8 +178,8 @@ fn micro_kernel<S: Simd, const R: usize, const C: usize>(
         }
     }
     for (y, acc) in y.chunks_exact_mut(n).zip(acc) {
-        for c in 0..C {
-            store(s, acc[c], y, (panel + c) * LANES);
+        for (panel, acc) in (panel..).zip(acc) {
+            store(s, acc, y, panel * LANES);
         }
     }
     C

@@ -1,5 +1,7 @@
 //! Reproducible random numbers for tests: SplitMix64 (Steele, Lea and Flood, 2014).
 
+#![allow(dead_code, reason = "each test program uses some of it")]
+
 /// A seeded generator.
 pub struct Random(u64);
 

@@ -1,0 +1,63 @@
+//! Imports point down: cli -> archive -> codec -> predict -> models -> ops.
+
+use std::path::{Path, PathBuf};
+
+/// Layers from the bottom; `error` is visible to all.
+const LAYERS: [&str; 5] = ["ops", "models", "predict", "codec", "archive"];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|p| if p.is_dir() { sources(&p) } else { vec![p] });
+    files.filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
+}
+
+/// The layers that a source file names after `crate::`, group imports included; doc links are not imports.
+fn imports(source: &str) -> Vec<String> {
+    let code: Vec<&str> = source.lines().filter(|line| !line.trim().starts_with("//")).collect();
+    let code = code.join("\n");
+    let names = code.split("crate::").skip(1).flat_map(|after| match after.strip_prefix('{') {
+        Some(group) => group.split('}').next().unwrap_or("").split(',').map(str::trim).collect(),
+        None => vec![after],
+    });
+    let first = |path: &str| {
+        path.split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned)
+    };
+    names.filter_map(first).collect()
+}
+
+#[test]
+fn imports_point_down() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for (height, layer) in LAYERS.iter().enumerate() {
+        for file in sources(&root.join(layer)) {
+            for import in imports(&std::fs::read_to_string(&file).unwrap()) {
+                if let Some(other) = LAYERS.iter().position(|layer| *layer == import) {
+                    seen += 1;
+                    assert!(other <= height, "{}: imports {import} above it", file.display());
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} imports were found: the search is broken");
+}
+
+#[test]
+fn group_imports_are_seen() {
+    let source = "use crate::{archive::Summary, ops};\n// crate::cli\nuse crate::error::Result;";
+    assert_eq!(imports(source), ["archive", "ops", "error"]);
+}
+
+#[test]
+fn only_the_command_line_knows_the_terminal() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for layer in LAYERS {
+        for file in sources(&root.join(layer)) {
+            let source = std::fs::read_to_string(&file).unwrap();
+            for word in ["anyhow", "clap::", "indicatif", "println!", "std::env", "process::exit"] {
+                let place = file.display();
+                assert!(!source.contains(word), "{place}: {word} belongs to the command line");
+            }
+        }
+    }
+}
