@@ -10,5 +10,6 @@ pub mod archive;
 pub mod codec;
 pub mod error;
 pub mod models;
+pub mod predict;
 
 pub use error::{Error, ErrorKind, Result};
