@@ -1,180 +1,282 @@
-//! The adaptive model of bytes, bit by bit.
+//! The adaptive model of bytes: context mixing, bit by bit, in the manner of paq (Mahoney, "Data Compression Explained",
+//! section 4.3), with the language model as one more expert.
+//!
+//! Every context looks up the bit history seen under it; a learned map turns histories into probabilities; match models add
+//! what followed the longest repeats; the mixer weighs all of them and the language model; two maps correct its answer.
 
 use super::Config;
 use super::apm::Apm;
 use super::bit_history::NEXT;
-use super::contexts::{Lane, MAX_CONTEXTS, N_ORDERS, mix};
+use super::contexts::{Lane, MAX_CONTEXTS, N_ORDERS, Surroundings, mix};
 use super::counters::{Counter, HistoryMap};
 use super::hash_table::HashTable;
 use super::history::History;
 use super::logistic::{NAT, squash, stretch};
-use super::match_model::{BUCKETS, MatchModel};
+use super::match_model::{self, MatchModel};
 use super::mixer::{Mixer, ONE, Rate};
 
-pub fn knob(name: &str, default: i32) -> i32 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+/// How much each tier does.
+struct Tier {
+    n_contexts: usize,
+    /// Shortest matches followed, one model each.
+    match_lengths: &'static [u32],
+    /// Sets of mixer weights, the first of [`ByteModel::selectors`].
+    n_sets: usize,
 }
 
+const TIERS: [Tier; 3] = [
+    Tier { n_contexts: 6, match_lengths: &[6], n_sets: 1 },
+    Tier { n_contexts: 9, match_lengths: &[6], n_sets: 3 },
+    Tier { n_contexts: MAX_CONTEXTS, match_lengths: &[12, 5], n_sets: 5 },
+];
+
+/// Rows of each set of mixer weights, as [`ByteModel::selectors`] names them.
+const SELECTOR_ROWS: [usize; 5] = [match_model::BUCKETS as usize * 8, 256, 8 * 8 * 4, 256, 256];
+
+/// Weights the mixer starts with: with a language model, that one leads.
+const LM_WEIGHTS: [i32; 3] = [ONE * 45 / 100, ONE * 15 / 100, ONE * 15 / 100];
+const MATCH_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 15 / 100];
+const CONTEXT_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 5 / 100];
+
+const RATES: [Rate; 2] =
+    [Rate { first: 1500, last: 120, half: 300 }, Rate { first: 150, last: 15, half: 200 }];
+
+/// How many bits a map from histories to probabilities looks back on.
+const HISTORY_MAP_LIMIT: u32 = 255;
+
+/// Predicts the bits of bytes; see the module.
 pub struct ByteModel {
-    n: usize,
+    n_contexts: usize,
+    n_sets: usize,
+    with_lm: bool,
     table: HashTable,
     maps: Vec<HistoryMap>,
+    /// P(1) by partial byte.
     order0: Vec<Counter>,
-    after: Vec<u32>,
-    matches: [MatchModel; 2],
+    /// By byte: the two bytes that followed it last.
+    followers: Vec<u32>,
+    matches: Vec<MatchModel>,
     mixer: Mixer,
+    /// The language model's probability, corrected under the place in the token, and under the last byte.
     lm_apms: [Apm; 2],
-    apms: [Apm; 3],
-    with_lm: bool,
-    /// Which byte `hashes` belong to and which half `slots` do.
-    loaded: u64,
+    /// The mixer's probability, corrected under the last byte, and under the last two and the expected one.
+    apms: [Apm; 2],
+    loaded: Loaded,
+}
+
+/// What belongs to the half byte being predicted.
+struct Loaded {
+    /// End of the lane's history, and which half.
+    at: Option<(u32, bool)>,
     hashes: [u32; MAX_CONTEXTS],
     slots: [u32; MAX_CONTEXTS],
     states: [u8; MAX_CONTEXTS],
-    expected: [Option<u8>; 2],
-    /// Node in the half byte, and partial byte, of the last prediction.
-    node: u32,
-    partial: usize,
-    limit: u32,
-    trainf: bool,
+    /// The byte the longest match expects.
+    expected: Option<u8>,
+    partial: u32,
+}
+
+impl Loaded {
+    /// Node of the half byte's tree, 1..=15.
+    fn node(&self) -> u32 {
+        let low_bits = self.partial.ilog2() & 3;
+        1 << low_bits | self.partial & ((1 << low_bits) - 1)
+    }
 }
 
 impl ByteModel {
     pub fn new(config: &Config) -> Self {
-        let n = match config.tier { 1 => 7, 2 => 10, _ => MAX_CONTEXTS };
-        let len_log2 = 32 - config.n_lanes.saturating_mul(config.lane_len).leading_zeros();
-        let mut initial = vec![];
-        if config.with_lm {
-            initial.extend([knob("WLM", 55) * ONE / 100, knob("WLA", 20) * ONE/100, knob("WLA", 20) * ONE/100]);
-        }
-        let (ws, wc) = if config.with_lm { (knob("WS", 12), knob("WC", 0)) } else { (knob("NWS", 25), knob("NWC", 0)) };
-        let wm = if config.with_lm { knob("WM", 15) } else { knob("NWM", 25) };
-        initial.extend([ONE * wm / 100, 0, ONE * wm / 100, 0]);
-        initial.extend([0, 0]); // bias, order 0
-        for _ in 0..n { initial.extend([ONE * ws / 100, ONE * wc / 100]); }
-        let rates = [Rate { first: knob("R1F", 300), last: knob("R1L", 60), half: knob("R1H", 200) }, Rate { first: knob("R2F", 60), last: knob("R2L", 15), half: knob("R2H",200) }];
-        let rows = [BUCKETS as usize * 8, 256, 256, 8 * 8 * 4];
+        let tier = &TIERS[config.tier.clamp(1, 3) as usize - 1];
+        let (n, chunk_len) = (tier.n_contexts, config.chunk_len());
+        let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
+        let table_log2 = (chunk_len as u64 * n as u64 * 16).next_power_of_two().ilog2().min(config.table_log2);
+        let apm = || Apm::new((chunk_len / 2).next_power_of_two().clamp(256, 1 << 16) as usize);
+        let matcher = |&min| MatchModel::new(min, positions_log2, config.n_lanes as usize);
         ByteModel {
-            n,
-            table: HashTable::new((len_log2 + 5 + (n as u32).ilog2()).min(config.table_log2)),
+            n_contexts: n,
+            n_sets: tier.n_sets,
+            with_lm: config.with_lm,
+            table: HashTable::new(table_log2),
             maps: (0..n).map(|_| HistoryMap::new()).collect(),
             order0: vec![Counter::new(32768); 256],
-            after: vec![0; 65536],
-            matches: [
-                MatchModel::new(knob("ML0", 12) as u32, len_log2.clamp(8, 20), config.n_lanes as usize),
-                MatchModel::new(knob("ML1", 5) as u32, len_log2.clamp(8, 20), config.n_lanes as usize),
-            ],
-            mixer: Mixer::new(&initial, &rows, 256, rates),
-            lm_apms: [Apm::new(1024, 6), Apm::new(65536, 6)],
-            apms: [Apm::new(256, 6), Apm::new(65536, 6), Apm::new(65536, 6)],
-            with_lm: config.with_lm,
-            loaded: u64::MAX,
-            hashes: [0; MAX_CONTEXTS],
-            slots: [0; MAX_CONTEXTS],
-            states: [0; MAX_CONTEXTS],
-            expected: [None; 2],
-            node: 1,
-            partial: 1,
-            limit: knob("LIMIT", 255) as u32,
-            trainf: knob("TRAINF", 1) == 1,
+            followers: vec![0; 256],
+            matches: tier.match_lengths.iter().map(matcher).collect(),
+            mixer: Mixer::new(&initial_weights(tier, config.with_lm), &SELECTOR_ROWS[..tier.n_sets], 256, RATES),
+            lm_apms: [Apm::new(1024), apm()],
+            apms: [apm(), apm()],
+            loaded: Loaded {
+                at: None,
+                hashes: [0; MAX_CONTEXTS],
+                slots: [0; MAX_CONTEXTS],
+                states: [0; MAX_CONTEXTS],
+                expected: None,
+                partial: 1,
+            },
         }
     }
 
+    /// The byte the longest match of `lane` expects next, and where it was seen.
     pub fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)> {
-        self.matches[0].expected(lane, history).or(self.matches[1].expected(lane, history))
+        self.matches.iter().find_map(|model| model.expected(lane, history))
     }
 
+    /// P(1), of 65536, of `lane`'s next bit, where the language model says `lm`.
     pub fn predict(&mut self, lane: usize, state: &Lane, history: &History, lm: Option<u16>) -> u16 {
         self.load(lane, state, history);
-        let c1 = state.last as u8 as usize;
-        let partial = state.partial as usize;
-        let mut sure = 0;
+        let lm = stretch(lm.unwrap_or(1 << 15));
         if self.with_lm {
-            let x = stretch(lm.unwrap_or(32768));
-            sure = (x.abs() / 200).min(7) as usize;
-            let a = self.lm_apms[0].refine(x, partial | (state.token_len.min(3) as usize) << 8);
-            let b = self.lm_apms[1].refine(x, partial | c1 << 8);
-            self.mixer.add(x);
-            self.mixer.add(stretch(a));
-            self.mixer.add(stretch(b));
+            self.add_lm(lm, state);
         }
-        for (m, e) in self.matches.iter_mut().zip(self.expected) {
-            for x in m.predict(lane, e, state.partial) { self.mixer.add(x); }
-        }
+        self.add_matches(lane, history);
         self.mixer.add(NAT);
-        self.mixer.add(self.order0[partial].stretch());
-        let mut order = 0;
-        for i in 0..self.n {
-            let s = self.table.history(self.slots[i], self.node);
-            self.states[i] = s;
-            if s == 0 {
+        self.mixer.add(self.order0[state.partial as usize].stretch());
+        let n_known_orders = self.add_contexts();
+        let rows = self.selectors(lane, state, lm, n_known_orders);
+        let x = self.mixer.predict(&rows[..self.n_sets], state.partial as usize);
+        self.refine(x, state)
+    }
+
+    /// Learns the bit that was predicted.
+    pub fn update(&mut self, bit: bool) {
+        for i in 0..self.n_contexts {
+            self.maps[i].update(self.loaded.states[i], bit, HISTORY_MAP_LIMIT);
+        }
+        self.order0[self.loaded.partial as usize].update(bit, 255);
+        self.matches.iter_mut().for_each(|model| model.update(bit));
+        self.mixer.update(bit);
+        self.apms.iter_mut().for_each(|apm| apm.update(bit));
+        if self.with_lm {
+            self.lm_apms.iter_mut().for_each(|apm| apm.update(bit));
+        }
+        self.record(bit);
+    }
+
+    /// Learns a bit that was certain, so neither predicted nor coded: the histories have it, nothing is corrected by it.
+    pub fn pass(&mut self, lane: usize, state: &Lane, history: &History, bit: bool) {
+        self.load(lane, state, history);
+        for i in 0..self.n_contexts {
+            self.loaded.states[i] = self.table.history(self.loaded.slots[i], self.loaded.node());
+        }
+        self.record(bit);
+    }
+
+    /// Moves past the byte just added to `history`.
+    pub fn advance(&mut self, lane: usize, state: &Lane, history: &History) {
+        self.matches.iter_mut().for_each(|model| model.advance(lane, history));
+        let followers = &mut self.followers[(state.last >> 8) as usize & 255];
+        *followers = (*followers << 8 | state.last as u32 & 255) & 0xFFFF;
+    }
+
+    /// Finds the slots of the half byte that `lane` is in.
+    fn load(&mut self, lane: usize, state: &Lane, history: &History) {
+        self.loaded.partial = state.partial;
+        let (end, second_half) = (history.end(lane), state.partial >= 16);
+        if self.loaded.at == Some((end, second_half)) {
+            return;
+        }
+        if self.loaded.at != Some((end, false)) {
+            self.load_byte(lane, state, history);
+        }
+        self.loaded.at = Some((end, second_half));
+        for (slot, &hash) in self.loaded.slots.iter_mut().zip(&self.loaded.hashes[..self.n_contexts]) {
+            *slot = self.table.find(if second_half { mix(hash, state.partial) } else { hash });
+        }
+    }
+
+    fn load_byte(&mut self, lane: usize, state: &Lane, history: &History) {
+        let expected = self.expected(lane, history).map(|(byte, _)| byte);
+        let length = self.matches.iter().map(|model| model.bucket(lane)).max().unwrap_or(0);
+        self.loaded.expected = expected;
+        self.loaded.hashes = state.contexts(
+            lane,
+            history,
+            Surroundings {
+                expected: expected.map_or(0, |byte| byte as u32 + 1 | length << 9),
+                followers: self.followers[state.last as usize & 255],
+            },
+        );
+    }
+
+    fn add_lm(&mut self, lm: i32, state: &Lane) {
+        let place = state.partial | state.token_len.min(3) << 8;
+        let last = mix(state.partial, state.last as u32 & 255);
+        self.mixer.add(lm);
+        for (apm, context) in self.lm_apms.iter_mut().zip([place, last]) {
+            self.mixer.add(stretch(apm.refine(lm, context)));
+        }
+    }
+
+    fn add_matches(&mut self, lane: usize, history: &History) {
+        for model in &mut self.matches {
+            let expected = model.expected(lane, history).map(|(byte, _)| byte);
+            for input in model.predict(lane, expected, self.loaded.partial) {
+                self.mixer.add(input);
+            }
+        }
+    }
+
+    /// Adds each context's log-odds and, as a second input, its probability about 1/2: what has not been seen says nothing.
+    /// Returns how many of the plain orders knew this place.
+    fn add_contexts(&mut self) -> usize {
+        let node = self.loaded.node();
+        let mut n_known_orders = 0;
+        for i in 0..self.n_contexts {
+            let state = self.table.history(self.loaded.slots[i], node);
+            self.loaded.states[i] = state;
+            if state == 0 {
                 self.mixer.add(0);
                 self.mixer.add(0);
             } else {
-                let c = self.maps[i].get(s);
-                self.mixer.add(c.stretch());
-                self.mixer.add((c.p() as i32 - 32768) >> 6);
-                order += (i < N_ORDERS) as usize;
+                let counter = self.maps[i].get(state);
+                self.mixer.add(counter.stretch());
+                self.mixer.add((counter.p() as i32 - (1 << 15)) >> 5);
+                n_known_orders += (i < N_ORDERS) as usize;
             }
         }
-        let m = if self.matches[0].expects() { self.matches[0].bucket(lane) } else if self.matches[1].expects() { self.matches[1].bucket(lane) } else { 0 } as usize;
-        let bits = (31 - state.partial.leading_zeros()) as usize;
-        let x = self.mixer.predict(&[m * 8 + sure, partial, c1, order * 32 + state.token_len.min(3) as usize * 8 + bits], partial);
-        let e = self.expected[0].or(self.expected[1]).map_or(0, |b| b as usize + 1);
-        let a = self.apms[0].refine(x, partial) as u32;
-        let b = self.apms[1].refine(x, partial | c1 << 8) as u32;
-        let c = self.apms[2].refine(x, (mix(state.partial | (e as u32) << 8, state.last as u32 & 0xFFFF) >> 16) as usize) as u32;
-        let p = squash(x) as u32;
-        ((2 * p + a + b * 2 + c * 3 + 4) / 8).clamp(1, 65535) as u16
+        n_known_orders
     }
 
-    pub fn update(&mut self, bit: bool) {
-        for i in 0..self.n {
-            let s = self.states[i];
-            self.maps[i].update(s, bit, self.limit);
-            self.table.set_history(self.slots[i], self.node, NEXT[s as usize][bit as usize]);
-        }
-        self.order0[self.partial].update(bit, 255);
-        for m in &mut self.matches { m.update(bit); }
-        self.mixer.update(bit);
-        for a in &mut self.apms { a.update(bit); }
-        if self.with_lm { for a in &mut self.lm_apms { a.update(bit); } }
+    /// The mixer's rows: match length and the language model's certainty; the partial byte; how many orders know this place,
+    /// with the place in the token and the byte; the last byte; the one before.
+    fn selectors(&self, lane: usize, state: &Lane, lm: i32, n_known_orders: usize) -> [usize; 5] {
+        let certainty = (lm.abs() / 200).min(7) as usize;
+        let length = self.matches.iter().find(|model| model.expects()).map_or(0, |model| model.bucket(lane));
+        let place = state.token_len.min(3) as usize * 8 + state.partial.ilog2() as usize;
+        [
+            length as usize * 8 + certainty,
+            state.partial as usize,
+            n_known_orders * 32 + place,
+            state.last as usize & 255,
+            (state.last >> 8) as usize & 255,
+        ]
     }
 
-    /// A bit that was not coded.
-    pub fn pass(&mut self, lane: usize, state: &Lane, history: &History, bit: bool) {
-        if !self.trainf { return; }
-        self.load(lane, state, history);
-        for i in 0..self.n {
-            let s = self.table.history(self.slots[i], self.node);
-            self.table.set_history(self.slots[i], self.node, NEXT[s as usize][bit as usize]);
-        }
+    /// The mixer's answer `x`, averaged with its corrections.
+    fn refine(&mut self, x: i32, state: &Lane) -> u16 {
+        let expected = self.loaded.expected.map_or(0, |byte| byte as u32 + 1);
+        let order1 = mix(state.partial, state.last as u32 & 255);
+        let order2 = mix(state.partial | expected << 8, state.last as u32 & 0xFFFF);
+        let corrected = self.apms[0].refine(x, order1) as u32 + self.apms[1].refine(x, order2) as u32;
+        ((2 * squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
     }
 
-    pub fn advance(&mut self, lane: usize, state: &Lane, history: &History) {
-        for m in &mut self.matches { m.advance(lane, history); }
-        let (c2, c1) = (state.last as usize >> 8 & 255, state.last as u32 & 255);
-        self.after[c2] = self.after[c2] << 8 & 0xFFFF | c1;
+    /// Appends `bit` to the histories of the current place.
+    fn record(&mut self, bit: bool) {
+        let node = self.loaded.node();
+        for i in 0..self.n_contexts {
+            let next = NEXT[self.loaded.states[i] as usize][bit as usize];
+            self.table.set_history(self.loaded.slots[i], node, next);
+        }
     }
+}
 
-    /// Looks up the slots of the half byte that `lane` is in.
-    fn load(&mut self, lane: usize, state: &Lane, history: &History) {
-        self.partial = state.partial as usize;
-        let second = state.partial >= 16;
-        self.node = if second { state.partial & (0xFF >> (8 - (31 - state.partial.leading_zeros() - 4))) | 1 << (31 - state.partial.leading_zeros() - 4) } else { state.partial };
-        let key = (history.end(lane) as u64) << 1 | second as u64;
-        if key == self.loaded { return; }
-        if key >> 1 != self.loaded >> 1 || self.loaded == u64::MAX {
-            self.expected = [0, 1].map(|i| self.matches[i].expected(lane, history).map(|(b, _)| b));
-            let len = self.matches[0].bucket(lane).max(self.matches[1].bucket(lane));
-            let expected = self.expected[0].or(self.expected[1]).map_or(0, |b| b as u32 + 1 | len.min(15) << 9);
-            let after = self.after[state.last as usize & 255];
-            self.hashes = state.contexts(lane, history, expected, after);
-        }
-        self.loaded = key;
-        for i in 0..self.n {
-            let hash = if second { mix(self.hashes[i], state.partial) } else { self.hashes[i] };
-            self.slots[i] = self.table.find(hash);
-        }
-    }
+/// In the order in which [`ByteModel::predict`] adds inputs.
+fn initial_weights(tier: &Tier, with_lm: bool) -> Vec<i32> {
+    let lm = if with_lm { &LM_WEIGHTS[..] } else { &[] };
+    let (matches, contexts) = (MATCH_WEIGHT[with_lm as usize], CONTEXT_WEIGHT[with_lm as usize]);
+    let mut weights = lm.to_vec();
+    weights.extend([matches, 0].repeat(tier.match_lengths.len()));
+    weights.extend([0, 0]); // the constant and order 0
+    weights.extend([contexts, 0].repeat(tier.n_contexts));
+    weights
 }

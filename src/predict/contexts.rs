@@ -3,10 +3,18 @@
 use super::history::History;
 
 /// How many contexts there are; smaller tiers use the first ones.
-pub const MAX_CONTEXTS: usize = 16;
+pub const MAX_CONTEXTS: usize = 14;
 
-/// How many of the first contexts are plain orders: 1, 2, 3, 4, 6, 5.
-pub const N_ORDERS: usize = 6;
+/// How many of the first contexts are the last 1, 2, 3, 4 and 6 bytes.
+pub const N_ORDERS: usize = 5;
+
+/// What the other models know of the next byte.
+pub struct Surroundings {
+    /// The byte a match expects and how long it is, 0 = no match.
+    pub expected: u32,
+    /// The two bytes that followed the last byte before.
+    pub followers: u32,
+}
 
 /// One lane's place in its text.
 #[derive(Clone)]
@@ -17,17 +25,17 @@ pub struct Lane {
     pub partial: u32,
     /// Hash of the letters of the current word, 0 between words.
     word: u32,
-    /// Of the words before.
-    previous_words: [u32; 2],
+    /// Of the word before.
+    previous_word: u32,
     /// Where the current line and the one before began.
     line_starts: [u32; 2],
-    /// First bytes of the current line.
+    /// The first three bytes of the current line.
     line_head: u32,
     /// Hash of the bytes of the current token so far, and how many.
     pub token: u32,
     pub token_len: u32,
-    /// Of the tokens before.
-    pub previous_tokens: [u32; 2],
+    /// Of the token before.
+    pub previous_token: u32,
     record: RecordFinder,
 }
 
@@ -37,12 +45,12 @@ impl Lane {
             last: 0,
             partial: 1,
             word: 0,
-            previous_words: [0; 2],
+            previous_word: 0,
             line_starts: [start; 2],
             line_head: 0,
             token: 0,
             token_len: 0,
-            previous_tokens: [0; 2],
+            previous_token: 0,
             record: RecordFinder::new(),
         }
     }
@@ -67,59 +75,51 @@ impl Lane {
         if byte.is_ascii_alphabetic() || byte >= 128 {
             self.word = mix(self.word, byte.to_ascii_lowercase() as u32 + 1);
         } else if self.word != 0 {
-            self.previous_words = [self.word, self.previous_words[0]];
-            self.word = 0;
+            (self.previous_word, self.word) = (self.word, 0);
         }
     }
 
     /// A token ends with the last byte.
     pub fn close_token(&mut self) {
-        self.previous_tokens = [self.token, self.previous_tokens[0]];
+        self.previous_token = self.token;
         (self.token, self.token_len) = (0, 0);
     }
 
-    /// Hashes of all contexts of the next byte. `expected`: what a match expects and how sure it is. `after`: the bytes that
-    /// followed the last byte before.
-    pub fn contexts(&self, lane: usize, history: &History, expected: u32, after: u32) -> [u32; MAX_CONTEXTS] {
-        let last = self.last;
-        let c = |n: u32| (last & ((1u64 << (8 * n)) - 1)) as u32;
-        let high = |n: u32| (last >> 32) as u32 & ((1u64 << (8 * (n - 4))) - 1) as u32;
+    /// Hashes of all contexts of the next byte.
+    pub fn contexts(&self, lane: usize, history: &History, around: Surroundings) -> [u32; MAX_CONTEXTS] {
+        let last = |n: u32| self.last as u32 & (u32::MAX >> (32 - 8 * n));
         let column = history.end(lane) - self.line_starts[0];
-        let above = self.above(lane, history, column);
-        let record = self.record.length;
-        let (in_record, phase) = match record {
-            0 => (above, column.min(255)),
-            n => (history.back(lane, n) as u32, history.end(lane) % n),
-        };
-        let in_record2 = if record > 0 { history.back(lane, 2 * record) as u32 } else { self.line_head & 0xFFFF };
+        let [above, above2, period, phase] = self.vertical(lane, history, column);
         let parts: [[u32; 3]; MAX_CONTEXTS] = [
-            [c(1), 0, 0],
-            [c(2), 0, 0],
-            [c(3), 0, 0],
-            [c(4), 0, 0],
-            [c(4), high(6), 0],
-            [c(4), high(5), 0],
-            [self.word, c(1), 0],
-            [expected, c(1), 0],
-            [self.word, self.previous_words[0], c(1)],
-            [in_record, c(1), record],
-            [in_record, phase, record],
-            [c(3) >> 8, 0, 0],
-            [after, c(1), 0],
-            [self.token, self.previous_tokens[0], 1],
-            [in_record | in_record2 << 8, phase, c(1)],
-            [self.word, self.previous_words[0], self.previous_words[1] ^ c(1)],
+            [last(1), 0, 0],
+            [last(2), 0, 0],
+            [last(3), 0, 0],
+            [last(4), 0, 0],
+            [last(4), (self.last >> 32) as u32 & 0xFFFF, 0],
+            [self.word, last(1), 0],
+            [around.expected, last(1), 0],
+            [above, phase, period],
+            [last(3) >> 8, 0, 0],
+            [around.followers, last(1), 0],
+            [above | above2 << 8, phase, last(1)],
+            [self.word, self.previous_word, last(1)],
+            [self.token, self.previous_token, 0],
+            [self.line_head, column.min(255), 0],
         ];
-        std::array::from_fn(|i| {
-            let [a, b, c] = parts[i];
-            mix(mix(mix(i as u32 + 1, a), b), c)
-        })
+        std::array::from_fn(|i| parts[i].into_iter().fold(i as u32 + 1, mix))
     }
 
-    fn above(&self, lane: usize, history: &History, column: u32) -> u32 {
-        let at = self.line_starts[1] + column;
-        let _ = lane;
-        if at < self.line_starts[0] { history.at(at) as u32 } else { 0 }
+    /// What stands above: in binary records the bytes one and two records back, the record's length and the place in it; in text
+    /// the byte above in the line before, the line's first two, 0 and the column.
+    fn vertical(&self, lane: usize, history: &History, column: u32) -> [u32; 4] {
+        match self.record.length {
+            0 => {
+                let at = self.line_starts[1] + column;
+                let above = if at < self.line_starts[0] { history.at(at) as u32 } else { 0 };
+                [above, self.line_head & 0xFFFF, 0, column.min(255)]
+            }
+            n => [history.back(lane, n) as u32, history.back(lane, 2 * n) as u32, n, history.end(lane) % n],
+        }
     }
 }
 

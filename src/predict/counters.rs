@@ -22,6 +22,11 @@ impl Counter {
         Counter((p as u32) << 16)
     }
 
+    /// `p` of 65536, as firm as if learned from `count` bits.
+    pub fn with_count(p: u16, count: u32) -> Self {
+        Counter((p as u32) << 16 | count)
+    }
+
     /// P(1) of 65536, may be 0.
     #[inline]
     pub fn p(self) -> u16 {
@@ -71,9 +76,9 @@ impl HistoryMap {
     }
 }
 
-/// P(1) after these counts: (ones + 0.3) / (total + 0.6), of 65536.
+/// P(1) after these counts: (ones + 0.4) / (total + 0.8), of 65536.
 fn estimate([zeros, ones]: [u8; 2]) -> u16 {
-    let (zeros, ones) = (zeros as u32 * 10 + 3, ones as u32 * 10 + 3);
+    let (zeros, ones) = (zeros as u32 * 10 + 4, ones as u32 * 10 + 4);
     (65536 * ones / (zeros + ones)) as u16
 }
 

@@ -4,56 +4,56 @@
 //! the context. Slots lie in groups of four (one cache line); a context may lie anywhere in its group and takes the place of
 //! the slot that has seen least. A wrong context passes the check once in 256 tries: that costs bits, never correctness.
 
-const SLOTS_PER_GROUP: u32 = 4;
+/// `[check, histories of nodes 1..=15]`.
+type Slot = [u8; 16];
 
-/// Slot of the table: `[check, histories of nodes 1..=15]`.
-#[derive(Clone, Copy)]
-#[repr(align(16))]
-struct Slot([u8; 16]);
+/// One cache line.
+#[derive(Clone)]
+#[repr(align(64))]
+struct Group([Slot; 4]);
 
 /// Histories by hashed context and half byte; see the module.
 pub struct HashTable {
-    slots: Vec<Slot>,
+    groups: Vec<Group>,
     shift: u32,
 }
 
 impl HashTable {
-    /// A table of `2^bytes_log2` bytes, at least one group.
+    /// A table of `2^bytes_log2` bytes, at least two groups.
     pub fn new(bytes_log2: u32) -> Self {
-        let groups_log2 = bytes_log2.clamp(7, 30) - 6;
-        HashTable { slots: vec![Slot([0; 16]); (SLOTS_PER_GROUP << groups_log2) as usize], shift: 32 - groups_log2 }
+        let groups_log2 = bytes_log2.clamp(7, 32) - 6;
+        HashTable { groups: vec![Group([[0; 16]; 4]); 1 << groups_log2], shift: 32 - groups_log2 }
     }
 
     /// The slot of the context `hash`, found or made.
     #[inline]
     pub fn find(&mut self, hash: u32) -> u32 {
-        let check = hash as u8;
-        let first = (hash >> self.shift) * SLOTS_PER_GROUP;
-        let mut victim = first;
-        for slot in first..first + SLOTS_PER_GROUP {
-            let Slot(bytes) = &self.slots[slot as usize];
-            if bytes[0] == check && bytes[1] != 0 {
-                return slot;
+        let (index, check) = (hash >> self.shift, hash as u8);
+        let Group(slots) = &mut self.groups[index as usize];
+        let mut victim = 0;
+        for i in 0..4 {
+            if slots[i][0] == check && slots[i][1] != 0 {
+                return index * 4 + i as u32;
             }
-            if bytes[1] < self.slots[victim as usize].0[1] {
-                victim = slot;
+            if slots[i][1] < slots[victim][1] {
+                victim = i;
             }
         }
-        self.slots[victim as usize].0 = [0; 16];
-        self.slots[victim as usize].0[0] = check;
-        victim
+        slots[victim] = [0; 16];
+        slots[victim][0] = check;
+        index * 4 + victim as u32
     }
 
     /// The history at `node` (1..=15) of `slot`.
     #[inline]
     pub fn history(&self, slot: u32, node: u32) -> u8 {
-        self.slots[slot as usize].0[(node & 15) as usize]
+        self.groups[slot as usize / 4].0[slot as usize % 4][node as usize & 15]
     }
 
     /// Sets the history at `node` of `slot`.
     #[inline]
     pub fn set_history(&mut self, slot: u32, node: u32, state: u8) {
-        self.slots[slot as usize].0[(node & 15) as usize] = state;
+        self.groups[slot as usize / 4].0[slot as usize % 4][node as usize & 15] = state;
     }
 }
 
@@ -76,10 +76,11 @@ mod tests {
     #[test]
     fn a_full_group_gives_up_what_it_has_seen_least() {
         let mut table = HashTable::new(7);
-        let slots: Vec<u32> = (1..=4).map(|check| table.find(check)).collect();
-        for (i, &slot) in slots.iter().enumerate() {
-            table.set_history(slot, 1, [7, 3, 9, 5][i]);
-        }
+        let slots = [(1, 7), (2, 3), (3, 9), (4, 5)].map(|(check, state)| {
+            let slot = table.find(check);
+            table.set_history(slot, 1, state);
+            slot
+        });
         assert_eq!(table.find(99), slots[1]);
         assert_eq!(table.history(slots[1], 1), 0);
     }

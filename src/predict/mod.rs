@@ -31,6 +31,13 @@ pub struct Config {
     pub lane_len: u32,
 }
 
+impl Config {
+    /// Bytes of all lanes.
+    fn chunk_len(&self) -> u32 {
+        self.n_lanes.saturating_mul(self.lane_len).max(1)
+    }
+}
+
 enum Asked {
     Nothing,
     Bit(usize),
