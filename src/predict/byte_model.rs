@@ -61,6 +61,7 @@ pub struct ByteModel {
     lm_apms: [Apm; 2],
     /// The mixer's probability, corrected under the last byte, and under the last two and the expected one.
     apms: [Apm; 2],
+    referee: Referee,
     loaded: Loaded,
 }
 
@@ -104,6 +105,7 @@ impl ByteModel {
             mixer: Mixer::new(&initial_weights(tier, config.with_lm), &SELECTOR_ROWS[..tier.n_sets], 256, RATES),
             lm_apms: [Apm::new(1024), apm()],
             apms: [apm(), apm()],
+            referee: Referee::default(),
             loaded: Loaded {
                 at: None,
                 hashes: [0; MAX_CONTEXTS],
@@ -145,6 +147,7 @@ impl ByteModel {
         self.matches.iter_mut().for_each(|model| model.update(bit));
         self.mixer.update(bit);
         self.apms.iter_mut().for_each(|apm| apm.update(bit));
+        self.referee.update(bit);
         if self.with_lm {
             self.lm_apms.iter_mut().for_each(|apm| apm.update(bit));
         }
@@ -251,13 +254,14 @@ impl ByteModel {
         ]
     }
 
-    /// The mixer's answer `x`, averaged with its corrections.
+    /// The mixer's answer `x`, averaged with its corrections where these have been worth it.
     fn refine(&mut self, x: i32, state: &Lane) -> u16 {
         let expected = self.loaded.expected.map_or(0, |byte| byte as u32 + 1);
         let order1 = mix(state.partial, state.last as u32 & 255);
         let order2 = mix(state.partial | expected << 8, state.last as u32 & 0xFFFF);
         let corrected = self.apms[0].refine(x, order1) as u32 + self.apms[1].refine(x, order2) as u32;
-        ((2 * squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
+        let plain = squash(x);
+        self.referee.choose(plain, ((2 * plain as u32 + corrected + 2) / 4).clamp(1, 65535) as u16)
     }
 
     /// Appends `bit` to the histories of the current place.
@@ -267,6 +271,31 @@ impl ByteModel {
             let next = NEXT[self.loaded.states[i] as usize][bit as usize];
             self.table.set_history(self.loaded.slots[i], node, next);
         }
+    }
+}
+
+/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared error: on noise, corrections
+/// only add noise.
+#[derive(Default)]
+struct Referee {
+    /// The plain prediction and the corrected one.
+    asked: [u16; 2],
+    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error was.
+    advantage: i32,
+}
+
+impl Referee {
+    fn choose(&mut self, plain: u16, corrected: u16) -> u16 {
+        self.asked = [plain, corrected];
+        self.asked[(self.advantage >= 0) as usize]
+    }
+
+    fn update(&mut self, bit: bool) {
+        let [plain, corrected] = self.asked.map(|p| {
+            let error = ((bit as i64) << 16) - p as i64;
+            (error * error >> 20) as i32
+        });
+        self.advantage += plain - corrected - (self.advantage >> 13);
     }
 }
 
