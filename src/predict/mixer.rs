@@ -167,7 +167,7 @@ mod tests {
             predict(&mut mixer, truth, noise);
             mixer.update(truth);
         }
-        assert!(predict(&mut mixer, true, false) > 3 * NAT);
-        assert!(predict(&mut mixer, false, true) < -3 * NAT);
+        assert!(predict(&mut mixer, true, false) > 2 * NAT);
+        assert!(predict(&mut mixer, false, true) < -2 * NAT);
     }
 }
