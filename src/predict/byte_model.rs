@@ -22,12 +22,14 @@ struct Tier {
     match_lengths: &'static [u32],
     /// Sets of mixer weights, the first of [`ByteModel::selectors`].
     n_sets: usize,
+    /// Greatest size of a correction map, log2 of contexts.
+    apm_log2: u32,
 }
 
 const TIERS: [Tier; 3] = [
-    Tier { n_contexts: 6, match_lengths: &[6], n_sets: 1 },
-    Tier { n_contexts: 9, match_lengths: &[6], n_sets: 3 },
-    Tier { n_contexts: MAX_CONTEXTS, match_lengths: &[12, 5], n_sets: 5 },
+    Tier { n_contexts: 6, match_lengths: &[6], n_sets: 1, apm_log2: 11 },
+    Tier { n_contexts: 9, match_lengths: &[6], n_sets: 3, apm_log2: 14 },
+    Tier { n_contexts: MAX_CONTEXTS, match_lengths: &[12, 5], n_sets: 5, apm_log2: 16 },
 ];
 
 /// Rows of each set of mixer weights, as [`ByteModel::selectors`] names them.
@@ -91,7 +93,7 @@ impl ByteModel {
         let (n, chunk_len) = (tier.n_contexts, config.chunk_len());
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
         let table_log2 = (chunk_len as u64 * n as u64 * 16).next_power_of_two().ilog2().min(config.table_log2);
-        let apm = || Apm::new((chunk_len / 2).next_power_of_two().clamp(256, 1 << 16) as usize);
+        let apm = || Apm::new((chunk_len / 2).next_power_of_two().clamp(256, 1 << tier.apm_log2) as usize);
         let matcher = |&min| MatchModel::new(min, positions_log2, config.n_lanes as usize);
         ByteModel {
             n_contexts: n,
