@@ -1,7 +1,9 @@
-//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by what came true under it.
+//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by what came
+//! true under it.
 //!
-//! For each value of a context the map holds the probability actually seen at 25 points along the log-odds of the prediction,
-//! and interpolates between the two nearest; the nearer one learns (Mahoney's paq6 and later, after Shkarin's SSE).
+//! For each value of a context the map holds the probability actually seen at 25 points along the
+//! log-odds of the prediction, and interpolates between the two nearest; the nearer one learns
+//! (Mahoney's paq6 and later, after Shkarin's SSE).
 
 use super::counters::Counter;
 use super::logistic::{NAT, STRETCH_MAX, squash};
@@ -24,12 +26,17 @@ pub struct Apm {
 }
 
 impl Apm {
-    /// A map that at first changes nothing, for contexts below `n_contexts` (a power of two): higher bits are dropped.
+    /// A map that at first changes nothing, for contexts below `n_contexts` (a power of two):
+    /// higher bits are dropped.
     pub fn new(n_contexts: usize) -> Self {
         debug_assert!(n_contexts.is_power_of_two());
         let point = |i: i32| Counter::with_count(squash(i * NAT - OFFSET), FIRST_COUNT);
         let row: Vec<Counter> = (0..POINTS as i32).map(point).collect();
-        Apm { points: row.repeat(n_contexts), mask: n_contexts as u32 - 1, at: 0 }
+        Apm {
+            points: row.repeat(n_contexts),
+            mask: n_contexts as u32 - 1,
+            at: 0,
+        }
     }
 
     /// P(1) of 65536, of a prediction with log-odds `x` under `context`; at least 1.
@@ -38,7 +45,10 @@ impl Apm {
         let (low, weight) = (x / NAT as u32, x % NAT as u32);
         let base = (context & self.mask) as usize * POINTS + low as usize;
         self.at = base + (weight > NAT as u32 / 2) as usize;
-        let (below, above) = (self.points[base].p() as u32, self.points[base + 1].p() as u32);
+        let (below, above) = (
+            self.points[base].p() as u32,
+            self.points[base + 1].p() as u32,
+        );
         ((below * (NAT as u32 - weight) + above * weight) / NAT as u32).max(1) as u16
     }
 

@@ -1,22 +1,27 @@
 //! Bit histories: what a context has seen, in one byte.
 //!
-//! A history holds how many zeros and ones followed a context, bounded, and which came last; the first three bits are kept
-//! exactly. When a bit contradicts a long run, most of the run is forgotten, so that a history says more of the recent past
-//! than of the old. What probability a history stands for is not decided here but learned ([`super::counters`]). The idea is that of paq's "nonstationary
-//! states" (Mahoney, "Data Compression Explained", section 4.1.3); the bounds and the numbering are our own.
+//! A history holds how many zeros and ones followed a context, bounded, and which came last; the
+//! first three bits are kept exactly. When a bit contradicts a long run, most of the run is
+//! forgotten, so that a history says more of the recent past than of the old. What probability a
+//! history stands for is not decided here but learned ([`super::counters`]). The idea is that of
+//! paq's "nonstationary states" (Mahoney, "Data Compression Explained", section 4.1.3); the bounds
+//! and the numbering are our own.
 //!
-//! Invariants: state 0 is "nothing seen"; a state's number grows with the bits it has counted, so a smaller number is the
-//! cheaper one to forget.
+//! Invariants: state 0 is "nothing seen"; a state's number grows with the bits it has counted, so a
+//! smaller number is the cheaper one to forget.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The greatest larger count beside a smaller count of 0, 1, 2, ...: what keeps the states within one byte.
+/// The greatest larger count beside a smaller count of 0, 1, 2, ...: what keeps the states within
+/// one byte.
 const LARGER_MAX: [u8; 7] = [41, 30, 16, 11, 8, 6, 0];
 
-/// What is left of the opposite count when a bit contradicts it: `n` up to 3 stays, the excess shrinks.
+/// What is left of the opposite count when a bit contradicts it: `n` up to 3 stays, the excess
+/// shrinks.
 const AFTER_CONTRADICTION: [u8; 42] = [
-    0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+    0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7,
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
 ];
 
 /// How many leading bits a history keeps exactly.
@@ -38,7 +43,11 @@ struct History {
 }
 
 impl History {
-    const EMPTY: History = History { total: 0, counts: [0, 0], recent: 0 };
+    const EMPTY: History = History {
+        total: 0,
+        counts: [0, 0],
+        recent: 0,
+    };
 
     fn after(self, bit: u8) -> History {
         let (b, other) = (bit as usize, 1 - bit as usize);
@@ -49,7 +58,11 @@ impl History {
         let total = counts[0] + counts[1];
         let exact = self.total < EXACT_BITS && total <= EXACT_BITS;
         let recent = if exact { self.recent << 1 | bit } else { bit };
-        History { total, counts, recent }
+        History {
+            total,
+            counts,
+            recent,
+        }
     }
 }
 
@@ -69,8 +82,15 @@ struct Table {
 impl Table {
     fn build() -> Table {
         let states = reachable();
-        assert!(states.len() <= 256, "{} bit histories do not fit a byte", states.len());
-        let mut table = Table { next: [[0; 2]; 256], counts: [[0; 2]; 256] };
+        assert!(
+            states.len() <= 256,
+            "{} bit histories do not fit a byte",
+            states.len()
+        );
+        let mut table = Table {
+            next: [[0; 2]; 256],
+            counts: [[0; 2]; 256],
+        };
         for (history, &state) in &states {
             let next = [0, 1].map(|bit| states[&history.after(bit)]);
             table.next[state as usize] = next;
@@ -102,7 +122,8 @@ mod tests {
     use super::*;
 
     fn walk(bits: &[u8]) -> u8 {
-        bits.iter().fold(0, |state, &bit| NEXT[state as usize][bit as usize])
+        bits.iter()
+            .fold(0, |state, &bit| NEXT[state as usize][bit as usize])
     }
 
     #[test]
@@ -118,12 +139,19 @@ mod tests {
         assert_ne!(walk(&[0, 1]), walk(&[1, 0]));
         assert_eq!(COUNTS[walk(&[0; 100]) as usize], [LARGER_MAX[0], 0]);
         let [zeros, ones] = COUNTS[NEXT[walk(&[0; 30]) as usize][1] as usize];
-        assert!(zeros < 10 && ones == 1, "a contradicted run is mostly forgotten, not {zeros} to {ones}");
+        assert!(
+            zeros < 10 && ones == 1,
+            "a contradicted run is mostly forgotten, not {zeros} to {ones}"
+        );
     }
 
     #[test]
     fn zeros_and_ones_are_treated_alike() {
-        for bits in [[0, 1, 1, 0, 1, 1, 1, 0u8], [0, 0, 0, 0, 1, 0, 0, 0], [0, 1, 0, 1, 0, 1, 0, 1]] {
+        for bits in [
+            [0, 1, 1, 0, 1, 1, 1, 0u8],
+            [0, 0, 0, 0, 1, 0, 0, 0],
+            [0, 1, 0, 1, 0, 1, 0, 1],
+        ] {
             let [zeros, ones] = COUNTS[walk(&bits) as usize];
             let mirrored = COUNTS[walk(&bits.map(|bit| 1 - bit)) as usize];
             assert_eq!([ones, zeros], mirrored);

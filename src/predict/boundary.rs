@@ -1,8 +1,8 @@
 //! "The token ends here": the decision that only a tokenised text has.
 //!
-//! A tokeniser is nearly a function of the text: where it ends a token follows from the bytes around. Contexts of the token so
-//! far, the token and bytes before, and the byte that a match expects next, learn it; a mixer weighs them with the language
-//! model, which leads at first.
+//! A tokeniser is nearly a function of the text: where it ends a token follows from the bytes
+//! around. Contexts of the token so far, the token and bytes before, and the byte that a match
+//! expects next, learn it; a mixer weighs them with the language model, which leads at first.
 
 use super::Config;
 use super::apm::Apm;
@@ -17,8 +17,18 @@ const N_CONTEXTS: usize = 5;
 /// Weights at first of a context's log-odds and of its probability about 1/2.
 const CONTEXT_WEIGHTS: [i32; 2] = [ONE * 8 / 100, 0];
 
-const RATES: [Rate; 2] =
-    [Rate { first: 1000, last: 120, half: 200 }, Rate { first: 100, last: 20, half: 200 }];
+const RATES: [Rate; 2] = [
+    Rate {
+        first: 1000,
+        last: 120,
+        half: 200,
+    },
+    Rate {
+        first: 100,
+        last: 20,
+        half: 200,
+    },
+];
 
 /// How many tokens a counter looks back on.
 const LIMIT: u32 = 255;
@@ -61,7 +71,14 @@ pub struct BoundaryModel {
 
 impl BoundaryModel {
     pub fn new(config: &Config) -> Self {
-        let n_counters = if config.with_lm { config.chunk_len().next_power_of_two().clamp(1 << 10, 1 << 20) } else { 1 };
+        let n_counters = if config.with_lm {
+            config
+                .chunk_len()
+                .next_power_of_two()
+                .clamp(1 << 10, 1 << 20)
+        } else {
+            1
+        };
         let mut initial = vec![ONE];
         initial.extend(CONTEXT_WEIGHTS.repeat(N_CONTEXTS));
         BoundaryModel {
@@ -72,8 +89,15 @@ impl BoundaryModel {
         }
     }
 
-    /// P(the token ends), of 65536, where the language model says `lm` and a match expects the byte at a position.
-    pub fn predict(&mut self, lane: &Lane, expected: Option<(u8, u32)>, history: &History, lm: u16) -> u16 {
+    /// P(the token ends), of 65536, where the language model says `lm` and a match expects the byte
+    /// at a position.
+    pub fn predict(
+        &mut self,
+        lane: &Lane,
+        expected: Option<(u8, u32)>,
+        history: &History,
+        lm: u16,
+    ) -> u16 {
         let lm = stretch(lm);
         let expected = match expected {
             None => Expected::Nothing,
@@ -82,8 +106,15 @@ impl BoundaryModel {
         self.mixer.add(lm);
         self.add_contexts(lane, expected);
         let certainty = (lm.abs() / 192).min(7) as usize;
-        let x = self.mixer.predict(&[lane.token_len.min(15) as usize, certainty * 3 + expected.class()], 0);
-        let corrected = self.apms[0].refine(x, lane.token) as u32 + self.apms[1].refine(x, expected.code()) as u32;
+        let x = self.mixer.predict(
+            &[
+                lane.token_len.min(15) as usize,
+                certainty * 3 + expected.class(),
+            ],
+            0,
+        );
+        let corrected = self.apms[0].refine(x, lane.token) as u32
+            + self.apms[1].refine(x, expected.code()) as u32;
         ((2 * squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
     }
 
@@ -111,7 +142,11 @@ impl BoundaryModel {
             let counter = self.counters[self.used[i]];
             let known = counter.count() > 0;
             self.mixer.add(if known { counter.stretch() } else { 0 });
-            self.mixer.add(if known { (counter.p() as i32 - (1 << 15)) >> 6 } else { 0 });
+            self.mixer.add(if known {
+                (counter.p() as i32 - (1 << 15)) >> 6
+            } else {
+                0
+            });
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The adaptive model of bytes: context mixing, bit by bit, in the manner of paq (Mahoney, "Data Compression Explained",
-//! section 4.3), with the language model as one more expert.
+//! The adaptive model of bytes: context mixing, bit by bit, in the manner of paq (Mahoney, "Data
+//! Compression Explained", section 4.3), with the language model as one more expert.
 //!
-//! Every context looks up the bit history seen under it; a learned map turns histories into probabilities; match models add
-//! what followed the longest repeats; the mixer weighs all of them and the language model; two maps correct its answer.
+//! Every context looks up the bit history seen under it; a learned map turns histories into
+//! probabilities; match models add what followed the longest repeats; the mixer weighs all of them
+//! and the language model; two maps correct its answer.
 
 use super::Config;
 use super::apm::Apm;
@@ -27,9 +28,24 @@ struct Tier {
 }
 
 const TIERS: [Tier; 3] = [
-    Tier { n_contexts: 6, match_lengths: &[6], n_sets: 1, apm_log2: 11 },
-    Tier { n_contexts: 9, match_lengths: &[6], n_sets: 3, apm_log2: 14 },
-    Tier { n_contexts: MAX_CONTEXTS, match_lengths: &[12, 5], n_sets: 5, apm_log2: 16 },
+    Tier {
+        n_contexts: 6,
+        match_lengths: &[6],
+        n_sets: 1,
+        apm_log2: 11,
+    },
+    Tier {
+        n_contexts: 9,
+        match_lengths: &[6],
+        n_sets: 3,
+        apm_log2: 14,
+    },
+    Tier {
+        n_contexts: MAX_CONTEXTS,
+        match_lengths: &[12, 5],
+        n_sets: 5,
+        apm_log2: 16,
+    },
 ];
 
 /// Rows of each set of mixer weights, as [`ByteModel::selectors`] names them.
@@ -40,8 +56,18 @@ const LM_WEIGHTS: [i32; 3] = [ONE * 45 / 100, ONE * 15 / 100, ONE * 15 / 100];
 const MATCH_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 15 / 100];
 const CONTEXT_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 5 / 100];
 
-const RATES: [Rate; 2] =
-    [Rate { first: 1500, last: 120, half: 300 }, Rate { first: 150, last: 15, half: 200 }];
+const RATES: [Rate; 2] = [
+    Rate {
+        first: 1500,
+        last: 120,
+        half: 300,
+    },
+    Rate {
+        first: 150,
+        last: 15,
+        half: 200,
+    },
+];
 
 /// How many bits a map from histories to probabilities looks back on.
 const HISTORY_MAP_LIMIT: u32 = 255;
@@ -59,9 +85,11 @@ pub struct ByteModel {
     followers: Vec<u32>,
     matches: Vec<MatchModel>,
     mixer: Mixer,
-    /// The language model's probability, corrected under the place in the token, and under the last byte.
+    /// The language model's probability, corrected under the place in the token, and under the last
+    /// byte.
     lm_apms: [Apm; 2],
-    /// The mixer's probability, corrected under the last byte, and under the last two and the expected one.
+    /// The mixer's probability, corrected under the last byte, and under the last two and the
+    /// expected one.
     apms: [Apm; 2],
     referee: Referee,
     loaded: Loaded,
@@ -92,8 +120,17 @@ impl ByteModel {
         let tier = &TIERS[config.tier.clamp(1, 3) as usize - 1];
         let (n, chunk_len) = (tier.n_contexts, config.chunk_len());
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
-        let table_log2 = (chunk_len as u64 * n as u64 * 16).next_power_of_two().ilog2().min(config.table_log2);
-        let apm = || Apm::new((chunk_len / 2).next_power_of_two().clamp(256, 1 << tier.apm_log2) as usize);
+        let table_log2 = (chunk_len as u64 * n as u64 * 16)
+            .next_power_of_two()
+            .ilog2()
+            .min(config.table_log2);
+        let apm = || {
+            Apm::new(
+                (chunk_len / 2)
+                    .next_power_of_two()
+                    .clamp(256, 1 << tier.apm_log2) as usize,
+            )
+        };
         let matcher = |&min| MatchModel::new(min, positions_log2, config.n_lanes as usize);
         ByteModel {
             n_contexts: n,
@@ -104,7 +141,12 @@ impl ByteModel {
             order0: vec![Counter::new(32768); 256],
             followers: vec![0; 256],
             matches: tier.match_lengths.iter().map(matcher).collect(),
-            mixer: Mixer::new(&initial_weights(tier, config.with_lm), &SELECTOR_ROWS[..tier.n_sets], 256, RATES),
+            mixer: Mixer::new(
+                &initial_weights(tier, config.with_lm),
+                &SELECTOR_ROWS[..tier.n_sets],
+                256,
+                RATES,
+            ),
             lm_apms: [Apm::new(1024), apm()],
             apms: [apm(), apm()],
             referee: Referee::default(),
@@ -121,11 +163,19 @@ impl ByteModel {
 
     /// The byte the longest match of `lane` expects next, and where it was seen.
     pub fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)> {
-        self.matches.iter().find_map(|model| model.expected(lane, history))
+        self.matches
+            .iter()
+            .find_map(|model| model.expected(lane, history))
     }
 
     /// P(1), of 65536, of `lane`'s next bit, where the language model says `lm`.
-    pub fn predict(&mut self, lane: usize, state: &Lane, history: &History, lm: Option<u16>) -> u16 {
+    pub fn predict(
+        &mut self,
+        lane: usize,
+        state: &Lane,
+        history: &History,
+        lm: Option<u16>,
+    ) -> u16 {
         self.load(lane, state, history);
         let lm = stretch(lm.unwrap_or(1 << 15));
         if self.with_lm {
@@ -133,10 +183,13 @@ impl ByteModel {
         }
         self.add_matches(lane, history);
         self.mixer.add(NAT);
-        self.mixer.add(self.order0[state.partial as usize].stretch());
+        self.mixer
+            .add(self.order0[state.partial as usize].stretch());
         let n_known_orders = self.add_contexts();
         let rows = self.selectors(lane, state, lm, n_known_orders);
-        let x = self.mixer.predict(&rows[..self.n_sets], state.partial as usize);
+        let x = self
+            .mixer
+            .predict(&rows[..self.n_sets], state.partial as usize);
         self.refine(x, state)
     }
 
@@ -156,7 +209,8 @@ impl ByteModel {
         self.record(bit);
     }
 
-    /// Learns a bit that was certain, so neither predicted nor coded: the histories have it, nothing is corrected by it.
+    /// Learns a bit that was certain, so neither predicted nor coded: the histories have it,
+    /// nothing is corrected by it.
     pub fn pass(&mut self, lane: usize, state: &Lane, history: &History, bit: bool) {
         self.load(lane, state, history);
         for i in 0..self.n_contexts {
@@ -167,7 +221,9 @@ impl ByteModel {
 
     /// Moves past the byte just added to `history`.
     pub fn advance(&mut self, lane: usize, state: &Lane, history: &History) {
-        self.matches.iter_mut().for_each(|model| model.advance(lane, history));
+        self.matches
+            .iter_mut()
+            .for_each(|model| model.advance(lane, history));
         let followers = &mut self.followers[(state.last >> 8) as usize & 255];
         *followers = (*followers << 8 | state.last as u32 & 255) & 0xFFFF;
     }
@@ -183,14 +239,28 @@ impl ByteModel {
             self.load_byte(lane, state, history);
         }
         self.loaded.at = Some((end, second_half));
-        for (slot, &hash) in self.loaded.slots.iter_mut().zip(&self.loaded.hashes[..self.n_contexts]) {
-            *slot = self.table.find(if second_half { mix(hash, state.partial) } else { hash });
+        for (slot, &hash) in self
+            .loaded
+            .slots
+            .iter_mut()
+            .zip(&self.loaded.hashes[..self.n_contexts])
+        {
+            *slot = self.table.find(if second_half {
+                mix(hash, state.partial)
+            } else {
+                hash
+            });
         }
     }
 
     fn load_byte(&mut self, lane: usize, state: &Lane, history: &History) {
         let expected = self.expected(lane, history).map(|(byte, _)| byte);
-        let length = self.matches.iter().map(|model| model.bucket(lane)).max().unwrap_or(0);
+        let length = self
+            .matches
+            .iter()
+            .map(|model| model.bucket(lane))
+            .max()
+            .unwrap_or(0);
         self.loaded.expected = expected;
         self.loaded.hashes = state.contexts(
             lane,
@@ -204,7 +274,7 @@ impl ByteModel {
 
     fn add_lm(&mut self, lm: i32, state: &Lane) {
         let place = state.partial | state.token_len.min(3) << 8;
-        let last = mix(state.partial, state.last as u32 & 255);
+        let last = near(state.last as u32 & 255, state.partial);
         self.mixer.add(lm);
         for (apm, context) in self.lm_apms.iter_mut().zip([place, last]) {
             self.mixer.add(stretch(apm.refine(lm, context)));
@@ -220,8 +290,8 @@ impl ByteModel {
         }
     }
 
-    /// Adds each context's log-odds and, as a second input, its probability about 1/2: what has not been seen says nothing.
-    /// Returns how many of the plain orders knew this place.
+    /// Adds each context's log-odds and, as a second input, its probability about 1/2: what has not
+    /// been seen says nothing. Returns how many of the plain orders knew this place.
     fn add_contexts(&mut self) -> usize {
         let node = self.loaded.node();
         let mut n_known_orders = 0;
@@ -241,11 +311,16 @@ impl ByteModel {
         n_known_orders
     }
 
-    /// The mixer's rows: match length and the language model's certainty; the partial byte; how many orders know this place,
-    /// with the place in the token and the byte; the last byte; the one before.
+    /// The mixer's rows: match length and the language model's certainty; the partial byte; how
+    /// many orders know this place, with the place in the token and the byte; the last byte; the
+    /// one before.
     fn selectors(&self, lane: usize, state: &Lane, lm: i32, n_known_orders: usize) -> [usize; 5] {
         let certainty = (lm.abs() / 200).min(7) as usize;
-        let length = self.matches.iter().find(|model| model.expects()).map_or(0, |model| model.bucket(lane));
+        let length = self
+            .matches
+            .iter()
+            .find(|model| model.expects())
+            .map_or(0, |model| model.bucket(lane));
         let place = state.token_len.min(3) as usize * 8 + state.partial.ilog2() as usize;
         [
             length as usize * 8 + certainty,
@@ -259,11 +334,15 @@ impl ByteModel {
     /// The mixer's answer `x`, averaged with its corrections where these have been worth it.
     fn refine(&mut self, x: i32, state: &Lane) -> u16 {
         let expected = self.loaded.expected.map_or(0, |byte| byte as u32 + 1);
-        let order1 = mix(state.partial, state.last as u32 & 255);
-        let order2 = mix(state.partial | expected << 8, state.last as u32 & 0xFFFF);
-        let corrected = self.apms[0].refine(x, order1) as u32 + self.apms[1].refine(x, order2) as u32;
+        let order1 = near(state.last as u32 & 255, state.partial);
+        let order2 = near(state.last as u32 & 0xFFFF | expected << 16, state.partial);
+        let corrected =
+            self.apms[0].refine(x, order1) as u32 + self.apms[1].refine(x, order2) as u32;
         let plain = squash(x);
-        self.referee.choose(plain, ((2 * plain as u32 + corrected + 2) / 4).clamp(1, 65535) as u16)
+        self.referee.choose(
+            plain,
+            ((2 * plain as u32 + corrected + 2) / 4).clamp(1, 65535) as u16,
+        )
     }
 
     /// Appends `bit` to the histories of the current place.
@@ -276,13 +355,19 @@ impl ByteModel {
     }
 }
 
-/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared error: on noise, corrections
-/// only add noise.
+/// A context of a correction map: those of one byte lie near each other in memory.
+fn near(context: u32, partial: u32) -> u32 {
+    mix(0, context).wrapping_add(partial)
+}
+
+/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared
+/// error: on noise, corrections only add noise.
 #[derive(Default)]
 struct Referee {
     /// The plain prediction and the corrected one.
     asked: [u16; 2],
-    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error was.
+    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error
+    /// was.
     advantage: i32,
 }
 
@@ -304,7 +389,10 @@ impl Referee {
 /// In the order in which [`ByteModel::predict`] adds inputs.
 fn initial_weights(tier: &Tier, with_lm: bool) -> Vec<i32> {
     let lm = if with_lm { &LM_WEIGHTS[..] } else { &[] };
-    let (matches, contexts) = (MATCH_WEIGHT[with_lm as usize], CONTEXT_WEIGHT[with_lm as usize]);
+    let (matches, contexts) = (
+        MATCH_WEIGHT[with_lm as usize],
+        CONTEXT_WEIGHT[with_lm as usize],
+    );
     let mut weights = lm.to_vec();
     weights.extend([matches, 0].repeat(tier.match_lengths.len()));
     weights.extend([0, 0]); // the constant and order 0

@@ -86,7 +86,12 @@ impl Lane {
     }
 
     /// Hashes of all contexts of the next byte.
-    pub fn contexts(&self, lane: usize, history: &History, around: Surroundings) -> [u32; MAX_CONTEXTS] {
+    pub fn contexts(
+        &self,
+        lane: usize,
+        history: &History,
+        around: Surroundings,
+    ) -> [u32; MAX_CONTEXTS] {
         let last = |n: u32| self.last as u32 & (u32::MAX >> (32 - 8 * n));
         let column = history.end(lane) - self.line_starts[0];
         let [above, above2, period, phase] = self.vertical(lane, history, column);
@@ -109,21 +114,32 @@ impl Lane {
         std::array::from_fn(|i| parts[i].into_iter().fold(i as u32 + 1, mix))
     }
 
-    /// What stands above: in binary records the bytes one and two records back, the record's length and the place in it; in text
-    /// the byte above in the line before, the line's first two, 0 and the column.
+    /// What stands above: in binary records the bytes one and two records back, the record's length
+    /// and the place in it; in text the byte above in the line before, the line's first two, 0 and
+    /// the column.
     fn vertical(&self, lane: usize, history: &History, column: u32) -> [u32; 4] {
         match self.record.length {
             0 => {
                 let at = self.line_starts[1] + column;
-                let above = if at < self.line_starts[0] { history.at(at) as u32 } else { 0 };
+                let above = if at < self.line_starts[0] {
+                    history.at(at) as u32
+                } else {
+                    0
+                };
                 [above, self.line_head & 0xFFFF, 0, column.min(255)]
             }
-            n => [history.back(lane, n) as u32, history.back(lane, 2 * n) as u32, n, history.end(lane) % n],
+            n => [
+                history.back(lane, n) as u32,
+                history.back(lane, 2 * n) as u32,
+                n,
+                history.end(lane) % n,
+            ],
         }
     }
 }
 
-/// Finds the length of fixed records in binary data: a byte that keeps coming back at the same distance.
+/// Finds the length of fixed records in binary data: a byte that keeps coming back at the same
+/// distance.
 #[derive(Clone)]
 struct RecordFinder {
     last_seen: Vec<u32>,
@@ -138,7 +154,13 @@ impl RecordFinder {
     const VOTES_NEEDED: u32 = 12;
 
     fn new() -> Self {
-        RecordFinder { last_seen: vec![0; 256], distances: vec![0; 256], candidate: 0, votes: 0, length: 0 }
+        RecordFinder {
+            last_seen: vec![0; 256],
+            distances: vec![0; 256],
+            candidate: 0,
+            votes: 0,
+            length: 0,
+        }
     }
 
     fn advance(&mut self, byte: u8, end: u32) {

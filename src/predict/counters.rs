@@ -1,7 +1,8 @@
 //! Adaptive probabilities: a learned P(bit = 1) for each value of a small context.
 //!
-//! Each probability carries a count of the bits it has seen. It moves towards each new bit by 1/(count + 3/2), so the first
-//! bits are averaged and later ones fade at the rate of the count's limit: fast at first, steady in the end.
+//! Each probability carries a count of the bits it has seen. It moves towards each new bit by
+//! 1/(count + 3/2), so the first bits are averaged and later ones fade at the rate of the count's
+//! limit: fast at first, steady in the end.
 
 use super::bit_history;
 use super::logistic::stretch12;
@@ -45,7 +46,8 @@ impl Counter {
         self.0 & COUNT_MASK
     }
 
-    /// Learns `bit`; `limit` bounds the count (at most 1023) and with it how slow the probability becomes.
+    /// Learns `bit`; `limit` bounds the count (at most 1023) and with it how slow the probability
+    /// becomes.
     #[inline]
     pub fn update(&mut self, bit: bool, limit: u32) {
         let (p, n) = (self.0 >> COUNT_BITS, self.0 & COUNT_MASK);
@@ -62,7 +64,9 @@ pub struct HistoryMap([Counter; 256]);
 impl HistoryMap {
     /// Every history starts at what its counts suggest.
     pub fn new() -> Self {
-        HistoryMap(std::array::from_fn(|state| Counter::new(estimate(bit_history::COUNTS[state]))))
+        HistoryMap(std::array::from_fn(|state| {
+            Counter::new(estimate(bit_history::COUNTS[state]))
+        }))
     }
 
     #[inline]
@@ -120,7 +124,15 @@ mod tests {
         for bit in [false, true] {
             let mut counter = Counter::new(32768);
             (0..100_000).for_each(|_| counter.update(bit, 1023));
-            assert!(if bit { counter.p() >= 65500 } else { counter.p() <= 35 }, "{}", counter.p());
+            assert!(
+                if bit {
+                    counter.p() >= 65500
+                } else {
+                    counter.p() <= 35
+                },
+                "{}",
+                counter.p()
+            );
         }
     }
 

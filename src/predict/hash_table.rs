@@ -1,8 +1,9 @@
 //! The bounded table of bit histories.
 //!
-//! A slot holds, for one context and one half of a byte, the 15 histories on the binary tree of its four bits and a check of
-//! the context. Slots lie in groups of four (one cache line); a context may lie anywhere in its group and takes the place of
-//! the slot that has seen least. A wrong context passes the check once in 256 tries: that costs bits, never correctness.
+//! A slot holds, for one context and one half of a byte, the 15 histories on the binary tree of its
+//! four bits and a check of the context. Slots lie in groups of four (one cache line); a context
+//! may lie anywhere in its group and takes the place of the slot that has seen least. A wrong
+//! context passes the check once in 256 tries: that costs bits, never correctness.
 
 /// `[check, histories of nodes 1..=15]`.
 type Slot = [u8; 16];
@@ -22,7 +23,10 @@ impl HashTable {
     /// A table of `2^bytes_log2` bytes, at least two groups.
     pub fn new(bytes_log2: u32) -> Self {
         let groups_log2 = bytes_log2.clamp(7, 32) - 6;
-        HashTable { groups: vec![Group([[0; 16]; 4]); 1 << groups_log2], shift: 32 - groups_log2 }
+        HashTable {
+            groups: vec![Group([[0; 16]; 4]); 1 << groups_log2],
+            shift: 32 - groups_log2,
+        }
     }
 
     /// The slot of the context `hash`, found or made.

@@ -11,7 +11,8 @@ pub struct History {
 }
 
 impl History {
-    /// Room for `n_lanes` slices of `lane_len` bytes. Position 0 stays unused: it stands for "none".
+    /// Room for `n_lanes` slices of `lane_len` bytes. Position 0 stays unused: it stands for
+    /// "none".
     pub fn new(n_lanes: u32, lane_len: u32) -> Self {
         let lane_len = lane_len.max(1);
         let size = (n_lanes * lane_len) as usize + 1;
@@ -60,26 +61,40 @@ impl History {
     /// The byte `distance` back from `lane`'s end (1 = the last), 0 where there is none.
     #[inline]
     pub fn back(&self, lane: usize, distance: u32) -> u8 {
-        if distance > self.len(lane) { 0 } else { self.bytes[(self.ends[lane] - distance) as usize] }
+        if distance > self.len(lane) {
+            0
+        } else {
+            self.bytes[(self.ends[lane] - distance) as usize]
+        }
     }
 
     /// Whether some lane has read the byte at `position`.
     pub fn is_written(&self, position: u32) -> bool {
         let lane = (position - 1) / self.lane_len;
-        self.ends.get(lane as usize).is_some_and(|&end| position < end)
+        self.ends
+            .get(lane as usize)
+            .is_some_and(|&end| position < end)
     }
 
     /// A hash of `lane`'s last `n` bytes; it must have as many.
     pub fn hash_of_last(&self, lane: usize, n: u32) -> u32 {
         let end = self.ends[lane] as usize;
         let last = &self.bytes[end - n as usize..end];
-        last.iter().fold(0, |hash: u32, &byte| (hash ^ byte as u32 ^ 0x5A).wrapping_mul(0x2F0B_4C47).rotate_left(11)).wrapping_mul(0x9E37_79B1)
+        last.iter()
+            .fold(0, |hash: u32, &byte| {
+                (hash ^ byte as u32 ^ 0x5A)
+                    .wrapping_mul(0x2F0B_4C47)
+                    .rotate_left(11)
+            })
+            .wrapping_mul(0x9E37_79B1)
     }
 
     /// How many bytes, up to `max`, before `position` equal `lane`'s last ones.
     pub fn agreement(&self, lane: usize, position: u32, max: u32) -> u32 {
         let (end, max) = (self.ends[lane], max.min(self.len(lane)).min(position - 1));
-        (1..=max).take_while(|&i| self.at(end - i) == self.at(position - i)).count() as u32
+        (1..=max)
+            .take_while(|&i| self.at(end - i) == self.at(position - i))
+            .count() as u32
     }
 
     fn start(&self, lane: usize) -> u32 {

@@ -1,8 +1,9 @@
 //! Probabilities and their log-odds, in integers.
 //!
-//! A probability is a `u16` in units of 1/65536; its log-odds `ln(p / (1 - p))`, the *stretch* domain in which predictions are
-//! mixed (Mahoney, "Adaptive Weighing of Context Models for Lossless Data Compression", 2005), are an `i32` in units of 1/256.
-//! Both tables are computed at compile time with integer arithmetic, so they are the same bits on every target.
+//! A probability is a `u16` in units of 1/65536; its log-odds `ln(p / (1 - p))`, the *stretch*
+//! domain in which predictions are mixed (Mahoney, "Adaptive Weighing of Context Models for
+//! Lossless Data Compression", 2005), are an `i32` in units of 1/256. Both tables are computed at
+//! compile time with integer arithmetic, so they are the same bits on every target.
 
 /// Log-odds of the largest probability, 65535/65536: `256 * ln(65535)`, rounded down.
 pub const STRETCH_MAX: i32 = 2839;
@@ -10,7 +11,8 @@ pub const STRETCH_MAX: i32 = 2839;
 /// One unit of log-odds (one nat).
 pub const NAT: i32 = 256;
 
-/// `squash(x)` for `x` in `0..=STRETCH_MAX`; negative `x` follow from the symmetry `squash(-x) = 65536 - squash(x)`.
+/// `squash(x)` for `x` in `0..=STRETCH_MAX`; negative `x` follow from the symmetry `squash(-x) =
+/// 65536 - squash(x)`.
 static SQUASH: [u16; STRETCH_MAX as usize + 1] = squash_table();
 
 /// `stretch(p)` for `p <= 4096`, where each step of `p` matters.
@@ -47,7 +49,8 @@ pub fn stretch12(p: u16) -> i32 {
     STRETCH_BODY[(p & 4095) as usize] as i32
 }
 
-/// `65536 / (1 + exp(-x / 256))`, the exponential as a running product of `exp(1/256)` in units of 2^-40.
+/// `65536 / (1 + exp(-x / 256))`, the exponential as a running product of `exp(1/256)` in units of
+/// 2^-40.
 const fn squash_table() -> [u16; STRETCH_MAX as usize + 1] {
     const ONE: u128 = 1 << 40;
     const STEP: u128 = 1_103_814_994_613; // exp(1/256) * 2^40
@@ -63,7 +66,8 @@ const fn squash_table() -> [u16; STRETCH_MAX as usize + 1] {
     table
 }
 
-/// Entry `i` is the log-odds of `(i + 1/2) * width`, or of `i` itself where `width` is 1, found by walking up `SQUASH`.
+/// Entry `i` is the log-odds of `(i + 1/2) * width`, or of `i` itself where `width` is 1, found by
+/// walking up `SQUASH`.
 const fn stretch_table<const N: usize>(width: u32) -> [i16; N] {
     let squash = squash_table();
     let mut table = [0; N];
@@ -108,7 +112,10 @@ mod tests {
         }
         for p in 1..=u16::MAX {
             let (back, tail) = (squash(stretch(p)) as i32, p.min(u16::MAX - p) as i32);
-            assert!((back - p as i32).abs() <= 1 + tail / 200, "{p} became {back}");
+            assert!(
+                (back - p as i32).abs() <= 1 + tail / 200,
+                "{p} became {back}"
+            );
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The match model: if the last bytes were seen before, what followed them then will follow again.
 //!
-//! A table remembers, for a hash of the last few bytes, where they ended. A candidate is compared byte by byte before it is
-//! believed, and followed for as long as it predicts right. How far a match of some length and record is to be trusted is
-//! learned. The history is one buffer in which every lane's slice has its place, so a lane can match what another has read;
-//! positions are plain offsets, 0 stands for none.
+//! A table remembers, for a hash of the last few bytes, where they ended. A candidate is compared
+//! byte by byte before it is believed, and followed for as long as it predicts right. How far a
+//! match of some length and record is to be trusted is learned. The history is one buffer in which
+//! every lane's slice has its place, so a lane can match what another has read; positions are plain
+//! offsets, 0 stands for none.
 
 use super::counters::Counter;
 use super::history::History;
@@ -43,7 +44,9 @@ pub struct MatchModel {
 impl MatchModel {
     /// A table of `2^table_log2` positions.
     pub fn new(min_length: u32, table_log2: u32, n_lanes: usize) -> Self {
-        let trust = (0..BUCKETS * 8).map(|i| Counter::new(initial_trust(i / 8, i % 8))).collect();
+        let trust = (0..BUCKETS * 8)
+            .map(|i| Counter::new(initial_trust(i / 8, i % 8)))
+            .collect();
         MatchModel {
             min_length,
             table: vec![0; 1 << table_log2],
@@ -74,7 +77,11 @@ impl MatchModel {
         if follow.length > 0 {
             let wrong = history.at(follow.at) != byte;
             follow.misses = follow.misses << 1 | wrong as u8;
-            follow.length = if wrong { 0 } else { (follow.length + 1).min(LENGTH_MAX) };
+            follow.length = if wrong {
+                0
+            } else {
+                (follow.length + 1).min(LENGTH_MAX)
+            };
             follow.at += 1;
             if !history.is_written(follow.at) {
                 follow.length = 0;
@@ -83,7 +90,8 @@ impl MatchModel {
         if history.len(lane) < self.min_length {
             return;
         }
-        let entry = &mut self.table[(history.hash_of_last(lane, self.min_length) >> self.shift) as usize];
+        let entry =
+            &mut self.table[(history.hash_of_last(lane, self.min_length) >> self.shift) as usize];
         if follow.length == 0 && *entry != 0 && history.is_written(*entry) {
             let length = history.agreement(lane, *entry, 32.max(self.min_length));
             if length >= self.min_length {
@@ -93,13 +101,14 @@ impl MatchModel {
         *entry = end;
     }
 
-    /// Inputs for the mixer: log-odds of the next bit and the same scaled by certainty; 0 without a match.
-    /// `partial`: the bits of this byte so far after a leading 1.
+    /// Inputs for the mixer: log-odds of the next bit and the same scaled by certainty; 0 without a
+    /// match. `partial`: the bits of this byte so far after a leading 1.
     pub fn predict(&mut self, lane: usize, expected: Option<u8>, partial: u32) -> [i32; 2] {
         self.used = None;
         let follow = self.follows[lane];
         let bits = 31 - partial.leading_zeros();
-        let Some(byte) = expected.filter(|&byte| (byte as u32 | 256) >> (8 - bits) == partial) else {
+        let Some(byte) = expected.filter(|&byte| (byte as u32 | 256) >> (8 - bits) == partial)
+        else {
             return [0, 0];
         };
         let bit = byte >> (7 - bits) & 1 == 1;
@@ -107,7 +116,10 @@ impl MatchModel {
         let counter = self.trust[index];
         self.used = Some((index, bit));
         let sign = if bit { 1 } else { -1 };
-        [sign * counter.stretch(), sign * (counter.p() as i32 - 32768) * NAT >> 14]
+        [
+            sign * counter.stretch(),
+            sign * (counter.p() as i32 - 32768) * NAT >> 14,
+        ]
     }
 
     /// Learns the bit that was predicted.

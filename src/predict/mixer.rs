@@ -1,9 +1,11 @@
 //! The logistic mixer: many predictions in, one out, weights learned bit by bit.
 //!
-//! Predictions are mixed in the log-odds domain by a weighted sum, and the weights move along the gradient of the coding cost,
-//! `w += rate * error * input` (Mahoney, "Adaptive Weighing of Context Models for Lossless Data Compression", 2005). Several
-//! *sets* of weights look at the same inputs, each choosing one row of weights by its own selector; a last row of weights mixes
-//! the sets' answers. All arithmetic is exact in `i32`, so the vector width it is compiled to cannot change a bit.
+//! Predictions are mixed in the log-odds domain by a weighted sum, and the weights move along the
+//! gradient of the coding cost, `w += rate * error * input` (Mahoney, "Adaptive Weighing of Context
+//! Models for Lossless Data Compression", 2005). Several *sets* of weights look at the same inputs,
+//! each choosing one row of weights by its own selector; a last row of weights mixes the sets'
+//! answers. All arithmetic is exact in `i32`, so the vector width it is compiled to cannot change a
+//! bit.
 
 use super::logistic::{STRETCH_MAX, squash};
 
@@ -16,7 +18,8 @@ const STEP: usize = 8;
 /// Bounds of a weight: `WEIGHT_MAX * STRETCH_MAX` fits an `i32`.
 const WEIGHT_MAX: i32 = 10 * ONE;
 
-/// How fast weights learn: `(numerator of error) >> 10`, falling from `first` to `last` with the bits a row has seen.
+/// How fast weights learn: `(numerator of error) >> 10`, falling from `first` to `last` with the
+/// bits a row has seen.
 #[derive(Clone, Copy)]
 pub struct Rate {
     pub first: i32,
@@ -43,7 +46,13 @@ struct WeightSet {
 
 impl WeightSet {
     fn new(rows: usize, initial: &[i32]) -> Self {
-        WeightSet { weights: initial.repeat(rows), seen: vec![0; rows], row: 0, output: 0, p: 32768 }
+        WeightSet {
+            weights: initial.repeat(rows),
+            seen: vec![0; rows],
+            row: 0,
+            output: 0,
+            p: 32768,
+        }
     }
 
     fn predict(&mut self, inputs: &[i32], row: usize) -> i32 {
@@ -75,7 +84,8 @@ pub struct Mixer {
 }
 
 impl Mixer {
-    /// `initial`: the weight each input starts with. `rows`: the number of rows of each set. `last_rows`: of the last layer.
+    /// `initial`: the weight each input starts with. `rows`: the number of rows of each set.
+    /// `last_rows`: of the last layer.
     pub fn new(initial: &[i32], rows: &[usize], last_rows: usize, rates: [Rate; 2]) -> Self {
         let initial = padded(initial);
         let shares = padded(&vec![ONE / rows.len() as i32; rows.len()]);
@@ -96,7 +106,8 @@ impl Mixer {
         self.n += 1;
     }
 
-    /// Log-odds of the next bit, mixed from the inputs added; `rows`: the row each set uses, `last_row`: that of the last layer.
+    /// Log-odds of the next bit, mixed from the inputs added; `rows`: the row each set uses,
+    /// `last_row`: that of the last layer.
     pub fn predict(&mut self, rows: &[usize], last_row: usize) -> i32 {
         self.n = 0;
         for ((set, &row), output) in self.sets.iter_mut().zip(rows).zip(&mut self.outputs) {
@@ -127,7 +138,10 @@ fn dot(weights: &[i32], inputs: &[i32]) -> i32 {
 
 /// `weights += inputs * step`, rounded and bounded. `step`: at most 2^19.
 fn train(weights: &mut [i32], inputs: &[i32], step: i32) {
-    for (w, x) in weights.chunks_exact_mut(STEP).zip(inputs.chunks_exact(STEP)) {
+    for (w, x) in weights
+        .chunks_exact_mut(STEP)
+        .zip(inputs.chunks_exact(STEP))
+    {
         for i in 0..STEP {
             w[i] = (w[i] + ((x[i] * step + (1 << 13)) >> 14)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
         }
@@ -145,7 +159,11 @@ mod tests {
     use super::*;
     use crate::predict::logistic::NAT;
 
-    const RATES: [Rate; 2] = [Rate { first: 400, last: 100, half: 100 }; 2];
+    const RATES: [Rate; 2] = [Rate {
+        first: 400,
+        last: 100,
+        half: 100,
+    }; 2];
 
     #[test]
     fn starts_with_the_initial_weights() {
@@ -163,7 +181,10 @@ mod tests {
             mixer.predict(&[0], 0)
         };
         for i in 0u32..2000 {
-            let (truth, noise) = (i.wrapping_mul(0x9E37_79B1) >> 31 == 1, i.wrapping_mul(0x85EB_CA6B) >> 30 & 1 == 1);
+            let (truth, noise) = (
+                i.wrapping_mul(0x9E37_79B1) >> 31 == 1,
+                i.wrapping_mul(0x85EB_CA6B) >> 30 & 1 == 1,
+            );
             predict(&mut mixer, truth, noise);
             mixer.update(truth);
         }

@@ -1,4 +1,5 @@
-//! Probabilities of bits: the language model's, mixed with what an adaptive model has learned from the text so far.
+//! Probabilities of bits: the language model's, mixed with what an adaptive model has learned from
+//! the text so far.
 //!
 //! ```text
 //! logits -> P(bit)  --+
@@ -6,9 +7,10 @@
 //! bit histories by context, matches  --+
 //! ```
 //!
-//! A token is coded as its bytes, most significant bit first, with the decision "the token ends here" wherever it might. The
-//! language model knows P of each decision; [`Mixed`] improves on it. Everything here is integer arithmetic in a fixed order:
-//! the same bits on every target. Encoder and decoder make the same calls in the same order.
+//! A token is coded as its bytes, most significant bit first, with the decision "the token ends
+//! here" wherever it might. The language model knows P of each decision; [`Mixed`] improves on it.
+//! Everything here is integer arithmetic in a fixed order: the same bits on every target. Encoder
+//! and decoder make the same calls in the same order.
 
 mod apm;
 mod bit_history;
@@ -32,7 +34,8 @@ use history::History;
 /// What shapes the adaptive model; part of the format, both sides must use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// 1 (fast) to 3 (strong, and the one to mix with a language model); others count as the nearest.
+    /// 1 (fast) to 3 (strong, and the one to mix with a language model); others count as the
+    /// nearest.
     pub tier: u8,
     /// Greatest size of the table of contexts, log2 of bytes; smaller chunks take less.
     pub table_log2: u32,
@@ -65,22 +68,18 @@ enum Decision {
 
 /// All adaptive state of one chunk, shared by its lanes.
 ///
-/// For every decision on a lane's way, in the order of the text, call either [`bit`](Self::bit) or [`end`](Self::end) and then
-/// [`update`](Self::update), or, where the decision is certain and not coded, [`force_bit`](Self::force_bit) or
-/// [`force_end`](Self::force_end). That a token does *not* end, where it cannot, needs no call. A lane's turn ends on a whole
-/// byte. Without a language model there are only bits.
+/// For every decision on a lane's way, in the order of the text, call either [`bit`](Self::bit) or
+/// [`end`](Self::end) and then [`update`](Self::update), or, where the decision is certain and not
+/// coded, [`force_bit`](Self::force_bit) or [`force_end`](Self::force_end). That a token does *not*
+/// end, where it cannot, needs no call. A lane's turn ends on a whole byte. Without a language
+/// model there are only bits.
 ///
 /// ```
 /// use llmzip::predict::{Config, Mixed};
 ///
-/// let config = Config { tier: 1, table_log2: Config::TABLE_LOG2, with_lm: false, n_lanes: 1, lane_len: 1000 };
-/// let mut mixed = Mixed::new(&config);
-/// let mut p = 0;
-/// for _ in 0..1000 * 8 {
-///     p = mixed.bit(0, None);
-///     mixed.update(true);
-/// }
-/// assert!(p > 65500);
+/// let config = Config { tier: 1, table_log2: Config::TABLE_LOG2, with_lm: false, n_lanes: 1,
+/// lane_len: 1000 }; let mut mixed = Mixed::new(&config); let mut p = 0; for _ in 0..1000 * 8 { p =
+/// mixed.bit(0, None); mixed.update(true); } assert!(p > 65500);
 /// ```
 pub struct Mixed {
     history: History,
@@ -110,14 +109,17 @@ impl Mixed {
     /// Where `lane` has had its `lane_len` bytes, or is none.
     pub fn bit(&mut self, lane: usize, lm: Option<u16>) -> u16 {
         self.open = Some(Decision::Bit(lane));
-        self.bytes.predict(lane, &self.lanes[lane], &self.history, lm)
+        self.bytes
+            .predict(lane, &self.lanes[lane], &self.history, lm)
     }
 
-    /// P(`lane`'s token ends here), in `1..=65535` of 65536, after at least one byte of it. `lm`: the language model's.
+    /// P(`lane`'s token ends here), in `1..=65535` of 65536, after at least one byte of it. `lm`:
+    /// the language model's.
     pub fn end(&mut self, lane: usize, lm: u16) -> u16 {
         self.open = Some(Decision::End(lane));
         let expected = self.bytes.expected(lane, &self.history);
-        self.boundaries.predict(&self.lanes[lane], expected, &self.history, lm)
+        self.boundaries
+            .predict(&self.lanes[lane], expected, &self.history, lm)
     }
 
     /// Learns how the decision last asked for came out.
