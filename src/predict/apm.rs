@@ -58,6 +58,34 @@ impl Apm {
     }
 }
 
+/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared
+/// error: on noise, corrections only add noise.
+#[derive(Default)]
+pub struct Referee {
+    /// The plain prediction and the corrected one.
+    asked: [u16; 2],
+    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error
+    /// was.
+    advantage: i32,
+}
+
+impl Referee {
+    /// The better of the two, of late.
+    pub fn choose(&mut self, plain: u16, corrected: u16) -> u16 {
+        self.asked = [plain, corrected];
+        self.asked[(self.advantage >= 0) as usize]
+    }
+
+    /// Learns the bit that was predicted.
+    pub fn update(&mut self, bit: bool) {
+        let [plain, corrected] = self.asked.map(|p| {
+            let error = ((bit as i64) << 16) - p as i64;
+            ((error * error) >> 20) as i32
+        });
+        self.advantage += plain - corrected - (self.advantage >> 13);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 //! and the language model; two maps correct its answer.
 
 use super::Config;
-use super::apm::Apm;
+use super::apm::{Apm, Referee};
 use super::bit_history::NEXT;
 use super::contexts::{Lane, MAX_CONTEXTS, N_ORDERS, Surroundings, mix};
 use super::counters::{Counter, HistoryMap};
@@ -14,47 +14,11 @@ use super::hash_table::HashTable;
 use super::history::History;
 use super::logistic::{NAT, squash, stretch};
 use super::match_model::{self, MatchModel};
-use super::mixer::{Mixer, ONE, Rate};
-
-/// How much each tier does.
-struct Tier {
-    n_contexts: usize,
-    /// Shortest matches followed, one model each.
-    match_lengths: &'static [u32],
-    /// Sets of mixer weights, the first of [`ByteModel::selectors`].
-    n_sets: usize,
-    /// Greatest size of a correction map, log2 of contexts.
-    apm_log2: u32,
-}
-
-const TIERS: [Tier; 3] = [
-    Tier {
-        n_contexts: 6,
-        match_lengths: &[6],
-        n_sets: 1,
-        apm_log2: 11,
-    },
-    Tier {
-        n_contexts: 9,
-        match_lengths: &[6],
-        n_sets: 3,
-        apm_log2: 14,
-    },
-    Tier {
-        n_contexts: MAX_CONTEXTS,
-        match_lengths: &[12, 5],
-        n_sets: 5,
-        apm_log2: 16,
-    },
-];
+use super::mixer::{Mixer, Rate};
+use super::tiers::Tier;
 
 /// Rows of each set of mixer weights, as [`ByteModel::selectors`] names them.
 const SELECTOR_ROWS: [usize; 5] = [match_model::BUCKETS as usize * 8, 256, 8 * 8 * 4, 256, 256];
-
-/// Weights the mixer starts with: with a language model, that one leads.
-const LM_WEIGHTS: [i32; 3] = [ONE * 45 / 100, ONE * 15 / 100, ONE * 15 / 100];
-const MATCH_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 15 / 100];
-const CONTEXT_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 5 / 100];
 
 const RATES: [Rate; 2] = [
     Rate {
@@ -117,7 +81,7 @@ impl Loaded {
 
 impl ByteModel {
     pub fn new(config: &Config) -> Self {
-        let tier = &TIERS[config.tier.clamp(1, 3) as usize - 1];
+        let tier = Tier::numbered(config.tier);
         let (n, chunk_len) = (tier.n_contexts, config.chunk_len());
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
         let table_log2 = (chunk_len as u64 * n as u64 * 16)
@@ -142,7 +106,7 @@ impl ByteModel {
             followers: vec![0; 256],
             matches: tier.match_lengths.iter().map(matcher).collect(),
             mixer: Mixer::new(
-                &initial_weights(tier, config.with_lm),
+                &tier.initial_weights(config.with_lm),
                 &SELECTOR_ROWS[..tier.n_sets],
                 256,
                 RATES,
@@ -266,7 +230,7 @@ impl ByteModel {
             lane,
             history,
             Surroundings {
-                expected: expected.map_or(0, |byte| byte as u32 + 1 | length << 9),
+                expected: expected.map_or(0, |byte| (byte as u32 + 1) | (length << 9)),
                 followers: self.followers[state.last as usize & 255],
             },
         );
@@ -358,44 +322,4 @@ impl ByteModel {
 /// A context of a correction map: those of one byte lie near each other in memory.
 fn near(context: u32, partial: u32) -> u32 {
     mix(0, context).wrapping_add(partial)
-}
-
-/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared
-/// error: on noise, corrections only add noise.
-#[derive(Default)]
-struct Referee {
-    /// The plain prediction and the corrected one.
-    asked: [u16; 2],
-    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error
-    /// was.
-    advantage: i32,
-}
-
-impl Referee {
-    fn choose(&mut self, plain: u16, corrected: u16) -> u16 {
-        self.asked = [plain, corrected];
-        self.asked[(self.advantage >= 0) as usize]
-    }
-
-    fn update(&mut self, bit: bool) {
-        let [plain, corrected] = self.asked.map(|p| {
-            let error = ((bit as i64) << 16) - p as i64;
-            (error * error >> 20) as i32
-        });
-        self.advantage += plain - corrected - (self.advantage >> 13);
-    }
-}
-
-/// In the order in which [`ByteModel::predict`] adds inputs.
-fn initial_weights(tier: &Tier, with_lm: bool) -> Vec<i32> {
-    let lm = if with_lm { &LM_WEIGHTS[..] } else { &[] };
-    let (matches, contexts) = (
-        MATCH_WEIGHT[with_lm as usize],
-        CONTEXT_WEIGHT[with_lm as usize],
-    );
-    let mut weights = lm.to_vec();
-    weights.extend([matches, 0].repeat(tier.match_lengths.len()));
-    weights.extend([0, 0]); // the constant and order 0
-    weights.extend([contexts, 0].repeat(tier.n_contexts));
-    weights
 }

@@ -192,3 +192,55 @@ pub fn mix(hash: u32, value: u32) -> u32 {
     let x = (hash.rotate_left(7) ^ value.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1);
     x ^ x >> 15
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(text: &[u8]) -> (Lane, History) {
+        let mut history = History::new(1, text.len() as u32);
+        let mut lane = Lane::new(history.end(0));
+        for &byte in text {
+            history.push(0, byte);
+            lane.advance(byte, history.end(0));
+        }
+        (lane, history)
+    }
+
+    fn contexts(text: &[u8]) -> [u32; MAX_CONTEXTS] {
+        let (lane, history) = after(text);
+        lane.contexts(
+            0,
+            &history,
+            Surroundings {
+                expected: 0,
+                followers: 0,
+            },
+        )
+    }
+
+    #[test]
+    fn orders_see_just_their_bytes() {
+        let (a, b) = (contexts(b"1xyz...."), contexts(b"2xyw...."));
+        assert_eq!(a[..4], b[..4]);
+        assert_ne!(contexts(b"..abc")[2], contexts(b"..xbc")[2]);
+        assert_eq!(contexts(b"..abc")[1], contexts(b"..xbc")[1]);
+    }
+
+    #[test]
+    fn words_are_the_same_in_either_case() {
+        assert_eq!(contexts(b"1 Word")[5], contexts(b"22 word")[5]);
+    }
+
+    #[test]
+    fn records_are_found_by_their_period() {
+        let table: Vec<u8> = (0..60u32)
+            .flat_map(|i| [200, (i * 37) as u8, (i * i * 11) as u8, 9, 9])
+            .collect();
+        assert_eq!(after(&table).0.record.length, 5);
+        assert_eq!(
+            after(b"no records in a short line of text").0.record.length,
+            0
+        );
+    }
+}

@@ -38,7 +38,6 @@ pub struct MatchModel {
     trust: Vec<Counter>,
     /// The counter behind the last prediction, and the bit it expected.
     used: Option<(usize, bool)>,
-    expected: Option<u8>,
 }
 
 impl MatchModel {
@@ -54,7 +53,6 @@ impl MatchModel {
             follows: vec![Follow::default(); n_lanes],
             trust,
             used: None,
-            expected: None,
         }
     }
 
@@ -118,7 +116,7 @@ impl MatchModel {
         let sign = if bit { 1 } else { -1 };
         [
             sign * counter.stretch(),
-            sign * (counter.p() as i32 - 32768) * NAT >> 14,
+            (sign * (counter.p() as i32 - 32768) * NAT) >> 14,
         ]
     }
 
@@ -154,4 +152,50 @@ fn bucket(length: u32) -> u32 {
 fn initial_trust(bucket: u32, misses: u32) -> u16 {
     let wrong = 65536 / (4 + 4 * bucket) * (1 + misses.count_ones());
     (65535 - wrong.min(32768)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(model: &mut MatchModel, history: &mut History, lane: usize, bytes: &[u8]) {
+        for &byte in bytes {
+            history.push(lane, byte);
+            model.advance(lane, history);
+        }
+    }
+
+    #[test]
+    fn a_repeat_is_followed_and_dropped_when_wrong() {
+        let (mut model, mut history) = (MatchModel::new(4, 8, 1), History::new(1, 100));
+        read(&mut model, &mut history, 0, b"abcdefgh..abcd");
+        assert_eq!(model.expected(0, &history), Some((b'e', 5)));
+        assert_eq!(model.bucket(0), bucket(4));
+        read(&mut model, &mut history, 0, b"e");
+        assert_eq!(model.expected(0, &history), Some((b'f', 6)));
+        read(&mut model, &mut history, 0, b"x");
+        assert_eq!(model.expected(0, &history), None);
+        assert_eq!(model.predict(0, None, 1), [0, 0]);
+    }
+
+    #[test]
+    fn a_lane_follows_another_only_as_far_as_that_has_read() {
+        let (mut model, mut history) = (MatchModel::new(4, 8, 2), History::new(2, 100));
+        read(&mut model, &mut history, 0, b"abcdef");
+        read(&mut model, &mut history, 1, b"abcd");
+        assert_eq!(model.expected(1, &history).map(|e| e.0), Some(b'e'));
+        read(&mut model, &mut history, 1, b"ef");
+        assert_eq!(model.expected(1, &history), None);
+    }
+
+    #[test]
+    fn a_bit_that_the_expected_byte_rules_out_is_not_predicted() {
+        let mut model = MatchModel::new(4, 8, 1);
+        assert!(
+            model.predict(0, Some(0b1010_0000), 0b1_101)[0] > 0,
+            "1010: a zero so far expected"
+        );
+        assert_eq!(model.predict(0, Some(0b1010_0000), 0b1_11), [0, 0]);
+        assert!(!model.expects());
+    }
 }

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn learns_which_input_to_trust() {
         let mut mixer = Mixer::new(&[ONE / 2, ONE / 2], &[1], 1, RATES);
-        let mut predict = |mixer: &mut Mixer, truth: bool, noise: bool| {
+        let predict = |mixer: &mut Mixer, truth: bool, noise: bool| {
             mixer.add(if truth { NAT } else { -NAT });
             mixer.add(if noise { NAT } else { -NAT });
             mixer.predict(&[0], 0)

@@ -25,6 +25,7 @@ mod match_model;
 mod mixer;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use boundary::BoundaryModel;
 use byte_model::ByteModel;
