@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn starts_with_the_initial_weights() {
         let mut mixer = Mixer::new(&[ONE, 0, 0], &[4, 2], 1, RATES);
-        [NAT, -5 * NAT, 3].map(|x| mixer.add(x));
+        [NAT, -5 * NAT, 3].into_iter().for_each(|x| mixer.add(x));
         assert!((mixer.predict(&[3, 1], 0) - NAT).abs() <= 1);
     }
 

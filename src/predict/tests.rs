@@ -32,7 +32,7 @@ fn prose(n: usize) -> Vec<u8> {
     ];
     let words = noise(n)
         .into_iter()
-        .map(|x| words[(x as usize * x as usize >> 8) % words.len()].as_bytes());
+        .map(|x| words[((x as usize * x as usize) >> 8) % words.len()].as_bytes());
     words.flatten().copied().take(n).collect()
 }
 
