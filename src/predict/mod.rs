@@ -1,3 +1,170 @@
-//! From logits to the probability of the next bit.
+//! Probabilities of bits: the language model's, mixed with what an adaptive model has learned from
+//! the text so far.
+//!
+//! ```text
+//! logits -> P(bit)  --+
+//!                      +-- logistic mixer -- correction maps -- P(bit), 16 bits
+//! bit histories by context, matches  --+
+//! ```
+//!
+//! A token is coded as its bytes, most significant bit first, with the decision "the token ends
+//! here" wherever it might. The language model knows P of each decision; [`Mixed`] improves on it.
+//! Everything here is integer arithmetic in a fixed order: the same bits on every target. Encoder
+//! and decoder make the same calls in the same order.
 
+mod apm;
+mod bit_history;
+mod boundary;
+mod byte_model;
 pub mod cdf;
+mod contexts;
+mod counters;
+mod hash_table;
+mod history;
+pub mod logistic;
+mod match_model;
+mod mixer;
+#[cfg(test)]
+mod tests;
+mod tiers;
+
+use boundary::BoundaryModel;
+use byte_model::ByteModel;
+use contexts::Lane;
+use history::History;
+
+/// What shapes the adaptive model; part of the format, both sides must use the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// 1 (fast) to 3 (strong, and the one to mix with a language model); others count as the
+    /// nearest.
+    pub tier: u8,
+    /// Greatest size of the table of contexts, log2 of bytes; smaller chunks take less.
+    pub table_log2: u32,
+    /// Whether a language model's probabilities will be given.
+    pub with_lm: bool,
+    /// Slices of the chunk coded in lockstep, at least 1.
+    pub n_lanes: u32,
+    /// The longest slice, bytes; `n_lanes * lane_len` is below 2^32 - 1.
+    pub lane_len: u32,
+}
+
+impl Config {
+    /// The usual `table_log2`: 64 MiB.
+    pub const TABLE_LOG2: u32 = 26;
+
+    /// Bytes of all lanes.
+    fn chunk_len(&self) -> u32 {
+        self.n_lanes.saturating_mul(self.lane_len).clamp(1, 1 << 31)
+    }
+}
+
+/// The decision that [`Mixed::update`] will settle.
+#[derive(Clone, Copy)]
+enum Decision {
+    /// The next bit of a lane's byte.
+    Bit(usize),
+    /// Whether a lane's token ends.
+    End(usize),
+}
+
+/// All adaptive state of one chunk, shared by its lanes.
+///
+/// For every decision on a lane's way, in the order of the text, call either [`bit`](Self::bit) or
+/// [`end`](Self::end) and then [`update`](Self::update), or, where the decision is certain and not
+/// coded, [`force_bit`](Self::force_bit) or [`force_end`](Self::force_end). That a token does *not*
+/// end, where it cannot, needs no call. A lane's turn ends on a whole byte. Without a language
+/// model there are only bits.
+///
+/// ```
+/// use llmzip::predict::{Config, Mixed};
+///
+/// let table_log2 = Config::TABLE_LOG2;
+/// let config = Config { tier: 1, table_log2, with_lm: false, n_lanes: 1, lane_len: 1000 };
+/// let mut mixed = Mixed::new(&config);
+/// let mut p = 0;
+/// for _ in 0..1000 * 8 {
+///     p = mixed.bit(0, None);
+///     mixed.update(true);
+/// }
+/// assert!(p > 65500);
+/// ```
+pub struct Mixed {
+    history: History,
+    lanes: Vec<Lane>,
+    bytes: ByteModel,
+    boundaries: BoundaryModel,
+    open: Option<Decision>,
+}
+
+impl Mixed {
+    /// A model that has seen nothing.
+    pub fn new(config: &Config) -> Self {
+        let history = History::new(config.n_lanes, config.lane_len);
+        let lanes = (0..config.n_lanes as usize).map(|lane| Lane::new(history.end(lane)));
+        Mixed {
+            lanes: lanes.collect(),
+            history,
+            bytes: ByteModel::new(config),
+            boundaries: BoundaryModel::new(config),
+            open: None,
+        }
+    }
+
+    /// P(1), in `1..=65535` of 65536, of `lane`'s next bit. `lm`: the language model's.
+    ///
+    /// # Panics
+    /// Where `lane` has had its `lane_len` bytes, or is none.
+    pub fn bit(&mut self, lane: usize, lm: Option<u16>) -> u16 {
+        self.open = Some(Decision::Bit(lane));
+        self.bytes.predict(lane, &self.lanes[lane], &self.history, lm)
+    }
+
+    /// P(`lane`'s token ends here), in `1..=65535` of 65536, after at least one byte of it. `lm`:
+    /// the language model's.
+    pub fn end(&mut self, lane: usize, lm: u16) -> u16 {
+        self.open = Some(Decision::End(lane));
+        let expected = self.bytes.expected(lane, &self.history);
+        self.boundaries.predict(&self.lanes[lane], expected, &self.history, lm)
+    }
+
+    /// Learns how the decision last asked for came out.
+    pub fn update(&mut self, outcome: bool) {
+        match self.open.take() {
+            Some(Decision::Bit(lane)) => {
+                self.bytes.update(outcome);
+                self.advance(lane, outcome);
+            }
+            Some(Decision::End(lane)) => {
+                self.boundaries.update(outcome);
+                if outcome {
+                    self.force_end(lane);
+                }
+            }
+            None => debug_assert!(false, "no decision to update"),
+        }
+    }
+
+    /// Takes in the next bit of `lane`'s byte, which was certain.
+    pub fn force_bit(&mut self, lane: usize, bit: bool) {
+        self.bytes.pass(lane, &self.lanes[lane], &self.history, bit);
+        self.advance(lane, bit);
+    }
+
+    /// Takes in that `lane`'s token ends here, which was certain.
+    pub fn force_end(&mut self, lane: usize) {
+        self.history.mark_boundary(lane);
+        self.lanes[lane].close_token();
+    }
+
+    fn advance(&mut self, lane: usize, bit: bool) {
+        let state = &mut self.lanes[lane];
+        state.partial = state.partial << 1 | bit as u32;
+        if state.partial >= 256 {
+            let byte = state.partial as u8;
+            self.history.push(lane, byte);
+            state.advance(byte, self.history.end(lane));
+            self.bytes.advance(lane, state, &self.history);
+        }
+    }
+}

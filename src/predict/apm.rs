@@ -1,0 +1,105 @@
+//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by what came
+//! true under it.
+//!
+//! For each value of a context the map holds the probability actually seen at 25 points along the
+//! log-odds of the prediction, and interpolates between the two nearest; the nearer one learns
+//! (Mahoney's paq6 and later, after Shkarin's SSE).
+
+use super::counters::Counter;
+use super::logistic::{NAT, STRETCH_MAX, squash};
+
+/// Points from -12 to 12 nats, one a nat: beyond `±STRETCH_MAX`.
+const POINTS: usize = 25;
+const OFFSET: i32 = NAT * (POINTS as i32 / 2);
+
+/// A point counts as this many bits at first, so that the first bits do not throw it about.
+const FIRST_COUNT: u32 = 6;
+const LIMIT: u32 = 255;
+
+/// Corrects predictions under a context; see the module.
+pub struct Apm {
+    /// `POINTS` for each context.
+    points: Vec<Counter>,
+    mask: u32,
+    /// The nearer of the points last used.
+    at: usize,
+}
+
+impl Apm {
+    /// A map that at first changes nothing, for contexts below `n_contexts` (a power of two):
+    /// higher bits are dropped.
+    pub fn new(n_contexts: usize) -> Self {
+        debug_assert!(n_contexts.is_power_of_two());
+        let point = |i: i32| Counter::with_count(squash(i * NAT - OFFSET), FIRST_COUNT);
+        let row: Vec<Counter> = (0..POINTS as i32).map(point).collect();
+        Apm { points: row.repeat(n_contexts), mask: n_contexts as u32 - 1, at: 0 }
+    }
+
+    /// P(1) of 65536, of a prediction with log-odds `x` under `context`; at least 1.
+    pub fn refine(&mut self, x: i32, context: u32) -> u16 {
+        let x = (x.clamp(-STRETCH_MAX, STRETCH_MAX) + OFFSET) as u32;
+        let (low, weight) = (x / NAT as u32, x % NAT as u32);
+        let base = (context & self.mask) as usize * POINTS + low as usize;
+        self.at = base + (weight > NAT as u32 / 2) as usize;
+        let (below, above) = (self.points[base].p() as u32, self.points[base + 1].p() as u32);
+        ((below * (NAT as u32 - weight) + above * weight) / NAT as u32).max(1) as u16
+    }
+
+    /// Learns the bit that was predicted.
+    pub fn update(&mut self, bit: bool) {
+        self.points[self.at].update(bit, LIMIT);
+    }
+}
+
+/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared
+/// error: on noise, corrections only add noise.
+#[derive(Default)]
+pub struct Referee {
+    /// The plain prediction and the corrected one.
+    asked: [u16; 2],
+    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error
+    /// was.
+    advantage: i32,
+}
+
+impl Referee {
+    /// The better of the two, of late.
+    pub fn choose(&mut self, plain: u16, corrected: u16) -> u16 {
+        self.asked = [plain, corrected];
+        self.asked[(self.advantage >= 0) as usize]
+    }
+
+    /// Learns the bit that was predicted.
+    pub fn update(&mut self, bit: bool) {
+        let [plain, corrected] = self.asked.map(|p| {
+            let error = ((bit as i64) << 16) - p as i64;
+            ((error * error) >> 20) as i32
+        });
+        self.advantage += plain - corrected - (self.advantage >> 13);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_little_at_first() {
+        let mut apm = Apm::new(4);
+        for x in (-STRETCH_MAX..=STRETCH_MAX).step_by(7) {
+            let (p, refined) = (squash(x) as i32, apm.refine(x, 2) as i32);
+            assert!((p - refined).abs() < 1000, "{p} became {refined}");
+        }
+    }
+
+    #[test]
+    fn learns_that_a_context_errs() {
+        let mut apm = Apm::new(2);
+        for _ in 0..1000 {
+            apm.refine(300, 1);
+            apm.update(false);
+        }
+        assert!(apm.refine(256, 1) < 1000);
+        assert!(apm.refine(256, 0) > 40000);
+    }
+}

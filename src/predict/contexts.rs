@@ -1,0 +1,231 @@
+//! The contexts under which the next byte is predicted, and what a lane must remember to know them.
+
+use super::history::History;
+
+/// How many contexts there are; smaller tiers use the first ones.
+pub const MAX_CONTEXTS: usize = 14;
+
+/// How many of the first contexts are the last 1, 2, 3, 4 and 6 bytes.
+pub const N_ORDERS: usize = 5;
+
+/// What the other models know of the next byte.
+pub struct Surroundings {
+    /// The byte a match expects and how long it is, 0 = no match.
+    pub expected: u32,
+    /// The two bytes that followed the last byte before.
+    pub followers: u32,
+}
+
+/// One lane's place in its text.
+#[derive(Clone)]
+pub struct Lane {
+    /// The last eight bytes, newest lowest.
+    pub last: u64,
+    /// Bits of the current byte after a leading 1.
+    pub partial: u32,
+    /// Hash of the letters of the current word, 0 between words.
+    word: u32,
+    /// Of the word before.
+    previous_word: u32,
+    /// Where the current line and the one before began.
+    line_starts: [u32; 2],
+    /// The first three bytes of the current line.
+    line_head: u32,
+    /// Hash of the bytes of the current token so far, and how many.
+    pub token: u32,
+    pub token_len: u32,
+    /// Of the token before.
+    pub previous_token: u32,
+    record: RecordFinder,
+}
+
+impl Lane {
+    pub fn new(start: u32) -> Self {
+        Lane {
+            last: 0,
+            partial: 1,
+            word: 0,
+            previous_word: 0,
+            line_starts: [start; 2],
+            line_head: 0,
+            token: 0,
+            token_len: 0,
+            previous_token: 0,
+            record: RecordFinder::new(),
+        }
+    }
+
+    /// Moves past `byte`, which `history` already ends with.
+    pub fn advance(&mut self, byte: u8, end: u32) {
+        self.last = self.last << 8 | byte as u64;
+        self.partial = 1;
+        self.token = mix(self.token, byte as u32 + 1);
+        self.token_len += 1;
+        self.advance_word(byte);
+        if byte == b'\n' {
+            self.line_starts = [end, self.line_starts[0]];
+            self.line_head = 0;
+        } else if end - self.line_starts[0] <= 3 {
+            self.line_head = self.line_head << 8 | byte as u32;
+        }
+        self.record.advance(byte, end);
+    }
+
+    fn advance_word(&mut self, byte: u8) {
+        if byte.is_ascii_alphabetic() || byte >= 128 {
+            self.word = mix(self.word, byte.to_ascii_lowercase() as u32 + 1);
+        } else if self.word != 0 {
+            (self.previous_word, self.word) = (self.word, 0);
+        }
+    }
+
+    /// A token ends with the last byte.
+    pub fn close_token(&mut self) {
+        self.previous_token = self.token;
+        (self.token, self.token_len) = (0, 0);
+    }
+
+    /// Hashes of all contexts of the next byte.
+    pub fn contexts(
+        &self,
+        lane: usize,
+        history: &History,
+        around: Surroundings,
+    ) -> [u32; MAX_CONTEXTS] {
+        let last = |n: u32| self.last as u32 & (u32::MAX >> (32 - 8 * n));
+        let column = history.end(lane) - self.line_starts[0];
+        let [above, above2, period, phase] = self.vertical(lane, history, column);
+        let parts: [[u32; 3]; MAX_CONTEXTS] = [
+            [last(1), 0, 0],
+            [last(2), 0, 0],
+            [last(3), 0, 0],
+            [last(4), 0, 0],
+            [last(4), (self.last >> 32) as u32 & 0xFFFF, 0],
+            [self.word, last(1), 0],
+            [around.expected, last(1), 0],
+            [above, phase, period],
+            [last(3) >> 8, 0, 0],
+            [around.followers, last(1), 0],
+            [above | above2 << 8, phase, last(1)],
+            [self.word, self.previous_word, last(1)],
+            [self.token, self.previous_token, 0],
+            [self.line_head, column.min(255), 0],
+        ];
+        std::array::from_fn(|i| parts[i].into_iter().fold(i as u32 + 1, mix))
+    }
+
+    /// What stands above: in binary records the bytes one and two records back, the record's length
+    /// and the place in it; in text the byte above in the line before, the line's first two, 0 and
+    /// the column.
+    fn vertical(&self, lane: usize, history: &History, column: u32) -> [u32; 4] {
+        match self.record.length {
+            0 => {
+                let at = self.line_starts[1] + column;
+                let above = if at < self.line_starts[0] { history.at(at) as u32 } else { 0 };
+                [above, self.line_head & 0xFFFF, 0, column.min(255)]
+            }
+            n => [
+                history.back(lane, n) as u32,
+                history.back(lane, 2 * n) as u32,
+                n,
+                history.end(lane) % n,
+            ],
+        }
+    }
+}
+
+/// Finds the length of fixed records in binary data: a byte that keeps coming back at the same
+/// distance.
+#[derive(Clone)]
+struct RecordFinder {
+    last_seen: Vec<u32>,
+    distances: Vec<u32>,
+    candidate: u32,
+    votes: u32,
+    /// 0 = none.
+    length: u32,
+}
+
+impl RecordFinder {
+    const VOTES_NEEDED: u32 = 12;
+
+    fn new() -> Self {
+        RecordFinder {
+            last_seen: vec![0; 256],
+            distances: vec![0; 256],
+            candidate: 0,
+            votes: 0,
+            length: 0,
+        }
+    }
+
+    fn advance(&mut self, byte: u8, end: u32) {
+        let i = byte as usize;
+        let distance = end - self.last_seen[i];
+        let again = distance == self.distances[i] && distance > 1;
+        self.last_seen[i] = end;
+        self.distances[i] = distance;
+        if !again {
+            return;
+        }
+        if distance == self.candidate {
+            self.votes += 1;
+            if self.votes > Self::VOTES_NEEDED {
+                self.length = distance;
+                self.votes = Self::VOTES_NEEDED;
+            }
+        } else if self.votes > 0 {
+            self.votes -= 1;
+        } else {
+            self.candidate = distance;
+        }
+    }
+}
+
+/// Folds `value` into `hash`.
+#[inline]
+pub fn mix(hash: u32, value: u32) -> u32 {
+    let x = (hash.rotate_left(7) ^ value.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1);
+    x ^ x >> 15
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(text: &[u8]) -> (Lane, History) {
+        let mut history = History::new(1, text.len() as u32);
+        let mut lane = Lane::new(history.end(0));
+        for &byte in text {
+            history.push(0, byte);
+            lane.advance(byte, history.end(0));
+        }
+        (lane, history)
+    }
+
+    fn contexts(text: &[u8]) -> [u32; MAX_CONTEXTS] {
+        let (lane, history) = after(text);
+        lane.contexts(0, &history, Surroundings { expected: 0, followers: 0 })
+    }
+
+    #[test]
+    fn orders_see_just_their_bytes() {
+        let (a, b) = (contexts(b"1xyz...."), contexts(b"2xyw...."));
+        assert_eq!(a[..4], b[..4]);
+        assert_ne!(contexts(b"..abc")[2], contexts(b"..xbc")[2]);
+        assert_eq!(contexts(b"..abc")[1], contexts(b"..xbc")[1]);
+    }
+
+    #[test]
+    fn words_are_the_same_in_either_case() {
+        assert_eq!(contexts(b"1 Word")[5], contexts(b"22 word")[5]);
+    }
+
+    #[test]
+    fn records_are_found_by_their_period() {
+        let table: Vec<u8> =
+            (0..60u32).flat_map(|i| [200, (i * 37) as u8, (i * i * 11) as u8, 9, 9]).collect();
+        assert_eq!(after(&table).0.record.length, 5);
+        assert_eq!(after(b"no records in a short line of text").0.record.length, 0);
+    }
+}

@@ -1,0 +1,88 @@
+//! The bounded table of bit histories.
+//!
+//! A slot holds, for one context and one half of a byte, the 15 histories on the binary tree of its
+//! four bits and a check of the context. Slots lie in groups of four (one cache line); a context
+//! may lie anywhere in its group and takes the place of the slot that has seen least. A wrong
+//! context passes the check once in 256 tries: that costs bits, never correctness.
+
+/// `[check, histories of nodes 1..=15]`.
+type Slot = [u8; 16];
+
+/// One cache line.
+#[derive(Clone)]
+#[repr(align(64))]
+struct Group([Slot; 4]);
+
+/// Histories by hashed context and half byte; see the module.
+pub struct HashTable {
+    groups: Vec<Group>,
+    shift: u32,
+}
+
+impl HashTable {
+    /// A table of `2^bytes_log2` bytes, at least two groups.
+    pub fn new(bytes_log2: u32) -> Self {
+        let groups_log2 = bytes_log2.clamp(7, 32) - 6;
+        HashTable { groups: vec![Group([[0; 16]; 4]); 1 << groups_log2], shift: 32 - groups_log2 }
+    }
+
+    /// The slot of the context `hash`, found or made.
+    #[inline]
+    pub fn find(&mut self, hash: u32) -> u32 {
+        let (index, check) = (hash >> self.shift, hash as u8);
+        let Group(slots) = &mut self.groups[index as usize];
+        let mut victim = 0;
+        for i in 0..4 {
+            if slots[i][0] == check && slots[i][1] != 0 {
+                return index * 4 + i as u32;
+            }
+            if slots[i][1] < slots[victim][1] {
+                victim = i;
+            }
+        }
+        slots[victim] = [0; 16];
+        slots[victim][0] = check;
+        index * 4 + victim as u32
+    }
+
+    /// The history at `node` (1..=15) of `slot`.
+    #[inline]
+    pub fn history(&self, slot: u32, node: u32) -> u8 {
+        self.groups[slot as usize / 4].0[slot as usize % 4][node as usize & 15]
+    }
+
+    /// Sets the history at `node` of `slot`.
+    #[inline]
+    pub fn set_history(&mut self, slot: u32, node: u32, state: u8) {
+        self.groups[slot as usize / 4].0[slot as usize % 4][node as usize & 15] = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_found_again_and_told_apart() {
+        let mut table = HashTable::new(12);
+        let a = table.find(0x1234_5601);
+        table.set_history(a, 1, 9);
+        let b = table.find(0x1234_5602);
+        assert_ne!(a, b, "another check is another context");
+        assert_eq!(table.history(b, 1), 0);
+        assert_eq!(table.find(0x1234_5601), a);
+        assert_eq!(table.history(a, 1), 9);
+    }
+
+    #[test]
+    fn a_full_group_gives_up_what_it_has_seen_least() {
+        let mut table = HashTable::new(7);
+        let slots = [(1, 7), (2, 3), (3, 9), (4, 5)].map(|(check, state)| {
+            let slot = table.find(check);
+            table.set_history(slot, 1, state);
+            slot
+        });
+        assert_eq!(table.find(99), slots[1]);
+        assert_eq!(table.history(slots[1], 1), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! The match model: if the last bytes were seen before, what followed them then will follow again.
+//!
+//! A table remembers, for a hash of the last few bytes, where they ended. A candidate is compared
+//! byte by byte before it is believed, and followed for as long as it predicts right. How far a
+//! match of some length and record is to be trusted is learned. The history is one buffer in which
+//! every lane's slice has its place, so a lane can match what another has read; positions are plain
+//! offsets, 0 stands for none.
+
+use super::counters::Counter;
+use super::history::History;
+use super::logistic::NAT;
+
+/// Lengths beyond this are all the same.
+const LENGTH_MAX: u32 = 65535;
+
+/// Length buckets: see [`bucket`].
+pub const BUCKETS: u32 = 16;
+
+/// What one lane follows.
+#[derive(Clone, Copy, Default)]
+struct Follow {
+    /// Where the expected byte lies; 0 = no match.
+    at: u32,
+    /// How many bytes before agree.
+    length: u32,
+    /// The last expected bytes, 1 where wrong, newest lowest.
+    misses: u8,
+}
+
+/// Matches of at least `min_length` bytes, for all lanes.
+pub struct MatchModel {
+    min_length: u32,
+    /// Hash of the last `min_length` bytes -> the position after them.
+    table: Vec<u32>,
+    shift: u32,
+    follows: Vec<Follow>,
+    /// P(the expected bit is right) by length bucket and misses.
+    trust: Vec<Counter>,
+    /// The counter behind the last prediction, and the bit it expected.
+    used: Option<(usize, bool)>,
+}
+
+impl MatchModel {
+    /// A table of `2^table_log2` positions.
+    pub fn new(min_length: u32, table_log2: u32, n_lanes: usize) -> Self {
+        let trust = (0..BUCKETS * 8).map(|i| Counter::new(initial_trust(i / 8, i % 8))).collect();
+        MatchModel {
+            min_length,
+            table: vec![0; 1 << table_log2],
+            shift: 32 - table_log2,
+            follows: vec![Follow::default(); n_lanes],
+            trust,
+            used: None,
+        }
+    }
+
+    /// The byte expected next in `lane`, and where it was seen.
+    pub fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)> {
+        let Follow { at, length, .. } = self.follows[lane];
+        (length > 0).then(|| (history.at(at), at))
+    }
+
+    /// The length bucket of `lane`'s match: 0 = none.
+    pub fn bucket(&self, lane: usize) -> u32 {
+        bucket(self.follows[lane].length)
+    }
+
+    /// Follows the match past the byte just added to `history`, or looks for one.
+    pub fn advance(&mut self, lane: usize, history: &History) {
+        let end = history.end(lane);
+        let byte = history.at(end - 1);
+        let follow = &mut self.follows[lane];
+        if follow.length > 0 {
+            let wrong = history.at(follow.at) != byte;
+            follow.misses = follow.misses << 1 | wrong as u8;
+            follow.length = if wrong { 0 } else { (follow.length + 1).min(LENGTH_MAX) };
+            follow.at += 1;
+            if !history.is_written(follow.at) {
+                follow.length = 0;
+            }
+        }
+        if history.len(lane) < self.min_length {
+            return;
+        }
+        let entry =
+            &mut self.table[(history.hash_of_last(lane, self.min_length) >> self.shift) as usize];
+        if follow.length == 0 && *entry != 0 && history.is_written(*entry) {
+            let length = history.agreement(lane, *entry, 32.max(self.min_length));
+            if length >= self.min_length {
+                (follow.at, follow.length) = (*entry, length);
+            }
+        }
+        *entry = end;
+    }
+
+    /// Inputs for the mixer: log-odds of the next bit and the same scaled by certainty; 0 without a
+    /// match. `partial`: the bits of this byte so far after a leading 1.
+    pub fn predict(&mut self, lane: usize, expected: Option<u8>, partial: u32) -> [i32; 2] {
+        self.used = None;
+        let follow = self.follows[lane];
+        let bits = 31 - partial.leading_zeros();
+        let Some(byte) = expected.filter(|&byte| (byte as u32 | 256) >> (8 - bits) == partial)
+        else {
+            return [0, 0];
+        };
+        let bit = byte >> (7 - bits) & 1 == 1;
+        let index = (bucket(follow.length) * 8 + (follow.misses & 7) as u32) as usize;
+        let counter = self.trust[index];
+        self.used = Some((index, bit));
+        let sign = if bit { 1 } else { -1 };
+        [sign * counter.stretch(), (sign * (counter.p() as i32 - 32768) * NAT) >> 14]
+    }
+
+    /// Learns the bit that was predicted.
+    pub fn update(&mut self, bit: bool) {
+        if let Some((index, expected)) = self.used {
+            self.trust[index].update(bit == expected, 1023);
+        }
+    }
+
+    /// Whether the last prediction expected a bit.
+    pub fn expects(&self) -> bool {
+        self.used.is_some()
+    }
+}
+
+/// 0 without a match, then finer for short lengths: 1..=15.
+fn bucket(length: u32) -> u32 {
+    match length {
+        0 => 0,
+        1..=8 => length.div_ceil(2),
+        9..=16 => 5 + (length - 9) / 3,
+        17..=32 => 8 + (length - 17) / 6,
+        33..=64 => 11,
+        65..=128 => 12,
+        129..=512 => 13,
+        513..=2048 => 14,
+        _ => 15,
+    }
+}
+
+/// A guess of P(right) to start from: better the longer the match and the fewer the misses.
+fn initial_trust(bucket: u32, misses: u32) -> u16 {
+    let wrong = 65536 / (4 + 4 * bucket) * (1 + misses.count_ones());
+    (65535 - wrong.min(32768)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(model: &mut MatchModel, history: &mut History, lane: usize, bytes: &[u8]) {
+        for &byte in bytes {
+            history.push(lane, byte);
+            model.advance(lane, history);
+        }
+    }
+
+    #[test]
+    fn a_repeat_is_followed_and_dropped_when_wrong() {
+        let (mut model, mut history) = (MatchModel::new(4, 8, 1), History::new(1, 100));
+        read(&mut model, &mut history, 0, b"abcdefgh..abcd");
+        assert_eq!(model.expected(0, &history), Some((b'e', 5)));
+        assert_eq!(model.bucket(0), bucket(4));
+        read(&mut model, &mut history, 0, b"e");
+        assert_eq!(model.expected(0, &history), Some((b'f', 6)));
+        read(&mut model, &mut history, 0, b"x");
+        assert_eq!(model.expected(0, &history), None);
+        assert_eq!(model.predict(0, None, 1), [0, 0]);
+    }
+
+    #[test]
+    fn a_lane_follows_another_only_as_far_as_that_has_read() {
+        let (mut model, mut history) = (MatchModel::new(4, 8, 2), History::new(2, 100));
+        read(&mut model, &mut history, 0, b"abcdef");
+        read(&mut model, &mut history, 1, b"abcd");
+        assert_eq!(model.expected(1, &history).map(|e| e.0), Some(b'e'));
+        read(&mut model, &mut history, 1, b"ef");
+        assert_eq!(model.expected(1, &history), None);
+    }
+
+    #[test]
+    fn a_bit_that_the_expected_byte_rules_out_is_not_predicted() {
+        let mut model = MatchModel::new(4, 8, 1);
+        assert!(model.predict(0, Some(0b1010_0000), 0b1_101)[0] < 0);
+        assert!(model.expects());
+        assert_eq!(model.predict(0, Some(0b1010_0000), 0b1_11), [0, 0]);
+        assert!(!model.expects());
+    }
+}
