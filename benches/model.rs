@@ -33,7 +33,7 @@ fn main() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {
             for lanes in [1, 8, 16, 64] {
-                let options = ChunkOptions { lanes: Some(lanes), mix: false, threads };
+                let options = ChunkOptions { level: 6, lanes: Some(lanes), mix: false, threads };
                 let start = Instant::now();
                 let coded = encode(&model, &text, &options, &|_| ()).expect("encodes");
                 let encode_s = start.elapsed().as_secs_f64();

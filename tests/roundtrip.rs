@@ -2,7 +2,8 @@
 
 mod random;
 
-use llmzip::codec::{ChunkOptions, Coded, decode, encode};
+use llmzip::ErrorKind;
+use llmzip::codec::{ChunkOptions, Coded, Method, decode, encode};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use random::Random;
@@ -18,9 +19,13 @@ fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
-fn code(model: &Model, plain: &[u8], lanes: Option<u8>, threads: usize) -> Coded {
-    let options = ChunkOptions { lanes, mix: false, threads };
-    in_pool(threads, || encode(model, plain, &options, &|_| ()).unwrap())
+/// By the language model alone, or mixed.
+fn options(lanes: u8, mix: bool, threads: usize) -> ChunkOptions {
+    ChunkOptions { level: 6, lanes: Some(lanes), mix, threads }
+}
+
+fn code(model: &Model, plain: &[u8], options: &ChunkOptions) -> Coded {
+    in_pool(options.threads, || encode(model, plain, options, &|_| ()).unwrap())
 }
 
 fn undo(model: &Model, coded: &Coded, len: usize, threads: usize) -> Vec<u8> {
@@ -45,23 +50,23 @@ fn difficult_text() -> Vec<u8> {
 #[test]
 fn lanes_threads_and_instruction_sets_decode_each_other() {
     let plain = difficult_text();
-    for lanes in [1, 2, 7, 64] {
-        let coded = code(model(), &plain, Some(lanes), 1);
+    for (lanes, mix) in [(1, true), (2, false), (7, true), (64, true), (64, false)] {
+        let coded = code(model(), &plain, &options(lanes, mix, 1));
         assert!(coded.bytes.len() < plain.len());
         for threads in [1, 2, 3] {
             assert_eq!(undo(model(), &coded, plain.len(), threads), plain, "{threads} threads");
-            assert!(code(model(), &plain, Some(lanes), threads).bytes == coded.bytes);
+            assert!(code(model(), &plain, &options(lanes, mix, threads)).bytes == coded.bytes);
         }
     }
     let short = &plain[..200];
-    let coded = code(model(), short, Some(3), 1);
-    for isa in Isa::available() {
-        let model = Model::default_model(isa).unwrap();
-        assert!(
-            code(&model, short, Some(3), 2).bytes == coded.bytes,
-            "{isa:?} encodes other bytes"
-        );
-        assert_eq!(undo(&model, &coded, short.len(), 2), short, "{isa:?}");
+    for mix in [false, true] {
+        let coded = code(model(), short, &options(3, mix, 1));
+        for isa in Isa::available() {
+            let model = Model::default_model(isa).unwrap();
+            let again = code(&model, short, &options(3, mix, 2));
+            assert!(again.bytes == coded.bytes, "{isa:?} encodes other bytes");
+            assert_eq!(undo(&model, &coded, short.len(), 2), short, "{isa:?}");
+        }
     }
 }
 
@@ -71,7 +76,7 @@ fn text_longer_than_the_window_comes_back() {
     let mut random = Random::new(2);
     let word = |_| format!("{} ", words[random.bits() as usize % words.len()]);
     let plain: Vec<u8> = (0..2000).map(word).collect::<String>().into_bytes();
-    let coded = code(model(), &plain, Some(2), 2);
+    let coded = code(model(), &plain, &options(2, true, 2));
     assert!(8 * coded.bytes.len() < 3 * plain.len(), "{} bytes", coded.bytes.len());
     assert_eq!(undo(model(), &coded, plain.len(), 1), plain);
 }
@@ -94,8 +99,10 @@ fn random_small_inputs_come_back() {
                     .map(|_| b"ab \xe2\x82\xac\r\n<|"[random.bits() as usize % 10])
                     .collect(),
             };
-            let lanes = Some(1 + (random.bits() % 64) as u8);
-            let options = ChunkOptions { lanes, mix: false, threads: 2 };
+            let lanes = 1 + (random.bits() % 64) as u8;
+            let level = 1 + (random.bits() % 9) as u8;
+            let mix = random.bits() % 4 > 0;
+            let options = ChunkOptions { level, ..options(lanes, mix, 2) };
             let coded = encode(model(), &plain, &options, &|_| ()).unwrap();
             let got = decode(model(), coded.method, coded.lanes, &coded.bytes, len, 2, &|_| ());
             assert_eq!(got.unwrap(), plain, "seed {seed}");
@@ -108,18 +115,21 @@ fn progress_adds_up_to_the_plain_length() {
     let plain = difficult_text();
     let done = AtomicU64::new(0);
     let count = |bytes| _ = done.fetch_add(bytes, Ordering::Relaxed);
-    let options = ChunkOptions { lanes: Some(5), mix: false, threads: 2 };
-    let coded = encode(model(), &plain, &options, &count).unwrap();
-    assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64);
-    decode(model(), coded.method, coded.lanes, &coded.bytes, plain.len(), 2, &count).unwrap();
-    assert_eq!(done.into_inner(), plain.len() as u64);
+    for level in [1, 6, 9] {
+        let options = ChunkOptions { level, ..options(5, true, 2) };
+        let coded = encode(model(), &plain, &options, &count).unwrap();
+        assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
+        let Coded { method, lanes, bytes } = &coded;
+        decode(model(), *method, *lanes, bytes, plain.len(), 2, &count).unwrap();
+        assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
+    }
 }
 
 /// Damage ends in an error or in other bytes, never in a panic or without end.
 #[test]
 fn damaged_code_does_not_panic() {
     let plain = &difficult_text()[..150];
-    let coded = code(model(), plain, Some(2), 1);
+    let coded = code(model(), plain, &options(2, true, 1));
     let mut random = Random::new(4);
     for _ in 0..60 {
         let mut bytes = coded.bytes.clone();
@@ -135,8 +145,7 @@ fn damaged_code_does_not_panic() {
 #[test]
 fn lanes_out_of_range_are_refused() {
     for lanes in [0, 65] {
-        let options = ChunkOptions { lanes: Some(lanes), mix: false, threads: 1 };
-        assert!(encode(model(), b"text", &options, &|_| ()).is_err());
+        assert!(encode(model(), b"text", &options(lanes, true, 1), &|_| ()).is_err());
         let method = llmzip::codec::Method::Model;
         assert!(decode(model(), method, lanes, b"", 4, 1, &|_| ()).is_err());
     }
@@ -146,7 +155,7 @@ fn lanes_out_of_range_are_refused() {
 #[test]
 fn coded_size_is_the_models_cross_entropy() {
     let plain = include_bytes!("../docs/architecture.md");
-    let coded = code(model(), plain, Some(1), 1);
+    let coded = code(model(), plain, &options(1, false, 1));
     let vocabulary = model().vocabulary();
     let tokens = model().tokenizer().encode(plain, vocabulary);
     let mut session = model().network().session(1, 1);
@@ -163,4 +172,39 @@ fn coded_size_is_the_models_cross_entropy() {
     }
     let got = 8.0 * coded.bytes.len() as f64;
     assert!((got / bits - 1.0).abs() < 0.003, "{got} bits coded, cross-entropy {bits}");
+}
+
+/// Each way to code wins somewhere, and the choice is by size.
+#[test]
+fn the_smaller_way_to_code_is_taken() {
+    let text = include_bytes!("../docs/architecture.md");
+    let records: Vec<u8> = (0..4000u32).flat_map(|i| [7, 0, (i / 50) as u8, 0xf3]).collect();
+    let mut random = Random::new(8);
+    let noise: Vec<u8> = (0..40_000).map(|_| random.bits() as u8).collect();
+    for level in [6, 9] {
+        let options = ChunkOptions { level, lanes: None, mix: true, threads: 2 };
+        assert_eq!(code(model(), text, &options).method, Method::Mixed);
+        assert_eq!(code(model(), &records, &options).method, Method::Adaptive);
+        let coded = code(model(), &noise[..if level == 9 { 2_000 } else { 40_000 }], &options);
+        assert_eq!(coded.method, Method::Adaptive, "level {level}");
+    }
+    let options = ChunkOptions { level: 1, lanes: None, mix: true, threads: 2 };
+    assert_eq!(code(model(), text, &options).method, Method::Adaptive);
+}
+
+#[test]
+fn parameters_of_adaptive_chunks_are_checked() {
+    let plain = b"abcabcabcabcabcabcabcabcabc";
+    let options = ChunkOptions { level: 2, ..options(1, true, 1) };
+    let Coded { method, bytes, .. } = code(model(), plain, &options);
+    let with = |parameters: u8| {
+        let bytes = [&[parameters][..], &bytes[1..]].concat();
+        decode(model(), method, 1, &bytes, plain.len(), 1, &|_| ())
+    };
+    assert_eq!(with(bytes[0]).unwrap(), plain);
+    for bad in [bytes[0] | 3, 9 << 2, 27 << 2, 63 << 2] {
+        assert_eq!(with(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:#04x}");
+    }
+    assert!(decode(model(), method, 2, &bytes, plain.len(), 1, &|_| ()).is_err());
+    assert!(decode(model(), method, 1, &[], plain.len(), 1, &|_| ()).is_err());
 }

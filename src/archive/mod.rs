@@ -55,6 +55,9 @@ pub const MAX_CHUNK_SIZE: u32 = 64 << 20;
 /// Plain length of a chunk unless the caller asks for another, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 1 << 20;
 
+/// Effort unless the caller asks for another: 1 is fast, 9 is small.
+pub const DEFAULT_LEVEL: u8 = 6;
+
 /// Is told of plain bytes as they are done, in any order, from any thread.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 

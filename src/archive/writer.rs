@@ -5,7 +5,7 @@ use super::footer::Footer;
 use super::header::LongHeader;
 use super::index::{self, Entry};
 use super::single::SingleHeader;
-use super::{DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, ModelName, Progress, Summary};
+use super::{DEFAULT_CHUNK_SIZE, DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Summary};
 use crate::codec::{ChunkOptions, MAX_LANES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
@@ -17,7 +17,9 @@ use std::io::{Read, Write};
 pub struct CompressOptions {
     /// Plain bytes in a chunk, 1..=[`MAX_CHUNK_SIZE`].
     pub chunk_size: u32,
-    /// Lanes of a chunk, 1..=[`MAX_LANES`]; `None` chooses by the chunk's length.
+    /// What to spend on size, 1..=9 (docs/levels.md).
+    pub level: u8,
+    /// Lanes of a chunk, 1..=[`MAX_LANES`]; `None` chooses by level and the chunk's length.
     pub lanes: Option<u8>,
     /// Whether the adaptive model may be mixed in.
     pub mix: bool,
@@ -28,10 +30,11 @@ pub struct CompressOptions {
 }
 
 impl Default for CompressOptions {
-    /// Chunks of 1 MiB, lanes chosen, mixing, one thread, verified.
+    /// Chunks of 1 MiB, level 6, lanes chosen, mixing, one thread, verified.
     fn default() -> Self {
         let chunk_size = DEFAULT_CHUNK_SIZE;
-        Self { chunk_size, lanes: None, mix: true, threads: 1, verify: true }
+        let level = DEFAULT_LEVEL;
+        Self { chunk_size, level, lanes: None, mix: true, threads: 1, verify: true }
     }
 }
 
@@ -44,6 +47,8 @@ impl CompressOptions {
             format!("chunk_size is {}, expected 1 to {MAX_CHUNK_SIZE}", self.chunk_size)
         } else if !(1..=MAX_LANES).contains(&lanes) {
             format!("lanes is {lanes}, expected 1 to {MAX_LANES}")
+        } else if !(1..=9).contains(&self.level) {
+            format!("level is {}, expected 1 to 9", self.level)
         } else if self.threads == 0 {
             "threads is 0, expected at least 1".into()
         } else {
@@ -131,8 +136,8 @@ struct Encoder<'a> {
 
 impl Encoder<'_> {
     fn encode(self, plain: &[u8], threads: usize) -> Result<EncodedChunk> {
-        let CompressOptions { lanes, mix, verify, .. } = *self.options;
-        let options = ChunkOptions { lanes, mix, threads };
+        let CompressOptions { level, lanes, mix, verify, .. } = *self.options;
+        let options = ChunkOptions { level, lanes, mix, threads };
         chunk::encode(self.model, plain, &options, verify, self.progress)
     }
 }

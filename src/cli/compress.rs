@@ -19,7 +19,6 @@ pub fn compress(
     session: &Session,
     input: &Input,
     options: &CompressOptions,
-    level: u8,
     output: &Output,
 ) -> Result<()> {
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
@@ -40,7 +39,10 @@ pub fn compress(
     if session.voice == Voice::Verbose {
         let stored = summary.n_stored;
         let (chunks, size) = (summary.n_chunks, grouped(options.chunk_size.into()));
-        eprintln!("  level {level}, {chunks} chunks of up to {size} bytes, {stored} stored");
+        eprintln!(
+            "  level {}, {chunks} chunks of up to {size} bytes, {stored} stored",
+            options.level
+        );
     }
     Ok(())
 }

@@ -54,8 +54,9 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
     let mut failures = Failures::default();
     let inputs = &plan.inputs;
     match &plan.action {
-        Action::Compress { options, level, output } => failures
-            .each(inputs, |input| compress::compress(session, input, options, *level, output))?,
+        Action::Compress { options, output } => {
+            failures.each(inputs, |input| compress::compress(session, input, options, output))?
+        }
         Action::Decompress { options, output } => failures
             .each(inputs, |input| decompress::decompress(session, input, options, output))?,
         Action::Test { options, json } => {

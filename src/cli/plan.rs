@@ -4,14 +4,13 @@ use super::args::{
     Arguments, CodingArgs, Command, CommonArgs, LimitArgs, MachineArgs, OutputArgs, ProgressStyle,
 };
 use super::exit::UsageError;
-use llmzip::archive::{CompressOptions, DEFAULT_CHUNK_SIZE, DecompressOptions, MAX_CHUNK_SIZE};
+use llmzip::archive::{
+    CompressOptions, DEFAULT_CHUNK_SIZE, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE,
+};
 use llmzip::ops::Isa;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
-
-/// Effort where nothing else is said.
-const DEFAULT_LEVEL: u8 = 6;
 
 /// More threads than any machine has, and fewer than would exhaust one.
 const MAX_THREADS: usize = 1024;
@@ -31,7 +30,7 @@ pub struct Plan {
 /// What to do with each input.
 #[derive(Debug)]
 pub enum Action {
-    Compress { options: CompressOptions, level: u8, output: Output },
+    Compress { options: CompressOptions, output: Output },
     Decompress { options: DecompressOptions, output: Output },
     List { json: bool },
     Test { options: DecompressOptions, json: bool },
@@ -131,13 +130,14 @@ fn compress(
     let level = coding.level.level.or_else(|| from_env("LLMZIP_LEVEL", 1..=9));
     let options = CompressOptions {
         chunk_size: chunk_size(coding.chunk_size)?,
+        level: level.unwrap_or(DEFAULT_LEVEL),
         lanes: coding.lanes,
         mix: !coding.no_mix,
         threads,
         verify: !coding.no_verify,
     };
     let output = resolve_output(output, inputs)?;
-    Ok(Action::Compress { options, level: level.unwrap_or(DEFAULT_LEVEL), output })
+    Ok(Action::Compress { options, output })
 }
 
 fn decompress_options(limit: &LimitArgs, threads: usize) -> DecompressOptions {

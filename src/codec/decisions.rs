@@ -125,11 +125,10 @@ impl<'a> Walk<'a> {
     /// The next decision; `None` at the walk's end.
     pub fn question(&self) -> Option<Decision> {
         match self.state {
-            State::AskEnd if self.depth == self.room => {
-                Some(Decision { question: Question::End, p1: 65536 })
-            }
             State::AskEnd => {
-                Some(Decision { question: Question::End, p1: self.p1(self.low, self.low + 1) })
+                let certain = self.depth == self.room;
+                let p1 = if certain { 65536 } else { self.p1(self.low, self.low + 1) };
+                Some(Decision { question: Question::End, p1 })
             }
             State::AskBit => {
                 Some(Decision { question: Question::Bit, p1: self.p1(self.middle, self.high) })
@@ -165,11 +164,10 @@ impl<'a> Walk<'a> {
         self.partial = 1;
         self.depth += 1;
         let ends_here = self.trie.vocabulary.bytes(self.low).len() == self.depth;
-        self.state = match (ends_here, self.high - self.low) {
-            (true, 1) => State::Done,
-            (true, _) => State::AskEnd,
-            (false, _) if self.depth == self.room => State::Impossible,
-            (false, _) => State::AskBit,
+        self.state = match ends_here {
+            true => State::AskEnd,
+            false if self.depth == self.room => State::Impossible,
+            false => State::AskBit,
         };
     }
 

@@ -4,7 +4,9 @@
 //! The interval is `low..low + range`, with 2^24 <= range < 2^32 between decisions. A decision splits it at
 //! `range * p / 2^16`, computed in 64 bits, so that no precision is lost to the range's size.
 
+use super::corrupt;
 use super::decisions::BitCoder;
+use crate::error::Result;
 
 /// Bits of a probability.
 pub const PROBABILITY_BITS: u32 = 16;
@@ -110,9 +112,15 @@ impl<'a> Decoder<'a> {
         self.taken += 1;
     }
 
-    /// Whether every byte was needed, as it is after what the encoder encoded.
-    pub fn is_at_end(&self) -> bool {
-        self.taken >= self.bytes.len()
+    /// Checks that every byte was needed, as it is after what the encoder encoded: `plain_len` bytes, for people.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) otherwise.
+    pub fn expect_end(&self, plain_len: usize) -> Result<()> {
+        if self.taken >= self.bytes.len() {
+            return Ok(());
+        }
+        Err(corrupt(format!("coded bytes go on after all {plain_len} plain bytes")))
     }
 }
 
@@ -173,7 +181,7 @@ mod tests {
             for &(bit, p1) in &decisions {
                 assert_eq!(decoder.code(false, p1), bit, "one of {n} decisions");
             }
-            assert!(decoder.is_at_end());
+            assert!(decoder.expect_end(n).is_ok());
             let cost = |&(bit, p1): &(bool, u16)| {
                 let p = f64::from(p1) / 65536.0;
                 -(if bit { p } else { 1.0 - p }).log2()
@@ -208,6 +216,6 @@ mod tests {
         let bytes = [encode(&decisions), vec![1; 5]].concat();
         let mut decoder = Decoder::new(&bytes);
         decisions.iter().for_each(|&(_, p1)| _ = decoder.code(false, p1));
-        assert!(!decoder.is_at_end());
+        assert!(decoder.expect_end(100).is_err());
     }
 }

@@ -1,0 +1,67 @@
+//! A chunk coded byte by byte, by the adaptive model alone.
+//!
+//! Layout: a byte with the model's tier - 1 in its low two bits and the log2 of its table's size limit in the others,
+//! then the range coder's bytes (docs/format.md, "Payloads").
+
+use super::decisions::BitCoder;
+use super::range_coder::{Decoder, Encoder};
+use super::{Coded, Method, Progress, corrupt};
+use crate::error::Result;
+use crate::predict::{Config, Mixed};
+
+/// Plain bytes between calls of `progress`.
+const PROGRESS_STEP: usize = 1 << 12;
+
+fn model(tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
+    let lane_len = plain_len as u32;
+    Mixed::new(&Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
+}
+
+/// Codes one byte: an encoder codes `byte`, a decoder returns what was coded.
+fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
+    let mut coded = 0;
+    for shift in (0..8).rev() {
+        let p1 = mixed.bit(0, None);
+        let bit = coder.code(byte >> shift & 1 == 1, p1);
+        mixed.update(bit);
+        coded = coded << 1 | u8::from(bit);
+    }
+    coded
+}
+
+/// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=3.
+pub fn encode(plain: &[u8], tier: u8, progress: Progress<'_>) -> Coded {
+    let mut mixed = model(tier, Config::TABLE_LOG2, plain.len());
+    let mut encoder = Encoder::default();
+    for part in plain.chunks(PROGRESS_STEP) {
+        part.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut encoder, byte));
+        progress(part.len() as u64);
+    }
+    let parameters = (Config::TABLE_LOG2 as u8) << 2 | (tier - 1);
+    let bytes = [&[parameters][..], &encoder.finish()].concat();
+    Coded { method: Method::Adaptive, lanes: 1, bytes }
+}
+
+/// Decodes `plain_len` bytes.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk.
+pub fn decode(coded: &[u8], plain_len: usize, progress: Progress<'_>) -> Result<Vec<u8>> {
+    let Some((parameters, coded)) = coded.split_first() else {
+        return Err(corrupt("an adaptive chunk has no parameters"));
+    };
+    let (tier, table_log2) = ((parameters & 3) + 1, u32::from(parameters >> 2));
+    if tier > 3 || !(10..=Config::TABLE_LOG2).contains(&table_log2) {
+        return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
+    }
+    let mut mixed = model(tier, table_log2, plain_len);
+    let mut decoder = Decoder::new(coded);
+    let mut plain = Vec::new();
+    while plain.len() < plain_len {
+        let step = PROGRESS_STEP.min(plain_len - plain.len());
+        plain.extend((0..step).map(|_| code_byte(&mut mixed, &mut decoder, 0)));
+        progress(step as u64);
+    }
+    decoder.expect_end(plain_len)?;
+    Ok(plain)
+}

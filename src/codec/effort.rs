@@ -1,0 +1,102 @@
+//! What a level means, and which chunks are worth running the language model for.
+//!
+//! All of it is the encoder's choice and written to the file, so it may change in any version.
+
+use super::bytes;
+use super::tokens;
+use super::{ChunkOptions, MAX_LANES};
+use crate::error::Result;
+use crate::models::Model;
+
+/// The adaptive model's strongest tier, the one that is mixed with the language model.
+pub const BEST_TIER: u8 = 3;
+
+/// How to code a chunk.
+pub enum Effort {
+    /// By the adaptive model alone.
+    Bytes {
+        /// Of the adaptive model.
+        tier: u8,
+    },
+    /// By the language model.
+    Tokens {
+        /// Lanes to step together.
+        lanes: u8,
+        /// Whether the adaptive model is mixed in.
+        mix: bool,
+        /// Whether to code by bytes as well and keep the smaller; else a probe decides.
+        try_both: bool,
+    },
+}
+
+/// Chunks up to this length are coded both ways at every level that runs the language model: it costs little.
+const SHORT: usize = 1 << 15;
+
+impl Effort {
+    /// The effort of `options` for a chunk of `len` bytes.
+    pub fn of(options: &ChunkOptions, len: usize) -> Self {
+        match options.level {
+            tier @ 1..=3 if options.mix => Self::Bytes { tier },
+            level => Self::Tokens {
+                lanes: options.lanes.unwrap_or_else(|| lanes(level, len)),
+                mix: options.mix,
+                try_both: level >= 7 || len <= SHORT,
+            },
+        }
+    }
+}
+
+/// Lanes for a chunk: one for every so many bytes, up to what the level allows. Each costs some bytes at its start, and
+/// together they make decoding fast (docs/levels.md has the measurements).
+fn lanes(level: u8, len: usize) -> u8 {
+    let (bytes_per_lane, most) = match level {
+        0..=4 => (1 << 12, MAX_LANES),
+        5 => (1 << 13, 32),
+        6 => (1 << 14, 16),
+        7 => (1 << 15, 8),
+        8 => (1 << 16, 4),
+        _ => (1 << 20, 1),
+    };
+    (len / bytes_per_lane).clamp(1, usize::from(most)) as u8
+}
+
+/// Pieces of a chunk that the language model is tried on, and their length.
+const PROBES: (usize, usize) = (4, 1024);
+
+/// The language model's cost at which it no longer helps the adaptive model, in multiples of the latter's. Measured: at
+/// 2.2 times (a Russian text) mixing still gains 5 %, at 4.6 times (machine code) 2 %, at 7 times (a log) 1 %.
+const HOPELESS: f64 = 4.0;
+
+/// Bits per byte above which data is noise to the adaptive model, and mixing gains only what the language model does.
+const NOISE: f64 = 5.5;
+
+/// Whether running the language model over `plain` (longer than [`SHORT`]) is worth its time: its measured cost on a few
+/// pieces against the adaptive model's on the whole.
+///
+/// # Errors
+/// Those of the language model.
+pub fn is_for_the_language_model(model: &Model, plain: &[u8], threads: usize) -> Result<bool> {
+    let adaptive = 8.0 * bytes::encode(plain, 1, &|_| ()).bytes.len() as f64 / plain.len() as f64;
+    let (n, len) = PROBES;
+    let at = |i: usize| (plain.len() - len) / (n - 1) * i;
+    let sample: Vec<u8> = (0..n).flat_map(|i| &plain[at(i)..][..len]).copied().collect();
+    let coded = tokens::encode(model, &sample, n as u8, false, threads, &|_| ())?;
+    let alone = 8.0 * coded.bytes.len() as f64 / sample.len() as f64;
+    Ok(alone < if adaptive > NOISE { adaptive } else { HOPELESS * adaptive })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lanes;
+
+    #[test]
+    fn higher_levels_never_take_more_lanes() {
+        for len in [1, 1000, 1 << 14, 1 << 16, 1 << 20, 1 << 24] {
+            let by_level: Vec<u8> = (4..=9).map(|level| lanes(level, len)).collect();
+            assert!(
+                by_level.is_sorted_by(|a, b| a >= b) && by_level[5] == 1,
+                "{len}: {by_level:?}"
+            );
+        }
+    }
+}
