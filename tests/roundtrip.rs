@@ -101,7 +101,7 @@ fn random_small_inputs_come_back() {
             };
             let lanes = 1 + (random.bits() % 64) as u8;
             let level = 1 + (random.bits() % 9) as u8;
-            let mix = random.bits() % 4 > 0;
+            let mix = !random.bits().is_multiple_of(4);
             let options = ChunkOptions { level, ..options(lanes, mix, 2) };
             let coded = encode(model(), &plain, &options, &|_| ()).unwrap();
             let got = decode(model(), coded.method, coded.lanes, &coded.bytes, len, 2, &|_| ());

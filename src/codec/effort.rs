@@ -2,9 +2,9 @@
 //!
 //! All of it is the encoder's choice and written to the file, so it may change in any version.
 
+use super::ChunkOptions;
 use super::bytes;
 use super::tokens;
-use super::{ChunkOptions, MAX_LANES};
 use crate::error::Result;
 use crate::models::Model;
 
@@ -50,22 +50,21 @@ impl Effort {
 /// together they make decoding fast (docs/levels.md has the measurements).
 fn lanes(level: u8, len: usize) -> u8 {
     let (bytes_per_lane, most) = match level {
-        0..=4 => (1 << 12, MAX_LANES),
+        0..=4 => (1 << 12, 64),
         5 => (1 << 13, 32),
-        6 => (1 << 14, 16),
-        7 => (1 << 15, 8),
-        8 => (1 << 16, 4),
-        _ => (1 << 20, 1),
+        6 | 7 => (1 << 14, 16),
+        8 => (1 << 15, 16),
+        _ => (1 << 16, 16),
     };
-    (len / bytes_per_lane).clamp(1, usize::from(most)) as u8
+    (len / bytes_per_lane).clamp(1, most) as u8
 }
 
 /// Pieces of a chunk that the language model is tried on, and their length.
 const PROBES: (usize, usize) = (4, 1024);
 
 /// The language model's cost at which it no longer helps the adaptive model, in multiples of the latter's. Measured: at
-/// 2.2 times (a Russian text) mixing still gains 5 %, at 4.6 times (machine code) 2 %, at 7 times (a log) 1 %.
-const HOPELESS: f64 = 4.0;
+/// 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic data) it loses 1 %, at 5 times (a log) it gains 1 %.
+const HOPELESS: f64 = 3.0;
 
 /// Bits per byte above which data is noise to the adaptive model, and mixing gains only what the language model does.
 const NOISE: f64 = 5.5;
@@ -88,6 +87,7 @@ pub fn is_for_the_language_model(model: &Model, plain: &[u8], threads: usize) ->
 #[cfg(test)]
 mod tests {
     use super::lanes;
+    use crate::codec::MAX_LANES;
 
     #[test]
     fn higher_levels_never_take_more_lanes() {
