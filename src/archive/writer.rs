@@ -5,7 +5,7 @@ use super::footer::Footer;
 use super::header::LongHeader;
 use super::index::{self, Entry};
 use super::single::SingleHeader;
-use super::{DEFAULT_CHUNK_SIZE, DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Summary};
+use super::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Summary, default_chunk_size};
 use crate::codec::{ChunkOptions, MAX_LANES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
@@ -32,8 +32,8 @@ pub struct CompressOptions {
 impl Default for CompressOptions {
     /// Chunks of 1 MiB, level 6, lanes chosen, mixing, one thread, verified.
     fn default() -> Self {
-        let chunk_size = DEFAULT_CHUNK_SIZE;
         let level = DEFAULT_LEVEL;
+        let chunk_size = default_chunk_size(level);
         Self { chunk_size, level, lanes: None, mix: true, threads: 1, verify: true }
     }
 }

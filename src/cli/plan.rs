@@ -5,7 +5,7 @@ use super::args::{
 };
 use super::exit::UsageError;
 use llmzip::archive::{
-    CompressOptions, DEFAULT_CHUNK_SIZE, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE,
+    CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
 use llmzip::ops::Isa;
 use std::path::PathBuf;
@@ -128,9 +128,10 @@ fn compress(
         return Err(UsageError(message.into()).into());
     }
     let level = coding.level.level.or_else(|| from_env("LLMZIP_LEVEL", 1..=9));
+    let level = level.unwrap_or(DEFAULT_LEVEL);
     let options = CompressOptions {
-        chunk_size: chunk_size(coding.chunk_size)?,
-        level: level.unwrap_or(DEFAULT_LEVEL),
+        chunk_size: chunk_size(coding.chunk_size, level)?,
+        level,
         lanes: coding.lanes,
         mix: !coding.no_mix,
         threads,
@@ -144,8 +145,8 @@ fn decompress_options(limit: &LimitArgs, threads: usize) -> DecompressOptions {
     DecompressOptions { threads, max_output: limit.max_output }
 }
 
-fn chunk_size(typed: Option<u64>) -> anyhow::Result<u32> {
-    let size = typed.unwrap_or(DEFAULT_CHUNK_SIZE.into());
+fn chunk_size(typed: Option<u64>, level: u8) -> anyhow::Result<u32> {
+    let size = typed.unwrap_or(default_chunk_size(level).into());
     match u32::try_from(size) {
         Ok(size) if (1..=MAX_CHUNK_SIZE).contains(&size) => Ok(size),
         _ => {

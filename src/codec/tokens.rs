@@ -108,15 +108,18 @@ struct LaneText {
     /// Ranks in the vocabulary.
     tokens: Vec<u32>,
     /// Before each token, and after the last: the bytes left in the lane.
-    rooms: Vec<usize>,
+    rooms: Vec<u32>,
 }
 
 impl LaneText {
     fn new(model: &Model, bytes: &[u8]) -> Self {
         let tokens = model.tokenizer().encode(bytes, model.vocabulary());
-        let mut rooms = vec![bytes.len()];
+        let mut rooms = Vec::with_capacity(tokens.len() + 1);
+        let mut room = bytes.len();
+        rooms.push(room as u32);
         for &rank in &tokens {
-            rooms.push(rooms[rooms.len() - 1] - model.vocabulary().bytes(rank).len());
+            room -= model.vocabulary().bytes(rank).len();
+            rooms.push(room as u32);
         }
         Self { tokens, rooms }
     }
@@ -124,7 +127,7 @@ impl LaneText {
     /// Bytes of the token at `step`; 0 past the last.
     fn token_len(&self, step: usize) -> usize {
         match self.rooms.get(step..step + 2) {
-            Some(rooms) => rooms[0] - rooms[1],
+            Some(rooms) => (rooms[0] - rooms[1]) as usize,
             None => 0,
         }
     }
@@ -198,7 +201,7 @@ impl<'a> Teacher<'a> {
         predicted.iter_mut().for_each(Steps::clear);
         lanes.step(inputs, predicted, |lane, step, cumulative, out| {
             let at = from + step;
-            let room = texts[lane].rooms[at];
+            let room = texts[lane].rooms[at] as usize;
             out.push(Walk::new(trie, cumulative, room), texts[lane].tokens[at]);
         })?;
         Ok(predicted)
