@@ -10,12 +10,13 @@ use super::apm::{Apm, Referee};
 use super::bit_history::NEXT;
 use super::contexts::{Lane, MAX_CONTEXTS, N_ORDERS, Surroundings, mix};
 use super::counters::{Counter, HistoryMap};
-use super::hash_table::HashTable;
+use super::hash_table::{HashTable, Slot};
 use super::history::History;
 use super::logistic::{NAT, squash, stretch};
 use super::match_model::{self, MatchModel};
 use super::mixer::{Mixer, Rate};
 use super::tiers::Tier;
+use crate::ops::arch::Isa;
 
 /// Rows of each set of mixer weights, as [`ByteModel::selectors`] names them.
 const SELECTOR_ROWS: [usize; 5] = [match_model::BUCKETS as usize * 8, 256, 8 * 8 * 4, 256, 256];
@@ -55,6 +56,8 @@ struct Loaded {
     at: Option<(u32, bool)>,
     hashes: [u32; MAX_CONTEXTS],
     slots: [u32; MAX_CONTEXTS],
+    /// The slots' contents, on their way from the table and back.
+    histories: [Slot; MAX_CONTEXTS],
     states: [u8; MAX_CONTEXTS],
     /// The byte the longest match expects.
     expected: Option<u8>,
@@ -63,14 +66,14 @@ struct Loaded {
 
 impl Loaded {
     /// Node of the half byte's tree, 1..=15.
-    fn node(&self) -> u32 {
+    fn node(&self) -> usize {
         let low_bits = self.partial.ilog2() & 3;
-        1 << low_bits | self.partial & ((1 << low_bits) - 1)
+        (1 << low_bits | self.partial & ((1 << low_bits) - 1)) as usize & 15
     }
 }
 
 impl ByteModel {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(isa: Isa, config: &Config) -> Self {
         let tier = Tier::numbered(config.tier);
         let (n, chunk_len) = (tier.n_contexts, config.chunk_len());
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
@@ -90,6 +93,7 @@ impl ByteModel {
             followers: vec![0; 256],
             matches: tier.match_lengths.iter().map(matcher).collect(),
             mixer: Mixer::new(
+                isa,
                 &tier.initial_weights(config.with_lm),
                 &SELECTOR_ROWS[..tier.n_sets],
                 256,
@@ -102,6 +106,7 @@ impl ByteModel {
                 at: None,
                 hashes: [0; MAX_CONTEXTS],
                 slots: [0; MAX_CONTEXTS],
+                histories: [[0; 16]; MAX_CONTEXTS],
                 states: [0; MAX_CONTEXTS],
                 expected: None,
                 partial: 1,
@@ -124,13 +129,14 @@ impl ByteModel {
     ) -> u16 {
         self.load(lane, state, history);
         let lm = stretch(lm.unwrap_or(1 << 15));
+        let mut at = 0;
         if self.with_lm {
-            self.add_lm(lm, state);
+            at += self.add_lm(lm, state);
         }
-        self.add_matches(lane, history);
-        self.mixer.add(NAT);
-        self.mixer.add(self.order0[state.partial as usize].stretch());
-        let n_known_orders = self.add_contexts();
+        at += self.add_matches(at, lane, history);
+        self.mixer.inputs()[at] = NAT;
+        self.mixer.inputs()[at + 1] = self.order0[state.partial as usize].stretch();
+        let n_known_orders = self.add_contexts(at + 2);
         let rows = self.selectors(lane, state, lm, n_known_orders);
         let x = self.mixer.predict(&rows[..self.n_sets], state.partial as usize);
         self.refine(x, state)
@@ -138,8 +144,8 @@ impl ByteModel {
 
     /// Learns the bit that was predicted.
     pub fn update(&mut self, bit: bool) {
-        for i in 0..self.n_contexts {
-            self.maps[i].update(self.loaded.states[i], bit, HISTORY_MAP_LIMIT);
+        for (map, &state) in self.maps.iter_mut().zip(&self.loaded.states) {
+            map.update(state, bit, HISTORY_MAP_LIMIT);
         }
         self.order0[self.loaded.partial as usize].update(bit, 255);
         self.matches.iter_mut().for_each(|model| model.update(bit));
@@ -156,9 +162,8 @@ impl ByteModel {
     /// nothing is corrected by it.
     pub fn pass(&mut self, lane: usize, state: &Lane, history: &History, bit: bool) {
         self.load(lane, state, history);
-        for i in 0..self.n_contexts {
-            self.loaded.states[i] = self.table.history(self.loaded.slots[i], self.loaded.node());
-        }
+        let node = self.loaded.node();
+        self.loaded.states = self.loaded.histories.map(|histories| histories[node]);
         self.record(bit);
     }
 
@@ -180,10 +185,14 @@ impl ByteModel {
             self.load_byte(lane, state, history);
         }
         self.loaded.at = Some((end, second_half));
-        for (slot, &hash) in
-            self.loaded.slots.iter_mut().zip(&self.loaded.hashes[..self.n_contexts])
-        {
-            *slot = self.table.find(if second_half { mix(hash, state.partial) } else { hash });
+        let Loaded { hashes, slots, histories, .. } = &mut self.loaded;
+        let n = self.n_contexts;
+        if second_half {
+            hashes[..n].iter_mut().for_each(|hash| *hash = mix(*hash, state.partial));
+        }
+        hashes[..n].iter().for_each(|&hash| self.table.prefetch(hash));
+        for ((&hash, slot), histories) in hashes[..n].iter().zip(slots).zip(histories) {
+            (*slot, *histories) = self.table.find(hash);
         }
     }
 
@@ -201,43 +210,39 @@ impl ByteModel {
         );
     }
 
-    fn add_lm(&mut self, lm: i32, state: &Lane) {
+    /// Sets the first inputs, and returns how many; so do those that follow, from `at` on.
+    fn add_lm(&mut self, lm: i32, state: &Lane) -> usize {
         let place = state.partial | state.token_len.min(3) << 8;
         let last = near(state.last as u32 & 255, state.partial);
-        self.mixer.add(lm);
-        for (apm, context) in self.lm_apms.iter_mut().zip([place, last]) {
-            self.mixer.add(stretch(apm.refine(lm, context)));
-        }
+        let corrected = [self.lm_apms[0].refine(lm, place), self.lm_apms[1].refine(lm, last)];
+        let inputs = [lm, stretch(corrected[0]), stretch(corrected[1])];
+        self.mixer.inputs()[..3].copy_from_slice(&inputs);
+        inputs.len()
     }
 
-    fn add_matches(&mut self, lane: usize, history: &History) {
-        for model in &mut self.matches {
+    fn add_matches(&mut self, at: usize, lane: usize, history: &History) -> usize {
+        let inputs = &mut self.mixer.inputs()[at..];
+        for (model, inputs) in self.matches.iter_mut().zip(inputs.chunks_exact_mut(2)) {
             let expected = model.expected(lane, history).map(|(byte, _)| byte);
-            for input in model.predict(lane, expected, self.loaded.partial) {
-                self.mixer.add(input);
-            }
+            inputs.copy_from_slice(&model.predict(lane, expected, self.loaded.partial));
         }
+        2 * self.matches.len()
     }
 
-    /// Adds each context's log-odds and, as a second input, its probability about 1/2: what has not
+    /// Sets each context's log-odds and, as a second input, its probability about 1/2: what has not
     /// been seen says nothing. Returns how many of the plain orders knew this place.
-    fn add_contexts(&mut self) -> usize {
+    fn add_contexts(&mut self, at: usize) -> usize {
         let node = self.loaded.node();
-        let mut n_known_orders = 0;
-        for i in 0..self.n_contexts {
-            let state = self.table.history(self.loaded.slots[i], node);
-            self.loaded.states[i] = state;
-            if state == 0 {
-                self.mixer.add(0);
-                self.mixer.add(0);
-            } else {
-                let counter = self.maps[i].get(state);
-                self.mixer.add(counter.stretch());
-                self.mixer.add((counter.p() as i32 - (1 << 15)) >> 5);
-                n_known_orders += (i < N_ORDERS) as usize;
-            }
+        let inputs = self.mixer.inputs()[at..].chunks_exact_mut(2);
+        let Loaded { histories, states, .. } = &mut self.loaded;
+        let contexts = self.maps.iter().zip(histories).zip(states);
+        for (((map, histories), state), inputs) in contexts.zip(inputs) {
+            *state = histories[node];
+            let (counter, known) = (map.get(*state), (*state != 0) as i32);
+            inputs[0] = known * counter.stretch();
+            inputs[1] = known * ((counter.p() as i32 - (1 << 15)) >> 5);
         }
-        n_known_orders
+        self.loaded.states[..N_ORDERS].iter().filter(|&&state| state != 0).count()
     }
 
     /// The mixer's rows: match length and the language model's certainty; the partial byte; how
@@ -268,12 +273,18 @@ impl ByteModel {
         self.referee.choose(plain, ((2 * plain as u32 + corrected + 2) / 4).clamp(1, 65535) as u16)
     }
 
-    /// Appends `bit` to the histories of the current place.
+    /// Appends `bit` to the histories of the current place; with the last bit of a half byte they
+    /// go back to the table.
     fn record(&mut self, bit: bool) {
-        let node = self.loaded.node();
-        for i in 0..self.n_contexts {
-            let next = NEXT[self.loaded.states[i] as usize][bit as usize];
-            self.table.set_history(self.loaded.slots[i], node, next);
+        let (node, next) = (self.loaded.node(), &*NEXT);
+        let Loaded { slots, histories, states, .. } = &mut self.loaded;
+        for (histories, &state) in histories.iter_mut().zip(&*states).take(self.n_contexts) {
+            histories[node] = next[state as usize][bit as usize];
+        }
+        if node >= 8 {
+            for (&slot, &histories) in slots.iter().zip(&*histories).take(self.n_contexts) {
+                self.table.put(slot, histories);
+            }
         }
     }
 }
