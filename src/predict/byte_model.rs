@@ -129,6 +129,10 @@ impl ByteModel {
     ) -> u16 {
         self.load(lane, state, history);
         let lm = stretch(lm.unwrap_or(1 << 15));
+        let corrections = self.corrections(state);
+        for (apm, context) in self.apms.iter().zip(corrections) {
+            apm.prefetch(context);
+        }
         let mut at = 0;
         if self.with_lm {
             at += self.add_lm(lm, state);
@@ -139,7 +143,7 @@ impl ByteModel {
         let n_known_orders = self.add_contexts(at + 2);
         let rows = self.selectors(lane, state, lm, n_known_orders);
         let x = self.mixer.predict(&rows[..self.n_sets], state.partial as usize);
-        self.refine(x, state)
+        self.refine(x, corrections)
     }
 
     /// Learns the bit that was predicted.
@@ -174,25 +178,32 @@ impl ByteModel {
         *followers = (*followers << 8 | state.last as u32 & 255) & 0xFFFF;
     }
 
-    /// Finds the slots of the half byte that `lane` is in.
+    /// Finds the slots of the half byte that `lane` is in. Those of a second half are asked for a
+    /// bit ahead: the two half bytes that differ only in that bit share a cache line.
     fn load(&mut self, lane: usize, state: &Lane, history: &History) {
-        self.loaded.partial = state.partial;
-        let (end, second_half) = (history.end(lane), state.partial >= 16);
-        if self.loaded.at == Some((end, second_half)) {
-            return;
+        let partial = state.partial;
+        let at = (history.end(lane), partial >= 16);
+        let loaded = &mut self.loaded;
+        loaded.partial = partial;
+        if loaded.at != Some(at) {
+            if partial < 16 {
+                self.load_byte(lane, state, history);
+            }
+            self.loaded.at = Some(at);
+            self.find(if partial < 16 { 0 } else { partial & 1 });
+        } else if partial.ilog2() == 3 {
+            for hash in &mut loaded.hashes[..self.n_contexts] {
+                *hash = self.table.near(*hash, partial);
+                self.table.prefetch(*hash);
+            }
         }
-        if self.loaded.at != Some((end, false)) {
-            self.load_byte(lane, state, history);
-        }
-        self.loaded.at = Some((end, second_half));
+    }
+
+    fn find(&mut self, last_bit: u32) {
         let Loaded { hashes, slots, histories, .. } = &mut self.loaded;
-        let n = self.n_contexts;
-        if second_half {
-            hashes[..n].iter_mut().for_each(|hash| *hash = mix(*hash, state.partial));
-        }
-        hashes[..n].iter().for_each(|&hash| self.table.prefetch(hash));
-        for ((&hash, slot), histories) in hashes[..n].iter().zip(slots).zip(histories) {
-            (*slot, *histories) = self.table.find(hash);
+        let hashes = &hashes[..self.n_contexts];
+        for ((&hash, slot), histories) in hashes.iter().zip(slots).zip(histories) {
+            (*slot, *histories) = self.table.find(hash ^ last_bit);
         }
     }
 
@@ -208,6 +219,7 @@ impl ByteModel {
                 followers: self.followers[state.last as usize & 255],
             },
         );
+        self.loaded.hashes[..self.n_contexts].iter().for_each(|&hash| self.table.prefetch(hash));
     }
 
     /// Sets the first inputs, and returns how many; so do those that follow, from `at` on.
@@ -236,13 +248,15 @@ impl ByteModel {
         let inputs = self.mixer.inputs()[at..].chunks_exact_mut(2);
         let Loaded { histories, states, .. } = &mut self.loaded;
         let contexts = self.maps.iter().zip(histories).zip(states);
-        for (((map, histories), state), inputs) in contexts.zip(inputs) {
+        let mut n_known_orders = 0;
+        for (i, (((map, histories), state), inputs)) in contexts.zip(inputs).enumerate() {
             *state = histories[node];
             let (counter, known) = (map.get(*state), (*state != 0) as i32);
             inputs[0] = known * counter.stretch();
             inputs[1] = known * ((counter.p() as i32 - (1 << 15)) >> 5);
+            n_known_orders += if i < N_ORDERS { known as usize } else { 0 };
         }
-        self.loaded.states[..N_ORDERS].iter().filter(|&&state| state != 0).count()
+        n_known_orders
     }
 
     /// The mixer's rows: match length and the language model's certainty; the partial byte; how
@@ -262,11 +276,15 @@ impl ByteModel {
         ]
     }
 
-    /// The mixer's answer `x`, averaged with its corrections where these have been worth it.
-    fn refine(&mut self, x: i32, state: &Lane) -> u16 {
+    /// The contexts of the maps that correct the mixer's answer.
+    fn corrections(&self, state: &Lane) -> [u32; 2] {
         let expected = self.loaded.expected.map_or(0, |byte| byte as u32 + 1);
-        let order1 = near(state.last as u32 & 255, state.partial);
-        let order2 = near(state.last as u32 & 0xFFFF | expected << 16, state.partial);
+        [state.last as u32 & 255, state.last as u32 & 0xFFFF | expected << 16]
+            .map(|context| near(context, state.partial))
+    }
+
+    /// The mixer's answer `x`, averaged with its corrections where these have been worth it.
+    fn refine(&mut self, x: i32, [order1, order2]: [u32; 2]) -> u16 {
         let corrected =
             self.apms[0].refine(x, order1) as u32 + self.apms[1].refine(x, order2) as u32;
         let plain = squash(x);

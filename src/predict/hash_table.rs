@@ -5,7 +5,11 @@
 //! may lie anywhere in its group and takes the place of the slot that has seen least. A wrong
 //! context passes the check once in 256 tries: that costs bits, never correctness.
 
+use super::contexts::mix;
 use crate::ops::arch::prefetch;
+
+/// Groups in a page of memory, log2.
+const PAGE_LOG2: u32 = 6;
 
 /// `[check, histories of nodes 1..=15]`.
 pub type Slot = [u8; 16];
@@ -28,6 +32,13 @@ impl HashTable {
         HashTable { groups: vec![Group([[0; 16]; 4]); 1 << groups_log2], shift: 32 - groups_log2 }
     }
 
+    /// The hash of a place within the context `hash`: in the same page of memory, if not the same
+    /// line.
+    #[inline]
+    pub fn near(&self, hash: u32, place: u32) -> u32 {
+        hash ^ mix(hash, place) >> (32 - self.shift).saturating_sub(PAGE_LOG2)
+    }
+
     /// Asks for the cache line of the context `hash`: it will soon be needed.
     #[inline]
     pub fn prefetch(&self, hash: u32) {
@@ -48,9 +59,7 @@ impl HashTable {
                 victim = i;
             }
         }
-        let mut empty = [0; 16];
-        empty[0] = check;
-        (index * 4 + victim as u32, empty)
+        (index * 4 + victim as u32, (check as u128).to_le_bytes())
     }
 
     /// Writes back what [`find`](Self::find) gave, with what has been learned since.
