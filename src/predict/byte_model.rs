@@ -173,6 +173,7 @@ impl ByteModel {
 
     /// Moves past the byte just added to `history`.
     pub fn advance(&mut self, lane: usize, state: &Lane, history: &History) {
+        state.orders().iter().for_each(|&hash| self.table.prefetch(hash));
         self.matches.iter_mut().for_each(|model| model.advance(lane, history));
         let followers = &mut self.followers[(state.last >> 8) as usize & 255];
         *followers = (*followers << 8 | state.last as u32 & 255) & 0xFFFF;

@@ -139,6 +139,9 @@ impl Kernel for Predict<'_> {
         for ((set, &row), output) in sets.iter_mut().zip(self.rows).zip(&mut outputs[0]) {
             *output = set.predict(inputs, row);
         }
+        if self.rows.len() == 1 {
+            return outputs[0][0];
+        }
         last.predict(outputs, self.last_row)
     }
 }
@@ -154,7 +157,9 @@ impl Kernel for Update<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Mixer { inputs, sets, outputs, last, rates, .. } = self.mixer;
-        last.update(outputs, self.bit, rates[1]);
+        if sets.len() > 1 {
+            last.update(outputs, self.bit, rates[1]);
+        }
         for set in sets {
             set.update(inputs, self.bit, rates[0]);
         }
