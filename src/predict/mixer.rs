@@ -182,8 +182,12 @@ fn dot(weights: &[Block], inputs: &[Block]) -> i32 {
 #[inline(always)]
 fn train(weights: &mut [Block], inputs: &[Block], step: i32) {
     for (w, x) in weights.iter_mut().zip(inputs) {
+        let mut moved = *x;
         for i in 0..STEP {
-            w[i] = (w[i] + ((x[i] * step + (1 << 13)) >> 14)).clamp(-WEIGHT_MAX, WEIGHT_MAX);
+            moved[i] = w[i] + ((moved[i] * step + (1 << 13)) >> 14);
+        }
+        for i in 0..STEP {
+            w[i] = moved[i].clamp(-WEIGHT_MAX, WEIGHT_MAX);
         }
     }
 }
