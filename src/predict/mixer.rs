@@ -4,7 +4,7 @@
 //! gradient of the coding cost, `w += rate * error * input` (Mahoney, "Adaptive Weighing of Context
 //! Models for Lossless Data Compression", 2005). Several *sets* of weights look at the same inputs,
 //! each choosing one row of weights by its own selector; a last row of weights mixes the sets'
-//! answers. All arithmetic is exact in `i32`, so the instruction set it is compiled for cannot change
+//! answers, where there is more than one. All arithmetic is exact in `i32`, so the instruction set it is compiled for cannot change
 //! a bit.
 
 use super::logistic::{STRETCH_MAX, squash};
@@ -213,11 +213,11 @@ mod tests {
 
     #[test]
     fn learns_which_input_to_trust() {
-        let mut mixer = Mixer::new(Isa::detect(), &[ONE / 2, ONE / 2], &[1], 1, RATES);
+        let mut mixer = Mixer::new(Isa::detect(), &[ONE / 2, ONE / 2], &[1, 1], 1, RATES);
         let predict = |mixer: &mut Mixer, truth: bool, noise: bool| {
             mixer.inputs()[0] = if truth { NAT } else { -NAT };
             mixer.inputs()[1] = if noise { NAT } else { -NAT };
-            mixer.predict(&[0], 0)
+            mixer.predict(&[0, 0], 0)
         };
         for i in 0u32..2000 {
             let (truth, noise) = (
