@@ -4,8 +4,8 @@
 //! gradient of the coding cost, `w += rate * error * input` (Mahoney, "Adaptive Weighing of Context
 //! Models for Lossless Data Compression", 2005). Several *sets* of weights look at the same inputs,
 //! each choosing one row of weights by its own selector; a last row of weights mixes the sets'
-//! answers, where there is more than one. All arithmetic is exact in `i32`, so the instruction set it is compiled for cannot change
-//! a bit.
+//! answers, where there is more than one. All arithmetic is exact in `i32`, so the instruction set
+//! it is compiled for cannot change a bit.
 
 use super::logistic::{STRETCH_MAX, squash};
 use crate::ops::arch::{Isa, Kernel, Simd};
