@@ -7,6 +7,7 @@ use super::decisions::BitCoder;
 use super::range_coder::{Decoder, Encoder};
 use super::{Coded, Method, Progress, corrupt};
 use crate::error::Result;
+use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
 
 /// Plain bytes between calls of `progress`.
@@ -14,7 +15,7 @@ const PROGRESS_STEP: usize = 1 << 12;
 
 fn model(tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
     let lane_len = plain_len as u32;
-    Mixed::new(&Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
+    Mixed::new(Isa::detect(), &Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
 }
 
 /// Codes one byte: an encoder codes `byte`, a decoder returns what was coded.

@@ -6,6 +6,7 @@ use super::range_coder::{Decoder, Encoder};
 use super::{Coded, Method, Progress, corrupt};
 use crate::error::Result;
 use crate::models::Model;
+use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
 use rayon::prelude::*;
 
@@ -20,17 +21,20 @@ enum Predictor {
 }
 
 impl Predictor {
-    fn new(mix: bool, plain_len: usize, lanes: usize) -> Self {
+    fn new(isa: Isa, mix: bool, plain_len: usize, lanes: usize) -> Self {
         if !mix {
             return Self::Alone;
         }
-        Self::Mixed(Box::new(Mixed::new(&Config {
-            tier: super::effort::BEST_TIER,
-            table_log2: Config::TABLE_LOG2,
-            with_lm: true,
-            n_lanes: lanes as u32,
-            lane_len: plain_len.div_ceil(lanes) as u32,
-        })))
+        Self::Mixed(Box::new(Mixed::new(
+            isa,
+            &Config {
+                tier: super::effort::BEST_TIER,
+                table_log2: Config::TABLE_LOG2,
+                with_lm: true,
+                n_lanes: lanes as u32,
+                lane_len: plain_len.div_ceil(lanes) as u32,
+            },
+        )))
     }
 
     /// Settles one decision: an encoder codes `outcome`, a decoder ignores it and returns what was coded.
@@ -83,7 +87,7 @@ pub fn encode(
     let text = |lane| LaneText::new(model, &plain[lane_range(plain.len(), n_lanes, lane)]);
     let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
     let mut encoder = Encoder::default();
-    let mut predictor = Predictor::new(mix, plain.len(), n_lanes);
+    let mut predictor = Predictor::new(model.isa(), mix, plain.len(), n_lanes);
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     let rows_per_step = n_lanes.div_ceil(threads.max(1));
     let steps = (ROWS_PER_CALL / rows_per_step).clamp(1, n_steps.max(1));
@@ -227,7 +231,7 @@ pub fn decode(
     let text = |lane| DecodedLane::new(model, lane_range(plain_len, n_lanes, lane).len());
     let mut texts: Vec<DecodedLane> = (0..n_lanes).map(text).collect();
     let mut decoder = Decoder::new(coded);
-    let mut predictor = Predictor::new(mix, plain_len, n_lanes);
+    let mut predictor = Predictor::new(model.isa(), mix, plain_len, n_lanes);
     let mut network = Lanes::new(model, n_lanes, 1, threads);
     let mut cumulative = vec![Vec::new(); n_lanes];
     while texts.iter().any(|text| text.room > 0) {

@@ -7,6 +7,7 @@
 
 use super::counters::Counter;
 use super::logistic::{NAT, STRETCH_MAX, squash};
+use crate::ops::arch::prefetch;
 
 /// Points from -12 to 12 nats, one a nat: beyond `±STRETCH_MAX`.
 const POINTS: usize = 25;
@@ -33,6 +34,14 @@ impl Apm {
         let point = |i: i32| Counter::with_count(squash(i * NAT - OFFSET), FIRST_COUNT);
         let row: Vec<Counter> = (0..POINTS as i32).map(point).collect();
         Apm { points: row.repeat(n_contexts), mask: n_contexts as u32 - 1, at: 0 }
+    }
+
+    /// Asks for the memory of `context`: it will soon be needed.
+    #[inline]
+    pub fn prefetch(&self, context: u32) {
+        let base = (context & self.mask) as usize * POINTS;
+        prefetch(&self.points[base]);
+        prefetch(&self.points[base + POINTS - 1]);
     }
 
     /// P(1) of 65536, of a prediction with log-odds `x` under `context`; at least 1.

@@ -11,6 +11,7 @@ use super::counters::Counter;
 use super::history::History;
 use super::logistic::{squash, stretch};
 use super::mixer::{Mixer, ONE, Rate};
+use crate::ops::arch::Isa;
 
 const N_CONTEXTS: usize = 5;
 
@@ -60,7 +61,7 @@ pub struct BoundaryModel {
 }
 
 impl BoundaryModel {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(isa: Isa, config: &Config) -> Self {
         let n_counters = if config.with_lm {
             config.chunk_len().next_power_of_two().clamp(1 << 10, 1 << 20)
         } else {
@@ -71,7 +72,7 @@ impl BoundaryModel {
         BoundaryModel {
             counters: vec![Counter::new(1 << 15); n_counters as usize],
             used: [0; N_CONTEXTS],
-            mixer: Mixer::new(&initial, &[16, 8 * 3], 1, RATES),
+            mixer: Mixer::new(isa, &initial, &[16, 8 * 3], 1, RATES),
             apms: [Apm::new(1024), Apm::new(1024)],
         }
     }
@@ -90,7 +91,7 @@ impl BoundaryModel {
             None => Expected::Nothing,
             Some((byte, at)) => Expected::Byte(byte, history.boundary_before(at)),
         };
-        self.mixer.add(lm);
+        self.mixer.inputs()[0] = lm;
         self.add_contexts(lane, expected);
         let certainty = (lm.abs() / 192).min(7) as usize;
         let x = self
@@ -124,8 +125,9 @@ impl BoundaryModel {
             self.used[i] = hash as usize & (self.counters.len() - 1);
             let counter = self.counters[self.used[i]];
             let known = counter.count() > 0;
-            self.mixer.add(if known { counter.stretch() } else { 0 });
-            self.mixer.add(if known { (counter.p() as i32 - (1 << 15)) >> 6 } else { 0 });
+            let inputs = [counter.stretch(), (counter.p() as i32 - (1 << 15)) >> 6];
+            let inputs = if known { inputs } else { [0, 0] };
+            self.mixer.inputs()[1 + 2 * i..][..2].copy_from_slice(&inputs);
         }
     }
 }

@@ -5,7 +5,10 @@ use super::history::History;
 /// How many contexts there are; smaller tiers use the first ones.
 pub const MAX_CONTEXTS: usize = 14;
 
-/// How many of the first contexts are the last 1, 2, 3, 4 and 6 bytes.
+/// How many of the last bytes each of the first contexts is.
+const ORDERS: [u32; N_ORDERS] = [1, 2, 3, 4, 6];
+
+/// How many these are.
 pub const N_ORDERS: usize = 5;
 
 /// What the other models know of the next byte.
@@ -93,14 +96,10 @@ impl Lane {
         around: Surroundings,
     ) -> [u32; MAX_CONTEXTS] {
         let last = |n: u32| self.last as u32 & (u32::MAX >> (32 - 8 * n));
+        let orders = self.orders();
         let column = history.end(lane) - self.line_starts[0];
         let [above, above2, period, phase] = self.vertical(lane, history, column);
-        let parts: [[u32; 3]; MAX_CONTEXTS] = [
-            [last(1), 0, 0],
-            [last(2), 0, 0],
-            [last(3), 0, 0],
-            [last(4), 0, 0],
-            [last(4), (self.last >> 32) as u32 & 0xFFFF, 0],
+        let others: [[u32; 3]; MAX_CONTEXTS - N_ORDERS] = [
             [self.word, last(1), 0],
             [around.expected, last(1), 0],
             [above, phase, period],
@@ -111,7 +110,16 @@ impl Lane {
             [self.token, self.previous_token, 0],
             [self.line_head, column.min(255), 0],
         ];
-        std::array::from_fn(|i| parts[i].into_iter().fold(i as u32 + 1, mix))
+        std::array::from_fn(|i| match orders.get(i) {
+            Some(&hash) => hash,
+            None => others[i - N_ORDERS].into_iter().fold(i as u32 + 1, mix),
+        })
+    }
+
+    /// Hashes of the first contexts: only the last bytes.
+    pub fn orders(&self) -> [u32; N_ORDERS] {
+        let parts = ORDERS.map(|n| self.last & (u64::MAX >> (64 - 8 * n)));
+        std::array::from_fn(|i| mix(mix(i as u32 + 1, parts[i] as u32), (parts[i] >> 32) as u32))
     }
 
     /// What stands above: in binary records the bytes one and two records back, the record's length

@@ -5,8 +5,14 @@
 //! may lie anywhere in its group and takes the place of the slot that has seen least. A wrong
 //! context passes the check once in 256 tries: that costs bits, never correctness.
 
+use super::contexts::mix;
+use crate::ops::arch::prefetch;
+
+/// Groups in a page of memory, log2.
+const PAGE_LOG2: u32 = 6;
+
 /// `[check, histories of nodes 1..=15]`.
-type Slot = [u8; 16];
+pub type Slot = [u8; 16];
 
 /// One cache line.
 #[derive(Clone)]
@@ -26,35 +32,40 @@ impl HashTable {
         HashTable { groups: vec![Group([[0; 16]; 4]); 1 << groups_log2], shift: 32 - groups_log2 }
     }
 
-    /// The slot of the context `hash`, found or made.
+    /// The hash of a place within the context `hash`: in the same page of memory, if not the same
+    /// line.
     #[inline]
-    pub fn find(&mut self, hash: u32) -> u32 {
+    pub fn near(&self, hash: u32, place: u32) -> u32 {
+        hash ^ mix(hash, place) >> (32 - self.shift).saturating_sub(PAGE_LOG2)
+    }
+
+    /// Asks for the cache line of the context `hash`: it will soon be needed.
+    #[inline]
+    pub fn prefetch(&self, hash: u32) {
+        prefetch(&self.groups[(hash >> self.shift) as usize]);
+    }
+
+    /// The slot of the context `hash`, found or made, and what it holds.
+    #[inline]
+    pub fn find(&mut self, hash: u32) -> (u32, Slot) {
         let (index, check) = (hash >> self.shift, hash as u8);
-        let Group(slots) = &mut self.groups[index as usize];
+        let Group(slots) = &self.groups[index as usize];
         let mut victim = 0;
         for i in 0..4 {
             if slots[i][0] == check && slots[i][1] != 0 {
-                return index * 4 + i as u32;
+                return (index * 4 + i as u32, slots[i]);
             }
             if slots[i][1] < slots[victim][1] {
                 victim = i;
             }
         }
-        slots[victim] = [0; 16];
-        slots[victim][0] = check;
-        index * 4 + victim as u32
+        (index * 4 + victim as u32, (check as u128).to_le_bytes())
     }
 
-    /// The history at `node` (1..=15) of `slot`.
+    /// Writes back what [`find`](Self::find) gave, with what has been learned since.
     #[inline]
-    pub fn history(&self, slot: u32, node: u32) -> u8 {
-        self.groups[slot as usize / 4].0[slot as usize % 4][node as usize & 15]
-    }
-
-    /// Sets the history at `node` of `slot`.
-    #[inline]
-    pub fn set_history(&mut self, slot: u32, node: u32, state: u8) {
-        self.groups[slot as usize / 4].0[slot as usize % 4][node as usize & 15] = state;
+    pub fn put(&mut self, slot: u32, histories: Slot) {
+        self.groups[slot as usize / 4].0[slot as usize % 4] = histories;
     }
 }
 
@@ -62,27 +73,29 @@ impl HashTable {
 mod tests {
     use super::*;
 
+    fn see(table: &mut HashTable, hash: u32, state: u8) -> u32 {
+        let (slot, mut histories) = table.find(hash);
+        histories[1] = state;
+        table.put(slot, histories);
+        slot
+    }
+
     #[test]
     fn contexts_are_found_again_and_told_apart() {
         let mut table = HashTable::new(12);
-        let a = table.find(0x1234_5601);
-        table.set_history(a, 1, 9);
-        let b = table.find(0x1234_5602);
+        let a = see(&mut table, 0x1234_5601, 9);
+        let (b, histories) = table.find(0x1234_5602);
         assert_ne!(a, b, "another check is another context");
-        assert_eq!(table.history(b, 1), 0);
-        assert_eq!(table.find(0x1234_5601), a);
-        assert_eq!(table.history(a, 1), 9);
+        assert_eq!(histories[1], 0);
+        let (again, histories) = table.find(0x1234_5601);
+        assert_eq!((again, histories[1]), (a, 9));
     }
 
     #[test]
     fn a_full_group_gives_up_what_it_has_seen_least() {
         let mut table = HashTable::new(7);
-        let slots = [(1, 7), (2, 3), (3, 9), (4, 5)].map(|(check, state)| {
-            let slot = table.find(check);
-            table.set_history(slot, 1, state);
-            slot
-        });
-        assert_eq!(table.find(99), slots[1]);
-        assert_eq!(table.history(slots[1], 1), 0);
+        let slots =
+            [(1, 7), (2, 3), (3, 9), (4, 5)].map(|(check, state)| see(&mut table, check, state));
+        assert_eq!(table.find(99), (slots[1], [99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     }
 }

@@ -28,6 +28,7 @@ mod mixer;
 mod tests;
 mod tiers;
 
+use crate::ops::arch::Isa;
 use boundary::BoundaryModel;
 use byte_model::ByteModel;
 use contexts::Lane;
@@ -77,11 +78,12 @@ enum Decision {
 /// model there are only bits.
 ///
 /// ```
+/// use llmzip::ops::Isa;
 /// use llmzip::predict::{Config, Mixed};
 ///
 /// let table_log2 = Config::TABLE_LOG2;
 /// let config = Config { tier: 1, table_log2, with_lm: false, n_lanes: 1, lane_len: 1000 };
-/// let mut mixed = Mixed::new(&config);
+/// let mut mixed = Mixed::new(Isa::detect(), &config);
 /// let mut p = 0;
 /// for _ in 0..1000 * 8 {
 ///     p = mixed.bit(0, None);
@@ -98,15 +100,15 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// A model that has seen nothing.
-    pub fn new(config: &Config) -> Self {
+    /// A model that has seen nothing. `isa` changes no bit.
+    pub fn new(isa: Isa, config: &Config) -> Self {
         let history = History::new(config.n_lanes, config.lane_len);
         let lanes = (0..config.n_lanes as usize).map(|lane| Lane::new(history.end(lane)));
         Mixed {
             lanes: lanes.collect(),
             history,
-            bytes: ByteModel::new(config),
-            boundaries: BoundaryModel::new(config),
+            bytes: ByteModel::new(isa, config),
+            boundaries: BoundaryModel::new(isa, config),
             open: None,
         }
     }
