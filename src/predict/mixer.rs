@@ -94,7 +94,7 @@ impl Mixer {
         let initial = blocks(initial);
         let shares = blocks(&vec![ONE / rows.len() as i32; rows.len()]);
         Mixer {
-            isa,
+            isa: isa.narrow(),
             inputs: vec![[0; STEP]; initial.len()],
             sets: rows.iter().map(|&n| WeightSet::new(n, &initial)).collect(),
             outputs: [[0; STEP]],

@@ -119,6 +119,15 @@ impl Isa {
         }
     }
 
+    /// This path, or AVX2 for AVX-512: for kernels of a few vectors, which wider ones do not pay.
+    pub fn narrow(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(_) => avx2::Avx2::new().map_or(self, |avx2| Self(Path::Avx2(avx2))),
+            _ => self,
+        }
+    }
+
     /// Runs `kernel` with this instruction set.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
