@@ -13,9 +13,9 @@ use crate::predict::{Config, Mixed};
 /// Plain bytes between calls of `progress`.
 const PROGRESS_STEP: usize = 1 << 12;
 
-fn model(tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
+fn model(isa: Isa, tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
     let lane_len = plain_len as u32;
-    Mixed::new(Isa::detect(), &Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
+    Mixed::new(isa, &Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
 }
 
 /// Codes one byte: an encoder codes `byte`, a decoder returns what was coded.
@@ -31,8 +31,8 @@ fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
 }
 
 /// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=3.
-pub fn encode(plain: &[u8], tier: u8, progress: Progress<'_>) -> Coded {
-    let mut mixed = model(tier, Config::TABLE_LOG2, plain.len());
+pub fn encode(isa: Isa, plain: &[u8], tier: u8, progress: Progress<'_>) -> Coded {
+    let mut mixed = model(isa, tier, Config::TABLE_LOG2, plain.len());
     let mut encoder = Encoder::default();
     for part in plain.chunks(PROGRESS_STEP) {
         part.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut encoder, byte));
@@ -47,7 +47,7 @@ pub fn encode(plain: &[u8], tier: u8, progress: Progress<'_>) -> Coded {
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk.
-pub fn decode(coded: &[u8], plain_len: usize, progress: Progress<'_>) -> Result<Vec<u8>> {
+pub fn decode(isa: Isa, coded: &[u8], plain_len: usize, progress: Progress<'_>) -> Result<Vec<u8>> {
     let Some((parameters, coded)) = coded.split_first() else {
         return Err(corrupt("an adaptive chunk has no parameters"));
     };
@@ -55,7 +55,7 @@ pub fn decode(coded: &[u8], plain_len: usize, progress: Progress<'_>) -> Result<
     if tier > 3 || !(10..=Config::TABLE_LOG2).contains(&table_log2) {
         return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
     }
-    let mut mixed = model(tier, table_log2, plain_len);
+    let mut mixed = model(isa, tier, table_log2, plain_len);
     let mut decoder = Decoder::new(coded);
     let mut plain = Vec::new();
     while plain.len() < plain_len {

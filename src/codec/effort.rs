@@ -75,7 +75,8 @@ const NOISE: f64 = 5.5;
 /// # Errors
 /// Those of the language model.
 pub fn is_for_the_language_model(model: &Model, plain: &[u8], threads: usize) -> Result<bool> {
-    let adaptive = 8.0 * bytes::encode(plain, 1, &|_| ()).bytes.len() as f64 / plain.len() as f64;
+    let adaptive =
+        8.0 * bytes::encode(model.isa(), plain, 1, &|_| ()).bytes.len() as f64 / plain.len() as f64;
     let (n, len) = PROBES;
     let at = |i: usize| (plain.len() - len) / (n - 1) * i;
     let sample: Vec<u8> = (0..n).flat_map(|i| &plain[at(i)..][..len]).copied().collect();

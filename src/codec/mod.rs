@@ -70,7 +70,7 @@ pub fn encode(
 ) -> Result<Coded> {
     check_options(options)?;
     match Effort::of(options, plain.len()) {
-        Effort::Bytes { tier } => Ok(bytes::encode(plain, tier, progress)),
+        Effort::Bytes { tier } => Ok(bytes::encode(model.isa(), plain, tier, progress)),
         Effort::Tokens { lanes, mix: false, .. } => {
             tokens::encode(model, plain, lanes, false, options.threads, progress)
         }
@@ -92,12 +92,12 @@ fn encode_best(
     if !try_both {
         return match effort::is_for_the_language_model(model, plain, threads)? {
             true => tokens::encode(model, plain, lanes, true, threads, progress),
-            false => Ok(bytes::encode(plain, effort::BEST_TIER, progress)),
+            false => Ok(bytes::encode(model.isa(), plain, effort::BEST_TIER, progress)),
         };
     }
     let (by_tokens, by_bytes) = rayon::join(
         || tokens::encode(model, plain, lanes, true, threads, progress),
-        || bytes::encode(plain, effort::BEST_TIER, &|_| ()),
+        || bytes::encode(model.isa(), plain, effort::BEST_TIER, &|_| ()),
     );
     let by_tokens = by_tokens?;
     Ok(if by_bytes.bytes.len() < by_tokens.bytes.len() { by_bytes } else { by_tokens })
@@ -132,7 +132,7 @@ pub fn decode(
     match method {
         Method::Stored => Err(corrupt("a stored chunk has no code")),
         Method::Adaptive if lanes != 1 => Err(corrupt("an adaptive chunk has no lanes")),
-        Method::Adaptive => bytes::decode(coded, plain_len, progress),
+        Method::Adaptive => bytes::decode(model.isa(), coded, plain_len, progress),
         Method::Model | Method::Mixed if !(1..=MAX_LANES).contains(&lanes) => {
             Err(corrupt(format!("{lanes} lanes, expected 1 to {MAX_LANES}")))
         }
