@@ -1,5 +1,5 @@
-//! The default model's speed on this machine: tokens per second and share of the fma peak, encoding (teacher-forced) and
-//! decoding (lockstep), by lanes and threads.
+//! The default model's speed on this machine: tokens per second and share of the fma peak, encoding
+//! (teacher-forced) and decoding (lockstep), by lanes and threads.
 //!
 //! `cargo bench --bench model [-- FILE]`
 

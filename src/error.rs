@@ -1,7 +1,7 @@
 //! The one error type of the library.
 //!
-//! [`ErrorKind`] is chosen by what the caller can do about it; the message says what was expected, what was found and
-//! where.
+//! [`ErrorKind`] is chosen by what the caller can do about it; the message says what was expected,
+//! what was found and where.
 
 use std::fmt;
 use std::io;

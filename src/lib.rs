@@ -1,4 +1,5 @@
-//! llmzip: lossless compression with a language model and arithmetic coding, decodable bit for bit on any machine.
+//! llmzip: lossless compression with a language model and arithmetic coding, decodable bit for bit
+//! on any machine.
 //!
 //! Layers, imports point down only (`docs/architecture.md`):
 //!

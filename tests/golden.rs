@@ -1,7 +1,9 @@
-//! Archives in `tests/golden`: every version must read them for ever, and this one must make the same bytes.
+//! Archives in `tests/golden`: every version must read them for ever, and this one must make the
+//! same bytes.
 //!
-//! `LLMZIP_WRITE_GOLDEN=1 cargo test --release --test golden` writes those that are missing; existing ones are never
-//! overwritten. A change of coded bytes needs a new format or numerics version, and new files beside the old.
+//! `LLMZIP_WRITE_GOLDEN=1 cargo test --release --test golden` writes those that are missing;
+//! existing ones are never overwritten. A change of coded bytes needs a new format or numerics
+//! version, and new files beside the old.
 
 mod random;
 

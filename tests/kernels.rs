@@ -84,7 +84,8 @@ fn norms_equal_the_reference() {
     });
 }
 
-/// Values that cover each branch of the elementwise functions: small, large, past the clamps, zeros of both signs.
+/// Values that cover each branch of the elementwise functions: small, large, past the clamps, zeros
+/// of both signs.
 fn edge_values(random: &mut Random) -> Vec<f32> {
     let mut x = vec![
         0.0,
@@ -132,7 +133,8 @@ fn elementwise_functions_equal_the_reference() {
     });
 }
 
-/// The definitions themselves against `f64` functions: tolerances are the ones that `docs/numerics.md` states.
+/// The definitions themselves against `f64` functions: tolerances are the ones that
+/// `docs/numerics.md` states.
 #[test]
 fn the_reference_is_accurate() {
     for i in -80_000..=80_000 {
@@ -203,7 +205,8 @@ fn attention_equals_the_reference() {
     });
 }
 
-/// Stores rows in batches of `ahead + 1`, past the ring's length, and attends from each row of the batch.
+/// Stores rows in batches of `ahead + 1`, past the ring's length, and attends from each row of the
+/// batch.
 fn check_attention(isa: Isa, random: &mut Random, shape: AttentionShape, ahead: usize) {
     let AttentionShape { heads, kv_heads, head_dim: d, window, scale } = shape;
     let (lanes, lane) = (2, 1);

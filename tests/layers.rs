@@ -11,7 +11,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
 }
 
-/// The layers that a source file names after `crate::`, group imports included; doc links are not imports.
+/// The layers that a source file names after `crate::`, group imports included; doc links are not
+/// imports.
 fn imports(source: &str) -> Vec<String> {
     let code: Vec<&str> = source.lines().filter(|line| !line.trim().starts_with("//")).collect();
     let code = code.join("\n");

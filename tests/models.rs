@@ -69,7 +69,8 @@ fn logits_agree_with_transformers() {
     }
 }
 
-/// The bits of every logit of `lanes` texts, `tokens` per lane, fed `steps` positions of all lanes at a time.
+/// The bits of every logit of `lanes` texts, `tokens` per lane, fed `steps` positions of all lanes
+/// at a time.
 fn lockstep(network: &Llama, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> {
     let v = network.outputs();
     let mut session = network.session(texts.len(), steps);
@@ -134,8 +135,8 @@ fn texts(lanes: usize, length: usize, vocab: u64) -> Vec<Vec<u32>> {
     (0..lanes).map(|_| text()).collect()
 }
 
-/// The promise that the format rests on: teacher-forced or step by step, alone or among other lanes, on every
-/// instruction set, past the window and around the ring.
+/// The promise that the format rests on: teacher-forced or step by step, alone or among other
+/// lanes, on every instruction set, past the window and around the ring.
 #[test]
 fn every_schedule_gives_the_same_bits() {
     let load = tiny_with_window();

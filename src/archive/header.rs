@@ -42,7 +42,8 @@ impl Header {
     /// Reads the header of the next stream; `None` where the input ends before it.
     ///
     /// # Errors
-    /// Io, Truncated, NotAnArchive (where `is_first`), TrailingData (elsewhere), Unsupported, Corrupt.
+    /// Io, Truncated, NotAnArchive (where `is_first`), TrailingData (elsewhere), Unsupported,
+    /// Corrupt.
     pub(super) fn read<R: Read>(source: &mut Source<R>, is_first: bool) -> Result<Option<Self>> {
         source.begin_check();
         if !read_magic(source, is_first)? {

@@ -52,7 +52,8 @@ pub const NUMERICS: u8 = crate::ops::NUMERICS_VERSION;
 /// Largest plain length of a chunk, in bytes (`docs/format.md`, section 10).
 pub const MAX_CHUNK_SIZE: u32 = 64 << 20;
 
-/// Plain length of a chunk at `level` unless the caller asks for another, in bytes (`docs/levels.md`).
+/// Plain length of a chunk at `level` unless the caller asks for another, in bytes
+/// (`docs/levels.md`).
 pub fn default_chunk_size(level: u8) -> u32 {
     match level {
         4..=6 => 1 << 20,

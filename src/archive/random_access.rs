@@ -15,7 +15,8 @@ use std::io::{BufReader, Read, Seek};
 /// `input`. Reads that chunk only.
 ///
 /// # Errors
-/// InvalidArgument where there is no such chunk; Io, Truncated, Corrupt, ModelMissing, InvalidModel.
+/// InvalidArgument where there is no such chunk; Io, Truncated, Corrupt, ModelMissing,
+/// InvalidModel.
 pub fn read_chunk(
     input: impl Read + Seek,
     stream: &StreamInfo,

@@ -124,7 +124,8 @@ pub struct ModeArgs {
 pub struct CodingArgs {
     #[command(flatten)]
     pub level: LevelArgs,
-    /// Bytes that are compressed on their own, up to 64M [default: 1M; 4M at levels 1 to 3, 7 and 8; 8M at 9]
+    /// Bytes that are compressed on their own, up to 64M [default: 1M; 4M at levels 1 to 3, 7 and
+    /// 8; 8M at 9]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub chunk_size: Option<u64>,
     /// Slices of a chunk that are coded in step, 1 to 64 [default: by length]

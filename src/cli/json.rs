@@ -1,4 +1,5 @@
-//! Output for programs (docs/cli.md): names and meanings of fields are stable within a schema number.
+//! Output for programs (docs/cli.md): names and meanings of fields are stable within a schema
+//! number.
 
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};

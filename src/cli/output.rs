@@ -1,7 +1,8 @@
 //! A file that appears under its name only when it is complete.
 //!
-//! Written under another name in the same folder with mode 0600, then synchronised, given the input's
-//! mode and time, and renamed. Until then a failure, a signal or a crash leaves nothing under the name.
+//! Written under another name in the same folder with mode 0600, then synchronised, given the
+//! input's mode and time, and renamed. Until then a failure, a signal or a crash leaves nothing
+//! under the name.
 
 use super::signals::unfinished;
 use anyhow::{Context, Result, bail};

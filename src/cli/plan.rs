@@ -202,8 +202,8 @@ fn threads(common: &CommonArgs) -> usize {
     }
 }
 
-/// The instruction set to compute on: the best of this machine, or the one that `LLMZIP_ISA` names, by which a person can
-/// check that archives do not depend on it.
+/// The instruction set to compute on: the best of this machine, or the one that `LLMZIP_ISA` names,
+/// by which a person can check that archives do not depend on it.
 fn isa() -> anyhow::Result<Isa> {
     let Some(name) = std::env::var_os("LLMZIP_ISA") else {
         return Ok(Isa::detect());

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The one unfinished file. Whoever creates, renames or removes it holds the lock meanwhile, so that
-/// a signal finds it either unfinished and named here, or finished.
+/// The one unfinished file. Whoever creates, renames or removes it holds the lock meanwhile, so
+/// that a signal finds it either unfinished and named here, or finished.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The lock on the unfinished file's path.

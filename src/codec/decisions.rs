@@ -1,18 +1,19 @@
 //! A token as binary decisions, with the language model's probability of each.
 //!
-//! Tokens are sorted by their bytes, so the tokens that share a prefix are a range of ranks, and its part of the
-//! cumulative counts is the model's probability of that prefix. A token is spelled byte by byte: where the bytes so far
-//! are a token themselves and others go on, one decision says whether the token ends; then eight decisions, most
-//! significant bit first, give the next byte. Each is P(upper part) = count of the upper part / count of the range: the
-//! chain rule, so the whole distribution is used and nothing is approximated but the 16 bits of each probability.
+//! Tokens are sorted by their bytes, so the tokens that share a prefix are a range of ranks, and
+//! its part of the cumulative counts is the model's probability of that prefix. A token is spelled
+//! byte by byte: where the bytes so far are a token themselves and others go on, one decision says
+//! whether the token ends; then eight decisions, most significant bit first, give the next byte.
+//! Each is P(upper part) = count of the upper part / count of the range: the chain rule, so the
+//! whole distribution is used and nothing is approximated but the 16 bits of each probability.
 //! Decisions with one possible outcome are not coded.
 
 use crate::models::Vocabulary;
 
 /// Encoder or decoder of single bits: one definition of the order of decisions serves both.
 pub trait BitCoder {
-    /// Codes a decision that is true with probability `p1` / 2^16, 0 < p1 < 2^16. An encoder codes `bit` and returns it;
-    /// a decoder ignores `bit` and returns what was coded.
+    /// Codes a decision that is true with probability `p1` / 2^16, 0 < p1 < 2^16. An encoder codes
+    /// `bit` and returns it; a decoder ignores `bit` and returns what was coded.
     fn code(&mut self, bit: bool, p1: u16) -> bool;
 }
 
@@ -48,7 +49,8 @@ impl Decision {
 /// The vocabulary's trie over bytes.
 pub struct TokenTrie<'a> {
     vocabulary: &'a Vocabulary,
-    /// By byte value: the first rank whose first byte is at least it; the last entry is the number of tokens.
+    /// By byte value: the first rank whose first byte is at least it; the last entry is the number
+    /// of tokens.
     by_first_byte: Vec<u32>,
 }
 
@@ -62,7 +64,8 @@ impl<'a> TokenTrie<'a> {
         Self { vocabulary, by_first_byte }
     }
 
-    /// The first rank of `low..high` whose byte at `depth` is at least `value`; all have such a byte.
+    /// The first rank of `low..high` whose byte at `depth` is at least `value`; all have such a
+    /// byte.
     fn first_at_least(&self, low: u32, high: u32, depth: usize, value: u32) -> u32 {
         if depth == 0 {
             return self.by_first_byte[value as usize].clamp(low, high);
@@ -80,11 +83,12 @@ impl<'a> TokenTrie<'a> {
     }
 }
 
-/// A walk from the root to one token: ask with [`question`](Self::question), answer with [`answer`](Self::answer), until
-/// [`token`](Self::token) tells.
+/// A walk from the root to one token: ask with [`question`](Self::question), answer with
+/// [`answer`](Self::answer), until [`token`](Self::token) tells.
 ///
-/// Invariant: the ranks `low..high` are not empty, share their first `depth` bytes, and, but for one that ends there
-/// while `at_end` is true, their next byte agrees with the bits answered so far.
+/// Invariant: the ranks `low..high` are not empty, share their first `depth` bytes, and, but for
+/// one that ends there while `at_end` is true, their next byte agrees with the bits answered so
+/// far.
 pub struct Walk<'a> {
     trie: &'a TokenTrie<'a>,
     /// [V + 1]
@@ -191,7 +195,8 @@ impl<'a> Walk<'a> {
         self.middle = self.trie.first_at_least(self.low, self.high, self.depth, value);
     }
 
-    /// P(a rank of `from..to`, given one of `low..high`) * 2^16; 0 or 65536 only where nothing else is possible.
+    /// P(a rank of `from..to`, given one of `low..high`) * 2^16; 0 or 65536 only where nothing else
+    /// is possible.
     fn p1(&self, from: u32, to: u32) -> u32 {
         let at = |rank: u32| self.cumulative[rank as usize];
         let (part, whole) = (at(to) - at(from), at(self.high) - at(self.low));

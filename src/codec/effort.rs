@@ -29,7 +29,8 @@ pub enum Effort {
     },
 }
 
-/// Chunks up to this length are coded both ways at every level that runs the language model: it costs little.
+/// Chunks up to this length are coded both ways at every level that runs the language model: it
+/// costs little.
 const SHORT: usize = 1 << 15;
 
 impl Effort {
@@ -46,8 +47,9 @@ impl Effort {
     }
 }
 
-/// Lanes for a chunk, 1 to 64: one for every so many bytes, up to what the level allows. Each costs some bytes at its start, and
-/// together they make decoding fast (docs/levels.md has the measurements).
+/// Lanes for a chunk, 1 to 64: one for every so many bytes, up to what the level allows. Each costs
+/// some bytes at its start, and together they make decoding fast (docs/levels.md has the
+/// measurements).
 fn lanes(level: u8, len: usize) -> u8 {
     let (bytes_per_lane, most) = match level {
         0..=4 => (1 << 12, 64),
@@ -62,15 +64,17 @@ fn lanes(level: u8, len: usize) -> u8 {
 /// Pieces of a chunk that the language model is tried on, and their length.
 const PROBES: (usize, usize) = (4, 1024);
 
-/// The language model's cost at which it no longer helps the adaptive model, in multiples of the latter's. Measured: at
-/// 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic data) it loses 1 %, at 5 times (a log) it gains 1 %.
+/// The language model's cost at which it no longer helps the adaptive model, in multiples of the
+/// latter's. Measured: at 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic
+/// data) it loses 1 %, at 5 times (a log) it gains 1 %.
 const HOPELESS: f64 = 3.0;
 
-/// Bits per byte above which data is noise to the adaptive model, and mixing gains only what the language model does.
+/// Bits per byte above which data is noise to the adaptive model, and mixing gains only what the
+/// language model does.
 const NOISE: f64 = 5.5;
 
-/// Whether running the language model over `plain` (longer than [`SHORT`]) is worth its time: its measured cost on a few
-/// pieces against the adaptive model's on the whole.
+/// Whether running the language model over `plain` (longer than [`SHORT`]) is worth its time: its
+/// measured cost on a few pieces against the adaptive model's on the whole.
 ///
 /// # Errors
 /// Those of the language model.

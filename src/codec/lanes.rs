@@ -1,7 +1,8 @@
 //! Lanes: equal slices of a chunk, stepped in lockstep.
 //!
-//! Lanes are spread over shards, one for each thread, with a session each. How they are spread, and how many steps a call
-//! takes, changes no bit (`docs/numerics.md`), so it is decided here and not written to the file.
+//! Lanes are spread over shards, one for each thread, with a session each. How they are spread, and
+//! how many steps a call takes, changes no bit (`docs/numerics.md`), so it is decided here and not
+//! written to the file.
 
 use crate::error::Result;
 use crate::models::{Model, Row, Session};
@@ -33,7 +34,8 @@ pub struct Lanes<'m> {
 }
 
 impl<'m> Lanes<'m> {
-    /// `lanes` empty lanes over at most `threads` threads, to take up to `steps` tokens each in one call.
+    /// `lanes` empty lanes over at most `threads` threads, to take up to `steps` tokens each in one
+    /// call.
     pub fn new(model: &'m Model, lanes: usize, steps: usize, threads: usize) -> Self {
         let n_shards = threads.clamp(1, lanes);
         let shard = |i: usize| {
@@ -47,8 +49,9 @@ impl<'m> Lanes<'m> {
 
     /// Feeds tokens to lanes and predicts after each.
     ///
-    /// `inputs(lane)` gives the lane's next tokens as ids, from a position on; `outputs` has an element for each lane, and
-    /// `visit(lane, step, cumulative counts, output)` is called for each token in turn, on any thread.
+    /// `inputs(lane)` gives the lane's next tokens as ids, from a position on; `outputs` has an
+    /// element for each lane, and `visit(lane, step, cumulative counts, output)` is called for
+    /// each token in turn, on any thread.
     ///
     /// # Errors
     /// Those of [`cumulative_counts`].

@@ -1,8 +1,9 @@
 //! One chunk in memory: plain bytes to coded bytes and back. No files.
 //!
-//! Two ways to code a chunk: as [`tokens`] of the language model, whose predictions may be mixed with the adaptive
-//! model's, or as plain [`bytes`] by the adaptive model alone. [`effort`] chooses. Tokens are cut into [`lanes`] and
-//! spelled as binary [`decisions`]; the [`range_coder`] makes bytes of decisions.
+//! Two ways to code a chunk: as [`tokens`] of the language model, whose predictions may be mixed
+//! with the adaptive model's, or as plain [`bytes`] by the adaptive model alone. [`effort`]
+//! chooses. Tokens are cut into [`lanes`] and spelled as binary [`decisions`]; the [`range_coder`]
+//! makes bytes of decisions.
 
 mod bytes;
 mod decisions;
@@ -39,7 +40,8 @@ pub struct ChunkOptions {
     pub level: u8,
     /// Lanes stepped in lockstep, 1..=[`MAX_LANES`]; `None` chooses by level and length.
     pub lanes: Option<u8>,
-    /// Whether the adaptive model may take part; else the language model codes alone, at any level.
+    /// Whether the adaptive model may take part; else the language model codes alone, at any
+    /// level.
     pub mix: bool,
     /// Threads that this call may use; changes no byte.
     pub threads: usize,
@@ -55,13 +57,15 @@ pub struct Coded {
     pub bytes: Vec<u8>,
 }
 
-/// Is told of plain bytes as they are done, in any order, from any thread; they add up to the chunk's length.
+/// Is told of plain bytes as they are done, in any order, from any thread; they add up to the
+/// chunk's length.
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// Encodes `plain` (not empty).
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for options out of range.
+/// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for
+/// options out of range.
 pub fn encode(
     model: &Model,
     plain: &[u8],
@@ -118,8 +122,8 @@ fn check_options(options: &ChunkOptions) -> Result<()> {
 /// Decodes `plain_len` (not 0) bytes from `coded`.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk. Most damage gives wrong bytes instead: check
-/// them. [`ErrorKind::InvalidModel`] if the model's logits overflow.
+/// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk. Most damage gives wrong
+/// bytes instead: check them. [`ErrorKind::InvalidModel`] if the model's logits overflow.
 pub fn decode(
     model: &Model,
     method: Method,

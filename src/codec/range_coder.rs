@@ -1,8 +1,9 @@
-//! A binary range coder: 32-bit range, 16-bit probabilities, carry propagation (Martin, "Range encoding", 1979; the
-//! carry is handled as in LZMA's `rc` by Igor Pavlov).
+//! A binary range coder: 32-bit range, 16-bit probabilities, carry propagation (Martin, "Range
+//! encoding", 1979; the carry is handled as in LZMA's `rc` by Igor Pavlov).
 //!
-//! The interval is `low..low + range`, with 2^24 <= range < 2^32 between decisions. A decision splits it at
-//! `range * p / 2^16`, computed in 64 bits, so that no precision is lost to the range's size.
+//! The interval is `low..low + range`, with 2^24 <= range < 2^32 between decisions. A decision
+//! splits it at `range * p / 2^16`, computed in 64 bits, so that no precision is lost to the
+//! range's size.
 
 use super::corrupt;
 use super::decisions::BitCoder;
@@ -54,8 +55,8 @@ impl Encoder {
         self.low = (self.low & 0x00ff_ffff) << 8;
     }
 
-    /// The shortest bytes that decode to what was encoded. The decoder reads zeros past their end, so trailing zeros
-    /// are not among them.
+    /// The shortest bytes that decode to what was encoded. The decoder reads zeros past their end,
+    /// so trailing zeros are not among them.
     pub fn finish(mut self) -> Vec<u8> {
         let last = self.low + u64::from(self.range) - 1;
         let roundest = (0..=32).rev().map(|bits| last & !((1u64 << bits) - 1));
@@ -112,7 +113,8 @@ impl<'a> Decoder<'a> {
         self.taken += 1;
     }
 
-    /// Checks that every byte was needed, as it is after what the encoder encoded: `plain_len` bytes, for people.
+    /// Checks that every byte was needed, as it is after what the encoder encoded: `plain_len`
+    /// bytes, for people.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) otherwise.
@@ -146,7 +148,8 @@ impl BitCoder for Decoder<'_> {
 mod tests {
     use super::*;
 
-    /// Pseudo-random (bit, probability) pairs in which bits follow probabilities, extreme ones among them.
+    /// Pseudo-random (bit, probability) pairs in which bits follow probabilities, extreme ones
+    /// among them.
     fn decisions(n: usize, seed: u64) -> Vec<(bool, u16)> {
         let mut state = seed;
         let mut next = || {
@@ -192,7 +195,8 @@ mod tests {
         }
     }
 
-    /// A run of 0xff bytes followed by a carry: improbable zeros push `low` up under a nearly full interval.
+    /// A run of 0xff bytes followed by a carry: improbable zeros push `low` up under a nearly full
+    /// interval.
     #[test]
     fn carries_run_through_pending_bytes() {
         for zeros in 1..60 {

@@ -1,4 +1,5 @@
-//! A chunk coded as the language model's tokens, its predictions used alone or mixed with the adaptive model's.
+//! A chunk coded as the language model's tokens, its predictions used alone or mixed with the
+//! adaptive model's.
 
 use super::decisions::{BitCoder, Decision, Question, TokenTrie, Walk};
 use super::lanes::{Lanes, lane_range};
@@ -37,7 +38,8 @@ impl Predictor {
         )))
     }
 
-    /// Settles one decision: an encoder codes `outcome`, a decoder ignores it and returns what was coded.
+    /// Settles one decision: an encoder codes `outcome`, a decoder ignores it and returns what was
+    /// coded.
     fn settle(
         &mut self,
         coder: &mut impl BitCoder,

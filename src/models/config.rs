@@ -1,4 +1,5 @@
-//! `config.json` of the Llama family (Llama, OpenLLaMA, Mistral), in the keys of Hugging Face's transformers.
+//! `config.json` of the Llama family (Llama, OpenLLaMA, Mistral), in the keys of Hugging Face's
+//! transformers.
 
 use super::invalid;
 use crate::error::Result;
@@ -52,8 +53,8 @@ impl Config {
     /// Reads and checks `config.json`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, of another family, or a number is
-    /// out of bounds.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, of another
+    /// family, or a number is out of bounds.
     pub fn parse(json: &[u8]) -> Result<Self> {
         let config: Self =
             serde_json::from_slice(json).map_err(|e| invalid(format!("config.json: {e}")))?;
@@ -117,7 +118,8 @@ impl Config {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// Positions that a token sees, itself included. Past the positions that a model was trained on, the window slides.
+    /// Positions that a token sees, itself included. Past the positions that a model was trained
+    /// on, the window slides.
     pub fn window(&self) -> usize {
         self.sliding_window.unwrap_or(usize::MAX).min(self.max_position_embeddings)
     }

@@ -1,7 +1,9 @@
-//! The Llama family: RMS norm, rotary positions, grouped query heads, SwiGLU, and Mistral's sliding window.
+//! The Llama family: RMS norm, rotary positions, grouped query heads, SwiGLU, and Mistral's sliding
+//! window.
 //!
-//! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023). Tensor names are those of Hugging Face's
-//! transformers. Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.
+//! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023). Tensor names are those of
+//! Hugging Face's transformers. Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head
+//! dimensions, `V` outputs.
 
 use super::{Config, Network, Row, Session, Weights};
 use crate::error::Result;
@@ -39,7 +41,8 @@ impl Llama {
     /// Loads the network, with the output head's rows in the order of `outputs`: token ids.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a tensor is missing, misshapen or not finite.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a tensor is missing,
+    /// misshapen or not finite.
     pub fn load(config: &Config, weights: &Weights<'_>, outputs: &[u32], isa: Isa) -> Result<Self> {
         let (width, head_dim) = (config.hidden_size, config.head_dim());
         let embedding = weights.tensor("model.embed_tokens.weight", &[config.vocab_size, width])?;
@@ -201,8 +204,8 @@ impl Workspace {
         first
     }
 
-    /// x += out(attention(norm(x))). All keys and values are stored before any row attends: a row sees those up to its
-    /// own position only, and the ring has room for the call's newer ones.
+    /// x += out(attention(norm(x))). All keys and values are stored before any row attends: a row
+    /// sees those up to its own position only, and the ring has room for the call's newer ones.
     fn attend<E: KvElement>(
         &mut self,
         llama: &Llama,

@@ -44,8 +44,8 @@ pub trait Network: Send + Sync {
 pub trait Session: Send {
     /// Feeds `rows` and writes each one's prediction of the next token.
     ///
-    /// logits: [rows][outputs]. Rows of different lanes may come in any order; how rows are spread over calls changes no
-    /// bit of the logits.
+    /// logits: [rows][outputs]. Rows of different lanes may come in any order; how rows are spread
+    /// over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 }
 
@@ -92,7 +92,8 @@ const DEFAULT: ModelFiles<'static> = ModelFiles {
 pub const DEFAULT_CODE: u8 = 1;
 
 impl ModelFiles<'_> {
-    /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of the fields.
+    /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of the
+    /// fields.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         for file in [self.config, self.weights, self.tokenizer] {
@@ -130,7 +131,8 @@ impl Model {
     /// The model in `folder` (`config.json`, `model.safetensors`, `tokenizer.json`).
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no sense.
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no
+    /// sense.
     pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);

@@ -1,7 +1,8 @@
 //! Any bytes to tokens, by the `tokenizers` crate's byte-level BPE.
 //!
-//! Only the encoder tokenises, so this decides an archive's size and never its meaning. `tokenizers` works on text and
-//! may rewrite it; here its result is checked against the bytes, and bytes that are not UTF-8 become byte tokens.
+//! Only the encoder tokenises, so this decides an archive's size and never its meaning.
+//! `tokenizers` works on text and may rewrite it; here its result is checked against the bytes, and
+//! bytes that are not UTF-8 become byte tokens.
 
 use super::{Vocabulary, invalid};
 use crate::error::Result;
@@ -15,7 +16,8 @@ pub struct Tokenizer(tokenizers::Tokenizer);
 const PIECE: usize = 1 << 16;
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a byte-level BPE, with the bytes of each of its tokens of an id below `vocab_size`.
+    /// Reads `tokenizer.json` of a byte-level BPE, with the bytes of each of its tokens of an id
+    /// below `vocab_size`.
     ///
     /// Special and added tokens are left out: their text, where it occurs, is data like any other.
     ///
@@ -77,7 +79,8 @@ impl Tokenizer {
     }
 }
 
-/// Cuts `text` into pieces of at most [`PIECE`] bytes, before a space or line break where there is one.
+/// Cuts `text` into pieces of at most [`PIECE`] bytes, before a space or line break where there is
+/// one.
 fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         if text.is_empty() {
@@ -92,7 +95,8 @@ fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// GPT-2's printable stand-ins for bytes: printable ones stand for themselves, the others, in order, for U+0100 on.
+/// GPT-2's printable stand-ins for bytes: printable ones stand for themselves, the others, in
+/// order, for U+0100 on.
 fn byte_of_char() -> HashMap<char, u8> {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut stand_ins = ('\u{100}'..).take(68);

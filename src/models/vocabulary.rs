@@ -5,8 +5,8 @@ use crate::error::Result;
 
 /// Codable tokens in byte order. A token's *rank* is its place in that order.
 ///
-/// Invariants: 1. byte strings are not empty and strictly ascending; 2. all 256 single bytes are among them, so any byte
-/// string can be written as tokens; 3. there are fewer than 2^20.
+/// Invariants: 1. byte strings are not empty and strictly ascending; 2. all 256 single bytes are
+/// among them, so any byte string can be written as tokens; 3. there are fewer than 2^20.
 pub struct Vocabulary {
     bytes: Vec<u8>,
     /// Where each rank's bytes begin in `bytes`, and the end of the last.
@@ -21,10 +21,12 @@ pub struct Vocabulary {
 const NO_RANK: u32 = u32::MAX;
 
 impl Vocabulary {
-    /// From (byte string, id) pairs in any order. Where two tokens have the same bytes, the lower id is kept.
+    /// From (byte string, id) pairs in any order. Where two tokens have the same bytes, the lower
+    /// id is kept.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a byte has no token of its own.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a byte has no token of its
+    /// own.
     pub fn new(mut tokens: Vec<(Vec<u8>, u32)>) -> Result<Self> {
         tokens.retain(|(bytes, _)| !bytes.is_empty());
         tokens.sort();

@@ -17,7 +17,8 @@ impl<'a> Weights<'a> {
         SliceSafetensors::new(file).map(Self).map_err(|e| invalid(format!("safetensors: {e}")))
     }
 
-    /// The tensor `name`, row-major, which must be finite and have `shape`. f16 and bf16 are widened exactly.
+    /// The tensor `name`, row-major, which must be finite and have `shape`. f16 and bf16 are
+    /// widened exactly.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) otherwise.

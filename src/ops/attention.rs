@@ -30,7 +30,8 @@ pub struct AttentionScratch {
 /// Query heads worked on together: each key and value is loaded once for all of them.
 const GROUP: usize = 4;
 
-/// One row: q, out: [heads][head_dim], at `position` of `lane`, whose key and value are already stored.
+/// One row: q, out: [heads][head_dim], at `position` of `lane`, whose key and value are already
+/// stored.
 pub fn attention<E: KvElement>(
     isa: Isa,
     shape: &AttentionShape,
@@ -116,7 +117,8 @@ fn heads_together<S: Simd, E: KvElement, const G: usize>(
     weigh_values(s, seen, &probabilities, &normalisers, out);
 }
 
-/// scores[g][j] := chain over d of fma(q[g][d], k[j][d]), for whole blocks of sixteen positions, two at a time.
+/// scores[g][j] := chain over d of fma(q[g][d], k[j][d]), for whole blocks of sixteen positions,
+/// two at a time.
 #[inline(always)]
 fn score_blocks<S: Simd, E: KvElement, const G: usize>(
     s: S,
@@ -154,7 +156,8 @@ fn block_mut(x: &mut [f32], at: usize) -> &mut [f32; LANES] {
     x[at..].first_chunk_mut().expect("scores are whole blocks")
 }
 
-/// out[g][i] := (chain over j of fma(p[g][j], v[j][i])) * r[g], four vectors of dimensions at a time.
+/// out[g][i] := (chain over j of fma(p[g][j], v[j][i])) * r[g], four vectors of dimensions at a
+/// time.
 #[inline(always)]
 fn weigh_values<S: Simd, E: KvElement, const G: usize>(
     s: S,

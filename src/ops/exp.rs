@@ -12,8 +12,8 @@ pub(super) fn constant<S: Simd>(s: S, bits: u32) -> S::V {
 
 /// e^x by rule 4, sixteen lanes.
 ///
-/// Cephes' reduction: n = round(x / ln 2) by the magic constant 1.5 * 2^23, r = x - n ln 2 in two steps, a polynomial
-/// of degree 6 in r, and the exponent bits of 2^n.
+/// Cephes' reduction: n = round(x / ln 2) by the magic constant 1.5 * 2^23, r = x - n ln 2 in two
+/// steps, a polynomial of degree 6 in r, and the exponent bits of 2^n.
 #[inline(always)]
 pub(super) fn exp_lanes<S: Simd>(s: S, x: S::V) -> S::V {
     let (low, high) = (s.splat(-87.0), s.splat(88.0));
@@ -79,10 +79,11 @@ pub fn softmax(isa: Isa, x: &mut [f32]) {
     isa.run(Softmax(x));
 }
 
-/// Integer counts of the distribution that `logits` give, each at least 1, summing to 2^30 within one part in a
-/// thousand.
+/// Integer counts of the distribution that `logits` give, each at least 1, summing to 2^30 within
+/// one part in a thousand.
 ///
-/// logits: [V], overwritten; counts: [V], V <= 2^21. Returns whether all logits were finite; if not, `counts` mean nothing.
+/// logits: [V], overwritten; counts: [V], V <= 2^21. Returns whether all logits were finite; if
+/// not, `counts` mean nothing.
 pub fn counts(isa: Isa, logits: &mut [f32], counts: &mut [u32]) -> bool {
     struct Counts<'a>(&'a mut [f32], &'a mut [u32]);
     impl Kernel for Counts<'_> {

@@ -2,7 +2,8 @@
 
 /// `a * b + c`, rounded once.
 ///
-/// Uses the hardware's instruction where the target is sure to have one, else [`soft_fma`]; never the C library's.
+/// Uses the hardware's instruction where the target is sure to have one, else [`soft_fma`]; never
+/// the C library's.
 #[inline(always)]
 pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
@@ -14,9 +15,10 @@ pub fn fma(a: f32, b: f32, c: f32) -> f32 {
 
 /// `a * b + c`, rounded once, from `f64` operations.
 ///
-/// The product of two 24-bit significands is exact in `f64`. The sum's rounding error (Knuth's TwoSum) turns the
-/// rounded sum into the sum rounded to odd, which then rounds correctly to `f32` because 53 >= 2 * 24 + 2 (Boldo and
-/// Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008).
+/// The product of two 24-bit significands is exact in `f64`. The sum's rounding error (Knuth's
+/// TwoSum) turns the rounded sum into the sum rounded to odd, which then rounds correctly to `f32`
+/// because 53 >= 2 * 24 + 2 (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums:
+/// proved algorithms using rounding to odd", 2008).
 #[inline]
 pub fn soft_fma(a: f32, b: f32, c: f32) -> f32 {
     let product = f64::from(a) * f64::from(b);

@@ -40,9 +40,10 @@ impl KvElement for f32 {
 
 /// The keys and values of one layer: `L` lanes, `H` key/value heads of `D` dimensions.
 ///
-/// Keys stand in blocks of sixteen positions, dimension-major (`[lane][head][block][D][16]`), so that one vector holds
-/// one dimension of sixteen keys; values stand position-major (`[lane][head][position][D rounded up to 16]`). Position
-/// p lives at p modulo the ring's length, a multiple of sixteen.
+/// Keys stand in blocks of sixteen positions, dimension-major (`[lane][head][block][D][16]`), so
+/// that one vector holds one dimension of sixteen keys; values stand position-major
+/// (`[lane][head][position][D rounded up to 16]`). Position p lives at p modulo the ring's length,
+/// a multiple of sixteen.
 pub struct KvCache<E> {
     heads: usize,
     head_dim: usize,
@@ -52,7 +53,8 @@ pub struct KvCache<E> {
 }
 
 impl<E: KvElement> KvCache<E> {
-    /// Room for `lanes` lanes, each to see `window` positions while up to `ahead` newer ones are already stored.
+    /// Room for `lanes` lanes, each to see `window` positions while up to `ahead` newer ones are
+    /// already stored.
     pub fn new(lanes: usize, heads: usize, head_dim: usize, window: usize, ahead: usize) -> Self {
         let blocks = (window + ahead).div_ceil(LANES) + 1;
         let rings = lanes * heads * blocks;

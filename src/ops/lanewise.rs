@@ -1,7 +1,8 @@
 //! Loops over slices, sixteen values at a time, with a short tail at the end.
 //!
-//! These are macros because a closure would not be compiled for the caller's instruction set, and each vector operation
-//! in it would become a function call: measured, a forward pass took three times as long.
+//! These are macros because a closure would not be compiled for the caller's instruction set, and
+//! each vector operation in it would become a function call: measured, a forward pass took three
+//! times as long.
 
 use super::arch::LANES;
 
@@ -50,8 +51,9 @@ macro_rules! zip_in_place {
     }};
 }
 
-/// `striped!(s, x, |acc, v| f)`: rule 2's sixteen striped accumulations acc := f from +0, then its tree. A short tail is
-/// filled with +0, which must leave an accumulator as it is (one that started at +0 is never -0).
+/// `striped!(s, x, |acc, v| f)`: rule 2's sixteen striped accumulations acc := f from +0, then its
+/// tree. A short tail is filled with +0, which must leave an accumulator as it is (one that started
+/// at +0 is never -0).
 macro_rules! striped {
     ($s:expr, $x:expr, |$acc:ident, $v:ident| $f:expr) => {{
         let mut $acc = $s.splat(0.0);

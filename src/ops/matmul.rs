@@ -1,9 +1,9 @@
 //! Rule 1: matrix products, one fma chain per output, ascending in k.
 //!
-//! Vectors run across outputs, tiles across rows, never across k: blocking, vector width, batch and threads cannot
-//! change a bit. Weights are packed once into panels of sixteen outputs, `[N/16][K][16]`, so that
-//! the inner loop reads them in order (Goto and van de Geijn, "Anatomy of high-performance matrix
-//! multiplication", 2008); rows are read in place.
+//! Vectors run across outputs, tiles across rows, never across k: blocking, vector width, batch and
+//! threads cannot change a bit. Weights are packed once into panels of sixteen outputs,
+//! `[N/16][K][16]`, so that the inner loop reads them in order (Goto and van de Geijn, "Anatomy of
+//! high-performance matrix multiplication", 2008); rows are read in place.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
 use std::ops::Range;
@@ -24,7 +24,8 @@ pub struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: [k]; bias: [n] or empty for none.
+    /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: [k]; bias: [n] or empty for
+    /// none.
     pub fn pack<'a>(k: usize, n: usize, row: impl Fn(usize) -> &'a [f32], bias: &[f32]) -> Self {
         debug_assert!(bias.is_empty() || bias.len() == n);
         let count = n.div_ceil(LANES);
@@ -76,7 +77,8 @@ const fn max_rows(accumulators: usize) -> usize {
 impl Kernel for Matmul<'_> {
     type Output = ();
 
-    /// Panels in the outer loop: a group of panels stays in the cache while all tiles of rows pass over it.
+    /// Panels in the outer loop: a group of panels stays in the cache while all tiles of rows pass
+    /// over it.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { x, w, y } = self;

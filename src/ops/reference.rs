@@ -1,6 +1,8 @@
-//! Order v1 in plain safe Rust: the definition of the right bits, and the oracle of the kernels' tests.
+//! Order v1 in plain safe Rust: the definition of the right bits, and the oracle of the kernels'
+//! tests.
 //!
-//! Each function is the numbered rule of `docs/numerics.md`, one scalar operation after the other. Nothing here is fast.
+//! Each function is the numbered rule of `docs/numerics.md`, one scalar operation after the other.
+//! Nothing here is fast.
 
 use super::fma::fma;
 

@@ -1,9 +1,11 @@
-//! Rule 6: rotary position embedding (Su et al., "RoFormer", 2021) in the half-split layout of Hugging Face's models.
+//! Rule 6: rotary position embedding (Su et al., "RoFormer", 2021) in the half-split layout of
+//! Hugging Face's models.
 
 /// The rotation of each position: angle(p, i) = p * theta^(-2i/D).
 ///
-/// Frequencies are rounded to `f32`, as checkpoints store them; angles, sines and cosines are computed in `f64` by the
-/// `libm` crate (std's would call the platform's C library) and rounded to `f32` once.
+/// Frequencies are rounded to `f32`, as checkpoints store them; angles, sines and cosines are
+/// computed in `f64` by the `libm` crate (std's would call the platform's C library) and rounded to
+/// `f32` once.
 pub struct Rotary {
     frequencies: Vec<f32>,
 }
@@ -31,7 +33,8 @@ impl Rotary {
     }
 }
 
-/// Rotates every head of one row in place. x: [heads][D]; cos, sin: [pairs]; dimensions from 2 * pairs on stay.
+/// Rotates every head of one row in place. x: [heads][D]; cos, sin: [pairs]; dimensions from 2 *
+/// pairs on stay.
 pub fn rotate(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     let pairs = cos.len();
     for head in x.chunks_exact_mut(head_dim) {

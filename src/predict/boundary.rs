@@ -52,7 +52,8 @@ impl Expected {
 
 /// Predicts where tokens end; see the module.
 pub struct BoundaryModel {
-    /// By hashed context. Unchecked: strangers that meet in a counter cost bits, never correctness.
+    /// By hashed context. Unchecked: strangers that meet in a counter cost bits, never
+    /// correctness.
     counters: Vec<Counter>,
     used: [usize; N_CONTEXTS],
     mixer: Mixer,

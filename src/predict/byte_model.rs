@@ -40,8 +40,8 @@ pub struct ByteModel {
     followers: Vec<u32>,
     matches: Vec<MatchModel>,
     mixer: Mixer,
-    /// The language model's probability, corrected under the place in the token, and under the last
-    /// byte.
+    /// The language model's probability, corrected under the place in the token, and under the
+    /// last byte.
     lm_apms: [Apm; 2],
     /// The mixer's probability, corrected under the last byte, and under the last two and the
     /// expected one.

@@ -1,4 +1,5 @@
-//! Archives written field by field after `docs/format.md`, with checksums that fit whatever they say.
+//! Archives written field by field after `docs/format.md`, with checksums that fit whatever they
+//! say.
 //!
 //! Shares no code with the program, so that a mistake there is not repeated here.
 #![allow(dead_code)] // each test file uses its part

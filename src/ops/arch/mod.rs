@@ -1,12 +1,13 @@
 //! Sixteen `f32` lanes on every instruction set, and the choice between them at run time.
 //!
-//! All kernels of [`ops`](crate::ops) are written once, over [`Simd`], and compiled for each instruction set by
-//! [`Isa::run`]. A `Simd` operation is exactly one IEEE-754 operation per lane (round to nearest even, subnormals
-//! kept), so a kernel gives the same bits on every path as long as it never combines lanes; where it must
-//! ([`sum16`](crate::ops::sum16)), the order is written down in `docs/numerics.md`.
+//! All kernels of [`ops`](crate::ops) are written once, over [`Simd`], and compiled for each
+//! instruction set by [`Isa::run`]. A `Simd` operation is exactly one IEEE-754 operation per lane
+//! (round to nearest even, subnormals kept), so a kernel gives the same bits on every path as long
+//! as it never combines lanes; where it must ([`sum16`](crate::ops::sum16)), the order is written
+//! down in `docs/numerics.md`.
 //!
-//! This folder holds all the `unsafe` of the arithmetic. A `Simd` value can only be made on a machine that has its
-//! instructions: owning one is the proof that lets its methods be safe.
+//! This folder holds all the `unsafe` of the arithmetic. A `Simd` value can only be made on a
+//! machine that has its instructions: owning one is the proof that lets its methods be safe.
 
 #![allow(unsafe_code)]
 
@@ -64,8 +65,9 @@ pub trait Simd: Copy + Send + Sync {
     fn truncate(self, v: Self::V, out: &mut [u32; LANES]);
 }
 
-/// A computation over any [`Simd`]: its arguments, and how to run it. `run` must be `#[inline(always)]`, so that it is
-/// compiled with the instruction set of [`Isa::run`]'s caller for that set.
+/// A computation over any [`Simd`]: its arguments, and how to run it. `run` must be
+/// `#[inline(always)]`, so that it is compiled with the instruction set of [`Isa::run`]'s caller
+/// for that set.
 pub trait Kernel {
     /// What the computation returns.
     type Output;
