@@ -44,7 +44,7 @@ pub trait Network: Send + Sync {
 pub trait Session: Send {
     /// Feeds `rows` and writes each one's prediction of the next token.
     ///
-    /// logits: [rows][outputs]. Rows of different lanes may come in any order; how rows are spread
+    /// logits: `[rows][outputs]`. Rows of different lanes may come in any order; how rows are spread
     /// over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 }

@@ -39,16 +39,16 @@ macro_rules! unary {
 }
 
 binary! {
-    /// x[i] := x[i] + y[i]: a residual.
+    /// `x[i] := x[i] + y[i]`: a residual.
     add_assign: |s, x, y| s.add(x, y);
-    /// x[i] := silu(x[i]) * y[i]: the gated activation of SwiGLU (Shazeer, 2020), x the gate.
+    /// `x[i] := silu(x[i]) * y[i]`: the gated activation of SwiGLU (Shazeer, 2020), x the gate.
     silu_mul: |s, x, y| s.mul(silu_lanes(s, x), y);
 }
 
 unary! {
-    /// x[i] := gelu(x[i]) by the error function (Abramowitz and Stegun 7.1.26); absolute error below 5e-7.
+    /// `x[i] := gelu(x[i])` by the error function (Abramowitz and Stegun 7.1.26); absolute error below 5e-7.
     gelu_erf: gelu_erf_lanes;
-    /// x[i] := gelu(x[i]) by tanh, as GPT-2 has it.
+    /// `x[i] := gelu(x[i])` by tanh, as GPT-2 has it.
     gelu_tanh: gelu_tanh_lanes;
 }
 

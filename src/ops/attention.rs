@@ -30,7 +30,7 @@ pub struct AttentionScratch {
 /// Query heads worked on together: each key and value is loaded once for all of them.
 const GROUP: usize = 4;
 
-/// One row: q, out: [heads][head_dim], at `position` of `lane`, whose key and value are already
+/// One row: q, out: `[heads][head_dim]`, at `position` of `lane`, whose key and value are already
 /// stored.
 pub fn attention<E: KvElement>(
     isa: Isa,

@@ -52,7 +52,7 @@ pub(super) fn softmax_parts<S: Simd>(s: S, x: &mut [f32]) -> f32 {
     sum16_lanes(s, x)
 }
 
-/// x[i] := e^x[i]; relative error below 2.4e-7 on [-87, 88], 0 below, e^88 above.
+/// `x[i] := e^x[i]`; relative error below 2.4e-7 on `[-87, 88]`, 0 below, e^88 above.
 pub fn exp(isa: Isa, x: &mut [f32]) {
     struct Exp<'a>(&'a mut [f32]);
     impl Kernel for Exp<'_> {
@@ -65,7 +65,7 @@ pub fn exp(isa: Isa, x: &mut [f32]) {
     isa.run(Exp(x));
 }
 
-/// x[i] := e^x[i] / sum of e^x: probabilities.
+/// `x[i] := e^x[i] / sum of e^x`: probabilities.
 pub fn softmax(isa: Isa, x: &mut [f32]) {
     struct Softmax<'a>(&'a mut [f32]);
     impl Kernel for Softmax<'_> {
@@ -82,7 +82,7 @@ pub fn softmax(isa: Isa, x: &mut [f32]) {
 /// Integer counts of the distribution that `logits` give, each at least 1, summing to 2^30 within
 /// one part in a thousand.
 ///
-/// logits: [V], overwritten; counts: [V], V <= 2^21. Returns whether all logits were finite; if
+/// logits: `[V]`, overwritten; counts: `[V]`, V <= 2^21. Returns whether all logits were finite; if
 /// not, `counts` mean nothing.
 pub fn counts(isa: Isa, logits: &mut [f32], counts: &mut [u32]) -> bool {
     struct Counts<'a>(&'a mut [f32], &'a mut [u32]);

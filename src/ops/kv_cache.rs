@@ -92,7 +92,7 @@ impl<E: KvElement> KvCache<E> {
         &self.values[(lane * self.heads + head) * ring..][..ring]
     }
 
-    /// Stores one row. k, v: [H][D].
+    /// Stores one row. k, v: `[H][D]`.
     pub fn store(&mut self, lane: usize, position: usize, k: &[f32], v: &[f32]) {
         let (d, vectors, ring) = (self.head_dim, self.value_vectors(), self.positions());
         let slot = position % ring;

@@ -24,7 +24,7 @@ pub struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: [k]; bias: [n] or empty for
+    /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: `[k]`; bias: `[n]` or empty for
     /// none.
     pub fn pack<'a>(k: usize, n: usize, row: impl Fn(usize) -> &'a [f32], bias: &[f32]) -> Self {
         debug_assert!(bias.is_empty() || bias.len() == n);
@@ -54,7 +54,7 @@ impl PackedMatrix {
     }
 }
 
-/// y = x w^T + bias. x: [rows][K], y: [rows][N].
+/// y = x w^T + bias. x: `[rows][K]`, y: `[rows][N]`.
 pub fn matmul(isa: Isa, x: &[f32], w: &PackedMatrix, y: &mut [f32]) {
     assert_eq!(x.len() / w.k, y.len() / w.n, "as many rows in as out");
     if x.is_empty() {

@@ -1,7 +1,7 @@
 //! Exact kernels: slices in, slices out, the same bits on every machine.
 //!
 //! Encoder and decoder must compute the same integers, so every operation between weights and coded
-//! bits has one written order: "order v1", `docs/numerics.md`. [`reference`] is its plain
+//! bits has one written order: "order v1", `docs/numerics.md`. [`mod@reference`] is its plain
 //! definition in safe scalar Rust; the kernels here are written over sixteen-lane vectors
 //! ([`arch::Simd`]) and tested bit for bit against it.
 //!

@@ -4,7 +4,7 @@ use super::arch::{Isa, Kernel, LANES, Simd};
 use super::lanewise::{map_in_place, padded, striped, zip_in_place};
 use super::sum::sum16_lanes;
 
-/// RMS norm of every row. x, out: [rows][C]; gain: [C].
+/// RMS norm of every row. x, out: `[rows][C]`; gain: `[C]`.
 pub fn rms_norm(isa: Isa, x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
     struct RmsNorm<'a>(&'a [f32], &'a [f32], f32, &'a mut [f32]);
     impl Kernel for RmsNorm<'_> {
@@ -24,7 +24,7 @@ pub fn rms_norm(isa: Isa, x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
     isa.run(RmsNorm(x, gain, eps, out));
 }
 
-/// Layer norm of every row. x, out: [rows][C]; gain, bias: [C].
+/// Layer norm of every row. x, out: `[rows][C]`; gain, bias: `[C]`.
 pub fn layer_norm(isa: Isa, x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     struct LayerNorm<'a>(&'a [f32], &'a [f32], &'a [f32], f32, &'a mut [f32]);
     impl Kernel for LayerNorm<'_> {

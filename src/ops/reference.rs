@@ -8,7 +8,7 @@ use super::fma::fma;
 
 /// Rule 1: `y[n] = chain over k of fma(x[k], w[n][k], acc)`, starting from `bias[n]`.
 ///
-/// x: [K], w: [N][K] row-major, bias: [N]; returns [N].
+/// x: `[K]`, w: `[N][K]` row-major, bias: `[N]`; returns `[N]`.
 pub fn matmul_row(x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f32> {
     let chain =
         |(row, &b): (&[f32], &f32)| x.iter().zip(row).fold(b, |acc, (&x, &w)| fma(x, w, acc));
@@ -40,7 +40,7 @@ pub fn sum16_squares(x: &[f32]) -> f32 {
     tree(lanes)
 }
 
-/// Rule 3: layer norm of `x`: [C] with gain `g` and bias `b`.
+/// Rule 3: layer norm of x: `[C]` with gain `g` and bias `b`.
 pub fn layer_norm(x: &[f32], g: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
     let n = x.len() as f32;
     let mean = sum16(x) / n;
@@ -49,7 +49,7 @@ pub fn layer_norm(x: &[f32], g: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
     centred.iter().zip(g).zip(b).map(|((d, &g), &b)| fma(d * r, g, b)).collect()
 }
 
-/// Rule 3: RMS norm of `x`: [C] with gain `g`.
+/// Rule 3: RMS norm of x: `[C]` with gain `g`.
 pub fn rms_norm(x: &[f32], g: &[f32], eps: f32) -> Vec<f32> {
     let r = 1.0 / (sum16_squares(x) / x.len() as f32 + eps).sqrt();
     x.iter().zip(g).map(|(x, g)| (x * r) * g).collect()
@@ -98,7 +98,7 @@ pub fn gelu_tanh(x: f32) -> f32 {
     (0.5 * x) * (1.0 + tanh)
 }
 
-/// Rule 6: rotates the pairs (x[i], x[i + D/2]) of one head `x`: [D] by cos, sin: [D/2].
+/// Rule 6: rotates the pairs `(x[i], x[i + D/2])` of one head x: `[D]` by cos, sin: `[D/2]`.
 pub fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32]) {
     let half = cos.len();
     for i in 0..half {
@@ -124,7 +124,7 @@ pub fn softmax_parts(s: &mut [f32]) -> f32 {
 
 /// Rule 7: one head of one query over the keys and values that it sees, in order of position.
 ///
-/// q: [D]; keys, values: [T][D]; returns [D].
+/// q: `[D]`; keys, values: `[T][D]`; returns `[D]`.
 pub fn attention_head(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32> {
     let d = q.len();
     let score = |k: &[f32]| q.iter().zip(k).fold(0.0, |acc, (&q, &k)| fma(q, k, acc)) * scale;
@@ -135,7 +135,7 @@ pub fn attention_head(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Ve
     (0..d).map(|i| chain(i) * r).collect()
 }
 
-/// Rule 9: integer counts of `logits`: [V], each at least 1, summing to about 2^30.
+/// Rule 9: integer counts of logits: `[V]`, each at least 1, summing to about 2^30.
 pub fn counts(logits: &[f32]) -> Vec<u32> {
     let mut e = logits.to_vec();
     let scale = 1_073_741_824.0 / softmax_parts(&mut e);

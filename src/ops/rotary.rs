@@ -23,7 +23,7 @@ impl Rotary {
         self.frequencies.len()
     }
 
-    /// Writes the rotation of `position`. cos, sin: [pairs].
+    /// Writes the rotation of `position`. cos, sin: `[pairs]`.
     pub fn at(&self, position: u32, cos: &mut [f32], sin: &mut [f32]) {
         for ((&f, cos), sin) in self.frequencies.iter().zip(cos).zip(sin) {
             let angle = f64::from(position) * f64::from(f);
@@ -33,7 +33,7 @@ impl Rotary {
     }
 }
 
-/// Rotates every head of one row in place. x: [heads][D]; cos, sin: [pairs]; dimensions from 2 *
+/// Rotates every head of one row in place. x: `[heads][D]`; cos, sin: `[pairs]`; dimensions from 2 *
 /// pairs on stay.
 pub fn rotate(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     let pairs = cos.len();

@@ -6,7 +6,7 @@ use crate::ops::{Isa, counts};
 /// Writes the cumulative counts of the distribution that `logits` give: token i owns
 /// `cumulative[i]..cumulative[i + 1]`, never empty.
 ///
-/// logits: [V], overwritten; cumulative: [V + 1], from 0 to about 2^30 (docs/numerics.md, rule 9).
+/// logits: `[V]`, overwritten; cumulative: `[V + 1]`, from 0 to about 2^30 (docs/numerics.md, rule 9).
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if a logit is not finite: the model overflows on this input.
