@@ -1,8 +1,8 @@
 //! One chunk in memory: plain bytes to coded bytes and back. No files.
 //!
-//! Two ways to code a chunk: as [`tokens`] of the language model, whose predictions may be mixed
-//! with the adaptive model's, or as plain [`bytes`] by the adaptive model alone. [`effort`]
-//! chooses. Tokens are cut into [`lanes`] and spelled as binary [`decisions`]; the [`range_coder`]
+//! Two ways to code a chunk: as `tokens` of the language model, whose predictions may be mixed
+//! with the adaptive model's, or as plain `bytes` by the adaptive model alone. `effort`
+//! chooses. Tokens are cut into `lanes` and spelled as binary `decisions`; the `range_coder`
 //! makes bytes of decisions.
 
 mod bytes;
