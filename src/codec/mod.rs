@@ -84,7 +84,8 @@ pub fn encode(
     }
 }
 
-/// The smaller of both ways to code a chunk: measured in full, or by a probe where that is enough.
+/// The smaller of both ways to code a chunk: measured in full, one after the other so that one
+/// adaptive model is in memory at a time, or by a probe where that is enough.
 fn encode_best(
     model: &Model,
     plain: &[u8],
@@ -99,11 +100,8 @@ fn encode_best(
             false => Ok(bytes::encode(model.isa(), plain, effort::BEST_TIER, progress)),
         };
     }
-    let (by_tokens, by_bytes) = rayon::join(
-        || tokens::encode(model, plain, lanes, true, threads, progress),
-        || bytes::encode(model.isa(), plain, effort::BEST_TIER, &|_| ()),
-    );
-    let by_tokens = by_tokens?;
+    let by_tokens = tokens::encode(model, plain, lanes, true, threads, progress)?;
+    let by_bytes = bytes::encode(model.isa(), plain, effort::BEST_TIER, &|_| ());
     Ok(if by_bytes.bytes.len() < by_tokens.bytes.len() { by_bytes } else { by_tokens })
 }
 
