@@ -1,7 +1,7 @@
 //! A chunk coded byte by byte, by the adaptive model alone.
 //!
 //! Layout: a byte with the model's tier - 1 in its low two bits and the log2 of its table's size
-//! limit in the others, then the range coder's bytes (docs/format.md, "Payloads").
+//! limit in the others, then the range coder's bytes (docs/format.md, section 6).
 
 use super::decisions::BitCoder;
 use super::range_coder::{Decoder, Encoder};
