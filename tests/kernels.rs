@@ -247,7 +247,7 @@ fn check_attention(isa: Isa, random: &mut Random, shape: AttentionShape, ahead: 
 #[test]
 fn rotation_equals_the_reference() {
     let mut random = Random::new(1);
-    let rotary = ops::Rotary::new(24, 10_000.0);
+    let rotary = ops::Rotary::new(24, 10_000.0, ops::RotaryScaling::None);
     let (mut cos, mut sin) = (vec![0.0; 12], vec![0.0; 12]);
     for position in [0, 1, 2, 1000, 1_000_000] {
         rotary.at(position, &mut cos, &mut sin);

@@ -3,7 +3,7 @@
 mod random;
 
 use candle_core::{DType, Device, Tensor};
-use llmzip::models::{Config, Llama, Model, Network, Row, Session, Weights};
+use llmzip::models::{Config, Model, Network, Row, Session, Transformer, Weights};
 use llmzip::ops::Isa;
 use random::Random;
 use std::collections::HashMap;
@@ -13,12 +13,28 @@ fn oracle(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name)
 }
 
+fn shared(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
+}
+
 /// A network with its outputs in the order of token ids.
-fn load(folder: &Path, isa: Isa) -> Llama {
-    let config = Config::parse(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
-    let file = std::fs::read(folder.join("model.safetensors")).unwrap();
+fn load(folder: &Path, isa: Isa) -> Transformer {
+    load_with(folder, "config.json", isa)
+}
+
+fn load_with(folder: &Path, config: &str, isa: Isa) -> Transformer {
+    let config = Config::parse(&std::fs::read(folder.join(config)).unwrap()).unwrap();
+    let weights = |e: &str| {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let is_weights = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            (name.starts_with("model") || name.starts_with("pytorch")) && name.ends_with(e)
+        };
+        entries.filter(is_weights).collect::<Vec<PathBuf>>()
+    };
+    let paths = [weights(".safetensors"), weights(".bin")].concat();
     let ids: Vec<u32> = (0..config.vocab_size as u32).collect();
-    Llama::load(&config, &Weights::parse(&file).unwrap(), &ids, isa).unwrap()
+    Transformer::load(&config, &Weights::open(&paths).unwrap(), &ids, isa).unwrap()
 }
 
 fn integers(tensor: &Tensor) -> Vec<u32> {
@@ -38,13 +54,13 @@ fn teacher_forced(session: &mut dyn Session, outputs: usize, tokens: &[u32]) -> 
 }
 
 /// Greatest difference from the logits in `reference`, with full-precision keys and values.
-fn error_against(reference: &Path, network: &Llama) -> f32 {
+fn error_against(reference: &Path, network: &Transformer) -> f32 {
     let file: HashMap<String, Tensor> =
         candle_core::safetensors::load(reference, &Device::Cpu).unwrap();
     let tokens = integers(&file["input_ids"]);
     let expected: Vec<f32> = file["logits"].flatten_all().unwrap().to_vec1().unwrap();
     let v = network.outputs();
-    let mut session = network.session_with::<f32>(1, tokens.len());
+    let mut session = network.session_with::<f32>(1, tokens.len(), usize::MAX);
     let logits = teacher_forced(&mut session, v, &tokens);
     let positions = integers(&file["positions"]);
     let got = positions.iter().flat_map(|&p| &logits[p as usize * v..][..v]);
@@ -55,12 +71,17 @@ fn error_against(reference: &Path, network: &Llama) -> f32 {
 #[test]
 fn logits_agree_with_transformers() {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
-    let cases = [
-        ("llama-gqa-tied", oracle("llama-gqa-tied")),
-        ("llama-gqa-untied-headdim", oracle("llama-gqa-untied-headdim")),
-        ("llama-mha-untied-bf16", oracle("llama-mha-untied-bf16")),
-        ("default", default),
+    let names = [
+        "gpt-neox-parallel-f16",
+        "gpt-neox-sequential-sharded",
+        "gpt2",
+        "llama-gqa-tied",
+        "llama-gqa-untied-headdim",
+        "llama-mha-untied-bf16",
+        "llama-mha-untied-pickle",
+        "qwen3-tied",
     ];
+    let cases = names.map(|name| (name, oracle(name))).into_iter().chain([("default", default)]);
     for (name, folder) in cases {
         let network = load(&folder, Isa::detect());
         let error = error_against(&oracle(name).join("reference.safetensors"), &network);
@@ -69,11 +90,50 @@ fn logits_agree_with_transformers() {
     }
 }
 
+/// All of them, in full, in every form: where they are at hand.
+#[test]
+fn logits_of_all_reference_models_agree() {
+    let Ok(folders) = std::fs::read_dir(shared("reference-models")) else {
+        println!("skipped: no ../shared/reference-models");
+        return;
+    };
+    let folders = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    for folder in folders {
+        let reference = std::fs::read_to_string(folder.join("REFERENCE"));
+        let reference = match &reference {
+            Ok(name) => folder.join(name.trim()),
+            Err(_) => folder.join("reference.safetensors"),
+        };
+        let file: HashMap<String, Tensor> =
+            candle_core::safetensors::load(&reference, &Device::Cpu).unwrap();
+        let tokens = integers(&file["input_ids"]);
+        let logits: Vec<f64> = file["logits_f64"].flatten_all().unwrap().to_vec1().unwrap();
+        let mut configs = vec!["config.json"];
+        configs.extend(
+            folder
+                .join("config.as-saved-by-transformers.json")
+                .exists()
+                .then_some("config.as-saved-by-transformers.json"),
+        );
+        for config in configs {
+            let network = load_with(&folder, config, Isa::detect());
+            let v = network.outputs();
+            let mut session = network.session_with::<f32>(1, 97, usize::MAX);
+            let got = teacher_forced(&mut session, v, &tokens[..97]);
+            assert_eq!(got.len(), logits.len());
+            let errors = got.iter().zip(&logits).map(|(&a, &b)| (f64::from(a) - b).abs());
+            let error = errors.fold(0.0, f64::max);
+            println!("{}, {config}: greatest difference {error:e}", folder.display());
+            assert!(error < 1e-4, "{}: logits are off by {error:e}", folder.display());
+        }
+    }
+}
+
 /// The bits of every logit of `lanes` texts, `tokens` per lane, fed `steps` positions of all lanes
 /// at a time.
-fn lockstep(network: &Llama, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> {
+fn lockstep(network: &Transformer, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> {
     let v = network.outputs();
-    let mut session = network.session(texts.len(), steps);
+    let mut session = network.session(texts.len(), steps, usize::MAX);
     let mut bits = vec![Vec::new(); texts.len()];
     let length = texts[0].len();
     for from in (0..length).step_by(steps) {
@@ -91,7 +151,7 @@ fn lockstep(network: &Llama, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> 
 }
 
 /// A tiny model with a window of 24 positions, from seeded random weights.
-fn tiny_with_window() -> impl Fn(Isa) -> Llama {
+fn tiny_with_window() -> impl Fn(Isa) -> Transformer {
     let config = br#"{"model_type": "mistral", "vocab_size": 50, "hidden_size": 40, "intermediate_size": 56,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12,
         "max_position_embeddings": 512, "sliding_window": 24, "rms_norm_eps": 1e-5, "tie_word_embeddings": true}"#;
@@ -126,7 +186,7 @@ fn tiny_with_window() -> impl Fn(Isa) -> Llama {
     let file = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let ids: Vec<u32> = (0..50).collect();
-    move |isa| Llama::load(&config, &Weights::parse(&file).unwrap(), &ids, isa).unwrap()
+    move |isa| Transformer::load(&config, &Weights::parse(&file).unwrap(), &ids, isa).unwrap()
 }
 
 fn texts(lanes: usize, length: usize, vocab: u64) -> Vec<Vec<u32>> {
@@ -170,11 +230,26 @@ fn the_default_model_gives_the_same_bits_in_every_schedule() {
 }
 
 #[test]
+fn every_family_gives_the_same_bits_in_every_schedule() {
+    for name in ["gpt-neox-parallel-f16", "gpt-neox-sequential-sharded", "gpt2", "qwen3-tied"] {
+        let texts = texts(3, 90, 400);
+        let expected = lockstep(&load(&oracle(name), Isa::detect()), &texts, 90);
+        for isa in Isa::available() {
+            let network = load(&oracle(name), isa);
+            for steps in [1, 40] {
+                let got = lockstep(&network, &texts, steps);
+                assert!(got == expected, "{name}, {isa:?}, {steps} steps a call");
+            }
+        }
+    }
+}
+
+#[test]
 fn lanes_may_stand_at_different_positions() {
     let network = tiny_with_window()(Isa::detect());
     let (v, texts) = (network.outputs(), texts(2, 60, 50));
     let expected = lockstep(&network, &texts, 60);
-    let mut session = network.session(2, 30);
+    let mut session = network.session(2, 30, usize::MAX);
     let mut bits = vec![Vec::new(); 2];
     for (a, b) in [(0..30, 0..1), (30..31, 1..31), (31..60, 31..33), (60..60, 33..60)] {
         let mut batch = rows(0, &texts[0])[a].to_vec();
@@ -226,7 +301,7 @@ fn bad_models_are_refused_with_what_was_expected() {
     let message = |json: &str, file: &[u8]| -> String {
         let load = || {
             let config = Config::parse(json.as_bytes())?;
-            Llama::load(&config, &Weights::parse(file)?, &[0, 1], Isa::detect())
+            Transformer::load(&config, &Weights::parse(file)?, &[0, 1], Isa::detect())
         };
         load().err().expect("a bad model was loaded").to_string()
     };

@@ -40,7 +40,7 @@ impl<'m> Lanes<'m> {
         let n_shards = threads.clamp(1, lanes);
         let shard = |i: usize| {
             let lanes = lane_range(lanes, n_shards, i);
-            let session = model.network().session(lanes.len(), steps);
+            let session = model.network().session(lanes.len(), steps, usize::MAX);
             let cumulative = vec![0; model.network().outputs() + 1];
             Shard { lanes, session, rows: Vec::new(), logits: Vec::new(), cumulative }
         };

@@ -1,14 +1,52 @@
-//! `config.json` of the Llama family (Llama, OpenLLaMA, Mistral), in the keys of Hugging Face's
-//! transformers.
+//! `config.json` in the keys of Hugging Face's transformers: the classic ones, and those that its
+//! version 5 writes (`rope_parameters`).
 
 use super::invalid;
 use crate::error::Result;
+use crate::ops::RotaryScaling;
 use serde::Deserialize;
+use serde_json::Value;
+
+/// The families of networks that llmzip runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// GPT-NeoX: Pythia (Biderman et al., 2023).
+    GptNeox,
+    /// GPT-2 and DistilGPT-2 (Radford et al., 2019).
+    Gpt2,
+    /// Llama, OpenLLaMA, and Mistral with its sliding window.
+    Llama,
+    /// Qwen3.
+    Qwen3,
+}
+
+/// The activation of a feed-forward layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x * sigmoid(x)
+    Silu,
+    /// By the error function.
+    GeluErf,
+    /// By tanh.
+    GeluTanh,
+}
+
+/// Rotary positions.
+#[derive(Debug, Clone, Copy)]
+pub struct RotaryConfig {
+    /// Dimensions of a head that rotate, the first; even.
+    pub dims: usize,
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How they are scaled.
+    pub scaling: RotaryScaling,
+}
 
 /// A model's configuration. Every number is within the caps of [`Config::parse`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Config {
-    model_type: String,
+    /// The family of networks.
+    pub family: Family,
     /// Tokens that have an embedding.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -16,37 +54,72 @@ pub struct Config {
     /// Width of the feed-forward layers.
     pub intermediate_size: usize,
     /// Layers.
-    pub num_hidden_layers: usize,
+    pub layers: usize,
     /// Query heads.
-    pub num_attention_heads: usize,
+    pub heads: usize,
+    /// Key/value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Dimensions of a head.
+    pub head_dim: usize,
+    /// Positions that the model was trained on.
+    pub max_positions: usize,
+    /// Positions that a token sees, itself included, where the model was trained so.
+    pub sliding_window: Option<usize>,
+    /// Added to the variance or mean square in norms.
+    pub norm_eps: f64,
+    /// The activation of the feed-forward layers.
+    pub activation: Activation,
+    /// Rotary positions; GPT-2 has none.
+    pub rotary: RotaryConfig,
+    /// Whether attention and feed-forward layers read the same input (GPT-NeoX).
+    pub parallel_residual: bool,
+    /// Whether attention's layers have biases.
+    pub attention_bias: bool,
+    /// Whether the feed-forward layers have biases.
+    pub mlp_bias: bool,
+    /// Whether the output head is the embedding.
+    pub tied: bool,
+    /// The token that opens every lane: the model's beginning of sequence, else token 0.
+    pub first_token: u32,
+}
+
+/// The keys as they stand; GPT-2's own names are aliases.
+#[derive(Deserialize)]
+struct Keys {
+    model_type: String,
+    vocab_size: usize,
+    #[serde(alias = "n_embd")]
+    hidden_size: usize,
+    #[serde(alias = "n_inner")]
+    intermediate_size: Option<usize>,
+    #[serde(alias = "n_layer")]
+    num_hidden_layers: usize,
+    #[serde(alias = "n_head")]
+    num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
+    #[serde(alias = "n_positions")]
     max_position_embeddings: usize,
     sliding_window: Option<usize>,
-    /// Added to the mean square in RMS norms.
-    pub rms_norm_eps: f64,
-    #[serde(default = "default_rope_theta")]
-    rope_theta: f64,
-    /// Whether the output head is the embedding.
+    use_sliding_window: Option<bool>,
+    #[serde(alias = "layer_norm_eps", alias = "layer_norm_epsilon")]
+    rms_norm_eps: f64,
+    #[serde(alias = "activation_function")]
+    hidden_act: Option<String>,
+    rope_theta: Option<f64>,
+    rotary_emb_base: Option<f64>,
+    rotary_pct: Option<f64>,
     #[serde(default)]
-    pub tie_word_embeddings: bool,
-    #[serde(default = "default_activation")]
-    hidden_act: String,
+    rope_scaling: Value,
+    #[serde(default)]
+    rope_parameters: Value,
+    use_parallel_residual: Option<bool>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    tie_word_embeddings: Option<bool>,
+    scale_attn_weights: Option<bool>,
+    scale_attn_by_inverse_layer_idx: Option<bool>,
     bos_token_id: Option<u32>,
-    #[serde(default)]
-    rope_scaling: serde_json::Value,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-}
-
-fn default_rope_theta() -> f64 {
-    10_000.0
-}
-
-fn default_activation() -> String {
-    "silu".to_owned()
 }
 
 impl Config {
@@ -56,81 +129,173 @@ impl Config {
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, of another
     /// family, or a number is out of bounds.
     pub fn parse(json: &[u8]) -> Result<Self> {
-        let config: Self =
-            serde_json::from_slice(json).map_err(|e| invalid(format!("config.json: {e}")))?;
-        config.check().map_err(|what| invalid(format!("config.json: {what}")))?;
+        let failed = |what: String| invalid(format!("config.json: {what}"));
+        let keys: Keys = serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
+        let config = keys.resolve().map_err(failed)?;
+        config.check().map_err(failed)?;
         Ok(config)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        if !["llama", "mistral"].contains(&self.model_type.as_str()) {
-            return Err(format!("model_type is {:?}, expected llama or mistral", self.model_type));
-        }
-        if self.hidden_act != "silu" || self.attention_bias || self.mlp_bias {
-            return Err("only SiLU and layers without biases are supported".to_owned());
-        }
-        if !self.rope_scaling.is_null() {
-            return Err("rope_scaling is not supported".to_owned());
-        }
         let bounded = [
             ("vocab_size", self.vocab_size, 1 << 20),
             ("hidden_size", self.hidden_size, 1 << 16),
             ("intermediate_size", self.intermediate_size, 1 << 18),
-            ("num_hidden_layers", self.num_hidden_layers, 512),
-            ("num_attention_heads", self.num_attention_heads, 1 << 10),
-            ("num_key_value_heads", self.kv_heads(), 1 << 10),
-            ("head_dim", self.head_dim(), 1 << 10),
-            ("max_position_embeddings", self.max_position_embeddings, 1 << 24),
-            ("sliding_window", self.window(), 1 << 24),
+            ("num_hidden_layers", self.layers, 512),
+            ("num_attention_heads", self.heads, 1 << 10),
+            ("num_key_value_heads", self.kv_heads, 1 << 10),
+            ("head_dim", self.head_dim, 1 << 10),
+            ("max_position_embeddings", self.max_positions, 1 << 24),
+            ("sliding_window", self.sliding_window.unwrap_or(1), 1 << 24),
         ];
         for (name, value, most) in bounded {
             if !(1..=most).contains(&value) {
                 return Err(format!("{name} is {value}, expected 1 to {most}"));
             }
         }
-        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            let (heads, kv_heads) = (self.heads, self.kv_heads);
+            return Err(format!("{heads} heads cannot share {kv_heads} key/value heads equally"));
+        }
+        if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
+            return Err(format!("the norms' epsilon is {}", self.norm_eps));
+        }
+        let gpt = matches!(self.family, Family::GptNeox | Family::Gpt2);
+        if gpt && (self.heads * self.head_dim != self.hidden_size || self.kv_heads != self.heads) {
             return Err(format!(
-                "{} heads cannot share {} key/value heads equally",
-                self.num_attention_heads,
-                self.kv_heads()
+                "{} heads of {} make no {}",
+                self.heads, self.head_dim, self.hidden_size
             ));
         }
-        if !self.head_dim().is_multiple_of(2) {
-            return Err(format!("head_dim is {}, expected an even number", self.head_dim()));
+        let RotaryConfig { dims, theta, .. } = self.rotary;
+        if !dims.is_multiple_of(2) || !(2..=self.head_dim).contains(&dims) {
+            let most = self.head_dim;
+            return Err(format!("{dims} dimensions rotate, expected an even number up to {most}"));
         }
-        let positive = self.rms_norm_eps > 0.0 && self.rope_theta > 1.0;
-        if !(positive && self.rms_norm_eps < 1.0 && self.rope_theta.is_finite()) {
-            return Err("rms_norm_eps or rope_theta is out of range".to_owned());
+        if !(theta > 1.0 && theta.is_finite()) {
+            return Err(format!("rope_theta is {theta}"));
         }
-        if self.first_token() as usize >= self.vocab_size {
-            return Err(format!("bos_token_id is {}, past the vocabulary", self.first_token()));
+        if self.first_token as usize >= self.vocab_size {
+            return Err(format!("bos_token_id is {}, past the vocabulary", self.first_token));
         }
         Ok(())
     }
 
-    /// Key/value heads.
-    pub fn kv_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
-    /// Dimensions of a head.
-    pub fn head_dim(&self) -> usize {
-        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
-    }
-
-    /// Positions that a token sees, itself included. Past the positions that a model was trained
-    /// on, the window slides.
+    /// Positions that a token sees at most, itself included.
     pub fn window(&self) -> usize {
-        self.sliding_window.unwrap_or(usize::MAX).min(self.max_position_embeddings)
+        self.sliding_window.unwrap_or(usize::MAX).min(self.max_positions)
+    }
+}
+
+impl Keys {
+    fn resolve(&self) -> std::result::Result<Config, String> {
+        let family = match self.model_type.as_str() {
+            "gpt_neox" => Family::GptNeox,
+            "gpt2" => Family::Gpt2,
+            "llama" | "mistral" => Family::Llama,
+            "qwen3" => Family::Qwen3,
+            other => {
+                let known = "gpt_neox, gpt2, llama, mistral or qwen3";
+                return Err(format!("model_type is {other:?}, expected {known}"));
+            }
+        };
+        if self.scale_attn_weights == Some(false)
+            || self.scale_attn_by_inverse_layer_idx == Some(true)
+        {
+            return Err("attention scaled in another way is not supported".to_owned());
+        }
+        let (gpt, gpt2) =
+            (matches!(family, Family::GptNeox | Family::Gpt2), family == Family::Gpt2);
+        let intermediate =
+            self.intermediate_size.or(gpt2.then_some(4 * self.hidden_size.min(1 << 16)));
+        let head_dim = self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1));
+        Ok(Config {
+            family,
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: intermediate.ok_or("intermediate_size is missing")?,
+            layers: self.num_hidden_layers,
+            heads: self.num_attention_heads,
+            kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
+            head_dim,
+            max_positions: self.max_position_embeddings,
+            sliding_window: self.window(family),
+            norm_eps: self.rms_norm_eps,
+            activation: self.activation(gpt)?,
+            rotary: self.rotary(family, head_dim)?,
+            parallel_residual: family == Family::GptNeox
+                && self.use_parallel_residual != Some(false),
+            attention_bias: self.attention_bias.unwrap_or(gpt),
+            mlp_bias: self.mlp_bias.unwrap_or(gpt),
+            tied: self.tie_word_embeddings.unwrap_or(gpt2),
+            first_token: self.bos_token_id.unwrap_or(0),
+        })
     }
 
-    /// Base of the rotary frequencies.
-    pub fn rope_theta(&self) -> f64 {
-        self.rope_theta
+    /// Only Mistral slides by its key alone; Qwen3 has the key and says whether it counts.
+    fn window(&self, family: Family) -> Option<usize> {
+        let slides = match family {
+            Family::Llama => self.model_type == "mistral",
+            Family::Qwen3 => self.use_sliding_window == Some(true),
+            Family::GptNeox | Family::Gpt2 => false,
+        };
+        self.sliding_window.filter(|_| slides)
     }
 
-    /// The token that opens every lane: the model's beginning of sequence, else token 0.
-    pub fn first_token(&self) -> u32 {
-        self.bos_token_id.unwrap_or(0)
+    fn activation(&self, gpt: bool) -> std::result::Result<Activation, String> {
+        let found = self.hidden_act.as_deref().unwrap_or(if gpt { "gelu" } else { "silu" });
+        match (found, gpt) {
+            ("gelu", true) => Ok(Activation::GeluErf),
+            ("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast", true) => Ok(Activation::GeluTanh),
+            ("silu", false) => Ok(Activation::Silu),
+            _ => Err(format!("activation {found:?} is not supported in {}", self.model_type)),
+        }
+    }
+
+    /// Rotary positions, from whichever keys there are.
+    fn rotary(&self, family: Family, head_dim: usize) -> std::result::Result<RotaryConfig, String> {
+        let new = |key: &str| self.rope_parameters[key].as_f64();
+        let theta = new("rope_theta").or(self.rope_theta).or(self.rotary_emb_base);
+        let share = match family {
+            Family::GptNeox => new("partial_rotary_factor").or(self.rotary_pct).unwrap_or(0.25),
+            _ => 1.0,
+        };
+        if !(0.0..=1.0).contains(&share) {
+            return Err(format!("rotary_pct is {share}, expected 0 to 1"));
+        }
+        let scaling = match &self.rope_parameters {
+            Value::Null => &self.rope_scaling,
+            parameters => parameters,
+        };
+        Ok(RotaryConfig {
+            dims: (head_dim as f64 * share) as usize,
+            theta: theta.unwrap_or(10_000.0),
+            scaling: scaling_of(scaling)?,
+        })
+    }
+}
+
+/// What `rope_scaling` or `rope_parameters` says of the frequencies.
+fn scaling_of(json: &Value) -> std::result::Result<RotaryScaling, String> {
+    if json.is_null() {
+        return Ok(RotaryScaling::None);
+    }
+    let kind = json["rope_type"].as_str().or(json["type"].as_str()).unwrap_or("default");
+    let number = |key: &str| match json[key].as_f64() {
+        Some(x) if x > 0.0 && x.is_finite() => Ok(x),
+        _ => {
+            Err(format!("{key} of the rotary scaling is {}, expected a positive number", json[key]))
+        }
+    };
+    match kind {
+        "default" => Ok(RotaryScaling::None),
+        "linear" => Ok(RotaryScaling::Linear(number("factor")?)),
+        "llama3" => Ok(RotaryScaling::Llama3 {
+            factor: number("factor")?,
+            low: number("low_freq_factor")?,
+            high: number("high_freq_factor")?,
+            positions: number("original_max_position_embeddings")?,
+        }),
+        other => Err(format!("rotary scaling {other:?} is not supported: only linear and llama3")),
     }
 }

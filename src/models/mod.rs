@@ -4,14 +4,21 @@
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
 mod config;
+mod folder;
+mod gpt2;
+mod gpt_neox;
 mod llama;
+mod session;
 mod tokenizer;
+mod transformer;
 mod vocabulary;
 mod weights;
 
-pub use config::Config;
-pub use llama::Llama;
+pub use config::{Activation, Config, Family, RotaryConfig};
+pub use folder::ModelFolder;
+pub use session::TransformerSession;
 pub use tokenizer::Tokenizer;
+pub use transformer::Transformer;
 pub use vocabulary::Vocabulary;
 pub use weights::Weights;
 
@@ -36,15 +43,19 @@ pub trait Network: Send + Sync {
     /// Logits per row: the tokens that can be coded, in the order of the vocabulary.
     fn outputs(&self) -> usize;
 
-    /// Starts `lanes` empty lanes that take up to `steps` rows each in one call.
-    fn session(&self, lanes: usize, steps: usize) -> Box<dyn Session + '_>;
+    /// Positions that a lane may have, unless the network's window slides.
+    fn max_positions(&self) -> Option<usize>;
+
+    /// Starts `lanes` empty lanes that take up to `steps` rows each in one call and see at most
+    /// `window` positions, own included.
+    fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_>;
 }
 
 /// The state of some lanes of one [`Network`].
 pub trait Session: Send {
     /// Feeds `rows` and writes each one's prediction of the next token.
     ///
-    /// logits: `[rows][outputs]`. Rows of different lanes may come in any order; how rows are spread
+    /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes may come in any order; how rows are spread
     /// over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 }
@@ -128,22 +139,19 @@ impl Model {
         Identity { digest, label, builtin_code: Some(DEFAULT_CODE) }
     }
 
-    /// The model in `folder` (`config.json`, `model.safetensors`, `tokenizer.json`).
+    /// The model in `folder` ([`ModelFolder::find`]).
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no
     /// sense.
     pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))
+        let files = ModelFolder::find(folder)?;
+        let load = || {
+            let tokenizer = files.tokenizer()?;
+            let (config, weights) = (files.config()?, files.weights()?);
+            Self::load(&config, &weights, &tokenizer[0], files.identity()?, isa)
         };
-        let (config, weights, tokenizer) =
-            (read("config.json")?, read("model.safetensors")?, read("tokenizer.json")?);
-        let files = ModelFiles { config: &config, weights: &weights, tokenizer: &tokenizer };
-        let label = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-        let identity = Identity { digest: files.digest(), label: label.into(), builtin_code: None };
-        Self::from_files(files, identity, isa).map_err(|e| e.at(folder.display()))
+        load().map_err(|e: Error| e.at(folder.display()))
     }
 
     /// The model that `files` hold, under the name that archives shall give it.
@@ -151,11 +159,20 @@ impl Model {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] if they make no sense.
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
-        let config = Config::parse(files.config)?;
-        let (tokenizer, vocabulary) = Tokenizer::parse(files.tokenizer, config.vocab_size)?;
-        let weights = Weights::parse(files.weights)?;
-        let network = Box::new(Llama::load(&config, &weights, vocabulary.ids(), isa)?);
-        let first_token = config.first_token();
+        let (config, weights) = (Config::parse(files.config)?, Weights::parse(files.weights)?);
+        Self::load(&config, &weights, files.tokenizer, identity, isa)
+    }
+
+    fn load(
+        config: &Config,
+        weights: &Weights<'_>,
+        tokenizer: &[u8],
+        identity: Identity,
+        isa: Isa,
+    ) -> Result<Self> {
+        let (tokenizer, vocabulary) = Tokenizer::parse(tokenizer, config.vocab_size)?;
+        let network = Box::new(Transformer::load(config, weights, vocabulary.ids(), isa)?);
+        let first_token = config.first_token;
         Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
     }
 

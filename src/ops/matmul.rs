@@ -27,12 +27,25 @@ impl PackedMatrix {
     /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: `[k]`; bias: `[n]` or empty for
     /// none.
     pub fn pack<'a>(k: usize, n: usize, row: impl Fn(usize) -> &'a [f32], bias: &[f32]) -> Self {
+        Self::pack_with(k, n, |i, out| out.copy_from_slice(row(i)), bias)
+    }
+
+    /// Packs `n` rows of `k` weights. `fill(i, out)` writes output i's weights to out: `[k]`; bias:
+    /// `[n]` or empty for none.
+    pub fn pack_with(
+        k: usize,
+        n: usize,
+        mut fill: impl FnMut(usize, &mut [f32]),
+        bias: &[f32],
+    ) -> Self {
         debug_assert!(bias.is_empty() || bias.len() == n);
         let count = n.div_ceil(LANES);
         let mut panels = vec![Line([0.0; LANES]); count * k];
+        let mut row = vec![0.0; k];
         for i in 0..n {
+            fill(i, &mut row);
             let panel = &mut panels[i / LANES * k..][..k];
-            for (column, &w) in panel.iter_mut().zip(row(i)) {
+            for (column, &w) in panel.iter_mut().zip(&row) {
                 column.0[i % LANES] = w;
             }
         }
@@ -41,6 +54,14 @@ impl PackedMatrix {
             line.0[..bias.len()].copy_from_slice(bias);
         }
         Self { k, n, panels, bias: padded }
+    }
+
+    /// Writes output i's weights to `row`: `[k]`.
+    pub fn unpack_row(&self, i: usize, row: &mut [f32]) {
+        let panel = &self.panels[i / LANES * self.k..][..self.k];
+        for (w, column) in row.iter_mut().zip(panel) {
+            *w = column.0[i % LANES];
+        }
     }
 
     /// Inputs.

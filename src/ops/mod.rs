@@ -28,7 +28,7 @@ pub use exp::{counts, exp, softmax};
 pub use kv_cache::{Bf16, KvCache, KvElement};
 pub use matmul::{PackedMatrix, matmul};
 pub use norm::{layer_norm, rms_norm};
-pub use rotary::{Rotary, rotate};
+pub use rotary::{Rotary, RotaryScaling, rotate};
 pub use sum::sum16;
 
 /// The number of the order of operations that these kernels follow; archives carry it.

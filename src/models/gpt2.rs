@@ -1,0 +1,48 @@
+//! The tensors of GPT-2 and DistilGPT-2: layer norm with biases, learned positions, weights stored
+//! transposed (`Conv1D`), the output head tied to the embedding.
+//!
+//! Radford et al., "Language Models are Unsupervised Multitask Learners" (2019). Parts are those of
+//! Hugging Face's transformers, with or without the prefix `transformer.`.
+
+use super::Weights;
+use super::config::Config;
+use super::transformer::{Layer, Mlp, Parts, Positions, norm};
+use crate::error::Result;
+use crate::ops::PackedMatrix;
+
+/// The network's layers, and where to find the rest.
+pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
+    let prefix = if weights.has("wte.weight") { "" } else { "transformer." };
+    let (c, positions) = (config.hidden_size, [config.max_positions, config.hidden_size]);
+    let layers = (0..config.layers).map(|i| layer(config, weights, &format!("{prefix}h.{i}")));
+    Ok(Parts {
+        embedding: format!("{prefix}wte.weight"),
+        head: "lm_head.weight",
+        positions: Positions::Learned(weights.tensor(&format!("{prefix}wpe.weight"), &positions)?),
+        final_norm: norm(config, weights, &format!("{prefix}ln_f"), c)?,
+        layers: layers.collect::<Result<_>>()?,
+    })
+}
+
+fn layer(config: &Config, weights: &Weights<'_>, block: &str) -> Result<Layer> {
+    let (c, f) = (config.hidden_size, config.intermediate_size);
+    let linear = |part: &str, inputs: usize, outputs: usize| -> Result<PackedMatrix> {
+        let w = weights.matrix(&format!("{block}.{part}.weight"), &[inputs, outputs])?;
+        let bias = weights.tensor(&format!("{block}.{part}.bias"), &[outputs])?;
+        Ok(PackedMatrix::pack_with(inputs, outputs, |i, row| w.column(i, row), &bias))
+    };
+    let norm = |part: &str| norm(config, weights, &format!("{block}.{part}"), c);
+    Ok(Layer {
+        attention_norm: norm("ln_1")?,
+        qkv: linear("attn.c_attn", c, 3 * c)?,
+        qk_norms: None,
+        attention_out: linear("attn.c_proj", c, c)?,
+        mlp_norm: norm("ln_2")?,
+        mlp: Mlp {
+            gate: None,
+            up: linear("mlp.c_fc", c, f)?,
+            activation: config.activation,
+            down: linear("mlp.c_proj", f, c)?,
+        },
+    })
+}

@@ -1,0 +1,70 @@
+//! The tensors of GPT-NeoX, the family of Pythia: layer norm with biases, rotary positions on a part of
+//! each head, attention and feed-forward layers side by side.
+//!
+//! Black et al., "GPT-NeoX-20B" (2022); Biderman et al., "Pythia" (2023). Parts are those of Hugging
+//! Face's transformers.
+
+use super::Weights;
+use super::config::Config;
+use super::transformer::{Layer, Mlp, Parts, Positions, norm};
+use crate::error::Result;
+use crate::ops::PackedMatrix;
+
+/// The output head's name in checkpoints from before transformers 5, Pythia's among them.
+const OLD_HEAD: &str = "embed_out.weight";
+
+/// The network's layers, and where to find the rest.
+pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
+    let layers = (0..config.layers).map(|i| layer(config, weights, i));
+    Ok(Parts {
+        embedding: "gpt_neox.embed_in.weight".to_owned(),
+        head: if weights.has(OLD_HEAD) { OLD_HEAD } else { "lm_head.weight" },
+        positions: Positions::rotary(config),
+        final_norm: norm(config, weights, "gpt_neox.final_layer_norm", config.hidden_size)?,
+        layers: layers.collect::<Result<_>>()?,
+    })
+}
+
+fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> {
+    let (c, f) = (config.hidden_size, config.intermediate_size);
+    let name = |part: &str| format!("gpt_neox.layers.{index}.{part}");
+    let linear = |part: &str, bias: bool, inputs, outputs| {
+        let bias = bias.then(|| name(&format!("{part}.bias")));
+        weights.linear(&name(&format!("{part}.weight")), bias.as_deref(), inputs, outputs)
+    };
+    Ok(Layer {
+        attention_norm: norm(config, weights, &name("input_layernorm"), c)?,
+        qkv: qkv(config, weights, &name("attention.query_key_value"))?,
+        qk_norms: None,
+        attention_out: linear(
+            "attention.dense",
+            config.attention_bias,
+            config.heads * config.head_dim,
+            c,
+        )?,
+        mlp_norm: norm(config, weights, &name("post_attention_layernorm"), c)?,
+        mlp: Mlp {
+            gate: None,
+            up: linear("mlp.dense_h_to_4h", config.mlp_bias, c, f)?,
+            activation: config.activation,
+            down: linear("mlp.dense_4h_to_h", config.mlp_bias, f, c)?,
+        },
+    })
+}
+
+/// The checkpoint's rows stand by head, `[heads][query, key, value][D]`; ours by kind.
+fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<PackedMatrix> {
+    let (c, d, heads) = (config.hidden_size, config.head_dim, config.heads);
+    let n = 3 * heads * d;
+    let theirs = |i: usize| {
+        let (kind, head, dim) = (i / (heads * d), i / d % heads, i % d);
+        (head * 3 + kind) * d + dim
+    };
+    let w = weights.matrix(&format!("{part}.weight"), &[n, c])?;
+    let bias = match config.attention_bias {
+        true => weights.tensor(&format!("{part}.bias"), &[n])?,
+        false => vec![0.0; n],
+    };
+    let bias: Vec<f32> = (0..n).map(|i| bias[theirs(i)]).collect();
+    Ok(PackedMatrix::pack_with(c, n, |i, row| w.row(theirs(i), row), &bias))
+}

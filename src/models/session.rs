@@ -1,0 +1,191 @@
+//! The forward pass of a [`Transformer`], for some lanes, by `docs/numerics.md`, section 8.
+
+use super::transformer::{Layer, Positions, Transformer};
+use super::{Row, Session};
+use crate::ops::{
+    AttentionScratch, AttentionShape, KvCache, KvElement, Rotary, add_assign, attention, matmul,
+    rotate,
+};
+
+/// Some lanes of a [`Transformer`], with their keys and values.
+pub struct TransformerSession<'a, E> {
+    network: &'a Transformer,
+    /// The network's, with the session's window.
+    shape: AttentionShape,
+    /// One per layer.
+    caches: Vec<KvCache<E>>,
+    work: Workspace,
+}
+
+/// Buffers of a forward pass, kept between calls so that a step allocates nothing.
+#[derive(Default)]
+struct Workspace {
+    /// The residual stream: [R][C]
+    x: Vec<f32>,
+    /// Its norm: [R][C]
+    normed: Vec<f32>,
+    /// [R][queries, keys, values]
+    qkv: Vec<f32>,
+    /// Norms of a row's queries and keys: [heads * D]
+    qk: Vec<f32>,
+    /// [R][heads * D]
+    attended: Vec<f32>,
+    /// What a block adds to the residual stream: [R][C]
+    added: Vec<f32>,
+    /// [R][F]
+    gate: Vec<f32>,
+    /// [R][F]
+    up: Vec<f32>,
+    /// Rotations of the positions of a call, from its lowest on: [positions][pairs]
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    scores: AttentionScratch,
+}
+
+impl<'a, E: KvElement> TransformerSession<'a, E> {
+    /// `lanes` empty lanes that take up to `steps` rows each in one call and see at most `window`
+    /// positions, own included.
+    pub(super) fn new(network: &'a Transformer, lanes: usize, steps: usize, window: usize) -> Self {
+        let shape = AttentionShape { window: network.shape.window.min(window), ..network.shape };
+        let cache = || KvCache::new(lanes, shape.kv_heads, shape.head_dim, shape.window, steps - 1);
+        let caches = network.layers.iter().map(|_| cache()).collect();
+        Self { network, shape, caches, work: Workspace::default() }
+    }
+}
+
+impl<E: KvElement> Session for TransformerSession<'_, E> {
+    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+        let Self { network, shape, caches, work } = self;
+        work.resize(network, rows.len());
+        for (x, row) in work.x.chunks_exact_mut(network.width).zip(rows) {
+            network.embed(row.token, x);
+        }
+        let first = match &network.positions {
+            Positions::Rotary(rotary) => work.rotations(rotary, rows),
+            Positions::Learned(table) => work.add_positions(network, table, rows),
+        };
+        for (layer, cache) in network.layers.iter().zip(caches) {
+            work.attend(network, shape, layer, cache, rows, first);
+            work.feed_forward(network, layer);
+        }
+        if !logits.is_empty() {
+            network.final_norm.apply(network.isa, &work.x, &mut work.normed);
+            matmul(network.isa, &work.normed, &network.head, logits);
+        }
+    }
+}
+
+impl Workspace {
+    fn resize(&mut self, network: &Transformer, rows: usize) {
+        let (q, kv) = network.qkv_widths();
+        let f = network.layers.first().map_or(0, |layer| layer.mlp.up.outputs());
+        for stream in [&mut self.x, &mut self.normed, &mut self.added] {
+            stream.resize(rows * network.width, 0.0);
+        }
+        self.qkv.resize(rows * (q + 2 * kv), 0.0);
+        self.qk.resize(q, 0.0);
+        self.attended.resize(rows * q, 0.0);
+        self.gate.resize(rows * f, 0.0);
+        self.up.resize(rows * f, 0.0);
+    }
+
+    /// x += the vectors of the rows' positions; returns 0.
+    fn add_positions(&mut self, network: &Transformer, table: &[f32], rows: &[Row]) -> u32 {
+        let width = network.width;
+        for (x, row) in self.x.chunks_exact_mut(width).zip(rows) {
+            add_assign(network.isa, x, &table[row.position as usize * width..][..width]);
+        }
+        0
+    }
+
+    /// Computes the rotations of all positions in `rows`; returns the lowest.
+    fn rotations(&mut self, rotary: &Rotary, rows: &[Row]) -> u32 {
+        let positions = rows.iter().map(|row| row.position);
+        let (first, last) = (positions.clone().min().unwrap_or(0), positions.max().unwrap_or(0));
+        let pairs = rotary.pairs();
+        let count = (last - first) as usize + 1;
+        self.cos.resize(count * pairs, 0.0);
+        self.sin.resize(count * pairs, 0.0);
+        let tables = self.cos.chunks_exact_mut(pairs).zip(self.sin.chunks_exact_mut(pairs));
+        for (position, (cos, sin)) in (first..).zip(tables) {
+            rotary.at(position, cos, sin);
+        }
+        first
+    }
+
+    /// Attention over norm(x), added to x; where residuals are parallel, norm(x) for the feed-forward
+    /// layer is taken before.
+    fn attend<E: KvElement>(
+        &mut self,
+        network: &Transformer,
+        shape: &AttentionShape,
+        layer: &Layer,
+        cache: &mut KvCache<E>,
+        rows: &[Row],
+        first: u32,
+    ) {
+        let isa = network.isa;
+        layer.attention_norm.apply(isa, &self.x, &mut self.normed);
+        matmul(isa, &self.normed, &layer.qkv, &mut self.qkv);
+        self.store(network, layer, cache, rows, first);
+        let (q, kv) = network.qkv_widths();
+        let outs = self.attended.chunks_exact_mut(q);
+        for ((qkv, out), row) in self.qkv.chunks_exact(q + 2 * kv).zip(outs).zip(rows) {
+            let at = (row.lane as usize, row.position as usize);
+            attention(isa, shape, cache, at, &qkv[..q], out, &mut self.scores);
+        }
+        matmul(isa, &self.attended, &layer.attention_out, &mut self.added);
+        if network.parallel_residual {
+            layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
+        }
+        add_assign(isa, &mut self.x, &self.added);
+        if !network.parallel_residual {
+            layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
+        }
+    }
+
+    /// Norms and rotates queries and keys, and stores keys and values: all of them before any row
+    /// attends. A row sees those up to its own position only, and the ring has room for the call's
+    /// newer ones.
+    fn store<E: KvElement>(
+        &mut self,
+        network: &Transformer,
+        layer: &Layer,
+        cache: &mut KvCache<E>,
+        rows: &[Row],
+        first: u32,
+    ) {
+        let (q, kv) = network.qkv_widths();
+        for (qkv, row) in self.qkv.chunks_exact_mut(q + 2 * kv).zip(rows) {
+            if let Some([q_norm, k_norm]) = &layer.qk_norms {
+                for (range, norm) in [(0..q, q_norm), (q..q + kv, k_norm)] {
+                    let normed = &mut self.qk[..range.len()];
+                    norm.apply(network.isa, &qkv[range.clone()], normed);
+                    qkv[range].copy_from_slice(normed);
+                }
+            }
+            if let Positions::Rotary(rotary) = &network.positions {
+                let (pairs, at) = (rotary.pairs(), (row.position - first) as usize);
+                let (cos, sin) = (&self.cos[at * pairs..], &self.sin[at * pairs..]);
+                rotate(&mut qkv[..q + kv], network.shape.head_dim, &cos[..pairs], &sin[..pairs]);
+            }
+            let (k, v) = qkv[q..].split_at(kv);
+            cache.store(row.lane as usize, row.position as usize, k, v);
+        }
+    }
+
+    /// x += down(act(up(normed))), or with a gate.
+    fn feed_forward(&mut self, network: &Transformer, layer: &Layer) {
+        let (isa, mlp) = (network.isa, &layer.mlp);
+        match &mlp.gate {
+            Some(gate) => {
+                matmul(isa, &self.normed, gate, &mut self.gate);
+                matmul(isa, &self.normed, &mlp.up, &mut self.up);
+            }
+            None => matmul(isa, &self.normed, &mlp.up, &mut self.gate),
+        }
+        mlp.activate(isa, &mut self.gate, &self.up);
+        matmul(isa, &self.gate, &mlp.down, &mut self.added);
+        add_assign(isa, &mut self.x, &self.added);
+    }
+}

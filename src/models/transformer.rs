@@ -1,0 +1,231 @@
+//! Decoder-only transformers: one network for all families, which differ in their norms, positions,
+//! feed-forward layers and residuals. `gpt_neox.rs`, `gpt2.rs`, `llama.rs` and `qwen3.rs` say how each
+//! family names and arranges its tensors; `docs/numerics.md`, section 8, the order of operations.
+//!
+//! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.
+
+use super::config::{Activation, Config, Family, RotaryConfig};
+use super::session::TransformerSession;
+use super::weights::Matrix;
+use super::{Network, Session, Weights, gpt_neox, gpt2, llama};
+use crate::error::Result;
+use crate::ops::{
+    AttentionShape, Bf16, Isa, KvElement, PackedMatrix, Rotary, gelu_erf, gelu_tanh, layer_norm,
+    rms_norm, silu_mul,
+};
+
+/// A network of one of the families.
+pub struct Transformer {
+    pub(super) isa: Isa,
+    pub(super) width: usize,
+    pub(super) shape: AttentionShape,
+    pub(super) positions: Positions,
+    pub(super) parallel_residual: bool,
+    pub(super) layers: Vec<Layer>,
+    pub(super) final_norm: Norm,
+    embedding: Embedding,
+    pub(super) head: PackedMatrix,
+    max_positions: usize,
+    slides: bool,
+}
+
+/// Where a token stands.
+pub(super) enum Positions {
+    /// Queries and keys are rotated.
+    Rotary(Rotary),
+    /// A vector is added to the embedding: [positions][C].
+    Learned(Vec<f32>),
+}
+
+impl Positions {
+    /// Rotary ones, as `config` has them.
+    pub fn rotary(config: &Config) -> Self {
+        let RotaryConfig { dims, theta, scaling } = config.rotary;
+        Self::Rotary(Rotary::new(dims, theta, scaling))
+    }
+}
+
+/// A block of the network.
+pub(super) struct Layer {
+    pub attention_norm: Norm,
+    /// Queries, keys and values of a row, one after the other.
+    pub qkv: PackedMatrix,
+    /// RMS norms of every head's queries and keys, before they rotate.
+    pub qk_norms: Option<[Norm; 2]>,
+    pub attention_out: PackedMatrix,
+    pub mlp_norm: Norm,
+    pub mlp: Mlp,
+}
+
+/// A norm over the last dimension.
+pub(super) enum Norm {
+    Rms { gain: Vec<f32>, eps: f32 },
+    Layer { gain: Vec<f32>, bias: Vec<f32>, eps: f32 },
+}
+
+impl Norm {
+    /// x, out: `[rows][dimensions of the norm]`.
+    pub fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) {
+        match self {
+            Self::Rms { gain, eps } => rms_norm(isa, x, gain, *eps, out),
+            Self::Layer { gain, bias, eps } => layer_norm(isa, x, gain, bias, *eps, out),
+        }
+    }
+}
+
+/// A feed-forward layer: `down(act(up(x)))`, or with a gate `down(silu(gate(x)) * up(x))`.
+pub(super) struct Mlp {
+    pub gate: Option<PackedMatrix>,
+    pub up: PackedMatrix,
+    pub activation: Activation,
+    pub down: PackedMatrix,
+}
+
+impl Mlp {
+    /// gate := what `down` takes. gate, up: `[R][F]`; up is read where there is a gate.
+    pub fn activate(&self, isa: Isa, gate: &mut [f32], up: &[f32]) {
+        match self.activation {
+            Activation::Silu => silu_mul(isa, gate, up),
+            Activation::GeluErf => gelu_erf(isa, gate),
+            Activation::GeluTanh => gelu_tanh(isa, gate),
+        }
+    }
+}
+
+/// Tokens to vectors.
+enum Embedding {
+    /// [vocab_size][C]
+    Table(Vec<f32>),
+    /// The output head's rows, by token id; of tokens that it lacks, only the first token of a lane is
+    /// ever fed.
+    Tied { rows: Vec<u32>, first_token: Vec<f32> },
+}
+
+const NO_ROW: u32 = u32::MAX;
+
+impl Embedding {
+    fn tied(config: &Config, table: &Matrix<'_>, outputs: &[u32]) -> Self {
+        let mut first_token = vec![0.0; config.hidden_size];
+        table.row(config.first_token as usize, &mut first_token);
+        let mut rows = vec![NO_ROW; config.vocab_size];
+        (0..).zip(outputs).for_each(|(row, &id)| rows[id as usize] = row);
+        Self::Tied { rows, first_token }
+    }
+}
+
+/// What a family's loader makes of a checkpoint: all but embedding and head.
+pub(super) struct Parts {
+    /// The embedding's name.
+    pub embedding: String,
+    /// The output head's name, where it is not the embedding.
+    pub head: &'static str,
+    pub positions: Positions,
+    pub layers: Vec<Layer>,
+    pub final_norm: Norm,
+}
+
+impl Transformer {
+    /// Loads the network, with the output head's rows in the order of `outputs`: token ids.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a tensor is missing,
+    /// misshapen or not finite; [`ErrorKind::Io`](crate::ErrorKind::Io) if one cannot be read.
+    pub fn load(config: &Config, weights: &Weights<'_>, outputs: &[u32], isa: Isa) -> Result<Self> {
+        let width = config.hidden_size;
+        let parts = match config.family {
+            Family::GptNeox => gpt_neox::load(config, weights)?,
+            Family::Gpt2 => gpt2::load(config, weights)?,
+            Family::Llama | Family::Qwen3 => llama::load(config, weights)?,
+        };
+        let shape = [config.vocab_size, width];
+        let name = if config.tied { &parts.embedding } else { parts.head };
+        let matrix = weights.matrix(name, &shape)?;
+        let row = |i: usize, row: &mut [f32]| matrix.row(outputs[i] as usize, row);
+        let head = PackedMatrix::pack_with(width, outputs.len(), row, &[]);
+        let embedding = match config.tied {
+            true => Embedding::tied(config, &matrix, outputs),
+            false => Embedding::Table(weights.tensor(&parts.embedding, &shape)?),
+        };
+        Ok(Self {
+            isa,
+            width,
+            shape: AttentionShape {
+                heads: config.heads,
+                kv_heads: config.kv_heads,
+                head_dim: config.head_dim,
+                window: config.window(),
+                scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+            },
+            positions: parts.positions,
+            parallel_residual: config.parallel_residual,
+            layers: parts.layers,
+            final_norm: parts.final_norm,
+            embedding,
+            head,
+            max_positions: config.max_positions,
+            slides: config.sliding_window.is_some(),
+        })
+    }
+
+    /// [`Network::session`] with keys and values kept as `E`; archives need [`Bf16`].
+    pub fn session_with<E: KvElement>(
+        &self,
+        lanes: usize,
+        steps: usize,
+        window: usize,
+    ) -> TransformerSession<'_, E> {
+        TransformerSession::new(self, lanes, steps, window)
+    }
+
+    /// Numbers of queries, and of keys or values, in a row.
+    pub(super) fn qkv_widths(&self) -> (usize, usize) {
+        let AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
+        (heads * head_dim, kv_heads * head_dim)
+    }
+
+    /// Writes the embedding of `token`. out: `[C]`.
+    pub(super) fn embed(&self, token: u32, out: &mut [f32]) {
+        let token = token as usize;
+        match &self.embedding {
+            Embedding::Table(table) => {
+                out.copy_from_slice(&table[token * self.width..][..self.width])
+            }
+            Embedding::Tied { rows, first_token } => match rows[token] {
+                NO_ROW => out.copy_from_slice(first_token),
+                row => self.head.unpack_row(row as usize, out),
+            },
+        }
+    }
+}
+
+impl Network for Transformer {
+    fn outputs(&self) -> usize {
+        self.head.outputs()
+    }
+
+    fn max_positions(&self) -> Option<usize> {
+        (!self.slides).then_some(self.max_positions)
+    }
+
+    fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {
+        Box::new(self.session_with::<Bf16>(lanes, steps, window))
+    }
+}
+
+/// The norm of the family's kind named `name`, over `dims` dimensions.
+pub(super) fn norm(
+    config: &Config,
+    weights: &Weights<'_>,
+    name: &str,
+    dims: usize,
+) -> Result<Norm> {
+    let gain = weights.tensor(&format!("{name}.weight"), &[dims])?;
+    let eps = config.norm_eps as f32;
+    match config.family {
+        Family::GptNeox | Family::Gpt2 => {
+            let bias = weights.tensor(&format!("{name}.bias"), &[dims])?;
+            Ok(Norm::Layer { gain, bias, eps })
+        }
+        Family::Llama | Family::Qwen3 => Ok(Norm::Rms { gain, eps }),
+    }
+}
