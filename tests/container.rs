@@ -225,6 +225,8 @@ fn flags_are_understood_or_ignored() {
         let archive = [&long_header(1 << bit, 9)[..], rest].concat();
         match bit {
             0..4 => assert_eq!(decompress(&archive).0, b"abc"),
+            // Announces a field that is not there.
+            4..7 => assert_eq!(kind(&archive), ErrorKind::Corrupt),
             _ => assert_eq!(kind(&archive), ErrorKind::Unsupported),
         }
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 struct Golden {
     name: &'static str,
     parts: Vec<Vec<u8>>,
-    options: CompressOptions,
+    options: CompressOptions<'static>,
 }
 
 fn text() -> Vec<u8> {
@@ -55,6 +55,11 @@ fn goldens() -> Vec<Golden> {
         golden("good-1-adaptive-2", vec![records()], CompressOptions { level: 2, ..default }),
         golden("good-1-adaptive-3", vec![records()], CompressOptions { level: 9, ..default }),
         golden("good-1-chunks", vec![[noise(), text(), records()].concat()], chunks),
+        golden(
+            "good-1-prefix-and-table",
+            vec![text()],
+            CompressOptions { prefix: "The keeper wrote: ", table_log2: 12, ..default },
+        ),
         golden("good-1-joined", vec![text(), vec![], records()], default),
     ]
 }

@@ -158,7 +158,7 @@ fn coded_size_is_the_models_cross_entropy() {
     let coded = code(model(), plain, &options(1, false, 1));
     let vocabulary = model().vocabulary();
     let tokens = model().tokenizer().encode(plain, vocabulary);
-    let mut session = model().network().session(1, 1);
+    let mut session = model().network().session(1, 1, usize::MAX);
     let mut logits = vec![0.0; vocabulary.len()];
     let mut previous = model().first_token();
     let mut bits = 0.0;

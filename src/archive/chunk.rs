@@ -3,7 +3,7 @@
 use super::Progress;
 use super::checksum::crc32;
 use super::chunk_header::{ChunkHeader, Extent, Tag};
-use crate::codec::{self, ChunkOptions, Coded};
+use crate::codec::{self, ChunkOptions, Codec, Coded, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use std::borrow::Cow;
@@ -45,38 +45,31 @@ impl EncodedChunk {
 /// # Errors
 /// Those of the codec's encoder.
 pub(super) fn encode(
-    model: &Model,
+    codec: Codec<'_>,
     plain: &[u8],
     options: &ChunkOptions,
     verify: bool,
-    progress: Progress<'_>,
 ) -> Result<EncodedChunk> {
     let mut chunk =
         EncodedChunk { coded: None, plain_len: plain.len() as u32, verify_failed: false };
     if plain.is_empty() {
         return Ok(chunk);
     }
-    let coded = codec::encode(model, plain, options, progress)?;
+    let coded = codec::encode(codec, plain, options)?;
     if coded.bytes.is_empty() || coded.bytes.len() >= plain.len() {
-        progress(if verify { plain.len() as u64 } else { 0 });
+        (codec.progress)(if verify { plain.len() as u64 } else { 0 });
         return Ok(chunk);
     }
-    chunk.verify_failed = verify && !decodes_to(plain, model, &coded, options.threads, progress);
+    chunk.verify_failed = verify && !decodes_to(plain, codec, &coded);
     chunk.coded = (!chunk.verify_failed).then_some(coded);
     Ok(chunk)
 }
 
 /// Whether a reader would get `plain` back.
-fn decodes_to(
-    plain: &[u8],
-    model: &Model,
-    coded: &Coded,
-    threads: usize,
-    progress: Progress<'_>,
-) -> bool {
+fn decodes_to(plain: &[u8], codec: Codec<'_>, coded: &Coded) -> bool {
     let Coded { method, lanes, bytes } = coded;
-    codec::decode(model, *method, *lanes, bytes, plain.len(), threads, progress)
-        .is_ok_and(|decoded| decoded == plain)
+    let decoded = codec::decode(codec, *method, *lanes, bytes, plain.len());
+    decoded.is_ok_and(|decoded| decoded == plain)
 }
 
 /// The plain bytes of a chunk. `model` may be `None` where the chunk is stored. Checks no content.
@@ -85,6 +78,7 @@ fn decodes_to(
 /// Those of the codec's decoder.
 pub(super) fn decode<'a>(
     model: Option<&Model>,
+    parameters: &Parameters,
     extent: &Extent,
     payload: &'a [u8],
     threads: usize,
@@ -98,7 +92,8 @@ pub(super) fn decode<'a>(
     let no_model = || Error::new(ErrorKind::ModelMissing, "no model for a coded chunk");
     let model = model.ok_or_else(no_model)?;
     let plain_len = plain_len as usize;
-    let plain = codec::decode(model, tag.method, tag.lanes, payload, plain_len, threads, progress)?;
+    let codec = Codec { model, parameters, threads, progress };
+    let plain = codec::decode(codec, tag.method, tag.lanes, payload, plain_len)?;
     if plain.len() != plain_len {
         let message = format!("decoded to {} bytes, expected {plain_len}", plain.len());
         return Err(Error::new(ErrorKind::Corrupt, message));

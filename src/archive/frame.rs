@@ -4,6 +4,7 @@ use super::checksum::crc32;
 use super::chunk_header::ChunkHeader;
 use super::source::Source;
 use super::{Progress, chunk};
+use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use std::borrow::Cow;
@@ -40,10 +41,12 @@ impl Frame {
     pub(super) fn decode(
         &self,
         model: Option<&Model>,
+        parameters: &Parameters,
         threads: usize,
         progress: Progress<'_>,
     ) -> Result<Cow<'_, [u8]>> {
-        let plain = chunk::decode(model, &self.header.extent, &self.payload, threads, progress)?;
+        let (extent, payload) = (&self.header.extent, &self.payload);
+        let plain = chunk::decode(model, parameters, extent, payload, threads, progress)?;
         let (got, expected) = (crc32(&plain), self.header.plain_crc);
         if got == expected {
             return Ok(plain);

@@ -5,7 +5,9 @@ use super::model_name::ModelName;
 use super::single::SingleHeader;
 use super::source::Source;
 use super::{FORMAT_VERSION, MAGIC, MAX_CHUNK_SIZE, NUMERICS, varint};
+use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::Context;
 use std::io::Read;
 
 /// The only version byte of this release: format in the high nibble, numerics in the low.
@@ -17,8 +19,23 @@ const SINGLE: u8 = 0x80;
 /// Code that says: named by digest.
 const BY_DIGEST: u8 = 0;
 
-/// Flags that a reader must understand; this release knows none.
+/// Flags that a reader must understand.
 const MUST_UNDERSTAND: u8 = 0xF0;
+
+/// Flag: lanes start afresh.
+const CONTEXT: u8 = 0x10;
+
+/// Flag: tokens stand before every lane.
+const PREFIX: u8 = 0x20;
+
+/// Flag: the size of the adaptive model's table.
+const TABLE: u8 = 0x40;
+
+/// Longest context, in tokens.
+const MAX_CONTEXT: u32 = 1 << 24;
+
+/// Past the ranks of any vocabulary.
+const MAX_RANK: u32 = 1 << 20;
 
 /// Longest label, in bytes.
 const MAX_LABEL_LEN: usize = 255;
@@ -36,6 +53,7 @@ pub(super) struct LongHeader {
     pub(super) model: ModelName,
     /// Largest plain length of a chunk.
     pub(super) chunk_size: u32,
+    pub(super) parameters: Parameters,
 }
 
 impl Header {
@@ -68,11 +86,14 @@ impl LongHeader {
         let flags = source.byte("the flags")?;
         let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
         source.expect_crc32("the header's CRC")?;
-        if flags & MUST_UNDERSTAND != 0 {
-            let message = format!("the archive has feature flags {flags:#04x}, known are none");
+        let known = CONTEXT | PREFIX | TABLE;
+        if flags & MUST_UNDERSTAND & !known != 0 {
+            let message =
+                format!("the archive has feature flags {flags:#04x}, known are {known:#04x}");
             return Err(newer(message));
         }
-        Ok(Self { model, chunk_size })
+        let parameters = read_parameters(flags & known, source)?;
+        Ok(Self { model, chunk_size, parameters })
     }
 
     /// The header's bytes, from the magic on.
@@ -90,11 +111,68 @@ impl LongHeader {
                 out
             }
         };
-        out.push(0); // flags
+        let fields = parameter_fields(&self.parameters);
+        out.push(fields.iter().fold(0, |flags, (flag, _)| flags | flag));
         varint::put(&mut out, self.chunk_size.into());
         seal(&mut out);
-        Ok(out)
+        let mut parameters: Vec<u8> = fields.into_iter().flat_map(|(_, field)| field).collect();
+        if !parameters.is_empty() {
+            seal(&mut parameters);
+        }
+        Ok([out, parameters].concat())
     }
+}
+
+/// The fields of those parameters that are not the default, with their flags, in the order of the
+/// file.
+fn parameter_fields(parameters: &Parameters) -> Vec<(u8, Vec<u8>)> {
+    let Parameters { context, prefix, table_log2 } = parameters;
+    let numbers = |numbers: &mut dyn Iterator<Item = u32>| {
+        let mut field = Vec::new();
+        numbers.for_each(|n| varint::put(&mut field, n.into()));
+        field
+    };
+    let mut fields = Vec::new();
+    if let Some(Context { len, overlap }) = *context {
+        fields.push((CONTEXT, numbers(&mut [len, overlap].into_iter())));
+    }
+    if !prefix.is_empty() {
+        let len = prefix.len() as u32;
+        fields.push((PREFIX, numbers(&mut std::iter::once(len).chain(prefix.iter().copied()))));
+    }
+    if *table_log2 != Parameters::default().table_log2 {
+        fields.push((TABLE, vec![*table_log2]));
+    }
+    fields
+}
+
+/// Reads the fields that `flags` announce, and their CRC.
+fn read_parameters<R: Read>(flags: u8, source: &mut Source<R>) -> Result<Parameters> {
+    let mut parameters = Parameters::default();
+    if flags == 0 {
+        return Ok(parameters);
+    }
+    source.begin_check();
+    if flags & CONTEXT != 0 {
+        let len = source.varint_in("the context's length", 1..=MAX_CONTEXT)?;
+        let overlap = source.varint_in("the context's overlap", 0..=len - 1)?;
+        parameters.context = Some(Context { len, overlap });
+    }
+    if flags & PREFIX != 0 {
+        let most = Parameters::MAX_PREFIX as u32;
+        let n = source.varint_in("the prefix's length", 1..=most)?;
+        let token = |_| source.varint_in("a token of the prefix", 0..=MAX_RANK);
+        parameters.prefix = (0..n).map(token).collect::<Result<_>>()?;
+    }
+    if flags & TABLE != 0 {
+        let table_log2 = source.byte("the table's size")?;
+        if !Parameters::TABLE_LOG2.contains(&table_log2) {
+            return Err(source.corrupt(format!("the table's size is 2^{table_log2} bytes")));
+        }
+        parameters.table_log2 = table_log2;
+    }
+    source.expect_crc32("the parameters' CRC")?;
+    Ok(parameters)
 }
 
 /// Magic, version and model byte of a stream in single form.
@@ -192,12 +270,20 @@ mod tests {
 
     fn named(label: &str) -> LongHeader {
         let model = ModelName::Digest { digest: [0xAB; 32], label: label.into() };
-        LongHeader { model, chunk_size: 1 << 20 }
+        LongHeader { model, chunk_size: 1 << 20, parameters: Parameters::default() }
     }
 
     #[test]
     fn long_headers_come_back() {
-        let builtin = LongHeader { model: ModelName::Builtin(127), chunk_size: MAX_CHUNK_SIZE };
+        let builtin = LongHeader {
+            model: ModelName::Builtin(127),
+            chunk_size: MAX_CHUNK_SIZE,
+            parameters: Parameters {
+                context: Some(Context { len: 1000, overlap: 300 }),
+                prefix: vec![1, 1 << 19],
+                table_log2: 20,
+            },
+        };
         for header in [builtin, named(""), named("Qwen3 0.6B ü"), named(&"x".repeat(255))] {
             let bytes = header.to_bytes().unwrap();
             let mut source = Source::new(&bytes[..]);

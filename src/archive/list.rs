@@ -7,7 +7,7 @@ use super::header::{Header, LongHeader};
 use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::source::Source;
-use crate::codec::Method;
+use crate::codec::{Method, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -23,6 +23,8 @@ pub struct StreamInfo {
     pub archive_len: u64,
     /// The model it names; needed only where a chunk is not stored.
     pub model: ModelName,
+    /// What its chunks are coded with.
+    pub parameters: Parameters,
     /// BLAKE3 of the content; `None` in the single form, which has a CRC-32.
     pub content: Option<[u8; 32]>,
     /// Its chunks, in order.
@@ -93,7 +95,8 @@ impl<R: Read + Seek> Lister<R> {
         self.source.skip(header.extent.payload_len, self.end)?;
         let archive_len = self.source.offset() - offset;
         let chunks = vec![chunk_info(offset, archive_len, &header.extent)];
-        Ok(StreamInfo { offset, archive_len, model: header.model(), content: None, chunks })
+        let (model, parameters) = (header.model(), Parameters::default());
+        Ok(StreamInfo { offset, archive_len, model, parameters, content: None, chunks })
     }
 
     fn long(&mut self, offset: u64, header: LongHeader) -> Result<StreamInfo> {
@@ -107,7 +110,8 @@ impl<R: Read + Seek> Lister<R> {
         };
         let content = Some(footer.content);
         let chunks = chunk_infos(first_chunk, &entries);
-        Ok(StreamInfo { offset, archive_len: 0, model: header.model, content, chunks })
+        let LongHeader { model, parameters, .. } = header;
+        Ok(StreamInfo { offset, archive_len: 0, model, parameters, content, chunks })
     }
 
     /// Index and footer at the end of the input, where they describe all that is left of it.

@@ -42,7 +42,7 @@ pub fn read_chunk(
         true => Some(find_model(models, &stream.model)?),
         false => None,
     };
-    frame.decode(model.as_deref(), threads, &|_| ()).map(Cow::into_owned)
+    frame.decode(model.as_deref(), &stream.parameters, threads, &|_| ()).map(Cow::into_owned)
 }
 
 /// The content of the stream in single form at which `source` stands.

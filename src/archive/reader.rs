@@ -9,6 +9,7 @@ use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::source::Source;
 use super::{ModelName, ModelSource, Progress, Summary};
+use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use rayon::prelude::*;
@@ -103,7 +104,8 @@ impl<R: Read, W: Write> Reader<'_, R, W> {
             if needs_model && model.is_none() {
                 model = Some(find_model(self.models, &header.model)?);
             }
-            self.give_frames(&batch.frames, model.as_deref(), &mut hasher, &mut entries)?;
+            let model = (model.as_deref(), &header.parameters);
+            self.give_frames(&batch.frames, model, &mut hasher, &mut entries)?;
             match batch.end {
                 Some(end) => break end?,
                 None => continue,
@@ -146,14 +148,16 @@ impl<R: Read, W: Write> Reader<'_, R, W> {
     fn give_frames(
         &mut self,
         frames: &[Frame],
-        model: Option<&Model>,
+        (model, parameters): (Option<&Model>, &Parameters),
         hasher: &mut blake3::Hasher,
         entries: &mut Vec<Entry>,
     ) -> Result<()> {
         let threads = (self.options.threads / frames.len().max(1)).max(1);
         let progress = self.progress;
-        let plains: Vec<_> =
-            frames.par_iter().map(|frame| frame.decode(model, threads, progress)).collect();
+        let plains: Vec<_> = frames
+            .par_iter()
+            .map(|frame| frame.decode(model, parameters, threads, progress))
+            .collect();
         for (frame, plain) in frames.iter().zip(plains) {
             let plain = plain.map_err(|e| e.at(format!("chunk {}", entries.len())))?;
             hasher.update(&plain);
@@ -214,7 +218,8 @@ pub(super) fn decode_single<R: Read>(
         return Ok(payload);
     }
     let model = find_model(models, &header.model())?;
-    let plain = chunk::decode(Some(&model), &extent, &payload, threads, progress)?;
+    let plain =
+        chunk::decode(Some(&model), &Parameters::default(), &extent, &payload, threads, progress)?;
     header.check(&plain, Some(&payload))?;
     Ok(plain.into_owned())
 }

@@ -6,7 +6,7 @@ use super::header::LongHeader;
 use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Summary, default_chunk_size};
-use crate::codec::{ChunkOptions, MAX_LANES};
+use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 
 /// How to compress. All but `threads` and `verify` show in the archive's bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct CompressOptions {
+pub struct CompressOptions<'a> {
     /// Plain bytes in a chunk, 1..=[`MAX_CHUNK_SIZE`].
     pub chunk_size: u32,
     /// What to spend on size, 1..=9 (docs/levels.md).
@@ -23,22 +23,40 @@ pub struct CompressOptions {
     pub lanes: Option<u8>,
     /// Whether the adaptive model may be mixed in.
     pub mix: bool,
+    /// A text that the language model reads before every lane.
+    pub prefix: &'a str,
+    /// Tokens until a lane starts afresh, where the model's window does not slide; `None`: the
+    /// model's positions, up to [`Context::DEFAULT_LEN`].
+    pub context: Option<u32>,
+    /// Greatest size of the adaptive model's table in a chunk, log2 of bytes.
+    pub table_log2: u8,
     /// Threads to use, at least 1; also the number of chunks in memory at once.
     pub threads: usize,
     /// Decode each chunk before it is written; store it where that fails.
     pub verify: bool,
 }
 
-impl Default for CompressOptions {
+impl Default for CompressOptions<'_> {
     /// Chunks of 1 MiB, level 6, lanes chosen, mixing, one thread, verified.
     fn default() -> Self {
         let level = DEFAULT_LEVEL;
         let chunk_size = default_chunk_size(level);
-        Self { chunk_size, level, lanes: None, mix: true, threads: 1, verify: true }
+        let Parameters { table_log2, .. } = Parameters::default();
+        Self {
+            chunk_size,
+            level,
+            lanes: None,
+            mix: true,
+            prefix: "",
+            context: None,
+            table_log2,
+            threads: 1,
+            verify: true,
+        }
     }
 }
 
-impl CompressOptions {
+impl CompressOptions<'_> {
     /// # Errors
     /// InvalidArgument where a field is out of range.
     fn check(&self) -> Result<()> {
@@ -49,6 +67,8 @@ impl CompressOptions {
             format!("lanes is {lanes}, expected 1 to {MAX_LANES}")
         } else if !(1..=9).contains(&self.level) {
             format!("level is {}, expected 1 to 9", self.level)
+        } else if !Parameters::TABLE_LOG2.contains(&self.table_log2) {
+            format!("table_log2 is {}, expected {:?}", self.table_log2, Parameters::TABLE_LOG2)
         } else if self.threads == 0 {
             "threads is 0, expected at least 1".into()
         } else {
@@ -69,17 +89,21 @@ pub fn compress(
     input: impl Read,
     output: impl Write,
     model: &Model,
-    options: &CompressOptions,
+    options: &CompressOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<Summary> {
     options.check()?;
+    let CompressOptions { prefix, context, table_log2, .. } = *options;
+    let parameters = Parameters::new(model, prefix, context, table_log2)?;
     let mut content = Content { input, chunk_size: options.chunk_size, ahead: None, ended: false };
     let first = content.next_chunk()?;
     let summary = Summary { n_streams: 1, ..Summary::default() };
-    let encoder = Encoder { model, options, progress };
+    let is_plain = parameters == Parameters::default();
+    let codec = Codec { model, parameters: &parameters, threads: 1, progress };
+    let encoder = Encoder { codec, options };
     let mut writer = Writer { output, encoder, threads: options.threads, summary };
     match model.identity().builtin_code {
-        Some(code) if content.ended => writer.single(code, &first)?,
+        Some(code) if content.ended && is_plain => writer.single(code, &first)?,
         _ => writer.long(first, content)?,
     }
     writer.output.flush().map_err(write_error)?;
@@ -129,16 +153,15 @@ impl<R: Read> Content<R> {
 /// What all chunks are encoded with.
 #[derive(Clone, Copy)]
 struct Encoder<'a> {
-    model: &'a Model,
-    options: &'a CompressOptions,
-    progress: Progress<'a>,
+    codec: Codec<'a>,
+    options: &'a CompressOptions<'a>,
 }
 
 impl Encoder<'_> {
     fn encode(self, plain: &[u8], threads: usize) -> Result<EncodedChunk> {
         let CompressOptions { level, lanes, mix, verify, .. } = *self.options;
-        let options = ChunkOptions { level, lanes, mix, threads };
-        chunk::encode(self.model, plain, &options, verify, self.progress)
+        let options = ChunkOptions { level, lanes, mix };
+        chunk::encode(Codec { threads, ..self.codec }, plain, &options, verify)
     }
 }
 
@@ -159,8 +182,12 @@ impl<W: Write> Writer<'_, W> {
 
     /// Writes `first` and all other chunks of `content` in long form.
     fn long<R: Read>(&mut self, first: Vec<u8>, mut content: Content<R>) -> Result<()> {
-        let model = ModelName::of(self.encoder.model.identity());
-        let header = LongHeader { model, chunk_size: content.chunk_size };
+        let Codec { model, parameters, .. } = self.encoder.codec;
+        let header = LongHeader {
+            model: ModelName::of(model.identity()),
+            chunk_size: content.chunk_size,
+            parameters: parameters.clone(),
+        };
         self.write(&header.to_bytes()?)?;
         let mut entries = Vec::new();
         let mut hasher = blake3::Hasher::new();

@@ -131,6 +131,16 @@ pub struct CodingArgs {
     /// Slices of a chunk that are coded in step, 1 to 64 [default: by length]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub lanes: Option<u8>,
+    /// A text that the language model reads before every lane: what the files are about
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// Tokens until a lane starts afresh, for models whose window does not slide [default: the
+    /// model's, up to 2048]
+    #[arg(long, value_name = "N")]
+    pub context: Option<u32>,
+    /// Memory of the adaptive model for a chunk, a power of two [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub table_size: Option<u64>,
     /// Code with the language model alone
     #[arg(long)]
     pub no_mix: bool,

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub fn compress(
     session: &Session,
     input: &Input,
-    options: &CompressOptions,
+    options: &CompressOptions<'_>,
     output: &Output,
 ) -> Result<()> {
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;

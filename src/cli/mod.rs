@@ -28,7 +28,7 @@ use exit::advice_for;
 use input::name_of;
 use json::FailedFile;
 use list::Listing;
-use llmzip::archive::BuiltinModels;
+use llmzip::archive::{BuiltinModels, CompressOptions};
 use plan::{Action, Input, Voice};
 use std::io;
 
@@ -54,7 +54,8 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
     let mut failures = Failures::default();
     let inputs = &plan.inputs;
     match &plan.action {
-        Action::Compress { options, output } => {
+        Action::Compress { options, prefix, output } => {
+            let options = &CompressOptions { prefix, ..*options };
             failures.each(inputs, |input| compress::compress(session, input, options, output))?
         }
         Action::Decompress { options, output } => failures

@@ -7,6 +7,7 @@ use super::exit::UsageError;
 use llmzip::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
+use llmzip::codec::Parameters;
 use llmzip::ops::Isa;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -30,7 +31,7 @@ pub struct Plan {
 /// What to do with each input.
 #[derive(Debug)]
 pub enum Action {
-    Compress { options: CompressOptions, output: Output },
+    Compress { options: CompressOptions<'static>, prefix: String, output: Output },
     Decompress { options: DecompressOptions, output: Output },
     List { json: bool },
     Test { options: DecompressOptions, json: bool },
@@ -136,9 +137,12 @@ fn compress(
         mix: !coding.no_mix,
         threads,
         verify: !coding.no_verify,
+        context: coding.context,
+        table_log2: table_log2(coding.table_size)?,
+        ..CompressOptions::default()
     };
     let output = resolve_output(output, inputs)?;
-    Ok(Action::Compress { options, output })
+    Ok(Action::Compress { options, prefix: coding.prefix.clone().unwrap_or_default(), output })
 }
 
 fn decompress_options(limit: &LimitArgs, threads: usize) -> DecompressOptions {
@@ -154,6 +158,20 @@ fn chunk_size(typed: Option<u64>, level: u8) -> anyhow::Result<u32> {
             Err(UsageError(message).into())
         }
     }
+}
+
+/// Bytes as a power of two.
+fn table_log2(typed: Option<u64>) -> anyhow::Result<u8> {
+    let range = Parameters::TABLE_LOG2;
+    let Some(size) = typed else {
+        return Ok(*range.end());
+    };
+    let log2 = size.checked_ilog2().unwrap_or(0) as u8;
+    if size.is_power_of_two() && range.contains(&log2) {
+        return Ok(log2);
+    }
+    let message = format!("--table-size is {size}, expected a power of two from 1K to 64M");
+    Err(UsageError(message).into())
 }
 
 fn inputs(files: &[PathBuf]) -> Vec<Input> {

@@ -5,7 +5,7 @@
 
 use super::decisions::BitCoder;
 use super::range_coder::{Decoder, Encoder};
-use super::{Coded, Method, Progress, corrupt};
+use super::{Codec, Coded, Method, corrupt};
 use crate::error::Result;
 use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
@@ -31,14 +31,15 @@ fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
 }
 
 /// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=3.
-pub fn encode(isa: Isa, plain: &[u8], tier: u8, progress: Progress<'_>) -> Coded {
-    let mut mixed = model(isa, tier, Config::TABLE_LOG2, plain.len());
+pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded {
+    let table_log2 = codec.parameters.table_log2;
+    let mut mixed = model(codec.model.isa(), tier, table_log2.into(), plain.len());
     let mut encoder = Encoder::default();
     for part in plain.chunks(PROGRESS_STEP) {
         part.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut encoder, byte));
-        progress(part.len() as u64);
+        (codec.progress)(part.len() as u64);
     }
-    let parameters = (Config::TABLE_LOG2 as u8) << 2 | (tier - 1);
+    let parameters = table_log2 << 2 | (tier - 1);
     let bytes = [&[parameters][..], &encoder.finish()].concat();
     Coded { method: Method::Adaptive, lanes: 1, bytes }
 }
@@ -47,7 +48,7 @@ pub fn encode(isa: Isa, plain: &[u8], tier: u8, progress: Progress<'_>) -> Coded
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk.
-pub fn decode(isa: Isa, coded: &[u8], plain_len: usize, progress: Progress<'_>) -> Result<Vec<u8>> {
+pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8>> {
     let Some((parameters, coded)) = coded.split_first() else {
         return Err(corrupt("an adaptive chunk has no parameters"));
     };
@@ -55,13 +56,13 @@ pub fn decode(isa: Isa, coded: &[u8], plain_len: usize, progress: Progress<'_>) 
     if tier > 3 || !(10..=Config::TABLE_LOG2).contains(&table_log2) {
         return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
     }
-    let mut mixed = model(isa, tier, table_log2, plain_len);
+    let mut mixed = model(codec.model.isa(), tier, table_log2, plain_len);
     let mut decoder = Decoder::new(coded);
     let mut plain = Vec::new();
     while plain.len() < plain_len {
         let step = PROGRESS_STEP.min(plain_len - plain.len());
         plain.extend((0..step).map(|_| code_byte(&mut mixed, &mut decoder, 0)));
-        progress(step as u64);
+        (codec.progress)(step as u64);
     }
     decoder.expect_end(plain_len)?;
     Ok(plain)

@@ -2,11 +2,10 @@
 //!
 //! All of it is the encoder's choice and written to the file, so it may change in any version.
 
-use super::ChunkOptions;
 use super::bytes;
 use super::tokens;
+use super::{ChunkOptions, Codec};
 use crate::error::Result;
-use crate::models::Model;
 
 /// The adaptive model's strongest tier, the one that is mixed with the language model.
 pub const BEST_TIER: u8 = 3;
@@ -78,13 +77,13 @@ const NOISE: f64 = 5.5;
 ///
 /// # Errors
 /// Those of the language model.
-pub fn is_for_the_language_model(model: &Model, plain: &[u8], threads: usize) -> Result<bool> {
-    let adaptive =
-        8.0 * bytes::encode(model.isa(), plain, 1, &|_| ()).bytes.len() as f64 / plain.len() as f64;
+pub fn is_for_the_language_model(codec: Codec<'_>, plain: &[u8]) -> Result<bool> {
+    let fast = bytes::encode(codec.quiet(), plain, 1);
+    let adaptive = 8.0 * fast.bytes.len() as f64 / plain.len() as f64;
     let (n, len) = PROBES;
     let at = |i: usize| (plain.len() - len) / (n - 1) * i;
     let sample: Vec<u8> = (0..n).flat_map(|i| &plain[at(i)..][..len]).copied().collect();
-    let coded = tokens::encode(model, &sample, n as u8, false, threads, &|_| ())?;
+    let coded = tokens::encode(codec.quiet(), &sample, n as u8, false)?;
     let alone = 8.0 * coded.bytes.len() as f64 / sample.len() as f64;
     Ok(alone < if adaptive > NOISE { adaptive } else { HOPELESS * adaptive })
 }

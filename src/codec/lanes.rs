@@ -4,8 +4,9 @@
 //! how many steps a call takes, changes no bit (`docs/numerics.md`), so it is decided here and not
 //! written to the file.
 
+use super::{Codec, Parameters};
 use crate::error::Result;
-use crate::models::{Model, Row, Session};
+use crate::models::{Model, RestartingSession, Row, Session};
 use crate::predict::cdf::cumulative_counts;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -30,26 +31,40 @@ struct Shard<'m> {
 /// All lanes of a chunk.
 pub struct Lanes<'m> {
     model: &'m Model,
+    /// What every lane is fed before its own tokens: the last of it gives the first prediction.
+    opening: Vec<u32>,
     shards: Vec<Shard<'m>>,
 }
 
 impl<'m> Lanes<'m> {
-    /// `lanes` empty lanes over at most `threads` threads, to take up to `steps` tokens each in one
+    /// `lanes` empty lanes over at most the codec's threads, to take up to `steps` tokens each in one
     /// call.
-    pub fn new(model: &'m Model, lanes: usize, steps: usize, threads: usize) -> Self {
+    pub fn new(codec: Codec<'m>, lanes: usize, steps: usize) -> Self {
+        let Codec { model, parameters, threads, .. } = codec;
         let n_shards = threads.clamp(1, lanes);
+        let opening = parameters.opening(model);
         let shard = |i: usize| {
             let lanes = lane_range(lanes, n_shards, i);
-            let session = model.network().session(lanes.len(), steps, usize::MAX);
+            let session = session(model, parameters, lanes.len(), steps);
             let cumulative = vec![0; model.network().outputs() + 1];
-            Shard { lanes, session, rows: Vec::new(), logits: Vec::new(), cumulative }
+            let mut shard =
+                Shard { lanes, session, rows: Vec::new(), logits: Vec::new(), cumulative };
+            shard.open(&opening, steps);
+            shard
         };
-        Self { model, shards: (0..n_shards).map(shard).collect() }
+        let shards = (0..n_shards).into_par_iter().map(shard).collect();
+        Self { model, opening, shards }
+    }
+
+    /// The id of the token after which a lane's first token is predicted.
+    pub fn first_input(&self) -> u32 {
+        self.opening[self.opening.len() - 1]
     }
 
     /// Feeds tokens to lanes and predicts after each.
     ///
-    /// `inputs(lane)` gives the lane's next tokens as ids, from a position on; `outputs` has an
+    /// `inputs(lane)` gives the lane's next tokens as ids, from a position on, where
+    /// [`Lanes::first_input`] has position 0; `outputs` has an
     /// element for each lane, and `visit(lane, step, cumulative counts, output)` is called for
     /// each token in turn, on any thread.
     ///
@@ -73,21 +88,53 @@ impl<'m> Lanes<'m> {
             rest = others;
             parts.push((shard, outputs));
         }
-        let model = self.model;
+        let (model, opened) = (self.model, self.opening.len() as u32 - 1);
         parts.into_par_iter().try_for_each(|(shard, outputs)| {
-            shard.take_rows(&inputs);
+            shard.take_rows(&inputs, opened);
             if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, outputs, &visit) }
         })
     }
 }
 
+/// A session for `lanes` lanes that take up to `steps` tokens in a call.
+fn session<'m>(
+    model: &'m Model,
+    parameters: &Parameters,
+    lanes: usize,
+    steps: usize,
+) -> Box<dyn Session + 'm> {
+    let network = model.network();
+    match parameters.context {
+        Some(context) => Box::new(RestartingSession::new(network, lanes, steps, context)),
+        None => network.session(lanes, steps, usize::MAX),
+    }
+}
+
 impl Shard<'_> {
-    fn take_rows<I: IntoIterator<Item = u32>>(&mut self, inputs: &impl Fn(usize) -> (u32, I)) {
+    /// Feeds all of `opening` but its last token to every lane, `steps` tokens a call.
+    fn open(&mut self, opening: &[u32], steps: usize) {
+        let tokens = &opening[..opening.len() - 1];
+        for (i, tokens) in tokens.chunks(steps).enumerate() {
+            let first = (i * steps) as u32;
+            for lane in 0..self.lanes.len() as u32 {
+                let row = |(position, &token)| Row { lane, position, token };
+                self.rows.clear();
+                self.rows.extend((first..).zip(tokens).map(row));
+                self.session.forward(&self.rows, &mut []);
+            }
+        }
+    }
+
+    fn take_rows<I: IntoIterator<Item = u32>>(
+        &mut self,
+        inputs: &impl Fn(usize) -> (u32, I),
+        opened: u32,
+    ) {
         self.rows.clear();
         for (index, lane) in self.lanes.clone().enumerate() {
             let (position, tokens) = inputs(lane);
             let row = |(position, token)| Row { lane: index as u32, position, token };
-            self.rows.extend((position..).zip(tokens).map(row));
+            self.rows.extend((opened + position..).zip(tokens).map(row));
         }
     }
 

@@ -9,12 +9,14 @@ mod bytes;
 mod decisions;
 mod effort;
 mod lanes;
+mod parameters;
 mod range_coder;
 mod tokens;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use effort::Effort;
+pub use parameters::Parameters;
 
 /// Most lanes a chunk can have.
 pub const MAX_LANES: u8 = 64;
@@ -43,8 +45,26 @@ pub struct ChunkOptions {
     /// Whether the adaptive model may take part; else the language model codes alone, at any
     /// level.
     pub mix: bool,
-    /// Threads that this call may use; changes no byte.
+}
+
+/// What both sides work with.
+#[derive(Clone, Copy)]
+pub struct Codec<'a> {
+    /// The language model.
+    pub model: &'a Model,
+    /// What all chunks of the stream are coded with.
+    pub parameters: &'a Parameters,
+    /// Threads that a call may use; changes no byte.
     pub threads: usize,
+    /// Is told of plain bytes as they are done.
+    pub progress: Progress<'a>,
+}
+
+impl Codec<'_> {
+    /// The same, telling nobody of its progress.
+    fn quiet(self) -> Self {
+        Self { progress: &|_| (), ..self }
+    }
 }
 
 /// A coded chunk. Never [`Method::Stored`]: whether storing is cheaper is the archive's choice.
@@ -66,42 +86,26 @@ type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for
 /// options out of range.
-pub fn encode(
-    model: &Model,
-    plain: &[u8],
-    options: &ChunkOptions,
-    progress: Progress<'_>,
-) -> Result<Coded> {
+pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded> {
     check_options(options)?;
     match Effort::of(options, plain.len()) {
-        Effort::Bytes { tier } => Ok(bytes::encode(model.isa(), plain, tier, progress)),
-        Effort::Tokens { lanes, mix: false, .. } => {
-            tokens::encode(model, plain, lanes, false, options.threads, progress)
-        }
-        Effort::Tokens { lanes, try_both, .. } => {
-            encode_best(model, plain, lanes, try_both, options.threads, progress)
-        }
+        Effort::Bytes { tier } => Ok(bytes::encode(codec, plain, tier)),
+        Effort::Tokens { lanes, mix: false, .. } => tokens::encode(codec, plain, lanes, false),
+        Effort::Tokens { lanes, try_both, .. } => encode_best(codec, plain, lanes, try_both),
     }
 }
 
 /// The smaller of both ways to code a chunk: measured in full, one after the other so that one
 /// adaptive model is in memory at a time, or by a probe where that is enough.
-fn encode_best(
-    model: &Model,
-    plain: &[u8],
-    lanes: u8,
-    try_both: bool,
-    threads: usize,
-    progress: Progress<'_>,
-) -> Result<Coded> {
-    if !try_both {
-        return match effort::is_for_the_language_model(model, plain, threads)? {
-            true => tokens::encode(model, plain, lanes, true, threads, progress),
-            false => Ok(bytes::encode(model.isa(), plain, effort::BEST_TIER, progress)),
-        };
+fn encode_best(codec: Codec<'_>, plain: &[u8], lanes: u8, try_both: bool) -> Result<Coded> {
+    if !try_both && !effort::is_for_the_language_model(codec, plain)? {
+        return Ok(bytes::encode(codec, plain, effort::BEST_TIER));
     }
-    let by_tokens = tokens::encode(model, plain, lanes, true, threads, progress)?;
-    let by_bytes = bytes::encode(model.isa(), plain, effort::BEST_TIER, &|_| ());
+    let by_tokens = tokens::encode(codec, plain, lanes, true)?;
+    if !try_both {
+        return Ok(by_tokens);
+    }
+    let by_bytes = bytes::encode(codec.quiet(), plain, effort::BEST_TIER);
     Ok(if by_bytes.bytes.len() < by_tokens.bytes.len() { by_bytes } else { by_tokens })
 }
 
@@ -120,27 +124,26 @@ fn check_options(options: &ChunkOptions) -> Result<()> {
 /// Decodes `plain_len` (not 0) bytes from `coded`.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk. Most damage gives wrong
-/// bytes instead: check them. [`ErrorKind::InvalidModel`] if the model's logits overflow.
+/// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk, or the parameters none of a
+/// stream coded with this model. Most damage gives wrong bytes instead: check them.
+/// [`ErrorKind::InvalidModel`] if the model's logits overflow.
 pub fn decode(
-    model: &Model,
+    codec: Codec<'_>,
     method: Method,
     lanes: u8,
     coded: &[u8],
     plain_len: usize,
-    threads: usize,
-    progress: Progress<'_>,
 ) -> Result<Vec<u8>> {
     match method {
         Method::Stored => Err(corrupt("a stored chunk has no code")),
         Method::Adaptive if lanes != 1 => Err(corrupt("an adaptive chunk has no lanes")),
-        Method::Adaptive => bytes::decode(model.isa(), coded, plain_len, progress),
+        Method::Adaptive => bytes::decode(codec, coded, plain_len),
         Method::Model | Method::Mixed if !(1..=MAX_LANES).contains(&lanes) => {
             Err(corrupt(format!("{lanes} lanes, expected 1 to {MAX_LANES}")))
         }
         Method::Model | Method::Mixed => {
-            let mix = method == Method::Mixed;
-            tokens::decode(model, coded, plain_len, lanes, mix, threads, progress)
+            codec.parameters.check(codec.model)?;
+            tokens::decode(codec, coded, plain_len, lanes, method == Method::Mixed)
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::decisions::{BitCoder, Decision, Question, TokenTrie, Walk};
 use super::lanes::{Lanes, lane_range};
 use super::range_coder::{Decoder, Encoder};
-use super::{Coded, Method, Progress, corrupt};
+use super::{Codec, Coded, Method, corrupt};
 use crate::error::Result;
 use crate::models::Model;
 use crate::ops::Isa;
@@ -22,7 +22,7 @@ enum Predictor {
 }
 
 impl Predictor {
-    fn new(isa: Isa, mix: bool, plain_len: usize, lanes: usize) -> Self {
+    fn new(isa: Isa, mix: bool, table_log2: u8, plain_len: usize, lanes: usize) -> Self {
         if !mix {
             return Self::Alone;
         }
@@ -30,7 +30,7 @@ impl Predictor {
             isa,
             &Config {
                 tier: super::effort::BEST_TIER,
-                table_log2: Config::TABLE_LOG2,
+                table_log2: table_log2.into(),
                 with_lm: true,
                 n_lanes: lanes as u32,
                 lane_len: plain_len.div_ceil(lanes) as u32,
@@ -77,23 +77,18 @@ impl Predictor {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
-pub fn encode(
-    model: &Model,
-    plain: &[u8],
-    lanes: u8,
-    mix: bool,
-    threads: usize,
-    progress: Progress<'_>,
-) -> Result<Coded> {
+pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Coded> {
+    let Codec { model, parameters, threads, progress } = codec;
     let n_lanes = usize::from(lanes);
     let text = |lane| LaneText::new(model, &plain[lane_range(plain.len(), n_lanes, lane)]);
     let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
     let mut encoder = Encoder::default();
-    let mut predictor = Predictor::new(model.isa(), mix, plain.len(), n_lanes);
+    let mut predictor =
+        Predictor::new(model.isa(), mix, parameters.table_log2, plain.len(), n_lanes);
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     let rows_per_step = n_lanes.div_ceil(threads.max(1));
     let steps = (ROWS_PER_CALL / rows_per_step).clamp(1, n_steps.max(1));
-    let mut teacher = Teacher::new(model, &texts, steps, threads);
+    let mut teacher = Teacher::new(codec, &texts, steps);
     for from in (0..n_steps).step_by(steps) {
         let predicted = teacher.predict(from)?;
         for step in from..from + steps {
@@ -181,12 +176,13 @@ struct Teacher<'a> {
 }
 
 impl<'a> Teacher<'a> {
-    fn new(model: &'a Model, texts: &'a [LaneText], steps: usize, threads: usize) -> Self {
+    fn new(codec: Codec<'a>, texts: &'a [LaneText], steps: usize) -> Self {
+        let model = codec.model;
         Self {
             model,
             texts,
             trie: TokenTrie::new(model.vocabulary()),
-            lanes: Lanes::new(model, texts.len(), steps, threads),
+            lanes: Lanes::new(codec, texts.len(), steps),
             steps,
             predicted: texts.iter().map(|_| Steps::default()).collect(),
         }
@@ -195,11 +191,12 @@ impl<'a> Teacher<'a> {
     /// The decisions of `steps` steps from `from` on, by lane.
     fn predict(&mut self, from: usize) -> Result<&[Steps]> {
         let Self { model, texts, trie, lanes, steps, predicted } = self;
+        let first = lanes.first_input();
         let inputs = |lane: usize| {
             let tokens = &texts[lane].tokens;
             let range = from.min(tokens.len())..tokens.len().min(from + *steps);
             let before = |at: usize| match at {
-                0 => model.first_token(),
+                0 => first,
                 _ => model.vocabulary().id(tokens[at - 1]),
             };
             (from as u32, range.map(before))
@@ -220,21 +217,21 @@ impl<'a> Teacher<'a> {
 /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk,
 /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
 pub fn decode(
-    model: &Model,
+    codec: Codec<'_>,
     coded: &[u8],
     plain_len: usize,
     lanes: u8,
     mix: bool,
-    threads: usize,
-    progress: Progress<'_>,
 ) -> Result<Vec<u8>> {
+    let Codec { model, parameters, progress, .. } = codec;
     let n_lanes = usize::from(lanes);
     let trie = TokenTrie::new(model.vocabulary());
-    let text = |lane| DecodedLane::new(model, lane_range(plain_len, n_lanes, lane).len());
+    let mut network = Lanes::new(codec, n_lanes, 1);
+    let text =
+        |lane| DecodedLane::new(network.first_input(), lane_range(plain_len, n_lanes, lane).len());
     let mut texts: Vec<DecodedLane> = (0..n_lanes).map(text).collect();
     let mut decoder = Decoder::new(coded);
-    let mut predictor = Predictor::new(model.isa(), mix, plain_len, n_lanes);
-    let mut network = Lanes::new(model, n_lanes, 1, threads);
+    let mut predictor = Predictor::new(model.isa(), mix, parameters.table_log2, plain_len, n_lanes);
     let mut cumulative = vec![Vec::new(); n_lanes];
     while texts.iter().any(|text| text.room > 0) {
         let inputs = |lane: usize| (texts[lane].position, texts[lane].next_input());
@@ -269,8 +266,8 @@ struct DecodedLane {
 }
 
 impl DecodedLane {
-    fn new(model: &Model, len: usize) -> Self {
-        Self { bytes: Vec::new(), room: len, last: model.first_token(), position: 0 }
+    fn new(first_input: u32, len: usize) -> Self {
+        Self { bytes: Vec::new(), room: len, last: first_input, position: 0 }
     }
 
     /// What to feed to the network, unless the lane is complete.

@@ -4,6 +4,7 @@
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
 mod config;
+mod context;
 mod folder;
 mod gpt2;
 mod gpt_neox;
@@ -15,6 +16,7 @@ mod vocabulary;
 mod weights;
 
 pub use config::{Activation, Config, Family, RotaryConfig};
+pub use context::{Context, RestartingSession};
 pub use folder::ModelFolder;
 pub use session::TransformerSession;
 pub use tokenizer::Tokenizer;

@@ -1,0 +1,143 @@
+//! Texts longer than the positions of a network: lanes that start afresh.
+//!
+//! A network that was trained with a sliding window goes on for ever. Any other is only good at the
+//! positions that it was trained on: when a lane has used them up, its last inputs are fed again
+//! from position 0 on, and it goes on from there (`docs/numerics.md`, section 14).
+
+use super::{Network, Row, Session};
+use std::collections::VecDeque;
+
+/// When lanes start afresh. Stands in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    /// Positions until a lane starts afresh.
+    pub len: u32,
+    /// Inputs that are fed again then; less than `len`.
+    pub overlap: u32,
+}
+
+impl Context {
+    /// Positions used by default where a network has more: keys and values of many lanes fill
+    /// memory.
+    pub const DEFAULT_LEN: u32 = 2048;
+
+    /// `len` positions with the default overlap, a quarter of them.
+    pub fn new(len: u32) -> Self {
+        Self { len, overlap: len / 4 }
+    }
+
+    /// Where a lane's input `at` stands: how often the lane has started afresh, and the position since.
+    fn place(self, at: u32) -> (u32, u32) {
+        match at.checked_sub(self.len) {
+            None => (0, at),
+            Some(past) => {
+                let stride = self.len - self.overlap;
+                (1 + past / stride, self.overlap + past % stride)
+            }
+        }
+    }
+}
+
+/// Rows that are fed again in one call: bounds the memory of a start.
+const ROWS_AGAIN: usize = 256;
+
+/// A session whose lanes start afresh.
+pub struct RestartingSession<'a> {
+    inner: Box<dyn Session + 'a>,
+    outputs: usize,
+    context: Context,
+    /// By lane: its last inputs, as many as are fed again.
+    recent: Vec<VecDeque<u32>>,
+    rounds: Vec<Round>,
+    /// [rows of a round][outputs]
+    logits: Vec<f32>,
+}
+
+/// Rows between which no lane starts afresh.
+#[derive(Default)]
+struct Round {
+    again: Vec<Row>,
+    rows: Vec<Row>,
+    /// The place of each of `rows` in the call.
+    places: Vec<usize>,
+}
+
+impl<'a> RestartingSession<'a> {
+    /// `lanes` empty lanes of `network` that take up to `steps` rows each in one call.
+    pub fn new(network: &'a dyn Network, lanes: usize, steps: usize, context: Context) -> Self {
+        debug_assert!(context.overlap < context.len);
+        Self {
+            inner: network.session(lanes, steps, context.len as usize),
+            outputs: network.outputs(),
+            context,
+            recent: vec![VecDeque::new(); lanes],
+            rounds: Vec::new(),
+            logits: Vec::new(),
+        }
+    }
+
+    /// Spreads the rows of a call over rounds; returns how many there are.
+    fn arrange(&mut self, rows: &[Row]) -> usize {
+        self.rounds.iter_mut().for_each(Round::clear);
+        let mut first_starts = vec![None; self.recent.len()];
+        let mut n_rounds = 0;
+        for (place, row) in rows.iter().enumerate() {
+            let (start, position) = self.context.place(row.position);
+            let recent = &mut self.recent[row.lane as usize];
+            let round = (start - *first_starts[row.lane as usize].get_or_insert(start)) as usize;
+            n_rounds = n_rounds.max(round + 1);
+            self.rounds.resize_with(self.rounds.len().max(n_rounds), Round::default);
+            let round = &mut self.rounds[round];
+            if start > 0 && position == self.context.overlap {
+                let again = (0..).zip(recent.iter());
+                round.again.extend(again.map(|(position, &token)| Row { position, token, ..*row }));
+            }
+            round.rows.push(Row { position, ..*row });
+            round.places.push(place);
+            recent.push_back(row.token);
+            if recent.len() > self.context.overlap as usize {
+                recent.pop_front();
+            }
+        }
+        n_rounds
+    }
+}
+
+impl Round {
+    fn clear(&mut self) {
+        self.again.clear();
+        self.rows.clear();
+        self.places.clear();
+    }
+}
+
+impl Session for RestartingSession<'_> {
+    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+        let n_rounds = self.arrange(rows);
+        let Self { inner, outputs, rounds, logits: scratch, .. } = self;
+        for round in &rounds[..n_rounds] {
+            round.again.chunks(ROWS_AGAIN).for_each(|rows| inner.forward(rows, &mut []));
+            if n_rounds == 1 || logits.is_empty() {
+                inner.forward(&round.rows, logits);
+                continue;
+            }
+            scratch.resize(round.rows.len() * *outputs, 0.0);
+            inner.forward(&round.rows, scratch);
+            for (&place, from) in round.places.iter().zip(scratch.chunks_exact(*outputs)) {
+                logits[place * *outputs..][..*outputs].copy_from_slice(from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Context;
+
+    #[test]
+    fn lanes_start_afresh_with_what_they_read_last() {
+        let context = Context { len: 8, overlap: 2 };
+        let places: Vec<_> = [0, 7, 8, 9, 13, 14, 20].map(|at| context.place(at)).into();
+        assert_eq!(places, [(0, 0), (0, 7), (1, 2), (1, 3), (1, 7), (2, 2), (3, 2)]);
+    }
+}

@@ -1,0 +1,242 @@
+//! Archives made with models of every family, from folders as a person would have them.
+
+use candle_core::{Device, Tensor};
+use llmzip::archive::{self, CompressOptions, DecompressOptions};
+use llmzip::codec::{self, ChunkOptions, Codec, Parameters};
+use llmzip::models::{Context, Model, RestartingSession, Row, Session};
+use llmzip::ops::Isa;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const FAMILIES: [&str; 6] = [
+    "gpt-neox-parallel-f16",
+    "gpt-neox-sequential-sharded",
+    "gpt2",
+    "llama-gqa-tied",
+    "llama-mha-untied-pickle",
+    "qwen3-tied",
+];
+
+/// A byte-level BPE: a special token, then all bytes, then a few words.
+fn tokenizer() -> String {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut stand_ins = ('\u{100}'..).take(68);
+    let chars = (0..=255u8).map(|b| match printable(b) {
+        true => char::from(b),
+        false => stand_ins.next().unwrap(),
+    });
+    let mut tokens = vec!["<|endoftext|>".to_owned()];
+    tokens.extend(chars.map(String::from));
+    let merges = [["t", "h"], ["th", "e"], ["\u{120}", "the"], ["a", "n"], ["an", "d"], ["i", "n"]];
+    tokens.extend(merges.iter().map(|pair| pair.concat()));
+    let vocab: serde_json::Map<_, _> =
+        tokens.into_iter().zip(0..).map(|(token, id)| (token, serde_json::json!(id))).collect();
+    serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [{"id": 0, "content": "<|endoftext|>", "special": true, "single_word": false,
+            "lstrip": false, "rstrip": false, "normalized": false}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges, "dropout": null, "unk_token": null,
+            "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false}
+    })
+    .to_string()
+}
+
+/// The oracle's model `name` with a tokenizer, in a folder of its own.
+fn folder(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name);
+    for entry in std::fs::read_dir(oracle).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer()).unwrap();
+    folder
+}
+
+fn open(name: &str, isa: Isa) -> Arc<Model> {
+    Arc::new(Model::open(folder(name).path(), isa).unwrap())
+}
+
+fn text() -> Vec<u8> {
+    let line = "the cat and the hat in the \u{e9}t\u{e9}, again and again.\r\n";
+    [line.repeat(20).as_bytes(), b"\xff\x00<|endoftext|>", line.as_bytes()].concat()
+}
+
+fn compress(plain: &[u8], model: &Model, options: &CompressOptions<'_>) -> Vec<u8> {
+    let mut packed = Vec::new();
+    archive::compress(plain, &mut packed, model, options, &|_| ()).unwrap();
+    packed
+}
+
+fn decompress(packed: &[u8], model: &Arc<Model>, threads: usize) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let options = DecompressOptions { threads, ..DecompressOptions::default() };
+    archive::decompress(packed, &mut plain, model, &options, &|_| ()).unwrap();
+    plain
+}
+
+/// Far past the context, on every instruction set, by any number of threads, with a prefix.
+#[test]
+fn every_family_round_trips_to_the_same_bytes() {
+    for name in FAMILIES {
+        let model = open(name, Isa::detect());
+        for (lanes, mix, prefix) in [(1, true, ""), (5, false, "the cat, "), (5, true, "")] {
+            let options = CompressOptions {
+                lanes: Some(lanes),
+                mix,
+                prefix,
+                context: Some(24),
+                verify: false,
+                ..CompressOptions::default()
+            };
+            let packed = compress(&text(), &model, &options);
+            assert!(decompress(&packed, &model, 1) == text(), "{name}, {lanes} lanes");
+            assert!(decompress(&packed, &model, 3) == text(), "{name}, {lanes} lanes, 3 threads");
+            let threads = CompressOptions { threads: 2, ..options };
+            assert!(compress(&text(), &model, &threads) == packed, "{name}, {lanes} lanes");
+        }
+        for isa in Isa::available() {
+            let options =
+                CompressOptions { context: Some(24), mix: false, ..CompressOptions::default() };
+            let short = &text()[..300];
+            let packed = compress(short, &open(name, isa), &options);
+            assert!(decompress(&packed, &model, 1) == short, "{name}, {isa:?}");
+        }
+    }
+}
+
+/// A prefix that says what comes makes it smaller, and the archive knows it.
+#[test]
+fn a_prefix_stands_in_the_archive() {
+    let model = Arc::new(Model::default_model(Isa::detect()).unwrap());
+    let plain = b"The lighthouse keeper wrote in his diary that the wind had turned.";
+    let alone = compress(plain, &model, &CompressOptions::default());
+    let prefix = "The lighthouse keeper wrote in his diary every evening.";
+    let options = CompressOptions { prefix, ..CompressOptions::default() };
+    let with_prefix = compress(plain, &model, &options);
+    let streams = archive::list(std::io::Cursor::new(&with_prefix)).unwrap();
+    let ranks = &streams[0].parameters.prefix;
+    let shown: Vec<u8> = ranks.iter().flat_map(|&r| model.vocabulary().bytes(r)).copied().collect();
+    assert_eq!(shown, prefix.as_bytes());
+    let payload = |packed: &[u8]| {
+        let streams = archive::list(std::io::Cursor::new(packed)).unwrap();
+        streams[0].chunks[0].archive_len
+    };
+    assert!(payload(&with_prefix) < payload(&alone));
+    assert_eq!(decompress(&with_prefix, &model, 1), plain);
+}
+
+/// -log2 of the probability that a softmax of `logits` gives to `target`.
+fn bits(logits: &[f32], target: u32) -> f64 {
+    let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
+    (sum.ln() - f64::from(logits[target as usize])) / std::f64::consts::LN_2
+}
+
+/// `--no-mix` costs what the model's cross-entropy says: at most a thousandth and a few bytes more.
+#[test]
+fn coded_size_is_the_cross_entropy() {
+    let plain = text().repeat(4);
+    for name in FAMILIES {
+        let model = open(name, Isa::detect());
+        let (network, vocabulary) = (model.network(), model.vocabulary());
+        let ranks = model.tokenizer().encode(&plain, vocabulary);
+        let context = Context::new(64);
+        let mut session = RestartingSession::new(network, 1, ranks.len(), context);
+        let inputs = ranks[..ranks.len() - 1].iter().map(|&rank| vocabulary.id(rank));
+        let inputs = std::iter::once(model.first_token()).chain(inputs);
+        let row = |(position, token)| Row { lane: 0, position, token };
+        let rows: Vec<Row> = (0..).zip(inputs).map(row).collect();
+        let v = network.outputs();
+        let mut logits = vec![0.0; rows.len() * v];
+        session.forward(&rows, &mut logits);
+        let costs = logits.chunks(v).zip(&ranks).map(|(logits, &rank)| bits(logits, rank));
+        let expected = costs.sum::<f64>() / 8.0;
+        let parameters = Parameters { context: Some(context), ..Parameters::default() };
+        let codec = Codec { model: &model, parameters: &parameters, threads: 1, progress: &|_| () };
+        let options = ChunkOptions { level: 6, lanes: Some(1), mix: false };
+        let coded = codec::encode(codec, &plain, &options).unwrap();
+        println!("{name}: {} bytes, cross-entropy {expected:.1}", coded.bytes.len());
+        assert!(coded.bytes.len() as f64 <= 1.001 * expected + 1.0, "{name}");
+    }
+}
+
+/// After a start the network sees the last inputs as if they were the first.
+#[test]
+fn a_lane_that_starts_afresh_is_a_new_lane() {
+    let model = open("gpt2", Isa::detect());
+    let (network, v) = (model.network(), model.network().outputs());
+    let context = Context { len: 20, overlap: 6 };
+    let tokens: Vec<u32> = (0..50).map(|i| i * 7 % 250).collect();
+    let rows = |range: std::ops::Range<usize>, first: usize| -> Vec<Row> {
+        let row = |at: usize| Row { lane: 0, position: (at - first) as u32, token: tokens[at] };
+        range.map(row).collect()
+    };
+    let mut restarting = RestartingSession::new(network, 1, 50, context);
+    let mut all = vec![0.0; 50 * v];
+    restarting.forward(&rows(0..50, 0), &mut all);
+    // Starts: inputs 0..20, then 14..34, then 28..48, then 42..
+    for (first, from, to) in [(0, 0, 20), (14, 20, 34), (28, 34, 48), (42, 48, 50)] {
+        let mut fresh = vec![0.0; (to - first) * v];
+        network.session(1, 50, usize::MAX).forward(&rows(first..to, first), &mut fresh);
+        assert!(fresh[(from - first) * v..] == all[from * v..to * v], "from {from}");
+    }
+    let mut stepwise = RestartingSession::new(network, 1, 1, context);
+    for at in 0..50 {
+        let mut logits = vec![0.0; v];
+        stepwise.forward(&rows(at..at + 1, 0), &mut logits);
+        assert!(logits == all[at * v..][..v], "step {at}");
+    }
+}
+
+/// What is wrong with a model's folder is said with the file's or tensor's name.
+#[test]
+fn bad_folders_are_refused() {
+    let message = |folder: &tempfile::TempDir| {
+        Model::open(folder.path(), Isa::detect())
+            .err()
+            .expect("a bad folder was opened")
+            .to_string()
+    };
+    let without = |name: &str, file: &str| {
+        let folder = folder(name);
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+        message(&folder)
+    };
+    assert!(without("gpt2", "config.json").contains("config.json"));
+    assert!(without("gpt2", "model.safetensors").contains("model.safetensors"));
+    assert!(without("gpt2", "tokenizer.json").contains("tokenizer.json"));
+    let shard = "model-00002-of-00004.safetensors";
+    assert!(without("gpt-neox-sequential-sharded", shard).contains(shard));
+    for name in ["../model.safetensors", "/etc/passwd", "a/b"] {
+        let folder = folder("gpt-neox-sequential-sharded");
+        let index = serde_json::json!({"weight_map": {"x": name}}).to_string();
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+        assert!(message(&folder).contains("not the plain name"), "{name}");
+    }
+    let folder = folder("llama-mha-untied-pickle");
+    let path = folder.path().join("pytorch_model.bin");
+    let pickle = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &pickle[..pickle.len() / 2]).unwrap();
+    assert!(message(&folder).contains("pytorch_model.bin"));
+}
+
+/// Every byte of every file counts in the name of a model.
+#[test]
+fn one_bit_of_a_weight_is_another_model() {
+    let folder = folder("gpt2");
+    let digest = || Model::open(folder.path(), Isa::detect()).unwrap().identity().digest;
+    let before = digest();
+    let path = folder.path().join("model.safetensors");
+    let mut weights = std::fs::read(&path).unwrap();
+    let last = weights.len() - 4;
+    weights[last] ^= 1;
+    std::fs::write(&path, weights).unwrap();
+    assert_ne!(digest(), before);
+    let tensor = Tensor::zeros((2, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let tensors = std::collections::HashMap::from([("wte.weight".to_owned(), tensor)]);
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let error = Model::open(folder.path(), Isa::detect()).err().unwrap().to_string();
+    assert!(error.contains("wpe.weight") || error.contains("wte.weight"), "{error}");
+}
