@@ -19,9 +19,9 @@ pub use config::{Activation, Config, Family, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::ModelFolder;
 pub use session::TransformerSession;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, TokenizerFile};
 pub use transformer::Transformer;
-pub use vocabulary::Vocabulary;
+pub use vocabulary::{Token, TokenKind, Vocabulary};
 pub use weights::Weights;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -151,7 +151,8 @@ impl Model {
         let load = || {
             let tokenizer = files.tokenizer()?;
             let (config, weights) = (files.config()?, files.weights()?);
-            Self::load(&config, &weights, &tokenizer[0], files.identity()?, isa)
+            let tokenizer = TokenizerFile::Json(&tokenizer[0]);
+            Self::load(&config, &weights, tokenizer, files.identity()?, isa)
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }
@@ -162,17 +163,17 @@ impl Model {
     /// [`ErrorKind::InvalidModel`] if they make no sense.
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
         let (config, weights) = (Config::parse(files.config)?, Weights::parse(files.weights)?);
-        Self::load(&config, &weights, files.tokenizer, identity, isa)
+        Self::load(&config, &weights, TokenizerFile::Json(files.tokenizer), identity, isa)
     }
 
     fn load(
         config: &Config,
         weights: &Weights<'_>,
-        tokenizer: &[u8],
+        tokenizer: TokenizerFile<'_>,
         identity: Identity,
         isa: Isa,
     ) -> Result<Self> {
-        let (tokenizer, vocabulary) = Tokenizer::parse(tokenizer, config.vocab_size)?;
+        let (tokenizer, vocabulary) = Tokenizer::load(tokenizer, config.vocab_size)?;
         let network = Box::new(Transformer::load(config, weights, vocabulary.ids(), isa)?);
         let first_token = config.first_token;
         Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })

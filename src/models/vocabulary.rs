@@ -3,6 +3,30 @@
 use super::invalid;
 use crate::error::Result;
 
+/// A token as its tokenizer's files give it.
+///
+/// Where several tokens have the same bytes, the least in this order is the one that text becomes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token {
+    /// The bytes that it stands for.
+    pub bytes: Vec<u8>,
+    /// How text becomes it.
+    pub kind: TokenKind,
+    /// Its id: its row in the embedding.
+    pub id: u32,
+}
+
+/// How text becomes a token. Tokenizers try these in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenKind {
+    /// Wherever its text stands, before anything else is looked at.
+    Added,
+    /// By merges.
+    Ordinary,
+    /// As a byte of a character that has no token.
+    Byte,
+}
+
 /// Codable tokens in byte order. A token's *rank* is its place in that order.
 ///
 /// Invariants: 1. byte strings are not empty and strictly ascending; 2. all 256 single bytes are
@@ -21,28 +45,30 @@ pub struct Vocabulary {
 const NO_RANK: u32 = u32::MAX;
 
 impl Vocabulary {
-    /// From (byte string, id) pairs in any order. Where two tokens have the same bytes, the lower
-    /// id is kept.
+    /// From tokens in any order. Of those with the same bytes, the least is kept.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a byte has no token of its
-    /// own.
-    pub fn new(mut tokens: Vec<(Vec<u8>, u32)>) -> Result<Self> {
-        tokens.retain(|(bytes, _)| !bytes.is_empty());
-        tokens.sort();
-        tokens.dedup_by(|later, earlier| later.0 == earlier.0);
+    /// own, or two tokens share an id.
+    pub fn new(mut tokens: Vec<Token>) -> Result<Self> {
+        tokens.retain(|token| !token.bytes.is_empty());
+        tokens.sort_unstable();
+        tokens.dedup_by(|later, earlier| later.bytes == earlier.bytes);
         let mut vocabulary = Self {
             bytes: Vec::new(),
             starts: vec![0],
             ids: Vec::new(),
             singles: [NO_RANK; 256],
-            ranks: vec![NO_RANK; tokens.iter().map(|&(_, id)| id as usize + 1).max().unwrap_or(0)],
+            ranks: vec![NO_RANK; tokens.iter().map(|t| t.id as usize + 1).max().unwrap_or(0)],
         };
-        for (rank, (bytes, id)) in tokens.iter().enumerate() {
+        for (rank, Token { bytes, id, .. }) in tokens.iter().enumerate() {
             vocabulary.bytes.extend(bytes);
-            vocabulary.starts.push(vocabulary.bytes.len() as u32);
+            let end = u32::try_from(vocabulary.bytes.len());
+            vocabulary.starts.push(end.map_err(|_| invalid("tokenizer: tokens of over 4 GiB"))?);
             vocabulary.ids.push(*id);
-            vocabulary.ranks[*id as usize] = rank as u32;
+            if std::mem::replace(&mut vocabulary.ranks[*id as usize], rank as u32) != NO_RANK {
+                return Err(invalid(format!("tokenizer: two tokens have the id {id}")));
+            }
             if let [byte] = bytes[..] {
                 vocabulary.singles[usize::from(byte)] = rank as u32;
             }

@@ -1,0 +1,118 @@
+//! Byte-level BPE: text is split by regular expressions, and each byte is written as one character.
+
+use super::bpe::{Added, Bpe, Family};
+use crate::error::Result;
+use crate::models::invalid;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// How Qwen2 and later split text into words.
+const QWEN2_WORDS: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// What matters here of `tokenizer_config.json`.
+#[derive(Deserialize, Default)]
+struct TokenizerConfig {
+    tokenizer_class: Option<String>,
+    #[serde(default)]
+    added_tokens_decoder: BTreeMap<u32, Added>,
+}
+
+impl TokenizerConfig {
+    /// The pre-tokenizer that the class stands for.
+    fn pre_tokenizer(&self) -> Result<Value> {
+        let class = self.tokenizer_class.as_deref().unwrap_or("GPT2Tokenizer");
+        match class.strip_suffix("Fast").unwrap_or(class) {
+            "GPT2Tokenizer" | "GPTNeoXTokenizer" => Ok(pre_tokenizer(true)),
+            "Qwen2Tokenizer" => Ok(json!({"type": "Sequence", "pretokenizers": [
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": QWEN2_WORDS},
+                    "behavior": "Isolated",
+                    "invert": false
+                },
+                pre_tokenizer(false),
+            ]})),
+            _ => Err(invalid(format!(
+                "tokenizer_config.json: tokenizer_class is {class:?}, expected GPT2Tokenizer, \
+                 GPTNeoXTokenizer or Qwen2Tokenizer where there is no tokenizer.json"
+            ))),
+        }
+    }
+}
+
+/// `tokenizer.json`'s ByteLevel, which writes bytes as characters; `split` by GPT-2's regular
+/// expression before, or not. It adds no space.
+pub fn pre_tokenizer(split: bool) -> Value {
+    json!({
+        "type": "ByteLevel",
+        "add_prefix_space": false,
+        "trim_offsets": true,
+        "use_regex": split
+    })
+}
+
+/// GPT-2's printable stand-ins for bytes, by byte: printable ones stand for themselves, the others,
+/// in order, for U+0100 on.
+pub fn stand_ins() -> [char; 256] {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut others = '\u{100}'..;
+    std::array::from_fn(|byte| match byte as u8 {
+        byte if printable(byte) => byte.into(),
+        _ => others.next().expect("more characters than bytes"),
+    })
+}
+
+/// Reads `vocab.json` and `merges.txt` (GPT-2's `encoder.json` and `vocab.bpe`), with
+/// `tokenizer_config.json` if there is one; without, words are split as GPT-2 does.
+///
+/// These files do not say which tokens are special. Those that no merge makes are taken for such.
+pub fn parse(vocab: &[u8], merges: &[u8], config: Option<&[u8]>) -> Result<Bpe> {
+    let failed = |file: &str, e: &dyn std::fmt::Display| invalid(format!("{file}: {e}"));
+    let vocab: HashMap<String, u32> =
+        serde_json::from_slice(vocab).map_err(|e| failed("vocab.json", &e))?;
+    let merges = parse_merges(merges).map_err(|e| failed("merges.txt", &e))?;
+    let config: TokenizerConfig = match config {
+        Some(json) => serde_json::from_slice(json),
+        None => Ok(TokenizerConfig::default()),
+    }
+    .map_err(|e| failed("tokenizer_config.json", &e))?;
+    let pre_tokenizer = Some(config.pre_tokenizer()?);
+    let merged: HashSet<String> = merges.iter().map(|(a, b)| format!("{a}{b}")).collect();
+    let special = |text: &str| text.chars().nth(1).is_some() && !merged.contains(text);
+    let specials = vocab.iter().filter(|(text, _)| special(text));
+    let specials = specials.map(|(text, &id)| (id, Added::special(text)));
+    let added = specials.chain(config.added_tokens_decoder).collect();
+    Ok(Bpe { family: Family::ByteLevel, vocab, merges, added, pre_tokenizer, ignore_merges: false })
+}
+
+/// One merge a line: two tokens with a space between.
+fn parse_merges(text: &[u8]) -> std::result::Result<Vec<(String, String)>, String> {
+    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    let lines = text.lines().enumerate();
+    let merges = lines.filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
+    merges
+        .map(|(number, line)| match line.split_once(' ') {
+            Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
+            None => Err(format!("line {}: expected two tokens, got {line:?}", number + 1)),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stand_ins;
+
+    #[test]
+    fn every_byte_has_its_own_stand_in() {
+        let stand_ins = stand_ins();
+        assert_eq!(stand_ins.iter().collect::<std::collections::HashSet<_>>().len(), 256);
+        assert_eq!(stand_ins[usize::from(b'a')], 'a');
+        assert_eq!(stand_ins[usize::from(b' ')], '\u{120}');
+        assert_eq!(stand_ins[usize::from(b'\n')], '\u{10a}');
+        assert_eq!(stand_ins[0xad], '\u{143}');
+    }
+}

@@ -1,0 +1,139 @@
+//! `tokenizer.json`, the layout of the `tokenizers` library.
+//!
+//! What rewrites text (normalizers, spaces put before it) and what puts tokens around it
+//! (post-processors) is left out: tokens must stand for exactly the bytes that are coded.
+
+use super::bpe::{Added, Bpe, Family};
+use super::{byte_level, sentencepiece};
+use crate::error::Result;
+use crate::models::invalid;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::HashMap;
+
+#[derive(Deserialize)]
+struct TokenizerJson {
+    #[serde(default)]
+    added_tokens: Vec<AddedWithId>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    model: Value,
+}
+
+#[derive(Deserialize)]
+struct AddedWithId {
+    id: u32,
+    #[serde(flatten)]
+    added: Added,
+}
+
+#[derive(Deserialize)]
+struct BpeModel {
+    vocab: HashMap<String, u32>,
+    merges: Vec<Merge>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    ignore_merges: Option<bool>,
+}
+
+/// Both ways of writing a merge.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair(String, String),
+    Line(String),
+}
+
+impl Merge {
+    fn pair(self) -> std::result::Result<(String, String), String> {
+        match self {
+            Self::Pair(left, right) => Ok((left, right)),
+            Self::Line(line) => match line.split_once(' ') {
+                Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
+                None => Err(format!("expected two tokens to merge, got {line:?}")),
+            },
+        }
+    }
+}
+
+/// Reads `tokenizer.json` of a byte pair encoding, byte-level or SentencePiece's.
+pub fn parse(json: &[u8]) -> Result<Bpe> {
+    let failed = |what: String| invalid(format!("tokenizer.json: {what}"));
+    let json: TokenizerJson = serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
+    if json.model["type"] != "BPE" {
+        return Err(failed(format!("the model is {}, expected BPE", name(&json.model))));
+    }
+    let (family, pre_tokenizer) = words(&json.normalizer, &json.pre_tokenizer).map_err(failed)?;
+    let model = BpeModel::deserialize(json.model).map_err(|e| failed(e.to_string()))?;
+    for affix in [model.continuing_subword_prefix, model.end_of_word_suffix].into_iter().flatten() {
+        if !affix.is_empty() {
+            return Err(failed(format!("tokens with the affix {affix:?} are not supported")));
+        }
+    }
+    let merges: std::result::Result<_, String> =
+        model.merges.into_iter().map(Merge::pair).collect();
+    Ok(Bpe {
+        family,
+        vocab: model.vocab,
+        merges: merges.map_err(failed)?,
+        added: json.added_tokens.into_iter().map(|token| (token.id, token.added)).collect(),
+        pre_tokenizer,
+        ignore_merges: model.ignore_merges.unwrap_or(false),
+    })
+}
+
+/// The family, and the pre-tokenizer without what would add to the text.
+fn words(
+    normalizer: &Value,
+    pre_tokenizer: &Value,
+) -> std::result::Result<(Family, Option<Value>), String> {
+    let byte_level = |json: &Value| byte_level::pre_tokenizer(json["use_regex"] != false);
+    let splits = |part: &Value| ["Split", "Digits", "Punctuation"].contains(&name(part));
+    match (name(pre_tokenizer), pre_tokenizer["pretokenizers"].as_array().map(Vec::as_slice)) {
+        ("ByteLevel", _) => return Ok((Family::ByteLevel, Some(byte_level(pre_tokenizer)))),
+        ("Sequence", Some([first @ .., last]))
+            if first.iter().all(splits) && name(last) == "ByteLevel" =>
+        {
+            let mut sequence = pre_tokenizer.clone();
+            sequence["pretokenizers"][first.len()] = byte_level(last);
+            return Ok((Family::ByteLevel, Some(sequence)));
+        }
+        ("Metaspace", _) if pre_tokenizer["replacement"] == sentencepiece::SPACE => {
+            let split = pre_tokenizer["split"] != false;
+            return Ok((Family::SentencePiece, Some(sentencepiece::pre_tokenizer(split))));
+        }
+        ("null", _) if marks_spaces(normalizer) => return Ok((Family::SentencePiece, None)),
+        _ => (),
+    }
+    Err(format!(
+        "the pre-tokenizer is {}, the normalizer {}; expected ByteLevel, alone or after Split, \
+         Digits and Punctuation; or Metaspace with U+2581; or none and U+2581 put for spaces",
+        names(pre_tokenizer, "pretokenizers"),
+        names(normalizer, "normalizers")
+    ))
+}
+
+/// Whether a normalizer, or one of a sequence, puts U+2581 for spaces.
+fn marks_spaces(normalizer: &Value) -> bool {
+    let puts = |n: &Value| n["pattern"]["String"] == " " && n["content"] == sentencepiece::SPACE;
+    let sequence = normalizer["normalizers"].as_array();
+    puts(normalizer) || sequence.is_some_and(|all| all.iter().any(puts))
+}
+
+/// The type of a part of `tokenizer.json`.
+fn name(part: &Value) -> &str {
+    match part {
+        Value::Null => "null",
+        part => part["type"].as_str().unwrap_or("of no type"),
+    }
+}
+
+/// The type of a part, and those of its parts.
+fn names(part: &Value, parts: &str) -> String {
+    match part[parts].as_array() {
+        Some(parts) => parts.iter().map(name).collect::<Vec<_>>().join(" then "),
+        None => name(part).to_owned(),
+    }
+}
