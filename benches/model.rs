@@ -5,7 +5,7 @@
 
 mod peak;
 
-use llmzip::codec::{ChunkOptions, decode, encode};
+use llmzip::codec::{ChunkOptions, Codec, decode, encode};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use std::time::Instant;
@@ -33,13 +33,14 @@ fn main() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {
             for lanes in [1, 8, 16, 64] {
-                let options = ChunkOptions { level: 6, lanes: Some(lanes), mix: false, threads };
+                let options = ChunkOptions { level: 6, lanes: Some(lanes), mix: false };
+                let codec = Codec::new(&model, threads);
                 let start = Instant::now();
-                let coded = encode(&model, &text, &options, &|_| ()).expect("encodes");
+                let coded = encode(codec, &text, &options).expect("encodes");
                 let encode_s = start.elapsed().as_secs_f64();
                 let start = Instant::now();
                 let (method, bytes) = (coded.method, &coded.bytes);
-                let plain = decode(&model, method, lanes, bytes, text.len(), threads, &|_| ());
+                let plain = decode(codec, method, lanes, bytes, text.len());
                 let decode_s = start.elapsed().as_secs_f64();
                 assert!(plain.expect("decodes") == text, "round trip");
                 let speed = |seconds: f64| {

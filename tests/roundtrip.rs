@@ -3,7 +3,7 @@
 mod random;
 
 use llmzip::ErrorKind;
-use llmzip::codec::{ChunkOptions, Coded, Method, decode, encode};
+use llmzip::codec::{ChunkOptions, Codec, Coded, Method, decode, encode};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use random::Random;
@@ -20,17 +20,17 @@ fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// By the language model alone, or mixed.
-fn options(lanes: u8, mix: bool, threads: usize) -> ChunkOptions {
-    ChunkOptions { level: 6, lanes: Some(lanes), mix, threads }
+fn options(lanes: u8, mix: bool) -> ChunkOptions {
+    ChunkOptions { level: 6, lanes: Some(lanes), mix }
 }
 
-fn code(model: &Model, plain: &[u8], options: &ChunkOptions) -> Coded {
-    in_pool(options.threads, || encode(model, plain, options, &|_| ()).unwrap())
+fn code(model: &Model, plain: &[u8], options: &ChunkOptions, threads: usize) -> Coded {
+    in_pool(threads, || encode(Codec::new(model, threads), plain, options).unwrap())
 }
 
 fn undo(model: &Model, coded: &Coded, len: usize, threads: usize) -> Vec<u8> {
     let Coded { method, lanes, bytes } = coded;
-    in_pool(threads, || decode(model, *method, *lanes, bytes, len, threads, &|_| ()).unwrap())
+    in_pool(threads, || decode(Codec::new(model, threads), *method, *lanes, bytes, len).unwrap())
 }
 
 /// Text of every kind that tokenisers stumble over, about 1,500 bytes.
@@ -51,19 +51,19 @@ fn difficult_text() -> Vec<u8> {
 fn lanes_threads_and_instruction_sets_decode_each_other() {
     let plain = difficult_text();
     for (lanes, mix) in [(1, true), (2, false), (7, true), (64, true), (64, false)] {
-        let coded = code(model(), &plain, &options(lanes, mix, 1));
+        let coded = code(model(), &plain, &options(lanes, mix), 1);
         assert!(coded.bytes.len() < plain.len());
         for threads in [1, 2, 3] {
             assert_eq!(undo(model(), &coded, plain.len(), threads), plain, "{threads} threads");
-            assert!(code(model(), &plain, &options(lanes, mix, threads)).bytes == coded.bytes);
+            assert!(code(model(), &plain, &options(lanes, mix), threads).bytes == coded.bytes);
         }
     }
     let short = &plain[..200];
     for mix in [false, true] {
-        let coded = code(model(), short, &options(3, mix, 1));
+        let coded = code(model(), short, &options(3, mix), 1);
         for isa in Isa::available() {
             let model = Model::default_model(isa).unwrap();
-            let again = code(&model, short, &options(3, mix, 2));
+            let again = code(&model, short, &options(3, mix), 2);
             assert!(again.bytes == coded.bytes, "{isa:?} encodes other bytes");
             assert_eq!(undo(&model, &coded, short.len(), 2), short, "{isa:?}");
         }
@@ -76,7 +76,7 @@ fn text_longer_than_the_window_comes_back() {
     let mut random = Random::new(2);
     let word = |_| format!("{} ", words[random.bits() as usize % words.len()]);
     let plain: Vec<u8> = (0..2000).map(word).collect::<String>().into_bytes();
-    let coded = code(model(), &plain, &options(2, true, 2));
+    let coded = code(model(), &plain, &options(2, true), 2);
     assert!(8 * coded.bytes.len() < 3 * plain.len(), "{} bytes", coded.bytes.len());
     assert_eq!(undo(model(), &coded, plain.len(), 1), plain);
 }
@@ -102,9 +102,9 @@ fn random_small_inputs_come_back() {
             let lanes = 1 + (random.bits() % 64) as u8;
             let level = 1 + (random.bits() % 9) as u8;
             let mix = !random.bits().is_multiple_of(4);
-            let options = ChunkOptions { level, ..options(lanes, mix, 2) };
-            let coded = encode(model(), &plain, &options, &|_| ()).unwrap();
-            let got = decode(model(), coded.method, coded.lanes, &coded.bytes, len, 2, &|_| ());
+            let options = ChunkOptions { level, ..options(lanes, mix) };
+            let coded = encode(Codec::new(model(), 2), &plain, &options).unwrap();
+            let got = decode(Codec::new(model(), 2), coded.method, coded.lanes, &coded.bytes, len);
             assert_eq!(got.unwrap(), plain, "seed {seed}");
         }
     });
@@ -116,11 +116,12 @@ fn progress_adds_up_to_the_plain_length() {
     let done = AtomicU64::new(0);
     let count = |bytes| _ = done.fetch_add(bytes, Ordering::Relaxed);
     for level in [1, 6, 9] {
-        let options = ChunkOptions { level, ..options(5, true, 2) };
-        let coded = encode(model(), &plain, &options, &count).unwrap();
+        let options = ChunkOptions { level, ..options(5, true) };
+        let codec = Codec { progress: &count, ..Codec::new(model(), 2) };
+        let coded = encode(codec, &plain, &options).unwrap();
         assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
         let Coded { method, lanes, bytes } = &coded;
-        decode(model(), *method, *lanes, bytes, plain.len(), 2, &count).unwrap();
+        decode(codec, *method, *lanes, bytes, plain.len()).unwrap();
         assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
     }
 }
@@ -129,13 +130,14 @@ fn progress_adds_up_to_the_plain_length() {
 #[test]
 fn damaged_code_does_not_panic() {
     let plain = &difficult_text()[..150];
-    let coded = code(model(), plain, &options(2, true, 1));
+    let coded = code(model(), plain, &options(2, true), 1);
     let mut random = Random::new(4);
     for _ in 0..60 {
         let mut bytes = coded.bytes.clone();
         let at = random.bits() as usize % bytes.len();
         bytes[at] ^= 1 << (random.bits() % 8);
-        if let Ok(got) = decode(model(), coded.method, coded.lanes, &bytes, plain.len(), 1, &|_| ())
+        if let Ok(got) =
+            decode(Codec::new(model(), 1), coded.method, coded.lanes, &bytes, plain.len())
         {
             assert_eq!(got.len(), plain.len());
         }
@@ -145,9 +147,9 @@ fn damaged_code_does_not_panic() {
 #[test]
 fn lanes_out_of_range_are_refused() {
     for lanes in [0, 65] {
-        assert!(encode(model(), b"text", &options(lanes, true, 1), &|_| ()).is_err());
+        assert!(encode(Codec::new(model(), 1), b"text", &options(lanes, true)).is_err());
         let method = llmzip::codec::Method::Model;
-        assert!(decode(model(), method, lanes, b"", 4, 1, &|_| ()).is_err());
+        assert!(decode(Codec::new(model(), 1), method, lanes, b"", 4).is_err());
     }
 }
 
@@ -155,7 +157,7 @@ fn lanes_out_of_range_are_refused() {
 #[test]
 fn coded_size_is_the_models_cross_entropy() {
     let plain = include_bytes!("../docs/architecture.md");
-    let coded = code(model(), plain, &options(1, false, 1));
+    let coded = code(model(), plain, &options(1, false), 1);
     let vocabulary = model().vocabulary();
     let tokens = model().tokenizer().encode(plain, vocabulary);
     let mut session = model().network().session(1, 1, usize::MAX);
@@ -182,14 +184,14 @@ fn the_smaller_way_to_code_is_taken() {
     let mut random = Random::new(8);
     let noise: Vec<u8> = (0..40_000).map(|_| random.bits() as u8).collect();
     for level in [6, 9] {
-        let options = ChunkOptions { level, lanes: None, mix: true, threads: 2 };
-        assert_eq!(code(model(), text, &options).method, Method::Mixed);
-        assert_eq!(code(model(), &records, &options).method, Method::Adaptive);
-        let coded = code(model(), &noise[..if level == 9 { 2_000 } else { 40_000 }], &options);
+        let options = ChunkOptions { level, lanes: None, mix: true };
+        assert_eq!(code(model(), text, &options, 2).method, Method::Mixed);
+        assert_eq!(code(model(), &records, &options, 2).method, Method::Adaptive);
+        let coded = code(model(), &noise[..if level == 9 { 2_000 } else { 40_000 }], &options, 2);
         assert_eq!(coded.method, Method::Adaptive, "level {level}");
     }
-    let options = ChunkOptions { level: 1, lanes: None, mix: true, threads: 2 };
-    assert_eq!(code(model(), text, &options).method, Method::Adaptive);
+    let options = ChunkOptions { level: 1, lanes: None, mix: true };
+    assert_eq!(code(model(), text, &options, 2).method, Method::Adaptive);
 }
 
 #[test]

@@ -60,7 +60,13 @@ pub struct Codec<'a> {
     pub progress: Progress<'a>,
 }
 
-impl Codec<'_> {
+impl<'a> Codec<'a> {
+    /// With the default parameters, telling nobody of its progress.
+    pub fn new(model: &'a Model, threads: usize) -> Self {
+        static PARAMETERS: Parameters = Parameters::DEFAULT;
+        Self { model, parameters: &PARAMETERS, threads, progress: &|_| () }
+    }
+
     /// The same, telling nobody of its progress.
     fn quiet(self) -> Self {
         Self { progress: &|_| (), ..self }

@@ -17,13 +17,16 @@ pub struct Parameters {
 }
 
 impl Default for Parameters {
-    /// A window that slides, no prefix, the usual table.
     fn default() -> Self {
-        Self { context: None, prefix: Vec::new(), table_log2: Config::TABLE_LOG2 as u8 }
+        Self::DEFAULT
     }
 }
 
 impl Parameters {
+    /// A window that slides, no prefix, the usual table.
+    pub const DEFAULT: Self =
+        Self { context: None, prefix: Vec::new(), table_log2: Config::TABLE_LOG2 as u8 };
+
     /// Longest prefix, in tokens.
     pub const MAX_PREFIX: usize = 4096;
 

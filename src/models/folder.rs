@@ -1,6 +1,6 @@
 //! The files of a model in a folder, in the layout of Hugging Face's hub.
 
-use super::{Config, Identity, Weights, invalid};
+use super::{Config, Identity, TokenizerFile, Weights, invalid};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -123,8 +123,30 @@ impl ModelFolder {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io)
-    pub fn tokenizer(&self) -> Result<Vec<Vec<u8>>> {
-        self.tokenizer.iter().map(|name| read(&self.folder.join(name))).collect()
+    pub fn tokenizer(&self) -> Result<TokenizerFiles> {
+        let files = self.tokenizer.iter().map(|name| read(&self.folder.join(name)));
+        let is_sentencepiece = self.tokenizer[0].ends_with(".model");
+        Ok(TokenizerFiles { files: files.collect::<Result<_>>()?, is_sentencepiece })
+    }
+}
+
+/// A tokenizer's files, in memory.
+pub struct TokenizerFiles {
+    files: Vec<Vec<u8>>,
+    is_sentencepiece: bool,
+}
+
+impl TokenizerFiles {
+    /// What they are.
+    pub fn file(&self) -> TokenizerFile<'_> {
+        match &self.files[..] {
+            [model] if self.is_sentencepiece => TokenizerFile::SentencePiece(model),
+            [vocab, merges, rest @ ..] => {
+                let config = rest.first().map(Vec::as_slice);
+                TokenizerFile::Bpe { vocab, merges, config }
+            }
+            files => TokenizerFile::Json(&files[0]),
+        }
     }
 }
 

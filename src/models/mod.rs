@@ -17,7 +17,7 @@ mod weights;
 
 pub use config::{Activation, Config, Family, RotaryConfig};
 pub use context::{Context, RestartingSession};
-pub use folder::ModelFolder;
+pub use folder::{ModelFolder, TokenizerFiles};
 pub use session::TransformerSession;
 pub use tokenizer::{Tokenizer, TokenizerFile};
 pub use transformer::Transformer;
@@ -151,8 +151,7 @@ impl Model {
         let load = || {
             let tokenizer = files.tokenizer()?;
             let (config, weights) = (files.config()?, files.weights()?);
-            let tokenizer = TokenizerFile::Json(&tokenizer[0]);
-            Self::load(&config, &weights, tokenizer, files.identity()?, isa)
+            Self::load(&config, &weights, tokenizer.file(), files.identity()?, isa)
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }
