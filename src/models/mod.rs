@@ -139,6 +139,11 @@ impl Model {
         Identity { digest, label, builtin_code: Some(DEFAULT_CODE) }
     }
 
+    /// The files of the default model.
+    pub fn default_files() -> ModelFiles<'static> {
+        DEFAULT
+    }
+
     /// The model in `folder` ([`ModelFolder::find`]).
     ///
     /// # Errors
@@ -174,6 +179,13 @@ impl Model {
         let network = Box::new(Transformer::load(config, weights, vocabulary.ids(), isa)?);
         let first_token = config.first_token;
         Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
+    }
+
+    /// The same model, which archives call `label`: at most 255 bytes, no control characters.
+    #[must_use]
+    pub fn with_label(mut self, label: String) -> Self {
+        self.identity.label = label;
+        self
     }
 
     /// What archives made with this model name it by.
