@@ -181,6 +181,9 @@ pub fn import(input: impl Read, folder: &Path, progress: &dyn Fn(u64)) -> Result
         }
         write_checked(entry, file, &folder.join(&file.name), progress)?;
     }
+    if entries.next().is_some() {
+        return Err(corrupt("has more than its manifest says"));
+    }
     check_unpacked(&manifest, folder)?;
     Ok(manifest)
 }

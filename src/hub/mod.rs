@@ -34,7 +34,7 @@ pub use store::{Place, Store, StoredModel, label_of};
 #[cfg(feature = "hub")]
 pub use pull::pull;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 
 /// Is told how a download goes.
 pub trait Watch {
@@ -62,7 +62,7 @@ pub fn pull(
     _: &Store,
     reference: &Reference,
     _: &dyn Watch,
-) -> Result<StoredModel> {
+) -> crate::error::Result<StoredModel> {
     let message = format!(
         "this build of llmzip cannot download {reference}: it was made without the feature `hub`; \
          models import takes a folder or a file"
