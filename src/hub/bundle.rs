@@ -91,11 +91,6 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Bytes in all files.
-    pub fn len(&self) -> u64 {
-        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.len))
-    }
-
     /// Name for a folder with this model and no other: the label with all odd characters replaced,
     /// and the digest's first digits.
     pub fn folder_name(&self) -> String {

@@ -52,7 +52,7 @@ impl Records {
     /// The digest of `folder`, if its files are those of its record by size and time.
     pub fn fresh(&self, folder: &Path) -> Option<[u8; 32]> {
         let record = self.read(folder)?;
-        (stamps(folder).ok()? == record.stamps).then(|| record.digest)
+        (stamps(folder).ok()? == record.stamps).then_some(record.digest)
     }
 
     /// The digest of `folder`: the recorded one, or computed now, which may take a while.
