@@ -92,8 +92,8 @@ pub struct ModelFiles<'a> {
     pub tokenizer: &'a [u8],
 }
 
-/// The default model, compiled in.
-const DEFAULT: ModelFiles<'static> = ModelFiles {
+/// The default model, compiled in: a static, so that the binary has it once.
+static DEFAULT: ModelFiles<'static> = ModelFiles {
     config: include_bytes!("../../models/default/config.json"),
     weights: include_bytes!("../../models/default/model.safetensors"),
     tokenizer: include_bytes!("../../models/default/tokenizer.json"),
