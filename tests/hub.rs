@@ -232,6 +232,21 @@ fn shards_come_whole_and_with_harmless_names_only() {
 }
 
 #[test]
+fn what_others_fetched_in_part_is_completed() {
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    let mut files = tiny::files();
+    files.truncate(2);
+    files.extend([("vocab.json", b"{}".to_vec()), ("merges.txt", b"".to_vec())]);
+    tiny::write(&machine.snapshot(), &files);
+    machine.run(&["models", "verify", "org/tiny"]).expect(0); // this state has no branch yet
+    machine.run(&["models", "pull", "--progress=plain", "org/tiny"]).expect(0).saying("100 %");
+    assert!(hub.storage_log().is_empty(), "the weights were here");
+    let verified = json(machine.run(&["models", "verify", "--json"]).expect(0));
+    assert_eq!(verified["models"][0]["digest"], tiny::digest(&tiny::files()));
+}
+
+#[test]
 fn a_model_that_cannot_be_run_is_refused_before_its_weights_come() {
     let hub = StubHub::new(&tiny::files());
     hub.set_file("config.json", br#"{"model_type": "rwkv"}"#);

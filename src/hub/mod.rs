@@ -6,6 +6,7 @@
 //! them, [`export`] and [`import`] carry one in a file.
 
 mod bundle;
+#[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "only downloads write there"))]
 mod cache;
 mod environment;
 mod facts;

@@ -56,10 +56,14 @@ pub fn pull(
     let info = info(&client, reference)?;
     let repo = Cache::new(root).repo(&reference.id);
     let pinned = reference.pinned(&info.sha);
+    let before = store.find(&pinned).map(|model| model.form);
     let downloader = Downloader { client: &client, repo: &repo, reference: pinned.clone(), watch };
     fetch_files(&downloader, &info).map_err(|e| e.at(&pinned))?;
     repo.set_ref(reference.revision(), &info.sha)?;
     let model = store.find(&pinned).ok_or_else(|| not_here(&pinned))?;
+    if before.is_some_and(|form| form != model.form) {
+        store.records().forget(&model.folder); // made of other files, it is another model
+    }
     store.records().digest(&model.folder)?;
     Ok(model)
 }

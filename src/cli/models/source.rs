@@ -204,7 +204,7 @@ fn other(wanted: &ModelName, what: &str, got: &[u8; 32]) -> Error {
 
 fn damaged(wanted: &ModelName, label: &str, got: &[u8; 32]) -> Error {
     let what = format!(
-        "the files of '{}' here are damaged or were changed: llmzip models verify tells more",
+        "the files of '{}' here are another's: damaged, changed, or not those of llmzip models pull",
         label.escape_debug()
     );
     other(wanted, &what, got)
