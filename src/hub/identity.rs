@@ -1,28 +1,17 @@
 //! What names a model: its digest, from its files and without loading them.
 
-use super::cache::failed;
-use super::form::Form;
 use crate::error::Result;
-use std::fs::File;
+use crate::models::ModelFolder;
 use std::path::Path;
 
-/// BLAKE3 over the length (64 bits, little-endian) and bytes of each file that makes up the model in
-/// `folder`: what [`Model::open`](crate::models::Model::open) finds.
+/// The digest of the model in `folder`, as [`Model::open`](crate::models::Model::open) finds it.
+/// Reads all of its files.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there is no whole model in it,
 /// [`ErrorKind::Io`](crate::ErrorKind::Io).
 pub fn folder_digest(folder: &Path) -> Result<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new();
-    for name in Form::of_folder(folder)?.identity_files() {
-        let path = folder.join(name);
-        let mut hash = || {
-            let file = File::open(&path)?;
-            hasher.update(&file.metadata()?.len().to_le_bytes()).update_reader(file).map(drop)
-        };
-        hash().map_err(|e| failed("reading", &path, e))?;
-    }
-    Ok(hasher.finalize().into())
+    Ok(ModelFolder::find(folder)?.identity()?.digest)
 }
 
 /// `digest` in hexadecimal.
