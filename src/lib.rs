@@ -5,11 +5,13 @@
 //!
 //! ```text
 //! archive -> codec -> predict -> models -> ops        error: visible to all
+//! hub -> models
 //! ```
 
 pub mod archive;
 pub mod codec;
 pub mod error;
+pub mod hub;
 pub mod models;
 pub mod ops;
 pub mod predict;

@@ -43,6 +43,25 @@ fn imports_point_down() {
     assert!(seen > 20, "only {seen} imports were found: the search is broken");
 }
 
+/// The hub knows models, and no layer knows the hub: what is read from an archive cannot lead to it.
+#[test]
+fn the_hub_stands_beside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for file in sources(&root.join("hub")) {
+        for import in imports(&std::fs::read_to_string(&file).unwrap()) {
+            seen += 1;
+            let is_allowed = ["models", "error"].contains(&import.as_str());
+            assert!(is_allowed, "{}: imports {import}", file.display());
+        }
+    }
+    assert!(seen > 5, "only {seen} imports were found: the search is broken");
+    for file in LAYERS.iter().flat_map(|layer| sources(&root.join(layer))) {
+        let imports = imports(&std::fs::read_to_string(&file).unwrap());
+        assert!(!imports.contains(&"hub".to_owned()), "{}: imports the hub", file.display());
+    }
+}
+
 #[test]
 fn group_imports_are_seen() {
     let source = "use crate::{archive::Summary, ops};\n// crate::cli\nuse crate::error::Result;";
@@ -52,7 +71,7 @@ fn group_imports_are_seen() {
 #[test]
 fn only_the_command_line_knows_the_terminal() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for layer in LAYERS {
+    for layer in LAYERS.into_iter().chain(["hub"]) {
         for file in sources(&root.join(layer)) {
             let source = std::fs::read_to_string(&file).unwrap();
             let source = source.split("#[cfg(test)]").next().unwrap();

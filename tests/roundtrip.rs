@@ -197,16 +197,16 @@ fn the_smaller_way_to_code_is_taken() {
 #[test]
 fn parameters_of_adaptive_chunks_are_checked() {
     let plain = b"abcabcabcabcabcabcabcabcabc";
-    let options = ChunkOptions { level: 2, ..options(1, true, 1) };
-    let Coded { method, bytes, .. } = code(model(), plain, &options);
+    let options = ChunkOptions { level: 2, ..options(1, true) };
+    let Coded { method, bytes, .. } = code(model(), plain, &options, 1);
     let with = |parameters: u8| {
         let bytes = [&[parameters][..], &bytes[1..]].concat();
-        decode(model(), method, 1, &bytes, plain.len(), 1, &|_| ())
+        decode(Codec::new(model(), 1), method, 1, &bytes, plain.len())
     };
     assert_eq!(with(bytes[0]).unwrap(), plain);
     for bad in [bytes[0] | 3, 9 << 2, 27 << 2, 63 << 2] {
         assert_eq!(with(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:#04x}");
     }
-    assert!(decode(model(), method, 2, &bytes, plain.len(), 1, &|_| ()).is_err());
-    assert!(decode(model(), method, 1, &[], plain.len(), 1, &|_| ()).is_err());
+    assert!(decode(Codec::new(model(), 1), method, 2, &bytes, plain.len()).is_err());
+    assert!(decode(Codec::new(model(), 1), method, 1, &[], plain.len()).is_err());
 }

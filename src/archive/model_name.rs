@@ -48,7 +48,9 @@ impl fmt::Display for ModelName {
         match self {
             Self::Builtin(code) => write!(f, "compiled-in model {code}"),
             Self::Digest { digest, label } => {
-                write!(f, "model '{label}' ({})", blake3::Hash::from_bytes(*digest).to_hex())
+                // Labels are foreign text: what steers a terminal or the direction of text is escaped.
+                let (label, digest) = (label.escape_debug(), blake3::Hash::from_bytes(*digest));
+                write!(f, "model '{label}' ({})", digest.to_hex())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 use super::level::LevelArgs;
+use super::models::Verb;
 use super::size::parse_size;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use llmzip::archive::{FORMAT_VERSION, NUMERICS};
@@ -16,13 +17,15 @@ A directory is packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
 
 Environment: LLMZIP_THREADS and LLMZIP_LEVEL are defaults for --threads and --level; LLMZIP_ISA=scalar|avx2|avx512
 forces an instruction set (archives are the same on all).
+LLMZIP_MODEL_DIR is the folder of imported models. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH and
+HF_HUB_OFFLINE mean what they mean to huggingface_hub. Only compress -m and models pull use the network.
 
 Exit codes:
   0  done
   1  failed (files, disk, trailing data)
   2  wrong usage
-  3  the model that an archive names is not available
-  4  the archive is damaged, truncated, or not one
+  3  a model is not available: the one that an archive or -m names
+  4  an archive or a model's file is damaged, truncated, or not one
   5  a limit was exceeded
   6  the archive needs a newer llmzip
   128+N  stopped by signal N (141: the reader of the output went away)
@@ -51,6 +54,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub coding: CodingArgs,
     #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
     #[command(flatten)]
     pub limit: LimitArgs,
@@ -69,6 +74,8 @@ pub enum Command {
         #[command(flatten)]
         coding: CodingArgs,
         #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
         output: OutputArgs,
         #[command(flatten)]
         common: CommonArgs,
@@ -76,6 +83,8 @@ pub enum Command {
     /// Decompress archives
     #[command(visible_aliases = ["d", "x"])]
     Decompress {
+        #[command(flatten)]
+        model: ModelArgs,
         #[command(flatten)]
         output: OutputArgs,
         #[command(flatten)]
@@ -95,12 +104,53 @@ pub enum Command {
     #[command(visible_alias = "t")]
     Test {
         #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
         limit: LimitArgs,
         #[command(flatten)]
         machine: MachineArgs,
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Fetch, list, check and carry language models
+    Models {
+        #[command(subcommand)]
+        verb: Verb,
+    },
+}
+
+impl Command {
+    /// What commands on files have.
+    pub fn common(&self) -> Option<&CommonArgs> {
+        match self {
+            Self::Compress { common, .. }
+            | Self::Decompress { common, .. }
+            | Self::List { common, .. }
+            | Self::Test { common, .. } => Some(common),
+            Self::Models { .. } => None,
+        }
+    }
+
+    /// What commands that code have.
+    pub fn model(&self) -> Option<&ModelArgs> {
+        match self {
+            Self::Compress { model, .. }
+            | Self::Decompress { model, .. }
+            | Self::Test { model, .. } => Some(model),
+            Self::List { .. } | Self::Models { .. } => None,
+        }
+    }
+
+    /// What every command has.
+    pub fn voice(&self) -> &VoiceArgs {
+        match self {
+            Self::Compress { common, .. }
+            | Self::Decompress { common, .. }
+            | Self::List { common, .. }
+            | Self::Test { common, .. } => &common.voice,
+            Self::Models { verb } => verb.voice(),
+        }
+    }
 }
 
 /// What to do where no sub-command says it.
@@ -152,6 +202,20 @@ pub struct CodingArgs {
     pub no_verify: bool,
 }
 
+/// Which language model.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Compress with this model: a folder, or its name on the Hugging Face hub, ORG/NAME[@REVISION],
+    /// which is downloaded unless it is here [default: the compiled-in one]. To decompress, the one
+    /// model that is used where the compiled-in one is not meant
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Never download
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// Where results go.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
@@ -199,6 +263,16 @@ pub struct CommonArgs {
     /// Threads to use, up to 1024, 0 for all cores; changes no byte of the result [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub voice: VoiceArgs,
+    /// Files; - is standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// How much is said.
+#[derive(Args, Debug)]
+pub struct VoiceArgs {
     /// Say less: nothing but errors
     #[arg(short, long, overrides_with = "verbose")]
     pub quiet: bool,
@@ -208,9 +282,6 @@ pub struct CommonArgs {
     /// How to show progress on standard error; auto: a bar, if that is a terminal
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub progress: ProgressStyle,
-    /// Files; - is standard input
-    #[arg(value_name = "FILE")]
-    pub files: Vec<PathBuf>,
 }
 
 /// How progress is shown.

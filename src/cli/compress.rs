@@ -23,7 +23,7 @@ pub fn compress(
 ) -> Result<()> {
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
     transfer.refuse_terminal()?;
-    let model = session.models.default_model()?;
+    let model = session.models.for_compression(session)?;
     // With verification each byte is done twice: coded, and decoded again.
     let passes = if options.verify { 2 } else { 1 };
     let total = transfer.input.len().map(|len| len * passes);

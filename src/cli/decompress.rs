@@ -10,6 +10,7 @@ use super::size::grouped;
 use super::transfer::Transfer;
 use anyhow::{Context, Result};
 use llmzip::archive::{self, DecompressOptions, StreamInfo};
+use llmzip::codec::Method;
 use std::io::{BufReader, Seek};
 
 /// Decompresses `input` to where `output` says.
@@ -30,7 +31,7 @@ pub fn decompress(
             )
         })
     })?;
-    let total = plain_len(&transfer.input)?;
+    let total = look_ahead(session, &transfer.input)?;
     let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
     let summary = transfer.run(|input, output| {
         archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
@@ -44,16 +45,23 @@ pub fn decompress(
     Ok(())
 }
 
-/// Plain bytes in the archive, where its index says so and nothing has been read of it.
+/// Looks through the archive, where that can be done before it is read: finds the models that it
+/// needs, loads none, and returns the plain bytes that its index promises.
 ///
 /// # Errors
-/// The system's.
-pub fn plain_len(input: &OpenInput) -> Result<Option<u64>> {
+/// The system's; ModelMissing, so that no output begins that cannot be completed.
+pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     let mut file = &input.file;
     if input.metadata.is_none() || file.stream_position()? != 0 {
         return Ok(None);
     }
     let streams = archive::list(BufReader::new(file)).ok();
     file.rewind()?;
-    Ok(streams.map(|streams| streams.iter().map(StreamInfo::plain_len).sum()))
+    let Some(streams) = streams else { return Ok(None) };
+    let needs_model =
+        |stream: &&StreamInfo| stream.chunks.iter().any(|chunk| chunk.method != Method::Stored);
+    for stream in streams.iter().filter(needs_model) {
+        session.models.locate(&stream.model)?;
+    }
+    Ok(Some(streams.iter().map(StreamInfo::plain_len).sum()))
 }

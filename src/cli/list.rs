@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 
 /// Hex digits of a digest that are shown to people.
-const DIGEST_DIGITS: usize = 12;
+pub const DIGEST_DIGITS: usize = 12;
 
 /// An archive's name, size and streams.
 pub struct Listing {
@@ -113,7 +113,7 @@ fn model_text(model: &ModelName) -> String {
         ModelName::Builtin(code) => format!("compiled in, code {code}"),
         ModelName::Digest { digest, label } => {
             let hex = blake3::Hash::from_bytes(*digest).to_hex();
-            format!("{label} ({})", &hex[..DIGEST_DIGITS])
+            format!("{} ({})", label.escape_debug(), &hex[..DIGEST_DIGITS])
         }
     }
 }

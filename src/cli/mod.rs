@@ -8,6 +8,7 @@ mod input;
 mod json;
 mod level;
 mod list;
+mod models;
 mod names;
 mod output;
 mod plan;
@@ -28,13 +29,14 @@ use exit::advice_for;
 use input::name_of;
 use json::FailedFile;
 use list::Listing;
-use llmzip::archive::{BuiltinModels, CompressOptions};
+use llmzip::archive::CompressOptions;
+use models::Models;
 use plan::{Action, Input, Voice};
 use std::io;
 
 /// What all inputs share.
 pub struct Session {
-    models: BuiltinModels,
+    models: Models,
     voice: Voice,
     progress: ProgressStyle,
 }
@@ -45,7 +47,7 @@ pub struct Session {
 /// Where nothing can go on: no threads, standard output gone.
 pub fn run(plan: &Plan) -> Result<u8> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
-    let models = BuiltinModels::new(plan.isa);
+    let models = Models::new(plan);
     let session = Session { models, voice: plan.voice, progress: plan.progress };
     pool.install(|| act(&session, plan))
 }
@@ -81,13 +83,14 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
             })?;
             json::print(&listed, &failures.files)?;
         }
+        Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }
     Ok(failures.exit_code())
 }
 
 /// The inputs that failed.
 #[derive(Default)]
-struct Failures {
+pub struct Failures {
     files: Vec<FailedFile>,
 }
 

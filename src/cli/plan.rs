@@ -1,13 +1,16 @@
 //! What is to be done: the command line with all defaults filled in.
 
 use super::args::{
-    Arguments, CodingArgs, Command, CommonArgs, LimitArgs, MachineArgs, OutputArgs, ProgressStyle,
+    Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs, ProgressStyle,
+    VoiceArgs,
 };
 use super::exit::UsageError;
+use super::models::{ModelSpec, Verb};
 use llmzip::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
 use llmzip::codec::Parameters;
+use llmzip::hub::Environment;
 use llmzip::ops::Isa;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -26,15 +29,33 @@ pub struct Plan {
     pub isa: Isa,
     pub voice: Voice,
     pub progress: ProgressStyle,
+    /// The model that was named.
+    pub model: Option<ModelSpec>,
+    /// What the environment says of models, and `--offline`.
+    pub environment: Environment,
 }
 
 /// What to do with each input.
 #[derive(Debug)]
 pub enum Action {
-    Compress { options: CompressOptions<'static>, prefix: String, output: Output },
-    Decompress { options: DecompressOptions, output: Output },
-    List { json: bool },
-    Test { options: DecompressOptions, json: bool },
+    Compress {
+        options: CompressOptions<'static>,
+        prefix: String,
+        output: Output,
+    },
+    Decompress {
+        options: DecompressOptions,
+        output: Output,
+    },
+    List {
+        json: bool,
+    },
+    Test {
+        options: DecompressOptions,
+        json: bool,
+    },
+    /// Has no inputs.
+    Models(Verb),
 }
 
 /// One input.
@@ -77,30 +98,25 @@ impl Plan {
     /// # Errors
     /// UsageError.
     pub fn new(arguments: Arguments) -> anyhow::Result<Self> {
-        let Arguments { command, mode, coding, output, limit, machine, common } = arguments;
+        let Arguments { command, mode, coding, model, output, limit, machine, common } = arguments;
         let command = command.unwrap_or(if mode.decompress {
-            Command::Decompress { output, limit, common }
+            Command::Decompress { model, output, limit, common }
         } else if mode.test {
-            Command::Test { limit, machine, common }
+            Command::Test { model, limit, machine, common }
         } else if mode.list {
             Command::List { machine, common }
         } else {
-            Command::Compress { coding, output, common }
+            Command::Compress { coding, model, output, common }
         });
         Self::of(command)
     }
 
     fn of(command: Command) -> anyhow::Result<Self> {
-        let common = match &command {
-            Command::Compress { common, .. }
-            | Command::Decompress { common, .. }
-            | Command::List { common, .. }
-            | Command::Test { common, .. } => common,
-        };
-        let threads = threads(common);
-        let voice = voice(common);
-        let progress = common.progress;
-        let inputs = inputs(&common.files);
+        let common = command.common();
+        let threads = threads(common.and_then(|common| common.threads));
+        let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
+        let (voice, progress) = (voice(command.voice()), command.voice().progress);
+        let (model, environment) = named_model(command.model())?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
                 compress(&coding, output, &inputs, threads)?
@@ -113,8 +129,9 @@ impl Plan {
             Command::Test { limit, machine: MachineArgs { json }, .. } => {
                 Action::Test { options: decompress_options(&limit, threads), json }
             }
+            Command::Models { verb } => Action::Models(verb),
         };
-        Ok(Self { action, inputs, threads, isa: isa()?, voice, progress })
+        Ok(Self { action, inputs, threads, isa: isa()?, voice, progress, model, environment })
     }
 }
 
@@ -143,6 +160,14 @@ fn compress(
     };
     let output = resolve_output(output, inputs)?;
     Ok(Action::Compress { options, prefix: coding.prefix.clone().unwrap_or_default(), output })
+}
+
+/// The model that was named, and where to look for it.
+fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelSpec>, Environment)> {
+    let mut environment = Environment::new(|name| std::env::var_os(name));
+    environment.is_offline |= typed.is_some_and(|typed| typed.offline);
+    let model = typed.and_then(|typed| typed.model.as_deref());
+    Ok((model.map(ModelSpec::parse).transpose()?, environment))
 }
 
 fn decompress_options(limit: &LimitArgs, threads: usize) -> DecompressOptions {
@@ -204,8 +229,8 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     Ok(Output { target, remove_input, force, suffix })
 }
 
-fn voice(common: &CommonArgs) -> Voice {
-    match (common.quiet, common.verbose) {
+fn voice(typed: &VoiceArgs) -> Voice {
+    match (typed.quiet, typed.verbose) {
         (true, _) => Voice::Quiet,
         (_, true) => Voice::Verbose,
         _ => Voice::Normal,
@@ -213,8 +238,8 @@ fn voice(common: &CommonArgs) -> Voice {
 }
 
 /// Threads as typed, else from the environment; 0 means all cores.
-fn threads(common: &CommonArgs) -> usize {
-    match common.threads.or_else(|| from_env("LLMZIP_THREADS", 0..=usize::MAX)) {
+fn threads(typed: Option<usize>) -> usize {
+    match typed.or_else(|| from_env("LLMZIP_THREADS", 0..=usize::MAX)) {
         Some(0) | None => available_parallelism().map_or(1, usize::from),
         Some(threads) => threads.min(MAX_THREADS),
     }

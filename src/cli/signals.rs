@@ -6,11 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The one unfinished file. Whoever creates, renames or removes it holds the lock meanwhile, so
+/// The one unfinished file or folder. Whoever creates, renames or removes it holds the lock meanwhile, so
 /// that a signal finds it either unfinished and named here, or finished.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// The lock on the unfinished file's path.
+/// The lock on the path of what is unfinished.
 pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -31,11 +31,12 @@ pub fn watch() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes the unfinished file and ends the process. Never lets go of the lock.
+/// Removes the unfinished file or folder and ends the process. Never lets go of the lock.
 fn stop(signal: i32) -> ! {
     let path = unfinished();
     if let Some(path) = path.as_ref() {
-        let _ = fs::remove_file(path); // nothing better can be done
+        // Nothing better can be done where this fails.
+        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
     signal_hook::low_level::exit(128 + signal)
 }

@@ -1,7 +1,7 @@
 //! Decodes one archive and checks it; writes nothing.
 
 use super::Session;
-use super::decompress::plain_len;
+use super::decompress::look_ahead;
 use super::input::{OpenInput, name_of};
 use super::json::TestedFile;
 use super::plan::{Input, Voice};
@@ -22,7 +22,7 @@ pub fn test(
 ) -> Result<TestedFile> {
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;
-    let total = plain_len(&input)?;
+    let total = look_ahead(session, &input)?;
     let progress = Progress::new(session.progress, session.voice, &name, total);
     let sink = std::io::sink();
     let tell = |n| progress.add(n);

@@ -94,8 +94,8 @@ pub struct ModelFiles<'a> {
     pub tokenizer: &'a [u8],
 }
 
-/// The default model, compiled in.
-const DEFAULT: ModelFiles<'static> = ModelFiles {
+/// The default model, compiled in: a static, so that the binary has it once.
+static DEFAULT: ModelFiles<'static> = ModelFiles {
     config: include_bytes!("../../models/default/config.json"),
     weights: include_bytes!("../../models/default/model.safetensors"),
     tokenizer: include_bytes!("../../models/default/tokenizer.json"),
@@ -141,6 +141,11 @@ impl Model {
         Identity { digest, label, builtin_code: Some(DEFAULT_CODE) }
     }
 
+    /// The files of the default model.
+    pub fn default_files() -> ModelFiles<'static> {
+        DEFAULT
+    }
+
     /// The model in `folder` ([`ModelFolder::find`]).
     ///
     /// # Errors
@@ -176,6 +181,13 @@ impl Model {
         let network = Box::new(Transformer::load(config, weights, vocabulary.ids(), isa)?);
         let first_token = config.first_token;
         Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
+    }
+
+    /// The same model, which archives call `label`: at most 255 bytes, no control characters.
+    #[must_use]
+    pub fn with_label(mut self, label: String) -> Self {
+        self.identity.label = label;
+        self
     }
 
     /// What archives made with this model name it by.

@@ -1,10 +1,36 @@
 //! The program in a folder of its own, called as a shell calls it.
 
+#![allow(dead_code, reason = "each test program uses some of it")]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+/// What would make the program see more than the test gives it: its own variables, the hub's, and
+/// proxies.
+const FOREIGN: [&str; 19] = [
+    "LLMZIP_THREADS",
+    "LLMZIP_LEVEL",
+    "LLMZIP_MODEL_DIR",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+    "HF_TOKEN_PATH",
+    "HF_HUB_OFFLINE",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
 
 /// An empty folder that goes away with this value.
 pub struct Shell(tempfile::TempDir);
@@ -29,7 +55,10 @@ impl Shell {
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llmzip"));
         command.current_dir(self.0.path()).args(arguments);
-        command.env_remove("LLMZIP_THREADS").env_remove("LLMZIP_LEVEL");
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.path("home"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

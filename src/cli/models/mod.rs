@@ -1,0 +1,227 @@
+//! `llmzip models`: fetch, list, check, remove and carry models.
+
+mod args;
+mod carry;
+mod show;
+mod source;
+mod spec;
+mod watch;
+
+pub use args::Verb;
+pub use source::Models;
+pub use spec::{FoundModel, ModelSpec};
+
+use super::exit::{BROKEN_PIPE, UsageError, code_of};
+use super::names::shown;
+use super::plan::Voice;
+use super::size::grouped;
+use super::{Failures, Session};
+use anyhow::Result;
+use llmzip::hub::{self, Reference};
+use show::Entry;
+use source::{changed, digest_of};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+use watch::Bars;
+
+/// Does what `verb` says; a model that fails is noted and does not stop the others.
+///
+/// # Errors
+/// Where nothing can go on: standard output gone.
+pub fn run(session: &Session, verb: &Verb, failures: &mut Failures) -> Result<()> {
+    let mut work = Work { session, failures, entries: Vec::new(), json: verb.json() };
+    match verb {
+        Verb::Pull { models, offline, .. } => work.each(models, |w, m| w.pull(m, *offline))?,
+        Verb::List { .. } => work.list()?,
+        Verb::Info { model, .. } => work.each(from_ref(model), Work::info)?,
+        Verb::Verify { models, .. } if models.is_empty() => work.verify_all()?,
+        Verb::Verify { models, .. } => work.each(models, |w, m| w.verify(&w.find(m)?))?,
+        Verb::Rm { models, dry_run, .. } => work.each(models, |w, m| w.remove(m, *dry_run))?,
+        Verb::Path { model: None, .. } => return Ok(work.print_places()?),
+        Verb::Path { model: Some(model), .. } => work.each(from_ref(model), Work::path)?,
+        Verb::Export { model, file, force, .. } => {
+            work.each(from_ref(model), |w, m| w.export(m, file, *force))?
+        }
+        Verb::Import { source, .. } => work.each(from_ref(source), Work::import)?,
+    }
+    if work.json {
+        show::print_json(&work.entries, &work.failures.files)?;
+    }
+    Ok(())
+}
+
+/// What is done, to the model that is named, and what came of it.
+struct Work<'a> {
+    session: &'a Session,
+    failures: &'a mut Failures,
+    entries: Vec<Entry>,
+    json: bool,
+}
+
+impl Work<'_> {
+    fn each(
+        &mut self,
+        models: &[PathBuf],
+        mut work: impl FnMut(&mut Self, &Path) -> Result<()>,
+    ) -> Result<()> {
+        models.iter().try_for_each(|model| {
+            let done = work(self, model);
+            self.note(&shown(model), done)
+        })
+    }
+
+    /// Notes a failure, and goes on unless the reader of the output went away.
+    fn note(&mut self, name: &str, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if code_of(&error) == BROKEN_PIPE => Err(error),
+            Err(error) => {
+                self.failures.note(name.to_owned(), &error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn find(&self, model: &Path) -> Result<FoundModel> {
+        ModelSpec::parse(model)?.find(&self.session.models.store)
+    }
+
+    /// Says what was done to the model of `entry`.
+    fn report(&mut self, entry: Entry, done: &str) {
+        if self.session.voice > Voice::Quiet && !self.json {
+            let (label, len) = (entry.label.escape_debug(), grouped(entry.len));
+            eprintln!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
+        }
+        self.entries.push(entry);
+    }
+
+    fn pull(&mut self, model: &Path, offline: bool) -> Result<()> {
+        let models = &self.session.models;
+        let name = model.to_str().unwrap_or_default();
+        if name == "default" {
+            return Err(UsageError("the default model is compiled in: it is here".into()).into());
+        }
+        let mut environment = models.environment.clone();
+        environment.is_offline |= offline;
+        let bars = Bars::new(self.session.progress, self.session.voice);
+        let model = hub::pull(&environment, &models.store, &Reference::parse(name)?, &bars)?;
+        drop(bars);
+        let entry = Entry::of(&FoundModel::Stored(model), &models.store)?;
+        self.report(entry, "here");
+        Ok(())
+    }
+
+    fn list(&mut self) -> Result<()> {
+        let store = &self.session.models.store;
+        self.entries.push(Entry::default_model());
+        for model in store.models() {
+            let entry = Entry::of(&FoundModel::Stored(model), store);
+            self.entries.extend(entry); // one that went away meanwhile is not here
+        }
+        if self.json {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        for entry in &self.entries {
+            match self.session.voice {
+                Voice::Quiet => writeln!(out, "{}", entry.label.escape_debug())?,
+                _ => entry.print_line(&mut out)?,
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn info(&mut self, model: &Path) -> Result<()> {
+        let found = self.find(model)?;
+        let entry = Entry::of(&found, &self.session.models.store)?;
+        let entry = entry.with_digest(&digest_of(&found)?).with_facts(found.folder())?;
+        if !self.json {
+            entry.print(&mut io::stdout().lock())?;
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn verify_all(&mut self) -> Result<()> {
+        for model in self.session.models.store.models() {
+            let found = FoundModel::Stored(model);
+            let done = self.verify(&found);
+            self.note(&found.label().escape_debug().to_string(), done)?;
+        }
+        Ok(())
+    }
+
+    /// Computes the digest of `found` and compares it with the recorded one.
+    fn verify(&mut self, found: &FoundModel) -> Result<()> {
+        let store = &self.session.models.store;
+        let entry = Entry::of(found, store)?;
+        let FoundModel::Stored(model) = found else {
+            self.report(entry.with_digest(&digest_of(found)?), "nothing recorded to compare with");
+            return Ok(());
+        };
+        let recorded = store.records().recorded(&model.folder);
+        let digest = store.records().compute(&model.folder)?;
+        match recorded {
+            Some(recorded) if recorded != digest => {
+                return Err(changed(&model.label, &digest, &recorded).into());
+            }
+            Some(_) => self.report(entry.with_digest(&digest), "good"),
+            None => self.report(entry.with_digest(&digest), "recorded now"),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, model: &Path, dry_run: bool) -> Result<()> {
+        let (found, store) = (self.find(model)?, &self.session.models.store);
+        let FoundModel::Stored(model) = &found else {
+            let message =
+                format!("{} is not in the store: only what is there is removed", found.place());
+            return Err(UsageError(message).into());
+        };
+        let mut entry = Entry::of(&found, store)?;
+        entry.len = store.removable_len(model);
+        if !dry_run {
+            store.remove(model)?;
+        }
+        self.report(entry, if dry_run { "would be removed" } else { "removed" });
+        Ok(())
+    }
+
+    /// Writes the folder's name as it is, for the shell.
+    fn path(&mut self, model: &Path) -> Result<()> {
+        let found = self.find(model)?;
+        let Some(folder) = found.folder() else {
+            return Err(
+                UsageError("the default model is compiled in: it has no folder".into()).into()
+            );
+        };
+        if !self.json {
+            let mut out = io::stdout().lock();
+            out.write_all(folder.as_os_str().as_bytes())?;
+            writeln!(out)?;
+        }
+        self.entries.push(Entry::of(&found, &self.session.models.store)?);
+        Ok(())
+    }
+
+    /// Writes where models are looked for.
+    fn print_places(&self) -> io::Result<()> {
+        let environment = &self.session.models.environment;
+        let places = [("hub_cache", &environment.hub_cache), ("model_dir", &environment.model_dir)];
+        let mut out = io::stdout().lock();
+        if self.json {
+            let text =
+                |folder: &Option<PathBuf>| folder.as_ref().map(|f| f.to_string_lossy().into());
+            let text = places.map(|(name, folder)| (name.to_owned(), text(folder)));
+            let places: std::collections::BTreeMap<String, Option<String>> = text.into();
+            serde_json::to_writer(&mut out, &serde_json::json!({ "schema": 1, "places": places }))?;
+            return writeln!(out);
+        }
+        places.iter().try_for_each(|(name, folder)| {
+            let folder = folder.as_deref().map_or("-".to_owned(), shown);
+            writeln!(out, "{name}  {folder}")
+        })
+    }
+}

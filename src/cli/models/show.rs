@@ -1,0 +1,177 @@
+//! Models as people and programs read of them (docs/cli.md).
+
+use super::spec::FoundModel;
+use crate::cli::json::FailedFile;
+use crate::cli::list::DIGEST_DIGITS;
+use crate::cli::names::shown;
+use crate::cli::size::grouped;
+use llmzip::hub::{Facts, Form, Place, Store, hex};
+use llmzip::models::Model;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Raised when a field changes its name or meaning, or goes; not when one is added.
+const SCHEMA: u32 = 1;
+
+/// Bytes of a weight in memory.
+const WEIGHT_LEN: u64 = 4;
+
+/// One model.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    pub label: String,
+    pub place: &'static str,
+    id: Option<String>,
+    commit: Option<String>,
+    folder: Option<String>,
+    form: String,
+    pub len: u64,
+    pub digest: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    facts: Option<EntryFacts>,
+}
+
+/// What `info` adds.
+#[derive(Debug, Serialize)]
+struct EntryFacts {
+    architecture: Option<String>,
+    vocab_size: Option<u64>,
+    n_parameters: Option<u64>,
+    weights_memory: Option<u64>,
+    licence: Option<String>,
+}
+
+/// The whole document.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    models: &'a [Entry],
+    errors: &'a [FailedFile],
+}
+
+impl Entry {
+    /// The compiled-in model.
+    pub fn default_model() -> Self {
+        let files = Model::default_files();
+        let len = files.config.len() + files.weights.len() + files.tokenizer.len();
+        Self {
+            label: "default".to_owned(),
+            place: FoundModel::Default.place(),
+            id: None,
+            commit: None,
+            folder: None,
+            form: "safetensors".to_owned(),
+            len: len as u64,
+            digest: Some(Model::default_identity().hex()),
+            facts: None,
+        }
+    }
+
+    /// The model `found`, with the digest that is known of it.
+    ///
+    /// # Errors
+    /// InvalidModel where a folder holds none, Io.
+    pub fn of(found: &FoundModel, store: &Store) -> llmzip::Result<Self> {
+        let Some(folder) = found.folder() else { return Ok(Self::default_model()) };
+        let form = Form::of_folder(folder)?;
+        let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
+        let (id, commit) = match found {
+            FoundModel::Stored(model) => match &model.place {
+                Place::Hub { id, commit } => (Some(id.to_string()), Some(commit.clone())),
+                Place::Imported => (None, None),
+            },
+            _ => (None, None),
+        };
+        Ok(Self {
+            label: found.label().to_owned(),
+            place: found.place(),
+            id,
+            commit,
+            folder: Some(folder.to_string_lossy().into_owned()),
+            form: form.description(),
+            len: form.files().into_iter().map(len).sum(),
+            digest: store.records().fresh(folder).as_ref().map(hex),
+            facts: None,
+        })
+    }
+
+    /// The same with this digest.
+    pub fn with_digest(mut self, digest: &[u8; 32]) -> Self {
+        self.digest = Some(hex(digest));
+        self
+    }
+
+    /// The same with what the files in `folder`, or those of the compiled-in model, tell.
+    ///
+    /// # Errors
+    /// InvalidModel, Io.
+    pub fn with_facts(mut self, folder: Option<&Path>) -> llmzip::Result<Self> {
+        let facts = match folder {
+            Some(folder) => Facts::of_folder(folder)?,
+            None => {
+                let files = Model::default_files();
+                let licence = Some(env!("CARGO_PKG_LICENSE").to_owned());
+                Facts { licence, ..Facts::of_bytes(files.config, files.weights, "") }
+            }
+        };
+        let Facts { architecture, vocab_size, n_parameters, licence } = facts;
+        let weights_memory = n_parameters.and_then(|n| n.checked_mul(WEIGHT_LEN));
+        let facts = EntryFacts { architecture, vocab_size, n_parameters, weights_memory, licence };
+        self.facts = Some(facts);
+        Ok(self)
+    }
+
+    /// The digest's first digits, for people.
+    pub fn short_digest(&self) -> &str {
+        self.digest.as_deref().map_or("-", |digest| &digest[..DIGEST_DIGITS])
+    }
+
+    /// A line for a list.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn print_line(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (len, digest, form) = (grouped(self.len), self.short_digest(), &self.form);
+        let label = self.label.escape_debug();
+        writeln!(
+            out,
+            "{len:>15}  {digest:<DIGEST_DIGITS$}  {:<11}  {form:<22}  {label}",
+            self.place
+        )
+    }
+
+    /// All that is known, for people.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut line = |name: &str, value: &str| writeln!(out, "  {name:<13} {value}");
+        let number = |n: Option<u64>, unit: &str| {
+            n.map_or("-".to_owned(), |n| format!("{}{unit}", grouped(n)))
+        };
+        let text = |text: &Option<String>| shown(Path::new(text.as_deref().unwrap_or("-")));
+        line("model", &self.label.escape_debug().to_string())?;
+        line("where", self.place)?;
+        line("folder", &text(&self.folder))?;
+        line("files", &format!("{}, {} bytes", self.form, grouped(self.len)))?;
+        line("digest", self.digest.as_deref().unwrap_or("-"))?;
+        let Some(facts) = &self.facts else { return Ok(()) };
+        line("architecture", &text(&facts.architecture))?;
+        line("vocabulary", &number(facts.vocab_size, " tokens"))?;
+        line("parameters", &number(facts.n_parameters, ""))?;
+        line("memory", &number(facts.weights_memory, " bytes for the weights, and some to work"))?;
+        line("licence", &text(&facts.licence))
+    }
+}
+
+/// Writes the document as one line.
+///
+/// # Errors
+/// The system's.
+pub fn print_json(models: &[Entry], errors: &[FailedFile]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &Document { schema: SCHEMA, models, errors })?;
+    writeln!(out)?;
+    out.flush()
+}

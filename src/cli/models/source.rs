@@ -1,0 +1,222 @@
+//! Where archives' models come from: the program itself, `-m`, and the store. Never the network:
+//! what is downloaded is what a person named to compress with.
+
+use super::spec::{FoundModel, ModelSpec};
+use super::watch::Bars;
+use crate::cli::Session;
+use crate::cli::plan::Plan;
+use anyhow::Result;
+use llmzip::archive::{BuiltinModels, ModelName, ModelSource};
+use llmzip::hub::{self, Environment, Reference, Store, hex};
+use llmzip::models::Model;
+use llmzip::ops::Isa;
+use llmzip::{Error, ErrorKind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The models of one run.
+pub struct Models {
+    builtin: BuiltinModels,
+    isa: Isa,
+    /// The model of `-m`.
+    spec: Option<ModelSpec>,
+    pub environment: Environment,
+    pub store: Store,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Folders that were found to hold the model of a digest.
+    located: Vec<([u8; 32], PathBuf)>,
+    /// The model used last: one at a time in memory.
+    loaded: Option<Arc<Model>>,
+}
+
+impl Models {
+    /// Loads nothing and looks for nothing yet.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            builtin: BuiltinModels::new(plan.isa),
+            isa: plan.isa,
+            spec: plan.model.clone(),
+            environment: plan.environment.clone(),
+            store: Store::new(&plan.environment),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The model to compress with, downloaded where it is not here.
+    ///
+    /// # Errors
+    /// Those of finding, fetching and loading it.
+    pub fn for_compression(&self, session: &Session) -> Result<Arc<Model>> {
+        let Some(spec) = self.spec.as_ref().filter(|spec| **spec != ModelSpec::Default) else {
+            return Ok(self.builtin.default_model()?);
+        };
+        if let Some(model) = &self.state().loaded {
+            return Ok(Arc::clone(model));
+        }
+        let found = match (spec.find(&self.store), spec) {
+            (Ok(found), _) => found,
+            (Err(_), ModelSpec::Named { reference: Some(reference), .. }) => {
+                self.fetch(session, reference)?
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let model = Arc::new(self.open(&found)?);
+        self.state().loaded = Some(Arc::clone(&model));
+        Ok(model)
+    }
+
+    fn fetch(&self, session: &Session, reference: &Reference) -> Result<FoundModel> {
+        let bars = Bars::new(session.progress, session.voice);
+        let model = hub::pull(&self.environment, &self.store, reference, &bars)?;
+        Ok(FoundModel::Stored(model))
+    }
+
+    /// Loads `found` under its own name, unless its files changed since they came: what is made with
+    /// such a model could not be opened anywhere else.
+    fn open(&self, found: &FoundModel) -> Result<Model> {
+        let Some(folder) = found.folder() else {
+            return Ok(Model::default_model(self.isa)?);
+        };
+        let model = Model::open(folder, self.isa)?.with_label(found.label().to_owned());
+        let recorded = self.store.records().recorded(folder);
+        match recorded.filter(|digest| *digest != model.identity().digest) {
+            None => Ok(model),
+            Some(digest) => Err(changed(found.label(), &model.identity().digest, &digest).into()),
+        }
+    }
+
+    /// Makes sure that the model that `wanted` names is here, without loading it.
+    ///
+    /// # Errors
+    /// ModelMissing where it is not, or where its files or `-m` have another digest.
+    pub fn locate(&self, wanted: &ModelName) -> llmzip::Result<()> {
+        match wanted.matches(&Model::default_identity()) {
+            true => Ok(()),
+            false => self.folder_of(wanted).map(drop),
+        }
+    }
+
+    /// The folder of the model that `wanted` names, its files compared with the digest.
+    fn folder_of(&self, wanted: &ModelName) -> llmzip::Result<PathBuf> {
+        let ModelName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
+        let known = self.state().located.iter().find(|(known, _)| known == digest).cloned();
+        if let Some((_, folder)) = known {
+            return Ok(folder);
+        }
+        let folder = match &self.spec {
+            Some(spec) => self.folder_of_spec(spec, wanted, digest)?,
+            None => self.folder_in_store(wanted, digest, label)?,
+        };
+        self.state().located.push((*digest, folder.clone()));
+        Ok(folder)
+    }
+
+    fn folder_of_spec(
+        &self,
+        spec: &ModelSpec,
+        wanted: &ModelName,
+        digest: &[u8; 32],
+    ) -> llmzip::Result<PathBuf> {
+        let missing = |e: anyhow::Error| {
+            Error::new(ErrorKind::ModelMissing, format!("the archive needs {wanted}, but {e}"))
+        };
+        let found = spec.find(&self.store).map_err(missing)?;
+        let (label, got) = (found.label(), digest_of(&found)?);
+        match found.folder() {
+            Some(folder) if got == *digest => Ok(folder.to_owned()),
+            _ => Err(other(wanted, &format!("-m names '{}'", label.escape_debug()), &got)),
+        }
+    }
+
+    fn folder_in_store(
+        &self,
+        wanted: &ModelName,
+        digest: &[u8; 32],
+        label: &str,
+    ) -> llmzip::Result<PathBuf> {
+        let records = self.store.records();
+        if let Some(model) = self.store.with_digest(digest, label) {
+            let got = records.compute(&model.folder)?;
+            return match got == *digest {
+                true => Ok(model.folder),
+                false => Err(damaged(wanted, &model.label, &got)),
+            };
+        }
+        let is_suspect = |model: &&hub::StoredModel| {
+            model.label == label || records.recorded(&model.folder) == Some(*digest)
+        };
+        match self.store.models().iter().find(is_suspect) {
+            Some(model) => Err(damaged(wanted, &model.label, &records.compute(&model.folder)?)),
+            None => Err(missing(wanted, label)),
+        }
+    }
+}
+
+impl ModelSource for Models {
+    fn find(&self, wanted: &ModelName) -> llmzip::Result<Arc<Model>> {
+        if wanted.matches(&Model::default_identity()) {
+            return self.builtin.find(wanted);
+        }
+        let loaded = self.state().loaded.take();
+        if let Some(model) = loaded.filter(|model| wanted.matches(model.identity())) {
+            self.state().loaded = Some(Arc::clone(&model));
+            return Ok(model);
+        }
+        let model = Arc::new(Model::open(&self.folder_of(wanted)?, self.isa)?);
+        self.state().loaded = Some(Arc::clone(&model));
+        Ok(model)
+    }
+}
+
+/// The digest of `found`, computed from its files.
+pub fn digest_of(found: &FoundModel) -> llmzip::Result<[u8; 32]> {
+    match found.folder() {
+        Some(folder) => hub::folder_digest(folder),
+        None => Ok(Model::default_identity().digest),
+    }
+}
+
+/// The error of a model whose files are not those that were recorded.
+pub fn changed(label: &str, got: &[u8; 32], recorded: &[u8; 32]) -> Error {
+    let message = format!(
+        "the files of the model '{}' have the digest {}, recorded was {}: damaged or changed; remove \
+         the model (llmzip models rm) and fetch it again",
+        label.escape_debug(),
+        hex(got),
+        hex(recorded)
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// The error of an archive for which there is another model than it needs.
+fn other(wanted: &ModelName, what: &str, got: &[u8; 32]) -> Error {
+    let message = format!("the archive needs {wanted}, but {what} ({})", hex(got));
+    Error::new(ErrorKind::ModelMissing, message)
+}
+
+fn damaged(wanted: &ModelName, label: &str, got: &[u8; 32]) -> Error {
+    let what = format!(
+        "the files of '{}' here are another's: damaged, changed, or not those of llmzip models pull",
+        label.escape_debug()
+    );
+    other(wanted, &what, got)
+}
+
+/// The error of a model that is not here. The label is foreign text: only where it is nothing but a
+/// model's name does it become a line to type.
+fn missing(wanted: &ModelName, label: &str) -> Error {
+    let advice = match Reference::of_label(label) {
+        Some(reference) => format!("get it with:  llmzip models pull {reference}"),
+        None => "name its folder with -m, or take it in with:  llmzip models import".to_owned(),
+    };
+    let message = format!("the archive needs {wanted}, not found here; {advice}");
+    Error::new(ErrorKind::ModelMissing, message)
+}

@@ -1,0 +1,124 @@
+//! What a person names a model by, and what that means on this machine.
+
+use crate::cli::exit::UsageError;
+use crate::cli::names::shown;
+use anyhow::Result;
+use llmzip::hub::{Place, Reference, Store, StoredModel, label_of, not_here};
+use std::path::{Path, PathBuf};
+
+/// A model as it is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSpec {
+    /// The compiled-in one.
+    Default,
+    /// A folder with its files.
+    Folder(PathBuf),
+    /// `ORG/NAME[@REVISION]`, or what an imported model is called.
+    Named {
+        /// As typed.
+        name: String,
+        /// `None`: it can only be an imported model.
+        reference: Option<Reference>,
+    },
+}
+
+/// A model on this machine.
+#[derive(Debug, Clone)]
+pub enum FoundModel {
+    /// The compiled-in one.
+    Default,
+    /// One that the store has.
+    Stored(StoredModel),
+    /// Any other folder.
+    Folder {
+        /// Where its files are.
+        folder: PathBuf,
+        /// What archives made with it call it.
+        label: String,
+    },
+}
+
+impl ModelSpec {
+    /// Reads what was typed. A folder of that name comes before anything else.
+    ///
+    /// # Errors
+    /// UsageError where nothing can be meant.
+    pub fn parse(typed: &Path) -> Result<Self> {
+        if typed.is_dir() {
+            return Ok(Self::Folder(typed.to_owned()));
+        }
+        let name = typed.to_str().filter(|name| !name.is_empty());
+        let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
+        match name.filter(|_| !is_path) {
+            Some("default") => Ok(Self::Default),
+            Some(name) => {
+                let reference = Reference::parse(name).ok();
+                Ok(Self::Named { name: name.to_owned(), reference })
+            }
+            None => Err(UsageError(format!("there is no folder {}", shown(typed))).into()),
+        }
+    }
+
+    /// The model on this machine that is meant.
+    ///
+    /// # Errors
+    /// ModelMissing; UsageError where no model can be called so.
+    pub fn find(&self, store: &Store) -> Result<FoundModel> {
+        match self {
+            Self::Default => Ok(FoundModel::Default),
+            Self::Folder(folder) => Ok(of_folder(folder, store)),
+            Self::Named { name, reference } => {
+                let by_reference = || store.find(reference.as_ref()?);
+                match (store.find_imported(name).or_else(by_reference), reference) {
+                    (Some(model), _) => Ok(FoundModel::Stored(model)),
+                    (None, Some(reference)) => Err(not_here(reference).into()),
+                    (None, None) => {
+                        let name = name.escape_debug();
+                        let message = format!("'{name}' is no folder and no model's name");
+                        Err(UsageError(format!("{message}, expected ORG/NAME")).into())
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The model in `folder`, which may be one of the store's.
+fn of_folder(folder: &Path, store: &Store) -> FoundModel {
+    let folder = folder.canonicalize().unwrap_or(folder.to_owned());
+    let is_it = |model: &StoredModel| model.folder.canonicalize().is_ok_and(|own| own == folder);
+    if let Some(model) = store.models().into_iter().find(is_it) {
+        return FoundModel::Stored(model);
+    }
+    let label = label_of(&folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
+    FoundModel::Folder { folder, label }
+}
+
+impl FoundModel {
+    /// What archives made with it call it.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Default => "default",
+            Self::Stored(model) => &model.label,
+            Self::Folder { label, .. } => label,
+        }
+    }
+
+    /// Where its files are; the compiled-in model has none.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Default => None,
+            Self::Stored(StoredModel { folder, .. }) | Self::Folder { folder, .. } => Some(folder),
+        }
+    }
+
+    /// Whose folder it is, for people and programs.
+    pub fn place(&self) -> &'static str {
+        match self {
+            Self::Default => "compiled in",
+            Self::Stored(StoredModel { place: Place::Hub { .. }, .. }) => "hub cache",
+            Self::Stored(StoredModel { place: Place::Imported, .. }) => "imported",
+            Self::Folder { .. } => "folder",
+        }
+    }
+}

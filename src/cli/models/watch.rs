@@ -1,0 +1,45 @@
+//! Downloads as progress: a bar for each file.
+
+use crate::cli::args::ProgressStyle;
+use crate::cli::plan::Voice;
+use crate::cli::progress::Progress;
+use llmzip::hub::Watch;
+use std::sync::{Mutex, PoisonError};
+
+/// Shows one file after the other.
+pub struct Bars {
+    style: ProgressStyle,
+    voice: Voice,
+    current: Mutex<Option<Progress>>,
+}
+
+impl Bars {
+    pub fn new(style: ProgressStyle, voice: Voice) -> Self {
+        Self { style, voice, current: Mutex::new(None) }
+    }
+}
+
+impl Watch for Bars {
+    fn begin(&self, file: &str, done: u64, total: u64) {
+        let progress = Progress::new(self.style, self.voice, file, Some(total));
+        progress.add(done);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = current.replace(progress) {
+            last.finish();
+        }
+    }
+
+    fn add(&self, n: u64) {
+        if let Some(progress) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            progress.add(n);
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        if let Some(last) = self.current.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            last.finish();
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Requests to the hub, by `ureq`.
+//!
+//! Not by `hf-hub` 0.5, which shares the cache's layout and no more of what is needed here: it sends
+//! the user's token to whatever host a file's address redirects to, takes names of files in the cache
+//! (ETag, commit) from the server unchecked, checks neither length nor hash of what it downloads, and
+//! panics on a redirect without an address.
+
+use super::environment::Token;
+use super::id::Reference;
+use crate::error::{Error, ErrorKind, Result};
+use std::io;
+use std::time::Duration;
+use ureq::http::{StatusCode, Uri};
+use ureq::{Agent, Body};
+
+/// An answer, its body not read yet.
+pub type Response = ureq::http::Response<Body>;
+
+/// Redirects that are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// What is waited for a connection and for an answer's first byte, and between two bytes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Speaks with one endpoint and with those that it sends us to.
+pub struct Client {
+    agent: Agent,
+    endpoint: String,
+    origin: Origin,
+    token: Option<Token>,
+}
+
+/// What a token is good for: scheme, host and port.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin(String, String, u16);
+
+/// How far to go for an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// To the end: the answer has the file's bytes.
+    All,
+    /// Within the endpoint: the answer tells of the file, and may be a redirect itself.
+    Endpoint,
+}
+
+impl Client {
+    /// A client of `endpoint`, which alone is shown `token`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where `endpoint` is no address.
+    pub fn new(endpoint: &str, token: Option<Token>) -> Result<Self> {
+        let origin = Origin::of(endpoint).ok_or_else(|| {
+            let message = format!("HF_ENDPOINT is {endpoint:?}, expected http(s)://HOST");
+            Error::new(ErrorKind::InvalidArgument, message)
+        })?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("llmzip/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .build()
+            .into();
+        Ok(Self { agent, endpoint: endpoint.to_owned(), origin, token })
+    }
+
+    /// The answer for `path` of the endpoint: its head only, where `follow` says so. A `range` begins
+    /// at that byte.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where there is no answer, or none that makes sense.
+    pub fn get(&self, path: &str, follow: Follow, range: Option<u64>) -> Result<Response> {
+        let mut url = format!("{}{path}", self.endpoint);
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.request(&url, follow, range)?;
+            let Some(next) = redirect(&url, &response)? else { return Ok(response) };
+            let is_away = Origin::of(&next).as_ref() != Some(&self.origin);
+            if is_away && follow == Follow::Endpoint {
+                return Ok(response);
+            }
+            if is_away && self.origin.0 == "https" && !next.starts_with("https:") {
+                return Err(failed(&url, "redirects from https to http"));
+            }
+            url = next;
+        }
+        Err(failed(&url, "redirects too often"))
+    }
+
+    fn request(&self, url: &str, follow: Follow, range: Option<u64>) -> Result<Response> {
+        let mut request = match follow {
+            Follow::All => self.agent.get(url),
+            Follow::Endpoint => self.agent.head(url),
+        };
+        // A length is that of the file only where the answer is not compressed.
+        request = request.header("Accept-Encoding", "identity");
+        if let Some(from) = range {
+            request = request.header("Range", format!("bytes={from}-"));
+        }
+        if let Some(token) =
+            self.token.as_ref().filter(|_| Origin::of(url).as_ref() == Some(&self.origin))
+        {
+            request = request.header("Authorization", token.authorization());
+        }
+        request.call().map_err(|e| failed(url, e))
+    }
+
+    /// What `status` means for `reference`, where it is not success.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where there is no such model or no permission, [`ErrorKind::Io`]
+    /// elsewhere.
+    pub fn check(&self, status: StatusCode, reference: &Reference, what: &str) -> Result<()> {
+        let endpoint = &self.endpoint;
+        let denied = match self.token {
+            Some(_) => {
+                "the token of HF_TOKEN or HF_TOKEN_PATH does not permit it; a gated model's \
+                        terms must be accepted on its page"
+            }
+            None => {
+                "it is private, gated or misspelt; a token in HF_TOKEN lets you at what is yours"
+            }
+        };
+        let message = match status.as_u16() {
+            200..=399 => return Ok(()),
+            401 | 403 => format!("{endpoint} refuses {what} of {reference}: {denied}"),
+            404 => format!("{endpoint} has no {what} of {reference}: check name and revision"),
+            _ => {
+                let message = format!("{endpoint} answers {status} for {what} of {reference}");
+                return Err(Error::io(message, io::Error::other("try again later")));
+            }
+        };
+        Err(Error::new(ErrorKind::ModelMissing, message))
+    }
+}
+
+impl Origin {
+    fn of(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let scheme = uri.scheme_str()?;
+        let default_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let host = uri.host()?.to_ascii_lowercase();
+        Some(Self(scheme.to_owned(), host, uri.port_u16().unwrap_or(default_port)))
+    }
+}
+
+/// Where `response` for `url` sends us, if anywhere.
+fn redirect(url: &str, response: &Response) -> Result<Option<String>> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = header(response, "Location").unwrap_or_default();
+    let Some(Origin(scheme, ..)) = Origin::of(location) else {
+        let authority = url.split('/').take(3).collect::<Vec<_>>().join("/");
+        return match location.starts_with('/') && !location.starts_with("//") {
+            true => Ok(Some(authority + location)),
+            false => Err(failed(url, format!("redirects to {location:?}, expected an address"))),
+        };
+    };
+    debug_assert!(scheme.starts_with("http"));
+    Ok(Some(location.to_owned()))
+}
+
+/// The text of a response's header.
+pub fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// The error of a request that failed. Never a broken pipe, which means another thing to the shell.
+/// An address's query may be a signature, and is left out.
+pub fn failed(url: &str, error: impl ToString) -> Error {
+    let url = url.split('?').next().unwrap_or_default();
+    Error::io(format!("fetching {url}"), io::Error::other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let origin = |url| Origin::of(url);
+        assert_eq!(origin("https://HUB.co/a"), origin("https://hub.co:443"));
+        for other in ["http://hub.co", "https://hub.co:444", "https://hub.co.evil.org", "https://x"]
+        {
+            assert_ne!(origin("https://hub.co"), origin(other));
+        }
+        assert_eq!(origin("https://hub.co@evil.org/x").unwrap().1, "evil.org");
+        for none in ["", "hub.co", "/a", "file:///etc/passwd", "ftp://hub.co"] {
+            assert_eq!(origin(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn messages_hold_no_signature() {
+        let message = failed("https://cdn/x?Signature=secret", "timeout").to_string();
+        assert_eq!(message, "fetching https://cdn/x: timeout");
+    }
+}

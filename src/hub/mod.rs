@@ -1,0 +1,72 @@
+//! Models from elsewhere: the Hugging Face hub, its cache on this machine, and models carried by
+//! hand.
+//!
+//! Used by the command line alone, and only where a person names a model: what is read from an
+//! archive never leads here to the network. [`Store`] finds models on this machine, [`pull`] fetches
+//! them, [`export`] and [`import`] carry one in a file.
+
+mod bundle;
+#[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "only downloads write there"))]
+mod cache;
+mod environment;
+mod facts;
+mod form;
+mod id;
+mod identity;
+mod records;
+mod store;
+
+#[cfg(feature = "hub")]
+mod client;
+#[cfg(feature = "hub")]
+mod download;
+#[cfg(feature = "hub")]
+mod pull;
+
+pub use bundle::{Manifest, copy, export, import};
+pub use environment::{Environment, Token};
+pub use facts::Facts;
+pub use form::{Form, WeightsForm};
+pub use id::{ModelId, Reference};
+pub use identity::{folder_digest, hex};
+pub use records::Records;
+pub use store::{Place, Store, StoredModel, label_of};
+
+#[cfg(feature = "hub")]
+pub use pull::pull;
+
+use crate::error::{Error, ErrorKind};
+
+/// Is told how a download goes.
+pub trait Watch {
+    /// `file` begins, with `done` of its `total` bytes here already.
+    fn begin(&self, file: &str, done: u64, total: u64);
+
+    /// `n` more bytes of it are here.
+    fn add(&self, n: u64);
+}
+
+/// The error of a model that is not on this machine, with the line that fetches it.
+pub fn not_here(reference: &Reference) -> Error {
+    let message =
+        format!("the model {reference} is not here; get it with:  llmzip models pull {reference}");
+    Error::new(ErrorKind::ModelMissing, message)
+}
+
+/// This build cannot download.
+///
+/// # Errors
+/// [`ErrorKind::ModelMissing`].
+#[cfg(not(feature = "hub"))]
+pub fn pull(
+    _: &Environment,
+    _: &Store,
+    reference: &Reference,
+    _: &dyn Watch,
+) -> crate::error::Result<StoredModel> {
+    let message = format!(
+        "this build of llmzip cannot download {reference}: it was made without the feature `hub`; \
+         models import takes a folder or a file"
+    );
+    Err(Error::new(ErrorKind::ModelMissing, message))
+}

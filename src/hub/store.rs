@@ -1,0 +1,200 @@
+//! The models on this machine: those in the hub's cache, and those imported.
+
+use super::bundle::{MANIFEST, Manifest};
+use super::cache::{Cache, Repo, names};
+use super::environment::Environment;
+use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use super::id::{ModelId, Reference};
+use super::records::Records;
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::Config;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folder of the digest records, beside imported models.
+const RECORDS: &str = ".digests";
+
+/// A model on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredModel {
+    /// What archives made with it call it: `org/name@commit`, or what its folder was called.
+    pub label: String,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// Which files they are.
+    pub form: Form,
+    /// Their size, in bytes.
+    pub len: u64,
+    /// Whose folder it is.
+    pub place: Place,
+}
+
+/// Where a model is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the hub's cache.
+    Hub {
+        /// The model.
+        id: ModelId,
+        /// Its state.
+        commit: String,
+    },
+    /// In llmzip's own folder.
+    Imported,
+}
+
+/// All models on this machine. Looks at the disk anew at each call.
+#[derive(Debug, Clone)]
+pub struct Store {
+    cache: Option<Cache>,
+    imports: Option<PathBuf>,
+    records: Records,
+}
+
+impl Store {
+    /// The models where `environment` says they are.
+    pub fn new(environment: &Environment) -> Self {
+        let imports = environment.model_dir.clone();
+        let records = Records::new(imports.as_ref().map(|folder| folder.join(RECORDS)));
+        Self { cache: environment.hub_cache.as_deref().map(Cache::new), imports, records }
+    }
+
+    /// The digests that are known.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The folder of imported models.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where there is not even a home.
+    pub fn imports(&self) -> Result<&Path> {
+        let message = "no folder for models: set HOME or LLMZIP_MODEL_DIR";
+        let missing = || Error::new(ErrorKind::InvalidArgument, message);
+        self.imports.as_deref().ok_or_else(missing)
+    }
+
+    /// All models that llmzip can run, those of the hub first, each kind in order of name.
+    pub fn models(&self) -> Vec<StoredModel> {
+        let repos = self.cache.iter().flat_map(Cache::repos);
+        let hub = repos.flat_map(|repo| repo.commits().into_iter().map(move |c| (repo.clone(), c)));
+        let hub = hub.filter_map(|(repo, commit)| hub_model(&repo, &commit));
+        let imports = self.imports.iter().flat_map(|root| {
+            let mut names = names(root);
+            names.retain(|name| !name.starts_with('.'));
+            names.sort();
+            names.into_iter().map(|name| root.join(name))
+        });
+        hub.chain(imports.filter_map(|folder| imported_model(&folder))).collect()
+    }
+
+    /// The model that `reference` names. Without a revision that is the branch `main`; where that is
+    /// not known here, the only state of the model that is.
+    pub fn find(&self, reference: &Reference) -> Option<StoredModel> {
+        let commit = self.cache.as_ref().and_then(|cache| {
+            let repo = cache.repo(&reference.id);
+            let commit = repo.commit_of(reference.revision())?;
+            hub_model(&repo, &commit)
+        });
+        commit.or_else(|| {
+            let mut models = self.models();
+            models.retain(|model| model.is(reference));
+            models.sort_by(|a, b| a.label.cmp(&b.label));
+            models.dedup_by(|a, b| a.label == b.label);
+            if models.len() == 1 { models.pop() } else { None }
+        })
+    }
+
+    /// The imported model that archives call `label`.
+    pub fn find_imported(&self, label: &str) -> Option<StoredModel> {
+        let is_it = |m: &StoredModel| m.place == Place::Imported && m.label == label;
+        self.models().into_iter().find(is_it)
+    }
+
+    /// The model with `digest`, as far as records and files tell: whoever loads it compares again.
+    ///
+    /// Looks first where `label` says, then at what is recorded, and only then computes the digests
+    /// that are not recorded, smallest model first.
+    pub fn with_digest(&self, digest: &[u8; 32], label: &str) -> Option<StoredModel> {
+        let mut models = self.models();
+        models.sort_by_key(|model| (model.label != label, model.len));
+        let recorded = |m: &&StoredModel| self.records.fresh(&m.folder) == Some(*digest);
+        if let Some(found) = models.iter().find(recorded) {
+            return Some(found.clone());
+        }
+        models.retain(|model| self.records.fresh(&model.folder).is_none());
+        let computed =
+            |m: &StoredModel| self.records.compute(&m.folder).is_ok_and(|d| d == *digest);
+        models.into_iter().find(computed)
+    }
+
+    /// Bytes that would be free without `model`.
+    pub fn removable_len(&self, model: &StoredModel) -> u64 {
+        let files = match (&model.place, &self.cache) {
+            (Place::Hub { id, commit }, Some(cache)) => cache.repo(id).files_of(commit),
+            _ => names(&model.folder).iter().map(|name| model.folder.join(name)).collect(),
+        };
+        files.iter().filter_map(|path| path.symlink_metadata().ok()).map(|file| file.len()).sum()
+    }
+
+    /// Removes `model` and what is known of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn remove(&self, model: &StoredModel) -> Result<()> {
+        self.records.forget(&model.folder);
+        match (&model.place, &self.cache) {
+            (Place::Hub { id, commit }, Some(cache)) => cache.repo(id).remove(commit),
+            _ => fs::remove_dir_all(&model.folder)
+                .map_err(|e| super::cache::failed("removing", &model.folder, e)),
+        }
+    }
+}
+
+impl StoredModel {
+    /// Whether `reference` may mean it.
+    fn is(&self, reference: &Reference) -> bool {
+        match Reference::parse(&self.label) {
+            Ok(own) if own.id == reference.id => {
+                reference.revision.is_none() || reference.revision == own.revision
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The model at `commit` in `repo`, if all of it is there and llmzip can run it.
+fn hub_model(repo: &Repo, commit: &str) -> Option<StoredModel> {
+    let label = format!("{}@{commit}", repo.id);
+    let place = Place::Hub { id: repo.id.clone(), commit: commit.to_owned() };
+    stored_model(repo.snapshot(commit), label, place)
+}
+
+fn imported_model(folder: &Path) -> Option<StoredModel> {
+    let manifest = read_limited(&folder.join(MANIFEST), MAX_JSON_LEN).ok()?;
+    let label = Manifest::parse(&manifest).ok()?.label;
+    stored_model(folder.to_owned(), label, Place::Imported)
+}
+
+fn stored_model(folder: PathBuf, label: String, place: Place) -> Option<StoredModel> {
+    let form = Form::of_folder(&folder).ok()?;
+    check_config(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN).ok()?).ok()?;
+    let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
+    let len = form.files().into_iter().map(len).sum();
+    Some(StoredModel { label, folder, form, len, place })
+}
+
+/// Whether llmzip can run a model with this `config.json`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidModel`] where it cannot.
+pub fn check_config(json: &[u8]) -> Result<()> {
+    Config::parse(json).map(drop)
+}
+
+/// `name` as the label of an archive: without control characters, at most 255 bytes.
+pub fn label_of(name: &str) -> String {
+    let mut label: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    label.truncate(label.floor_char_boundary(255));
+    label
+}

@@ -1,0 +1,286 @@
+//! Models on this machine: which one an archive gets, which are refused, and how they are carried.
+
+mod random;
+mod shell;
+mod tiny;
+
+use random::Random;
+use serde_json::Value;
+use shell::{Ended, Shell, end};
+use std::fs;
+use std::path::PathBuf;
+
+/// Content that shrinks.
+fn text() -> Vec<u8> {
+    b"the same words and the same words again, ".repeat(20)
+}
+
+fn json(ended: Ended) -> Value {
+    serde_json::from_slice(&ended.stdout).unwrap()
+}
+
+/// A folder with the file `a`, a model in `tiny`, one that differs in a bit in `changed`, and the
+/// archive `a.llmz` made with the first.
+fn with_archive() -> Shell {
+    let shell = Shell::new();
+    shell.write("a", &text());
+    tiny::write(&shell.path("tiny"), &tiny::files());
+    tiny::write(&shell.path("changed"), &tiny::files_with_one_bit_changed());
+    shell.run(&["-m", "tiny", "a"]).expect(0);
+    shell
+}
+
+fn digests() -> (String, String) {
+    (tiny::digest(&tiny::files()), tiny::digest(&tiny::files_with_one_bit_changed()))
+}
+
+/// The only imported model's folder.
+fn imported(shell: &Shell) -> PathBuf {
+    let root = shell.path("home/.local/share/llmzip/models");
+    let folders = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = folders.filter(|path| !path.ends_with(".digests")).collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    folders.remove(0)
+}
+
+#[test]
+fn an_archive_opens_with_its_model_alone() {
+    let shell = with_archive();
+    let (right, changed) = digests();
+    assert_eq!(shell.run(&["-dc", "-m", "tiny", "a.llmz"]).expect(0).stdout, text());
+    shell.run(&["-t", "-m", "./tiny", "a.llmz"]).expect(0);
+    let default = json(shell.run(&["models", "info", "--json"]).expect(0));
+    let default = default["models"][0]["digest"].as_str().unwrap().to_owned();
+    let archive = shell.read("a.llmz");
+    for (model, found) in
+        [(None, None), (Some("default"), Some(default)), (Some("changed"), Some(changed))]
+    {
+        for verb in ["-d", "-dc", "-t"] {
+            let model: Vec<_> = model.into_iter().flat_map(|model| ["-m", model]).collect();
+            let arguments = [&[verb, "-f"], &model[..], &["a.llmz"]].concat();
+            let ended = shell.run(&arguments).expect(3).saying(&right);
+            let ended = found.iter().fold(ended, |ended, digest| ended.saying(digest));
+            assert!(ended.stdout.is_empty());
+            assert_eq!(shell.read("a"), text(), "the old output stays");
+            let arguments = [&["-dc"], &model[..]].concat();
+            assert!(shell.pipe(&arguments, &archive).expect(3).stdout.is_empty());
+        }
+    }
+    assert_eq!(shell.names(), ["a", "a.llmz", "changed", "tiny"]);
+}
+
+#[test]
+fn not_even_stored_chunks_come_out_where_the_model_is_missing() {
+    let shell = with_archive();
+    let mut random = Random::new(1);
+    let noise = (0..2000).map(|_| random.bits() as u8);
+    let content: Vec<u8> = noise.chain(text()).collect();
+    shell.write("b", &content);
+    shell.run(&["-m", "tiny", "--chunk-size=1000", "b"]).expect(0);
+    let listed = json(shell.run(&["-l", "--json", "b.llmz"]).expect(0));
+    let chunks = listed["files"][0]["streams"][0]["chunks"].as_array().unwrap();
+    assert_eq!(chunks[0]["method"], "stored", "or this tests nothing");
+    assert_ne!(chunks[2]["method"], "stored", "or this tests nothing");
+    assert!(shell.run(&["-dc", "-T1", "b.llmz"]).expect(3).stdout.is_empty());
+    assert_eq!(shell.run(&["-dc", "-m", "tiny", "b.llmz"]).expect(0).stdout, content);
+}
+
+#[test]
+fn a_stored_archive_and_the_default_model_need_no_other() {
+    let shell = with_archive();
+    shell.write("b", b"x");
+    shell.run(&["-m", "tiny", "b"]).expect(0);
+    assert_eq!(shell.run(&["-dc", "b.llmz"]).expect(0).stdout, b"x");
+    let plain = shell.run(&["-c", "a"]).expect(0).stdout;
+    assert_eq!(shell.run(&["-c", "-m", "default", "a"]).expect(0).stdout, plain);
+    assert_eq!(shell.pipe(&["-dc", "-m", "changed"], &plain).expect(0).stdout, text());
+    assert_ne!(shell.read("a.llmz"), plain);
+}
+
+#[test]
+fn names_that_lead_nowhere_are_refused() {
+    let shell = with_archive();
+    for (name, code) in [
+        ("org/none", 3),
+        ("./none", 2),
+        ("/none", 2),
+        ("no such", 2),
+        ("a", 3),
+        ("", 2),
+        ("org/none@../x", 2),
+    ] {
+        shell.run(&["-c", "--offline", "-m", name, "a"]).expect(code);
+    }
+    fs::create_dir(shell.path("empty")).unwrap();
+    shell.run(&["-c", "-m", "empty", "a"]).expect(1).saying("config.json");
+    shell.run(&["-dc", "-m", "empty", "a.llmz"]).expect(1);
+    shell.run(&["-dc", "-m", "org/none", "a.llmz"]).expect(3).saying("org/none");
+}
+
+#[test]
+fn a_model_is_carried_to_a_machine_without_a_network() {
+    let shell = with_archive();
+    shell.run(&["models", "export", "tiny", "-o", "tiny.tar"]).expect(0);
+    shell.run(&["models", "export", "tiny", "-o", "tiny.tar"]).expect(1).saying("-f");
+    let other = Shell::new();
+    other.write("a.llmz", &shell.read("a.llmz"));
+    other.write("tiny.tar", &shell.read("tiny.tar"));
+    other.run(&["-dc", "a.llmz"]).expect(3).saying("models import");
+    let done = json(other.run(&["models", "import", "--json", "tiny.tar"]).expect(0));
+    assert_eq!(done["models"][0]["digest"], digests().0);
+    assert_eq!(other.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+    other.write("a", &text());
+    assert_eq!(other.run(&["-c", "-m", "tiny", "a"]).expect(0).stdout, shell.read("a.llmz"));
+    other.run(&["models", "import", "tiny.tar"]).expect(0).saying("here already");
+
+    let folder = Shell::new();
+    folder.write("a.llmz", &shell.read("a.llmz"));
+    let source = shell.path("tiny");
+    folder.run(&["models".as_ref(), "import".as_ref(), source.as_os_str()]).expect(0);
+    assert_eq!(folder.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+}
+
+#[test]
+fn a_file_that_is_not_what_was_exported_leaves_nothing() {
+    let shell = with_archive();
+    shell.run(&["models", "export", "tiny", "-o", "good.tar"]).expect(0);
+    let good = shell.read("good.tar");
+    let at = |needle: &[u8]| good.windows(needle.len()).position(|w| w == needle).unwrap();
+    let patched = |from: &[u8], to: &[u8]| {
+        let mut bytes = good.clone();
+        let place = at(from);
+        bytes[place..place + to.len()].copy_from_slice(to);
+        bytes
+    };
+    let weights = at(b"model.embed_tokens");
+    let mut flipped = good.clone();
+    flipped[weights + 100_000] ^= 1;
+    let digest = digests().0;
+    let cases = [
+        ("empty", Vec::new()),
+        ("no tar", b"hello, world".repeat(100)),
+        ("cut in a header", good[..700].to_vec()),
+        ("cut in the weights", good[..weights + 1000].to_vec()),
+        ("a bit in the weights", flipped),
+        ("another digest", patched(digest.as_bytes(), &[b'0'; 64])),
+        ("no schema", patched(b"\"schema\"", b"\"schemb\"")),
+        ("a name that leads out", patched(b"\"tokenizer.json\"", b"\"../kenizer.json\"")),
+        ("a name that is absolute", patched(b"\"tokenizer.json\"", b"\"/okenizer.json\"")),
+        ("an entry too many", [&good[..good.len() - 1024], &good[..]].concat()),
+        ("another length", patched(b"\"len\": ", b"\"len\":9")),
+    ];
+    for (what, bytes) in cases {
+        let other = Shell::new();
+        other.write("bad.tar", &bytes);
+        let ended = other.run(&["models", "import", "bad.tar"]);
+        assert_eq!(ended.code, Some(4), "{what}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{what}: {}", ended.stderr);
+        let root = other.path("home/.local/share/llmzip/models");
+        assert_eq!(fs::read_dir(root).unwrap().count(), 0, "{what}");
+    }
+    let end_of_content = good.len() - 1024 - 512; // less the tar's end and padding
+    for len in (0..end_of_content).step_by(good.len() / 40) {
+        let other = Shell::new();
+        other.write("bad.tar", &good[..len]);
+        other.run(&["models", "import", "bad.tar"]).expect(4);
+    }
+}
+
+#[test]
+fn files_that_changed_since_they_came_are_found_out() {
+    let shell = with_archive();
+    shell.run(&["models", "import", "tiny"]).expect(0);
+    shell.run(&["models", "verify"]).expect(0).saying("good");
+    let (right, changed) = digests();
+    let weights = imported(&shell).join("model.safetensors");
+    let time = fs::metadata(&weights).unwrap().modified().unwrap();
+    fs::write(&weights, &tiny::files_with_one_bit_changed()[1].1).unwrap();
+    let file = fs::File::options().write(true).open(&weights).unwrap();
+    for is_hidden in [false, true] {
+        if is_hidden {
+            file.set_modified(time).unwrap(); // size and time are as recorded
+        }
+        let ended = shell.run(&["-dc", "a.llmz"]).expect(3).saying(&right).saying(&changed);
+        assert!(ended.stdout.is_empty());
+        shell.run(&["models", "verify"]).expect(4).saying(&right).saying(&changed);
+        let name = imported(&shell);
+        shell.run(&["-c".as_ref(), "-m".as_ref(), name.as_os_str(), "a".as_ref()]).expect(4);
+    }
+    shell.run(&["models", "import", "tiny"]).expect(0); // brings the good one back
+    shell.run(&["models", "verify"]).expect(0);
+    assert_eq!(shell.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+}
+
+#[test]
+fn models_are_listed_found_and_removed() {
+    let shell = with_archive();
+    shell.run(&["models", "import", "tiny"]).expect(0);
+    let list = json(shell.run(&["models", "list", "--json"]).expect(0));
+    assert_eq!(list["schema"], 1);
+    let models = list["models"].as_array().unwrap();
+    assert_eq!((&models[0]["label"], &models[1]["label"]), (&"default".into(), &"tiny".into()));
+    assert_eq!(
+        (&models[1]["place"], &models[1]["digest"]),
+        (&"imported".into(), &digests().0.into())
+    );
+    let names = shell.run(&["models", "list", "-q"]).expect(0).stdout;
+    assert_eq!(names, b"default\ntiny\n");
+    assert!(!shell.run(&["models", "ls"]).expect(0).stdout.is_empty());
+    fs::rename(shell.path("tiny"), shell.path("elsewhere")).unwrap();
+    let path = shell.run(&["models", "path", "tiny"]).expect(0).stdout;
+    assert_eq!(String::from_utf8(path).unwrap().trim_end(), imported(&shell).to_str().unwrap());
+    assert!(!shell.run(&["models", "path"]).expect(0).stdout.is_empty());
+    let info = json(shell.run(&["models", "info", "--json", "tiny"]).expect(0));
+    let n_parameters = info["models"][0]["n_parameters"].as_u64().unwrap();
+    assert_eq!(info["models"][0]["weights_memory"], 4 * n_parameters);
+
+    shell.run(&["models", "rm", "elsewhere"]).expect(2).saying("not in the store");
+    shell.run(&["models", "rm", "default"]).expect(2);
+    shell.run(&["models", "rm", "none", "-n", "tiny"]).expect(3).saying("would be removed");
+    shell.run(&["models", "path", "tiny"]).expect(0);
+    shell.run(&["models", "rm", "tiny"]).expect(0);
+    shell.run(&["models", "path", "tiny"]).expect(3);
+    assert!(shell.path("elsewhere/config.json").exists());
+}
+
+#[test]
+fn a_label_is_shown_as_text_and_never_becomes_a_command() {
+    let shell = with_archive();
+    let hostile = "x; rm -rf \u{202e}~ $(reboot)";
+    fs::rename(shell.path("tiny"), shell.path(hostile)).unwrap();
+    shell.run(&["-c", "-o", "b.llmz", "-m", hostile, "a"]).expect(2); // -c and -o
+    shell.run(&["-o", "b.llmz", "-m", hostile, "a"]).expect(0);
+    let ended = shell.run(&["-dc", "b.llmz"]).expect(3);
+    assert!(!ended.stderr.contains('\u{202e}') && !ended.stderr.contains("models pull"));
+    let listed = shell.run(&["-l", "b.llmz"]).expect(0).stdout;
+    assert!(!String::from_utf8(listed).unwrap().contains('\u{202e}'));
+}
+
+#[test]
+fn the_store_is_where_the_environment_says() {
+    let shell = with_archive();
+    let run = |variable: &str, value: &str, arguments: &[&str]| {
+        let mut command = shell.command(arguments);
+        command.env(variable, shell.path(value));
+        end(command)
+    };
+    run("LLMZIP_MODEL_DIR", "m", &["models", "import", "tiny"]).expect(0);
+    run("XDG_DATA_HOME", "d", &["models", "import", "tiny"]).expect(0);
+    assert!(shell.path("m").is_dir() && shell.path("d/llmzip/models").is_dir());
+    assert_eq!(run("LLMZIP_MODEL_DIR", "m", &["-dc", "a.llmz"]).expect(0).stdout, text());
+    shell.run(&["-dc", "a.llmz"]).expect(3);
+    // What transformers left in its cache is found wherever it is told to be.
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    for (variable, value, cache) in [
+        ("HF_HUB_CACHE", "c", "c"),
+        ("HF_HOME", "f", "f/hub"),
+        ("XDG_CACHE_HOME", "x", "x/huggingface/hub"),
+    ] {
+        let snapshot = shell.path(cache).join("models--org--tiny/snapshots").join(commit);
+        tiny::write(&snapshot, &tiny::files());
+        assert_eq!(run(variable, value, &["-dc", "a.llmz"]).expect(0).stdout, text(), "{variable}");
+        let archive = run(variable, value, &["-c", "-m", "org/tiny", "a"]).expect(0).stdout;
+        let listed = String::from_utf8(shell.pipe(&["-l"], &archive).expect(0).stdout).unwrap();
+        assert!(listed.contains(&format!("org/tiny@{commit}")), "{listed}");
+    }
+}

@@ -1,0 +1,68 @@
+//! A model of some hundred thousand weights with a tokenizer of single bytes.
+
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What `tests/oracle` has of a model.
+fn oracle(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/llama-gqa-tied");
+    fs::read(folder.join(name)).unwrap()
+}
+
+/// GPT-2's stand-ins for bytes, in order: printable ones for themselves, the others from U+0100 on.
+fn stand_ins() -> Vec<char> {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut others = (0x100u32..).filter_map(char::from_u32);
+    (0..=255).map(|b| if printable(b) { char::from(b) } else { others.next().unwrap() }).collect()
+}
+
+fn tokenizer() -> Vec<u8> {
+    let ids = stand_ins().into_iter().enumerate().map(|(id, c)| (c.to_string(), id.into()));
+    let vocab: serde_json::Map<String, serde_json::Value> = ids.collect();
+    let byte_level = serde_json::json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
+    });
+    let json = serde_json::json!({
+        "version": "1.0",
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
+        "model": { "type": "BPE", "vocab": vocab, "merges": [] }
+    });
+    json.to_string().into_bytes()
+}
+
+/// The model's files: name and bytes.
+pub fn files() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("config.json", oracle("config.json")),
+        ("model.safetensors", oracle("model.safetensors")),
+        ("tokenizer.json", tokenizer()),
+    ]
+}
+
+/// The same with one bit of a weight changed.
+pub fn files_with_one_bit_changed() -> Vec<(&'static str, Vec<u8>)> {
+    let mut files = files();
+    let weights = &mut files[1].1;
+    let end = weights.len();
+    weights[end - 4] ^= 1; // the lowest bit of the last float
+    files
+}
+
+/// Writes `files` into `folder`.
+pub fn write(folder: &Path, files: &[(&str, Vec<u8>)]) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    files.iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).unwrap());
+    folder.to_owned()
+}
+
+/// What names the model of `files`: BLAKE3 over length and bytes of each, in order.
+pub fn digest(files: &[(&str, Vec<u8>)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (_, bytes) in files {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+    hasher.finalize().to_hex().to_string()
+}
