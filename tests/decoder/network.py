@@ -1,0 +1,212 @@
+"""The language model in order v1: docs/numerics.md, sections 1 to 9 and 15. Slow, but every bit is right.
+
+Vectors run over lanes, outputs and heads, never along a chain. Legend: L lanes, C hidden size,
+H heads, G key/value heads, D dimensions of a head, V codable tokens.
+"""
+
+import json
+import math
+
+import numpy as np
+
+F32, F64 = np.float32, np.float64
+np.seterr(over="ignore", under="ignore")
+
+
+def bits(*values):
+    """binary32 numbers from their bits."""
+    return [np.uint32(v).view(F32) for v in values]
+
+
+def round_to_odd(p, c, s):
+    """The sum of p and c in binary64, of which s is the nearest: of the two numbers of binary64
+    around an inexact sum, the one whose last bit is 1."""
+    t = s - p
+    error = (p - (s - t)) + (c - t)
+    pattern = s.view(np.int64)
+    away = np.where((error > 0) == (s > 0), 1, -1)
+    return np.where((error != 0) & (pattern & 1 == 0), pattern + away, pattern).view(F64)
+
+
+def fma(a, b, c):
+    """a * b + c in binary32, rounded once.
+
+    In binary64 the product is exact, and the sum s is rounded a first time. The second time goes
+    wrong only where s seems to lie halfway between two numbers of binary32: of normal ones, where
+    its last 29 bits are 1 and zeros. If any might, all are rounded to odd the first time, which is
+    right everywhere (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved
+    algorithms using rounding to odd", 2008).
+    """
+    p = np.multiply(a, b, dtype=F64)
+    s = p + c
+    unsure = (s.view(np.int64) & 0x1FFFFFFF == 0x10000000) | (np.abs(s) < 2.0 ** -126)
+    return (round_to_odd(p, c, s) if unsure.any() else s).astype(F32)
+
+
+def linear(x, w):
+    """Section 1. x: [L, K]; w: [K, N] -> [L, N]."""
+    acc = np.zeros((x.shape[0], w.shape[1]), F32)
+    for k in range(w.shape[0]):
+        acc = fma(x[:, k, None], w[k], acc)
+    return acc
+
+
+def tree(a):
+    """Section 2. a: [.., 16] -> [..]."""
+    b = a[..., :8] + a[..., 8:]
+    c = b[..., :4] + b[..., 4:]
+    return (c[..., 0] + c[..., 2]) + (c[..., 1] + c[..., 3])
+
+
+def sum16(x, squares=False):
+    """Section 2, along the last axis. x: [.., N] -> [..]."""
+    lanes = np.zeros((*x.shape[:-1], 16), F32)
+    for start in range(0, x.shape[-1], 16):
+        part = x[..., start:start + 16]
+        n = part.shape[-1]
+        lanes[..., :n] = fma(part, part, lanes[..., :n]) if squares else lanes[..., :n] + part
+    return tree(lanes)
+
+
+def rms_norm(x, gain, eps):
+    """Section 3. x: [L, C]; gain: [C]."""
+    r = F32(1) / np.sqrt(sum16(x, squares=True) / F32(x.shape[-1]) + eps)
+    return (x * r[:, None]) * gain
+
+
+LOG2_E, MAGIC, LN2_HIGH, LN2_LOW = bits(0x3FB8AA3B, 0x4B400000, 0xBF317200, 0xB5BFBE8E)
+EXP = bits(0x3AB60B61, 0x3C088888, 0x3D2AAAAB, 0x3E2AAAAB, 0x3F000000, 0x3F800000, 0x3F800000)
+
+
+def exp(x):
+    """Section 4."""
+    small, x = x < F32(-87), np.clip(x, F32(-87), F32(88))
+    t = fma(x, LOG2_E, MAGIC)
+    n = t - MAGIC
+    r = fma(n, LN2_LOW, fma(n, LN2_HIGH, x))
+    p = np.full_like(x, EXP[0])
+    for c in EXP[1:]:
+        p = fma(p, r, c)
+    power = ((t.view(np.uint32) + np.uint32(127)) << np.uint32(23)).view(F32)
+    return np.where(small, F32(0), p * power)
+
+
+def silu(x):
+    """Section 5."""
+    return x / (F32(1) + exp(-x))
+
+
+def rotate(x, cos, sin):
+    """Section 6. x: [L, heads, D]; cos, sin: [D / 2]."""
+    a, b = np.split(x, 2, axis=-1)
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+def bfloat16(x):
+    """Section 7: rounded and widened again."""
+    pattern = x.view(np.uint32)
+    rounded = pattern + np.uint32(0x7FFF) + ((pattern >> np.uint32(16)) & np.uint32(1))
+    return (rounded & np.uint32(0xFFFF0000)).view(F32)
+
+
+def softmax_parts(s):
+    """Sections 7 and 9: exp(s - the greatest), and their sum16. s: [.., N]."""
+    e = exp(s - s.max(axis=-1, keepdims=True))
+    return e, sum16(e)
+
+
+def counts(logits):
+    """Section 9: cumulative. logits: [L, V] -> lists of V + 1."""
+    e, total = softmax_parts(logits)
+    each = (e * (F32(2 ** 30) / total)[:, None]).astype(np.int64) + 1
+    return [[0, *np.cumsum(row).tolist()] for row in each]
+
+
+def read_safetensors(data):
+    """Name -> binary32 array: a header's length in 64 bits, the header in JSON, the tensors."""
+    length = int.from_bytes(data[:8], "little")
+    body, tensors = data[8 + length:], {}
+    for name, about in json.loads(data[8:8 + length]).items():
+        if name != "__metadata__":
+            start, end = about["data_offsets"]
+            kind = {"F16": "<f2", "BF16": "<u2", "F32": "<f4"}[about["dtype"]]
+            values = np.frombuffer(body[start:end], kind)
+            if about["dtype"] == "BF16":
+                values = (values.astype(np.uint32) << np.uint32(16)).view(F32)
+            tensors[name] = values.astype(F32).reshape(about["shape"])
+    return tensors
+
+
+class Network:
+    """Sections 8 and 15, for lanes that step together from position 0."""
+
+    def __init__(self, config, weights, outputs):
+        """outputs: the ids of the codable tokens in their order."""
+        self.config, tensors = config, read_safetensors(weights)
+        self.embedding = tensors["model.embed_tokens.weight"]
+        tied = config.get("tie_word_embeddings", False)
+        head = self.embedding if tied else tensors["lm_head.weight"]
+        self.head = np.ascontiguousarray(head[outputs].T)
+        self.norm = tensors["model.norm.weight"]
+        self.layers = []
+        for i in range(config["num_hidden_layers"]):
+            def part(*names):
+                """Parts with the same input as one, as [inputs, outputs]."""
+                found = [tensors[f"model.layers.{i}.{name}.weight"] for name in names]
+                return np.ascontiguousarray(np.concatenate(found).T)
+
+            self.layers.append({
+                "norm1": part("input_layernorm"),
+                "qkv": part("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+                "out": part("self_attn.o_proj"),
+                "norm2": part("post_attention_layernorm"),
+                "gate_up": part("mlp.gate_proj", "mlp.up_proj"),
+                "down": part("mlp.down_proj"),
+            })
+        self.eps = F32(config["rms_norm_eps"])
+        self.heads = config["num_attention_heads"]
+        self.kv_heads = config.get("num_key_value_heads") or self.heads
+        self.head_dim = config.get("head_dim") or config["hidden_size"] // self.heads
+        self.scale = F32(1 / math.sqrt(self.head_dim))
+        most = config["max_position_embeddings"]
+        self.window = min(config.get("sliding_window") or most, most)
+        theta, d = config.get("rope_theta", 10000.0), self.head_dim
+        self.frequencies = [float(F32(1 / theta ** (2 * i / d))) for i in range(d // 2)]
+
+    def start(self, n_lanes):
+        """A new chunk. Keys and values of what the window sees: by layer, lane and position."""
+        self.position = 0
+        self.caches = [[([], []) for _ in range(n_lanes)] for _ in self.layers]
+
+    def step(self, lanes, tokens):
+        """Cumulative counts of each lane's next token, after `tokens`."""
+        angles = [self.position * f for f in self.frequencies]
+        self.cos, self.sin = ([F32(f(a)) for a in angles] for f in (math.cos, math.sin))
+        x = self.embedding[tokens]
+        for layer, cache in zip(self.layers, self.caches):
+            x = x + self.attend(layer, [cache[lane] for lane in lanes], x)
+            gate, up = np.split(linear(rms_norm(x, layer["norm2"], self.eps), layer["gate_up"]), 2, axis=1)
+            x = x + linear(silu(gate) * up, layer["down"])
+        self.position += 1
+        return counts(linear(rms_norm(x, self.norm, self.eps), self.head))
+
+    def attend(self, layer, caches, x):
+        """Section 7, with the projections before and after it."""
+        qkv = linear(rms_norm(x, layer["norm1"], self.eps), layer["qkv"]).reshape(len(x), -1, self.head_dim)
+        q, k, v = np.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
+        q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        for (keys, values), lane_k, lane_v in zip(caches, bfloat16(k), bfloat16(v)):
+            keys.append(lane_k)
+            values.append(lane_v)
+            del keys[:-self.window], values[:-self.window]
+        shared = self.heads // self.kv_heads
+        keys, values = (np.array([cache[i] for cache in caches]).repeat(shared, axis=2) for i in (0, 1))
+        s = np.zeros((len(x), keys.shape[1], self.heads), F32)
+        for d in range(self.head_dim):
+            s = fma(q[:, None, :, d], keys[..., d], s)
+        p, total = softmax_parts(np.moveaxis(s * self.scale, 1, 2))
+        o = np.zeros_like(q)
+        for j in range(values.shape[1]):
+            o = fma(p[:, :, j, None], values[:, j], o)
+        o = o * (F32(1) / total)[..., None]
+        return linear(o.reshape(len(x), -1), layer["out"])
