@@ -294,7 +294,8 @@ fn threads_and_short_reads_change_no_byte() {
         assert_eq!(compress_from(OneByte(&plain, false), chunk_size, 2), archive);
         for threads in [2, 3, 200] {
             assert_eq!(compress_from(&plain[..], chunk_size, threads), archive);
-            let options = DecompressOptions { threads, max_output: None };
+            let options =
+                DecompressOptions { threads, max_output: None, ..DecompressOptions::default() };
             assert_eq!(decompress_with(&archive, options).0, plain);
         }
         let mut got = Vec::new();
@@ -357,7 +358,11 @@ fn a_read_that_fails_is_an_io_error() {
 fn output_stops_at_its_limit() {
     for (archive, plain) in samples() {
         for limit in [0, 1, 39, 40, 41, 149] {
-            let options = DecompressOptions { threads: 2, max_output: Some(limit) };
+            let options = DecompressOptions {
+                threads: 2,
+                max_output: Some(limit),
+                ..DecompressOptions::default()
+            };
             let (got, result) = decompress_with(&archive, options);
             assert!(plain.starts_with(&got) && got.len() as u64 <= limit);
             match result {
@@ -502,7 +507,8 @@ fn any_bytes_come_back() {
         let archive = compress_from(&plain[..], chunk_size, threads);
         let n_chunks = len / u64::from(chunk_size) + 1;
         assert!(archive.len() as u64 <= len + 80 + 24 * n_chunks, "seed {seed}");
-        let options = DecompressOptions { threads, max_output: Some(len) };
+        let options =
+            DecompressOptions { threads, max_output: Some(len), ..DecompressOptions::default() };
         let (got, result) = decompress_with(&archive, options);
         assert!(result.is_ok() && got == plain, "seed {seed}: {result:?}");
     }

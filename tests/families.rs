@@ -154,7 +154,13 @@ fn coded_size_is_the_cross_entropy() {
         let costs = logits.chunks(v).zip(&ranks).map(|(logits, &rank)| bits(logits, rank));
         let expected = costs.sum::<f64>() / 8.0;
         let parameters = Parameters { context: Some(context), ..Parameters::default() };
-        let codec = Codec { model: &model, parameters: &parameters, threads: 1, progress: &|_| () };
+        let codec = Codec {
+            model: &model,
+            parameters: &parameters,
+            threads: 1,
+            memory: u64::MAX,
+            progress: &|_| (),
+        };
         let options = ChunkOptions { level: 6, lanes: Some(1), mix: false };
         let coded = codec::encode(codec, &plain, &options).unwrap();
         println!("{name}: {} bytes, cross-entropy {expected:.1}", coded.bytes.len());
@@ -239,4 +245,21 @@ fn one_bit_of_a_weight_is_another_model() {
     candle_core::safetensors::save(&tensors, &path).unwrap();
     let error = Model::open(folder.path(), Isa::detect()).err().unwrap().to_string();
     assert!(error.contains("wpe.weight") || error.contains("wte.weight"), "{error}");
+}
+
+/// Lanes that would not fit are refused before anything is allocated for them.
+#[test]
+fn memory_is_asked_for_before_it_is_taken() {
+    let model = open("gpt-neox-parallel-f16", Isa::detect());
+    let options = CompressOptions { mix: false, ..CompressOptions::default() };
+    let packed = compress(&text(), &model, &options);
+    let with = |memory| {
+        let options = DecompressOptions { memory, ..DecompressOptions::default() };
+        archive::decompress(&packed[..], std::io::sink(), &model, &options, &|_| ())
+    };
+    let footprint = model.network().footprint();
+    let error = with(footprint.weights + 1000).unwrap_err();
+    assert_eq!(error.kind(), llmzip::ErrorKind::LimitExceeded);
+    let all = footprint.weights + footprint.session(64, 256, 64);
+    assert_eq!(with(all).unwrap().plain_len, text().len() as u64);
 }

@@ -1,6 +1,6 @@
 //! One chunk between the codec and the file: coded where that shrinks it, else stored.
 
-use super::Progress;
+use super::Resources;
 use super::checksum::crc32;
 use super::chunk_header::{ChunkHeader, Extent, Tag};
 use crate::codec::{self, ChunkOptions, Codec, Coded, Parameters};
@@ -81,9 +81,9 @@ pub(super) fn decode<'a>(
     parameters: &Parameters,
     extent: &Extent,
     payload: &'a [u8],
-    threads: usize,
-    progress: Progress<'_>,
+    resources: Resources<'_>,
 ) -> Result<Cow<'a, [u8]>> {
+    let Resources { threads, memory, progress } = resources;
     let Extent { tag, plain_len, .. } = *extent;
     if tag.is_stored() {
         progress(plain_len.into());
@@ -92,7 +92,7 @@ pub(super) fn decode<'a>(
     let no_model = || Error::new(ErrorKind::ModelMissing, "no model for a coded chunk");
     let model = model.ok_or_else(no_model)?;
     let plain_len = plain_len as usize;
-    let codec = Codec { model, parameters, threads, progress };
+    let codec = Codec { model, parameters, threads, memory, progress };
     let plain = codec::decode(codec, tag.method, tag.lanes, payload, plain_len)?;
     if plain.len() != plain_len {
         let message = format!("decoded to {} bytes, expected {plain_len}", plain.len());

@@ -3,7 +3,7 @@
 use super::checksum::crc32;
 use super::chunk_header::ChunkHeader;
 use super::source::Source;
-use super::{Progress, chunk};
+use super::{Resources, chunk};
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
@@ -42,11 +42,10 @@ impl Frame {
         &self,
         model: Option<&Model>,
         parameters: &Parameters,
-        threads: usize,
-        progress: Progress<'_>,
+        resources: Resources<'_>,
     ) -> Result<Cow<'_, [u8]>> {
         let (extent, payload) = (&self.header.extent, &self.payload);
-        let plain = chunk::decode(model, parameters, extent, payload, threads, progress)?;
+        let plain = chunk::decode(model, parameters, extent, payload, resources)?;
         let (got, expected) = (crc32(&plain), self.header.plain_crc);
         if got == expected {
             return Ok(plain);

@@ -34,6 +34,8 @@ mod source;
 mod varint;
 mod writer;
 
+use crate::models::Model;
+
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use random_access::read_chunk;
@@ -67,6 +69,37 @@ pub const DEFAULT_LEVEL: u8 = 6;
 
 /// Is told of plain bytes as they are done, in any order, from any thread.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+/// What coding a chunk may take.
+#[derive(Clone, Copy)]
+struct Resources<'a> {
+    /// At least 1.
+    threads: usize,
+    /// Bytes, for the language model and its lanes.
+    memory: u64,
+    progress: Progress<'a>,
+}
+
+impl Resources<'static> {
+    /// `threads` threads, any memory, nobody told.
+    fn of(threads: usize) -> Self {
+        Self { threads: threads.max(1), memory: u64::MAX, progress: &|_| () }
+    }
+}
+
+impl Resources<'_> {
+    /// What `model` leaves, once it is loaded.
+    fn beside(self, model: Option<&Model>) -> Self {
+        let weights = model.map_or(0, |model| model.network().footprint().weights);
+        Self { memory: self.memory.saturating_sub(weights), ..self }
+    }
+
+    /// The part of one of `n` chunks.
+    fn shared_by(self, n: usize) -> Self {
+        let n = n.max(1);
+        Self { threads: (self.threads / n).max(1), memory: self.memory / n as u64, ..self }
+    }
+}
 
 /// What a call read and wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::header::Header;
 use super::list::StreamInfo;
 use super::reader::{decode_single, find_model};
 use super::source::Source;
-use super::{MAX_CHUNK_SIZE, ModelSource};
+use super::{MAX_CHUNK_SIZE, ModelSource, Resources};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek};
@@ -42,7 +42,7 @@ pub fn read_chunk(
         true => Some(find_model(models, &stream.model)?),
         false => None,
     };
-    frame.decode(model.as_deref(), &stream.parameters, threads, &|_| ()).map(Cow::into_owned)
+    frame.decode(model.as_deref(), &stream.parameters, Resources::of(threads)).map(Cow::into_owned)
 }
 
 /// The content of the stream in single form at which `source` stands.
@@ -52,7 +52,9 @@ fn read_single<R: Read>(
     threads: usize,
 ) -> Result<Vec<u8>> {
     match Header::read(source, true)? {
-        Some(Header::Single(header)) => decode_single(&header, source, models, threads, &|_| ()),
+        Some(Header::Single(header)) => {
+            decode_single(&header, source, models, Resources::of(threads))
+        }
         _ => Err(Error::new(ErrorKind::Corrupt, "the archive is not the one listed")),
     }
 }

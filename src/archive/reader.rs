@@ -8,7 +8,7 @@ use super::header::{Header, LongHeader};
 use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::source::Source;
-use super::{ModelName, ModelSource, Progress, Summary};
+use super::{ModelName, ModelSource, Progress, Resources, Summary};
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
@@ -23,12 +23,14 @@ pub struct DecompressOptions {
     pub threads: usize,
     /// Most plain bytes to give out.
     pub max_output: Option<u64>,
+    /// Memory that the language model and its lanes may take, in bytes.
+    pub memory: u64,
 }
 
 impl Default for DecompressOptions {
     /// One thread, no limit.
     fn default() -> Self {
-        Self { threads: 1, max_output: None }
+        Self { threads: 1, max_output: None, memory: u64::MAX }
     }
 }
 
@@ -73,7 +75,7 @@ struct Batch {
     end: Option<Result<()>>,
 }
 
-impl<R: Read, W: Write> Reader<'_, R, W> {
+impl<'a, R: Read, W: Write> Reader<'a, R, W> {
     fn streams(&mut self) -> Result<()> {
         while let Some(header) = Header::read(&mut self.source, self.summary.n_streams == 0)? {
             match header {
@@ -88,8 +90,8 @@ impl<R: Read, W: Write> Reader<'_, R, W> {
     /// Reads and gives out what follows the header of a single form.
     fn single(&mut self, header: &SingleHeader) -> Result<()> {
         self.check_limit(header.extent.plain_len.into())?;
-        let threads = self.options.threads.max(1);
-        let plain = decode_single(header, &mut self.source, self.models, threads, self.progress)?;
+        let resources = self.resources();
+        let plain = decode_single(header, &mut self.source, self.models, resources)?;
         self.give(&header.extent, &plain)
     }
 
@@ -152,12 +154,9 @@ impl<R: Read, W: Write> Reader<'_, R, W> {
         hasher: &mut blake3::Hasher,
         entries: &mut Vec<Entry>,
     ) -> Result<()> {
-        let threads = (self.options.threads / frames.len().max(1)).max(1);
-        let progress = self.progress;
-        let plains: Vec<_> = frames
-            .par_iter()
-            .map(|frame| frame.decode(model, parameters, threads, progress))
-            .collect();
+        let resources = self.resources().beside(model).shared_by(frames.len());
+        let plains: Vec<_> =
+            frames.par_iter().map(|frame| frame.decode(model, parameters, resources)).collect();
         for (frame, plain) in frames.iter().zip(plains) {
             let plain = plain.map_err(|e| e.at(format!("chunk {}", entries.len())))?;
             hasher.update(&plain);
@@ -165,6 +164,12 @@ impl<R: Read, W: Write> Reader<'_, R, W> {
             entries.push(Entry::of(&frame.header));
         }
         Ok(())
+    }
+
+    /// What all that is decoded at a time may take.
+    fn resources(&self) -> Resources<'a> {
+        let DecompressOptions { threads, memory, .. } = *self.options;
+        Resources { threads: threads.max(1), memory, progress: self.progress }
     }
 
     /// Writes a chunk's plain bytes.
@@ -207,19 +212,23 @@ pub(super) fn decode_single<R: Read>(
     header: &SingleHeader,
     source: &mut Source<R>,
     models: &dyn ModelSource,
-    threads: usize,
-    progress: Progress<'_>,
+    resources: Resources<'_>,
 ) -> Result<Vec<u8>> {
     let extent = header.extent;
     let payload = source.payload(extent.payload_len)?;
     if extent.tag.is_stored() {
         header.check(&payload, None)?;
-        progress(extent.plain_len.into());
+        (resources.progress)(extent.plain_len.into());
         return Ok(payload);
     }
     let model = find_model(models, &header.model())?;
-    let plain =
-        chunk::decode(Some(&model), &Parameters::default(), &extent, &payload, threads, progress)?;
+    let plain = chunk::decode(
+        Some(&model),
+        &Parameters::DEFAULT,
+        &extent,
+        &payload,
+        resources.beside(Some(&model)),
+    )?;
     header.check(&plain, Some(&payload))?;
     Ok(plain.into_owned())
 }

@@ -5,7 +5,9 @@ use super::footer::Footer;
 use super::header::LongHeader;
 use super::index::{self, Entry};
 use super::single::SingleHeader;
-use super::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Summary, default_chunk_size};
+use super::{
+    DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Resources, Summary, default_chunk_size,
+};
 use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
@@ -32,6 +34,8 @@ pub struct CompressOptions<'a> {
     pub table_log2: u8,
     /// Threads to use, at least 1; also the number of chunks in memory at once.
     pub threads: usize,
+    /// Memory that the language model and its lanes may take, in bytes.
+    pub memory: u64,
     /// Decode each chunk before it is written; store it where that fails.
     pub verify: bool,
 }
@@ -51,6 +55,7 @@ impl Default for CompressOptions<'_> {
             context: None,
             table_log2,
             threads: 1,
+            memory: u64::MAX,
             verify: true,
         }
     }
@@ -99,7 +104,8 @@ pub fn compress(
     let first = content.next_chunk()?;
     let summary = Summary { n_streams: 1, ..Summary::default() };
     let is_plain = parameters == Parameters::default();
-    let codec = Codec { model, parameters: &parameters, threads: 1, progress };
+    let codec =
+        Codec { model, parameters: &parameters, threads: 1, memory: options.memory, progress };
     let encoder = Encoder { codec, options };
     let mut writer = Writer { output, encoder, threads: options.threads, summary };
     match model.identity().builtin_code {
@@ -158,10 +164,14 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn encode(self, plain: &[u8], threads: usize) -> Result<EncodedChunk> {
-        let CompressOptions { level, lanes, mix, verify, .. } = *self.options;
+    /// Encodes one of `n_chunks` that are encoded side by side.
+    fn encode(self, plain: &[u8], n_chunks: usize) -> Result<EncodedChunk> {
+        let CompressOptions { level, lanes, mix, verify, threads, memory, .. } = *self.options;
+        let all = Resources { threads, memory, progress: self.codec.progress };
+        let share = all.beside(Some(self.codec.model)).shared_by(n_chunks);
+        let Resources { threads, memory, .. } = share;
         let options = ChunkOptions { level, lanes, mix };
-        chunk::encode(Codec { threads, ..self.codec }, plain, &options, verify)
+        chunk::encode(Codec { threads, memory, ..self.codec }, plain, &options, verify)
     }
 }
 
@@ -175,7 +185,7 @@ struct Writer<'a, W> {
 impl<W: Write> Writer<'_, W> {
     /// Writes content of one chunk in single form.
     fn single(&mut self, code: u8, plain: &[u8]) -> Result<()> {
-        let chunk = self.encoder.encode(plain, self.threads)?;
+        let chunk = self.encoder.encode(plain, 1)?;
         let header = SingleHeader::to_bytes(code, chunk.extent(), plain, chunk.payload());
         self.write_chunk(&header, plain, &chunk)
     }
@@ -205,9 +215,8 @@ impl<W: Write> Writer<'_, W> {
 
     /// Encodes the chunks of `batch` side by side and writes them in order.
     fn write_batch(&mut self, batch: &[Vec<u8>], entries: &mut Vec<Entry>) -> Result<()> {
-        let threads = (self.threads / batch.len()).max(1);
         let encoder = self.encoder;
-        let chunks: Vec<_> = batch.par_iter().map(|p| encoder.encode(p, threads)).collect();
+        let chunks: Vec<_> = batch.par_iter().map(|p| encoder.encode(p, batch.len())).collect();
         for (plain, chunk) in batch.iter().zip(chunks) {
             let chunk = chunk.map_err(|e| e.at(format!("chunk {}", self.summary.n_chunks)))?;
             let header = chunk.header(plain);

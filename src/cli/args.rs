@@ -15,7 +15,8 @@ SIZE is a number of bytes, or one with K, M or G (KiB, MiB, GiB: 1024, 1024^2, 1
 A file whose name is that of a command is given as ./list, or after an option.
 A directory is packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
 
-Environment: LLMZIP_THREADS and LLMZIP_LEVEL are defaults for --threads and --level; LLMZIP_ISA=scalar|avx2|avx512
+Environment: LLMZIP_THREADS, LLMZIP_LEVEL and LLMZIP_MEMLIMIT are defaults for the options of their
+name; LLMZIP_ISA=scalar|avx2|avx512
 forces an instruction set (archives are the same on all).
 LLMZIP_MODEL_DIR is the folder of imported models. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH and
 HF_HUB_OFFLINE mean what they mean to huggingface_hub. Only compress -m and models pull use the network.
@@ -263,6 +264,9 @@ pub struct CommonArgs {
     /// Threads to use, up to 1024, 0 for all cores; changes no byte of the result [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Memory that a language model and its lanes may take [default: this machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memlimit: Option<u64>,
     #[command(flatten)]
     pub voice: VoiceArgs,
     /// Files; - is standard input

@@ -50,7 +50,7 @@ pub fn advice_for(error: &Error) -> Option<&'static str> {
     match error.downcast_ref().map(llmzip::Error::kind)? {
         ErrorKind::Truncated => Some("the rest of the archive is missing: fetch it again"),
         ErrorKind::Unsupported => Some("a newer llmzip reads it"),
-        ErrorKind::LimitExceeded => Some("a larger --max-output allows it"),
+        ErrorKind::LimitExceeded => Some("a larger --max-output or --memlimit allows it"),
         ErrorKind::TrailingData => Some("all content before it is good; -f keeps it in a file"),
         _ => None,
     }

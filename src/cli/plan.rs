@@ -6,6 +6,7 @@ use super::args::{
 };
 use super::exit::UsageError;
 use super::models::{ModelSpec, Verb};
+use super::size::parse_size;
 use llmzip::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
@@ -26,6 +27,8 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// At least 1.
     pub threads: usize,
+    /// Bytes that a language model and its lanes may take.
+    pub memory: u64,
     pub isa: Isa,
     pub voice: Voice,
     pub progress: ProgressStyle,
@@ -114,24 +117,26 @@ impl Plan {
     fn of(command: Command) -> anyhow::Result<Self> {
         let common = command.common();
         let threads = threads(common.and_then(|common| common.threads));
+        let memory = memory(common.and_then(|common| common.memlimit));
         let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
         let (voice, progress) = (voice(command.voice()), command.voice().progress);
         let (model, environment) = named_model(command.model())?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
-                compress(&coding, output, &inputs, threads)?
+                compress(&coding, output, &inputs, threads, memory)?
             }
             Command::Decompress { output, limit, .. } => Action::Decompress {
-                options: decompress_options(&limit, threads),
+                options: decompress_options(&limit, threads, memory),
                 output: resolve_output(output, &inputs)?,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
             Command::Test { limit, machine: MachineArgs { json }, .. } => {
-                Action::Test { options: decompress_options(&limit, threads), json }
+                Action::Test { options: decompress_options(&limit, threads, memory), json }
             }
             Command::Models { verb } => Action::Models(verb),
         };
-        Ok(Self { action, inputs, threads, isa: isa()?, voice, progress, model, environment })
+        let isa = isa()?;
+        Ok(Self { action, inputs, threads, memory, isa, voice, progress, model, environment })
     }
 }
 
@@ -140,6 +145,7 @@ fn compress(
     output: OutputArgs,
     inputs: &[Input],
     threads: usize,
+    memory: u64,
 ) -> anyhow::Result<Action> {
     if output.rm && coding.no_verify {
         let message = "--rm needs the result to be verified: not with --no-verify";
@@ -153,6 +159,7 @@ fn compress(
         lanes: coding.lanes,
         mix: !coding.no_mix,
         threads,
+        memory,
         verify: !coding.no_verify,
         context: coding.context,
         table_log2: table_log2(coding.table_size)?,
@@ -170,8 +177,8 @@ fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelSpec>, 
     Ok((model.map(ModelSpec::parse).transpose()?, environment))
 }
 
-fn decompress_options(limit: &LimitArgs, threads: usize) -> DecompressOptions {
-    DecompressOptions { threads, max_output: limit.max_output }
+fn decompress_options(limit: &LimitArgs, threads: usize, memory: u64) -> DecompressOptions {
+    DecompressOptions { threads, max_output: limit.max_output, memory }
 }
 
 fn chunk_size(typed: Option<u64>, level: u8) -> anyhow::Result<u32> {
@@ -245,6 +252,24 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
+/// Bytes as typed, else from the environment, else all that the machine has.
+fn memory(typed: Option<u64>) -> u64 {
+    typed
+        .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
+        .unwrap_or_else(total_memory)
+}
+
+#[cfg(target_os = "linux")]
+fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    (info.totalram as u64).saturating_mul(info.mem_unit.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn total_memory() -> u64 {
+    u64::MAX
+}
+
 /// The instruction set to compute on: the best of this machine, or the one that `LLMZIP_ISA` names,
 /// by which a person can check that archives do not depend on it.
 fn isa() -> anyhow::Result<Isa> {
@@ -259,9 +284,13 @@ fn isa() -> anyhow::Result<Isa> {
 
 /// The number in environment variable `name`. A bad one is warned of and ignored.
 fn from_env<T: FromStr + PartialOrd>(name: &str, range: std::ops::RangeInclusive<T>) -> Option<T> {
+    from_env_as(name, |text| text.parse().ok().filter(|number| range.contains(number)))
+}
+
+/// The number that `parse` makes of environment variable `name`. A bad one is warned of and ignored.
+fn from_env_as<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     let text = std::env::var_os(name)?;
-    let number = text.to_str().and_then(|text| text.parse().ok());
-    let number = number.filter(|number| range.contains(number));
+    let number = text.to_str().and_then(parse);
     if number.is_none() {
         eprintln!("llmzip: warning: {name} is not a number in range, ignored");
     }

@@ -5,7 +5,7 @@
 //! written to the file.
 
 use super::{Codec, Parameters};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, RestartingSession, Row, Session};
 use crate::predict::cdf::cumulative_counts;
 use rayon::prelude::*;
@@ -39,8 +39,12 @@ pub struct Lanes<'m> {
 impl<'m> Lanes<'m> {
     /// `lanes` empty lanes over at most the codec's threads, to take up to `steps` tokens each in one
     /// call.
-    pub fn new(codec: Codec<'m>, lanes: usize, steps: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory.
+    pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, plain_len: usize) -> Result<Self> {
         let Codec { model, parameters, threads, .. } = codec;
+        check_memory(codec, lanes, steps, plain_len)?;
         let n_shards = threads.clamp(1, lanes);
         let opening = parameters.opening(model);
         let shard = |i: usize| {
@@ -53,7 +57,7 @@ impl<'m> Lanes<'m> {
             shard
         };
         let shards = (0..n_shards).into_par_iter().map(shard).collect();
-        Self { model, opening, shards }
+        Ok(Self { model, opening, shards })
     }
 
     /// The id of the token after which a lane's first token is predicted.
@@ -94,6 +98,23 @@ impl<'m> Lanes<'m> {
             if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, outputs, &visit) }
         })
     }
+}
+
+/// Refuses lanes that would take more than the codec's memory.
+fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, plain_len: usize) -> Result<()> {
+    let Codec { model, parameters, memory, .. } = codec;
+    let network = model.network();
+    let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
+    // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
+    let most = plain_len.div_ceil(lanes) + parameters.prefix.len() + steps;
+    let needed = network.footprint().session(lanes, positions.min(most), lanes * steps);
+    if needed <= memory {
+        return Ok(());
+    }
+    let (needed, limit) = (needed >> 20, memory >> 20);
+    let message =
+        format!("{lanes} lanes take about {needed} MiB for a chunk, the limit leaves {limit}");
+    Err(Error::new(ErrorKind::LimitExceeded, message))
 }
 
 /// A session for `lanes` lanes that take up to `steps` tokens in a call.

@@ -56,15 +56,17 @@ pub struct Codec<'a> {
     pub parameters: &'a Parameters,
     /// Threads that a call may use; changes no byte.
     pub threads: usize,
+    /// Memory that the language model's lanes may take for a chunk, in bytes.
+    pub memory: u64,
     /// Is told of plain bytes as they are done.
     pub progress: Progress<'a>,
 }
 
 impl<'a> Codec<'a> {
-    /// With the default parameters, telling nobody of its progress.
+    /// With the default parameters and any memory, telling nobody of its progress.
     pub fn new(model: &'a Model, threads: usize) -> Self {
         static PARAMETERS: Parameters = Parameters::DEFAULT;
-        Self { model, parameters: &PARAMETERS, threads, progress: &|_| () }
+        Self { model, parameters: &PARAMETERS, threads, memory: u64::MAX, progress: &|_| () }
     }
 
     /// The same, telling nobody of its progress.
@@ -91,7 +93,7 @@ type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for
-/// options out of range.
+/// options out of range, [`ErrorKind::LimitExceeded`] if the lanes would take too much memory.
 pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded> {
     check_options(options)?;
     match Effort::of(options, plain.len()) {
@@ -132,7 +134,8 @@ fn check_options(options: &ChunkOptions) -> Result<()> {
 /// # Errors
 /// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk, or the parameters none of a
 /// stream coded with this model. Most damage gives wrong bytes instead: check them.
-/// [`ErrorKind::InvalidModel`] if the model's logits overflow.
+/// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::LimitExceeded`] if the
+/// lanes would take too much memory.
 pub fn decode(
     codec: Codec<'_>,
     method: Method,

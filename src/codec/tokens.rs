@@ -14,6 +14,12 @@ use rayon::prelude::*;
 /// Rows that a call of the network takes at most while encoding: enough to keep it busy.
 const ROWS_PER_CALL: usize = 256;
 
+/// Logits that a call gives at most while encoding, where that leaves it [`FEWEST_ROWS`].
+const LOGITS_PER_CALL: usize = 1 << 22;
+
+/// Fewer rows a call would be slow.
+const FEWEST_ROWS: usize = 32;
+
 /// Turns the language model's probabilities into those that are coded.
 enum Predictor {
     /// As they are.
@@ -78,7 +84,7 @@ impl Predictor {
 /// # Errors
 /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
 pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Coded> {
-    let Codec { model, parameters, threads, progress } = codec;
+    let Codec { model, parameters, threads, progress, .. } = codec;
     let n_lanes = usize::from(lanes);
     let text = |lane| LaneText::new(model, &plain[lane_range(plain.len(), n_lanes, lane)]);
     let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
@@ -87,8 +93,9 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Co
         Predictor::new(model.isa(), mix, parameters.table_log2, plain.len(), n_lanes);
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     let rows_per_step = n_lanes.div_ceil(threads.max(1));
-    let steps = (ROWS_PER_CALL / rows_per_step).clamp(1, n_steps.max(1));
-    let mut teacher = Teacher::new(codec, &texts, steps);
+    let rows = LOGITS_PER_CALL / model.network().outputs();
+    let steps = (rows.clamp(FEWEST_ROWS, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
+    let mut teacher = Teacher::new(codec, &texts, steps, plain.len())?;
     for from in (0..n_steps).step_by(steps) {
         let predicted = teacher.predict(from)?;
         for step in from..from + steps {
@@ -176,16 +183,21 @@ struct Teacher<'a> {
 }
 
 impl<'a> Teacher<'a> {
-    fn new(codec: Codec<'a>, texts: &'a [LaneText], steps: usize) -> Self {
+    fn new(
+        codec: Codec<'a>,
+        texts: &'a [LaneText],
+        steps: usize,
+        plain_len: usize,
+    ) -> Result<Self> {
         let model = codec.model;
-        Self {
+        Ok(Self {
             model,
             texts,
             trie: TokenTrie::new(model.vocabulary()),
-            lanes: Lanes::new(codec, texts.len(), steps),
+            lanes: Lanes::new(codec, texts.len(), steps, plain_len)?,
             steps,
             predicted: texts.iter().map(|_| Steps::default()).collect(),
-        }
+        })
     }
 
     /// The decisions of `steps` steps from `from` on, by lane.
@@ -226,7 +238,7 @@ pub fn decode(
     let Codec { model, parameters, progress, .. } = codec;
     let n_lanes = usize::from(lanes);
     let trie = TokenTrie::new(model.vocabulary());
-    let mut network = Lanes::new(codec, n_lanes, 1);
+    let mut network = Lanes::new(codec, n_lanes, 1, plain_len)?;
     let text =
         |lane| DecodedLane::new(network.first_input(), lane_range(plain_len, n_lanes, lane).len());
     let mut texts: Vec<DecodedLane> = (0..n_lanes).map(text).collect();

@@ -181,6 +181,11 @@ impl Config {
         Ok(())
     }
 
+    /// Whether the feed-forward layers have a gate.
+    pub fn has_gate(&self) -> bool {
+        self.activation == Activation::Silu
+    }
+
     /// Positions that a token sees at most, itself included.
     pub fn window(&self) -> usize {
         self.sliding_window.unwrap_or(usize::MAX).min(self.max_positions)

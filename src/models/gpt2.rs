@@ -6,18 +6,27 @@
 
 use super::Weights;
 use super::config::Config;
-use super::transformer::{Layer, Mlp, Parts, Positions, norm};
+use super::transformer::{Layer, Mlp, Parts, Positions, Tables, norm};
 use crate::error::Result;
 use crate::ops::PackedMatrix;
 
-/// The network's layers, and where to find the rest.
+/// Where embedding and output head are.
+pub(super) fn tables(weights: &Weights<'_>) -> Tables {
+    let prefix = prefix(weights);
+    Tables { embedding: format!("{prefix}wte.weight"), head: "lm_head.weight" }
+}
+
+/// What stands before all names.
+fn prefix(weights: &Weights<'_>) -> &'static str {
+    if weights.has("wte.weight") { "" } else { "transformer." }
+}
+
+/// All else.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
-    let prefix = if weights.has("wte.weight") { "" } else { "transformer." };
+    let prefix = prefix(weights);
     let (c, positions) = (config.hidden_size, [config.max_positions, config.hidden_size]);
     let layers = (0..config.layers).map(|i| layer(config, weights, &format!("{prefix}h.{i}")));
     Ok(Parts {
-        embedding: format!("{prefix}wte.weight"),
-        head: "lm_head.weight",
         positions: Positions::Learned(weights.tensor(&format!("{prefix}wpe.weight"), &positions)?),
         final_norm: norm(config, weights, &format!("{prefix}ln_f"), c)?,
         layers: layers.collect::<Result<_>>()?,

@@ -6,19 +6,23 @@
 
 use super::Weights;
 use super::config::Config;
-use super::transformer::{Layer, Mlp, Parts, Positions, norm};
+use super::transformer::{Layer, Mlp, Parts, Positions, Tables, norm};
 use crate::error::Result;
 use crate::ops::PackedMatrix;
 
 /// The output head's name in checkpoints from before transformers 5, Pythia's among them.
 const OLD_HEAD: &str = "embed_out.weight";
 
-/// The network's layers, and where to find the rest.
+/// Where embedding and output head are.
+pub(super) fn tables(weights: &Weights<'_>) -> Tables {
+    let head = if weights.has(OLD_HEAD) { OLD_HEAD } else { "lm_head.weight" };
+    Tables { embedding: "gpt_neox.embed_in.weight".to_owned(), head }
+}
+
+/// All else.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
     let layers = (0..config.layers).map(|i| layer(config, weights, i));
     Ok(Parts {
-        embedding: "gpt_neox.embed_in.weight".to_owned(),
-        head: if weights.has(OLD_HEAD) { OLD_HEAD } else { "lm_head.weight" },
         positions: Positions::rotary(config),
         final_norm: norm(config, weights, "gpt_neox.final_layer_norm", config.hidden_size)?,
         layers: layers.collect::<Result<_>>()?,

@@ -6,16 +6,19 @@
 
 use super::Weights;
 use super::config::{Config, Family};
-use super::transformer::{Layer, Mlp, Norm, Parts, Positions, norm};
+use super::transformer::{Layer, Mlp, Norm, Parts, Positions, Tables, norm};
 use crate::error::Result;
 use crate::ops::PackedMatrix;
 
-/// The network's layers, and where to find the rest.
+/// Where embedding and output head are.
+pub(super) fn tables() -> Tables {
+    Tables { embedding: "model.embed_tokens.weight".to_owned(), head: "lm_head.weight" }
+}
+
+/// All else.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
     let layers = (0..config.layers).map(|i| layer(config, weights, i));
     Ok(Parts {
-        embedding: "model.embed_tokens.weight".to_owned(),
-        head: "lm_head.weight",
         positions: Positions::rotary(config),
         final_norm: norm(config, weights, "model.norm", config.hidden_size)?,
         layers: layers.collect::<Result<_>>()?,

@@ -6,6 +6,7 @@
 mod config;
 mod context;
 mod folder;
+mod footprint;
 mod gpt2;
 mod gpt_neox;
 mod llama;
@@ -18,6 +19,7 @@ mod weights;
 pub use config::{Activation, Config, Family, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
+pub use footprint::Footprint;
 pub use session::TransformerSession;
 pub use tokenizer::{Tokenizer, TokenizerFile};
 pub use transformer::Transformer;
@@ -47,6 +49,12 @@ pub trait Network: Send + Sync {
 
     /// Positions that a lane may have, unless the network's window slides.
     fn max_positions(&self) -> Option<usize>;
+
+    /// Positions that a query sees at most, its own included.
+    fn window(&self) -> usize;
+
+    /// What it takes of memory.
+    fn footprint(&self) -> Footprint;
 
     /// Starts `lanes` empty lanes that take up to `steps` rows each in one call and see at most
     /// `window` positions, own included.

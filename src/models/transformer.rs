@@ -7,7 +7,7 @@
 use super::config::{Activation, Config, Family, RotaryConfig};
 use super::session::TransformerSession;
 use super::weights::Matrix;
-use super::{Network, Session, Weights, gpt_neox, gpt2, llama};
+use super::{Footprint, Network, Session, Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
 use crate::ops::{
     AttentionShape, Bf16, Isa, KvElement, PackedMatrix, Rotary, gelu_erf, gelu_tanh, layer_norm,
@@ -26,6 +26,7 @@ pub struct Transformer {
     embedding: Embedding,
     pub(super) head: PackedMatrix,
     max_positions: usize,
+    footprint: Footprint,
     slides: bool,
 }
 
@@ -113,12 +114,15 @@ impl Embedding {
     }
 }
 
+/// Names of the two largest tensors.
+pub(super) struct Tables {
+    pub embedding: String,
+    /// The output head, where it is not the embedding.
+    pub head: &'static str,
+}
+
 /// What a family's loader makes of a checkpoint: all but embedding and head.
 pub(super) struct Parts {
-    /// The embedding's name.
-    pub embedding: String,
-    /// The output head's name, where it is not the embedding.
-    pub head: &'static str,
     pub positions: Positions,
     pub layers: Vec<Layer>,
     pub final_norm: Norm,
@@ -132,19 +136,27 @@ impl Transformer {
     /// misshapen or not finite; [`ErrorKind::Io`](crate::ErrorKind::Io) if one cannot be read.
     pub fn load(config: &Config, weights: &Weights<'_>, outputs: &[u32], isa: Isa) -> Result<Self> {
         let width = config.hidden_size;
+        let tables = match config.family {
+            Family::GptNeox => gpt_neox::tables(weights),
+            Family::Gpt2 => gpt2::tables(weights),
+            Family::Llama | Family::Qwen3 => llama::tables(),
+        };
+        // The largest tensors first: each is in memory twice while it is packed.
+        let shape = [config.vocab_size, width];
+        let name = if config.tied { &tables.embedding } else { tables.head };
+        let matrix = weights.matrix(name, &shape)?;
+        let row = |i: usize, row: &mut [f32]| matrix.row(outputs[i] as usize, row);
+        let head = PackedMatrix::pack_with(width, outputs.len(), row, &[]);
+        let tied = config.tied.then(|| Embedding::tied(config, &matrix, outputs));
+        drop(matrix);
+        let embedding = match tied {
+            Some(embedding) => embedding,
+            None => Embedding::Table(weights.tensor(&tables.embedding, &shape)?),
+        };
         let parts = match config.family {
             Family::GptNeox => gpt_neox::load(config, weights)?,
             Family::Gpt2 => gpt2::load(config, weights)?,
             Family::Llama | Family::Qwen3 => llama::load(config, weights)?,
-        };
-        let shape = [config.vocab_size, width];
-        let name = if config.tied { &parts.embedding } else { parts.head };
-        let matrix = weights.matrix(name, &shape)?;
-        let row = |i: usize, row: &mut [f32]| matrix.row(outputs[i] as usize, row);
-        let head = PackedMatrix::pack_with(width, outputs.len(), row, &[]);
-        let embedding = match config.tied {
-            true => Embedding::tied(config, &matrix, outputs),
-            false => Embedding::Table(weights.tensor(&parts.embedding, &shape)?),
         };
         Ok(Self {
             isa,
@@ -163,6 +175,7 @@ impl Transformer {
             embedding,
             head,
             max_positions: config.max_positions,
+            footprint: Footprint::of(config),
             slides: config.sliding_window.is_some(),
         })
     }
@@ -205,6 +218,14 @@ impl Network for Transformer {
 
     fn max_positions(&self) -> Option<usize> {
         (!self.slides).then_some(self.max_positions)
+    }
+
+    fn window(&self) -> usize {
+        self.shape.window
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.footprint
     }
 
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {

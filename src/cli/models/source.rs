@@ -4,20 +4,23 @@
 use super::spec::{FoundModel, ModelSpec};
 use super::watch::Bars;
 use crate::cli::Session;
-use crate::cli::plan::Plan;
+use crate::cli::plan::{Plan, Voice};
 use anyhow::Result;
 use llmzip::archive::{BuiltinModels, ModelName, ModelSource};
 use llmzip::hub::{self, Environment, Reference, Store, hex};
-use llmzip::models::Model;
+use llmzip::models::{Footprint, Model, ModelFolder};
 use llmzip::ops::Isa;
 use llmzip::{Error, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The models of one run.
 pub struct Models {
     builtin: BuiltinModels,
     isa: Isa,
+    /// Bytes that a model may take.
+    memory: u64,
+    is_verbose: bool,
     /// The model of `-m`.
     spec: Option<ModelSpec>,
     pub environment: Environment,
@@ -39,6 +42,8 @@ impl Models {
         Self {
             builtin: BuiltinModels::new(plan.isa),
             isa: plan.isa,
+            memory: plan.memory,
+            is_verbose: plan.voice == Voice::Verbose,
             spec: plan.model.clone(),
             environment: plan.environment.clone(),
             store: Store::new(&plan.environment),
@@ -79,13 +84,27 @@ impl Models {
         Ok(FoundModel::Stored(model))
     }
 
+    /// Loads the model in `folder`, if there is room for it.
+    fn load(&self, folder: &Path) -> llmzip::Result<Model> {
+        let weights = Footprint::of(&ModelFolder::find(folder)?.config()?).weights;
+        if weights > self.memory {
+            let (weights, limit) = (weights >> 20, self.memory >> 20);
+            let message = format!("takes about {weights} MiB of memory, the limit is {limit}");
+            return Err(Error::new(ErrorKind::LimitExceeded, message).at(folder.display()));
+        }
+        if self.is_verbose {
+            eprintln!("{}: loading, about {} MiB of memory", folder.display(), weights >> 20);
+        }
+        Model::open(folder, self.isa)
+    }
+
     /// Loads `found` under its own name, unless its files changed since they came: what is made with
     /// such a model could not be opened anywhere else.
     fn open(&self, found: &FoundModel) -> Result<Model> {
         let Some(folder) = found.folder() else {
             return Ok(Model::default_model(self.isa)?);
         };
-        let model = Model::open(folder, self.isa)?.with_label(found.label().to_owned());
+        let model = self.load(folder)?.with_label(found.label().to_owned());
         let recorded = self.store.records().recorded(folder);
         match recorded.filter(|digest| *digest != model.identity().digest) {
             None => Ok(model),
@@ -170,7 +189,7 @@ impl ModelSource for Models {
             self.state().loaded = Some(Arc::clone(&model));
             return Ok(model);
         }
-        let model = Arc::new(Model::open(&self.folder_of(wanted)?, self.isa)?);
+        let model = Arc::new(self.load(&self.folder_of(wanted)?)?);
         self.state().loaded = Some(Arc::clone(&model));
         Ok(model)
     }
