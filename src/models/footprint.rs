@@ -7,6 +7,8 @@ use super::Config;
 pub struct Footprint {
     /// The network's weights, as they are computed with.
     pub weights: u64,
+    /// Multiply-adds of one row, but for attention: not memory, but it goes with it.
+    pub macs: u64,
     /// Keys and values of one position of a lane.
     pub position: u64,
     /// Intermediate results of one row, logits included.
@@ -23,8 +25,10 @@ impl Footprint {
         let gate = if config.has_gate() { f * c } else { 0 };
         let layer = (q + 2 * kv) * c + q * c + 2 * f * c + gate;
         let tables = if config.tied { 1 } else { 2 };
+        let layers = n(config.layers) * layer;
         Self {
-            weights: 4 * (n(config.layers) * layer + tables * v * c),
+            weights: 4 * (layers + tables * v * c),
+            macs: layers + v * c,
             position: n(config.layers) * 2 * kv * 2,
             row: 4 * (3 * c + 2 * (q + kv) + 2 * f + 2 * v),
         }
