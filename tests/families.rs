@@ -263,3 +263,33 @@ fn memory_is_asked_for_before_it_is_taken() {
     let all = footprint.weights + footprint.session(64, 256, 64);
     assert_eq!(with(all).unwrap().plain_len, text().len() as u64);
 }
+
+/// Trained weights: the cost that their README gives for a text, by transformers in binary32.
+#[test]
+fn a_trained_llama_costs_what_transformers_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/real-weights/stories260K");
+    if !folder.exists() {
+        println!("skipped: no ../shared/real-weights/stories260K");
+        return;
+    }
+    let model = Model::open(&folder, Isa::detect()).unwrap();
+    // The space that SentencePiece puts before a text is given here.
+    let text = " Once upon a time, there was a little girl named Lily. She loved to play outside in the park \
+        with her friends. One day, she saw a big dog and she was scared. The dog wanted to play with her ball, \
+        so she smiled and threw it.";
+    let vocabulary = model.vocabulary();
+    let ranks = model.tokenizer().encode(text.as_bytes(), vocabulary);
+    assert_eq!(ranks.len(), 76);
+    let inputs = ranks.iter().map(|&rank| vocabulary.id(rank));
+    let inputs = std::iter::once(model.first_token()).chain(inputs).take(ranks.len());
+    let row = |(position, token)| Row { lane: 0, position, token };
+    let rows: Vec<Row> = (0..).zip(inputs).map(row).collect();
+    let v = model.network().outputs();
+    let mut logits = vec![0.0; rows.len() * v];
+    model.network().session(1, rows.len(), usize::MAX).forward(&rows, &mut logits);
+    let costs = logits.chunks(v).zip(&ranks).map(|(logits, &rank)| bits(logits, rank));
+    let got = costs.sum::<f64>();
+    println!("{got:.2} bits");
+    // Keys and values are in bfloat16 here, and tokens that cannot be coded take no part.
+    assert!((got - 82.25).abs() < 0.5, "{got} bits, expected 82.25");
+}
