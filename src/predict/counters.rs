@@ -54,7 +54,7 @@ impl Counter {
         let target = if bit { (1 << 22) - 1 } else { 0 };
         let step = ((target - p as i32) as i64 * RECIPROCAL[n as usize] as i64) >> 16;
         let p = (p as i32 + step as i32) as u32;
-        self.0 = p << COUNT_BITS | if n < limit { n + 1 } else { n.min(limit) };
+        self.0 = p << COUNT_BITS | (n + u32::from(n < limit));
     }
 }
 

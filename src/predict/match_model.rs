@@ -23,8 +23,21 @@ struct Follow {
     at: u32,
     /// How many bytes before agree.
     length: u32,
+    /// Their bucket.
+    bucket: u32,
     /// The last expected bytes, 1 where wrong, newest lowest.
     misses: u8,
+}
+
+impl Follow {
+    /// Past `byte`, which came where another was expected or that one.
+    fn go_on(&mut self, history: &History, byte: u8) {
+        let wrong = history.at(self.at) != byte;
+        self.misses = self.misses << 1 | wrong as u8;
+        self.at += 1;
+        let ends = wrong || !history.is_written(self.at);
+        self.length = if ends { 0 } else { (self.length + 1).min(LENGTH_MAX) };
+    }
 }
 
 /// Matches of at least `min_length` bytes, for all lanes.
@@ -62,35 +75,28 @@ impl MatchModel {
 
     /// The length bucket of `lane`'s match: 0 = none.
     pub fn bucket(&self, lane: usize) -> u32 {
-        bucket(self.follows[lane].length)
+        self.follows[lane].bucket
     }
 
     /// Follows the match past the byte just added to `history`, or looks for one.
     pub fn advance(&mut self, lane: usize, history: &History) {
         let end = history.end(lane);
-        let byte = history.at(end - 1);
-        let follow = &mut self.follows[lane];
+        let mut follow = self.follows[lane];
         if follow.length > 0 {
-            let wrong = history.at(follow.at) != byte;
-            follow.misses = follow.misses << 1 | wrong as u8;
-            follow.length = if wrong { 0 } else { (follow.length + 1).min(LENGTH_MAX) };
-            follow.at += 1;
-            if !history.is_written(follow.at) {
-                follow.length = 0;
+            follow.go_on(history, history.at(end - 1));
+        }
+        if history.len(lane) >= self.min_length {
+            let slot = history.hash_of_last(lane, self.min_length) >> self.shift;
+            let entry = std::mem::replace(&mut self.table[slot as usize], end);
+            if follow.length == 0 && entry != 0 && history.is_written(entry) {
+                let length = history.agreement(lane, entry, 32.max(self.min_length));
+                if length >= self.min_length {
+                    (follow.at, follow.length) = (entry, length);
+                }
             }
         }
-        if history.len(lane) < self.min_length {
-            return;
-        }
-        let entry =
-            &mut self.table[(history.hash_of_last(lane, self.min_length) >> self.shift) as usize];
-        if follow.length == 0 && *entry != 0 && history.is_written(*entry) {
-            let length = history.agreement(lane, *entry, 32.max(self.min_length));
-            if length >= self.min_length {
-                (follow.at, follow.length) = (*entry, length);
-            }
-        }
-        *entry = end;
+        follow.bucket = bucket(follow.length);
+        self.follows[lane] = follow;
     }
 
     /// Inputs for the mixer: log-odds of the next bit and the same scaled by certainty; 0 without a
@@ -104,7 +110,7 @@ impl MatchModel {
             return [0, 0];
         };
         let bit = byte >> (7 - bits) & 1 == 1;
-        let index = (bucket(follow.length) * 8 + (follow.misses & 7) as u32) as usize;
+        let index = (follow.bucket * 8 + (follow.misses & 7) as u32) as usize;
         let counter = self.trust[index];
         self.used = Some((index, bit));
         let sign = if bit { 1 } else { -1 };
