@@ -21,7 +21,8 @@ fn models() -> &'static BuiltinModels {
 }
 
 fn compress_from(input: impl Read, chunk_size: u32, threads: usize) -> Vec<u8> {
-    let options = CompressOptions { chunk_size, threads, ..CompressOptions::default() };
+    // Framing does not depend on the method: the fast one lets sweeps be complete.
+    let options = CompressOptions { chunk_size, threads, level: 2, ..CompressOptions::default() };
     let model = models().default_model().unwrap();
     let mut archive = Vec::new();
     let summary = archive::compress(input, &mut archive, &model, &options, &|_| ()).unwrap();

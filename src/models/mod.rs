@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Isa;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// One input of a network: the `position`-th token of a lane, counted from 0.
 #[derive(Clone, Copy, Debug)]
@@ -145,8 +146,9 @@ impl Model {
 
     /// What archives name the default model by; loads nothing.
     pub fn default_identity() -> Identity {
-        let (digest, label) = (DEFAULT.digest(), "default".to_owned());
-        Identity { digest, label, builtin_code: Some(DEFAULT_CODE) }
+        static DIGEST: LazyLock<[u8; 32]> = LazyLock::new(|| DEFAULT.digest());
+        let label = "default".to_owned();
+        Identity { digest: *DIGEST, label, builtin_code: Some(DEFAULT_CODE) }
     }
 
     /// The files of the default model.
