@@ -28,7 +28,7 @@ pub struct CompressOptions<'a> {
     /// A text that the language model reads before every lane.
     pub prefix: &'a str,
     /// Tokens until a lane starts afresh, where the model's window does not slide; `None`: the
-    /// model's positions, up to [`Context::DEFAULT_LEN`].
+    /// model's positions, up to [`Context::DEFAULT_LEN`](crate::models::Context::DEFAULT_LEN).
     pub context: Option<u32>,
     /// Greatest size of the adaptive model's table in a chunk, log2 of bytes.
     pub table_log2: u8,

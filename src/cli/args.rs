@@ -113,6 +113,18 @@ pub enum Command {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+        #[command(flatten)]
+        voice: VoiceArgs,
+    },
+    /// Write the manual page to standard output
+    Man {
+        #[command(flatten)]
+        voice: VoiceArgs,
+    },
     /// Fetch, list, check and carry language models
     Models {
         #[command(subcommand)]
@@ -128,7 +140,7 @@ impl Command {
             | Self::Decompress { common, .. }
             | Self::List { common, .. }
             | Self::Test { common, .. } => Some(common),
-            Self::Models { .. } => None,
+            Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 
@@ -138,7 +150,10 @@ impl Command {
             Self::Compress { model, .. }
             | Self::Decompress { model, .. }
             | Self::Test { model, .. } => Some(model),
-            Self::List { .. } | Self::Models { .. } => None,
+            Self::List { .. }
+            | Self::Models { .. }
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
         }
     }
 
@@ -150,6 +165,7 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. } => &common.voice,
             Self::Models { verb } => verb.voice(),
+            Self::Completions { voice, .. } | Self::Man { voice } => voice,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what is typed, what is planned, what is done, and what is said about it.
 
 mod args;
+mod assets;
 mod compress;
 mod decompress;
 mod exit;
@@ -83,6 +84,8 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
             })?;
             json::print(&listed, &failures.files)?;
         }
+        Action::Completions(shell) => assets::print_completions(*shell)?,
+        Action::Manual => assets::print_manual()?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }
     Ok(failures.exit_code())

@@ -7,6 +7,7 @@ use super::args::{
 use super::exit::UsageError;
 use super::models::{ModelSpec, Verb};
 use super::size::parse_size;
+use clap_complete::Shell;
 use llmzip::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
@@ -59,6 +60,8 @@ pub enum Action {
     },
     /// Has no inputs.
     Models(Verb),
+    Completions(Shell),
+    Manual,
 }
 
 /// One input.
@@ -134,6 +137,8 @@ impl Plan {
                 Action::Test { options: decompress_options(&limit, threads, memory), json }
             }
             Command::Models { verb } => Action::Models(verb),
+            Command::Completions { shell, .. } => Action::Completions(shell),
+            Command::Man { .. } => Action::Manual,
         };
         let isa = isa()?;
         Ok(Self { action, inputs, threads, memory, isa, voice, progress, model, environment })
