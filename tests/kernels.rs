@@ -2,7 +2,10 @@
 
 mod random;
 
-use llmzip::ops::{self, AttentionShape, Bf16, Isa, KvCache, PackedMatrix, reference};
+use llmzip::ops::{
+    self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, PackedMatrix, QuantMatrix, QuantRows,
+    reference,
+};
 use random::Random;
 
 /// Lengths around vector, tile and panel edges.
@@ -51,6 +54,134 @@ fn matmul_equals_the_reference() {
             }
         }
     });
+}
+
+/// Every path, with and without instructions for dot products of bytes.
+fn for_each_int8_path(check: impl Fn(Isa, &str, &mut Random)) {
+    for isa in Isa::available() {
+        check(isa, &format!("{isa:?}"), &mut Random::new(1));
+        check(isa.without_vnni(), &format!("{isa:?} without VNNI"), &mut Random::new(1));
+    }
+}
+
+/// Integers in all of a byte's range, its ends among them.
+fn bytes(random: &mut Random, n: usize) -> Vec<i8> {
+    (0..n).map(|_| random.bits() as i8).collect()
+}
+
+/// Compares a product of both kinds of activations with its definition.
+fn check_int8(isa: Isa, path: &str, x: &[f32], k: usize, w: &[i8], scales: &[f32], bias: &[f32]) {
+    let n = scales.len();
+    let fill = |i: usize, out: &mut [i8]| {
+        out.copy_from_slice(&w[i * k..][..k]);
+        scales[i]
+    };
+    let packed = QuantMatrix::pack_with(k, n, fill, bias);
+    let bias = if bias.is_empty() { &vec![0.0; n] } else { bias };
+    type Definition = fn(&[f32], &[i8], &[f32], &[f32]) -> Vec<f32>;
+    let kinds: [(ActivationBits, Definition); 2] = [
+        (ActivationBits::Eight, reference::matmul_w8a8_row),
+        (ActivationBits::Sixteen, reference::matmul_w8a16_row),
+    ];
+    for (bits, definition) in kinds {
+        let mut rows = QuantRows::default();
+        rows.quantise(isa, bits, x, k);
+        let mut y = vec![f32::NAN; x.len() / k * n];
+        ops::matmul_int8(isa, &rows, &packed, &mut y);
+        let expected = x.chunks_exact(k).flat_map(|x| definition(x, w, scales, bias));
+        let expected: Vec<f32> = expected.collect();
+        assert_same_bits(&y, &expected, &format!("{path} {bits:?} {} x {k} x {n}", x.len() / k));
+    }
+}
+
+#[test]
+fn int8_matmul_equals_the_reference() {
+    let shapes = [(1, 1), (2, 3), (3, 17), (7, 5), (16, 16), (33, 47), (64, 100), (101, 257)];
+    for_each_int8_path(|isa, path, random| {
+        for (k, n) in shapes {
+            let (w, scales, bias) = (bytes(random, k * n), random.values(n), random.values(n));
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 25, 64] {
+                let x = random.values(rows * k);
+                check_int8(isa, path, &x, k, &w, &scales, &bias);
+            }
+            check_int8(isa, path, &random.values(3 * k), k, &w, &scales, &[]);
+        }
+    });
+}
+
+/// The greatest sums there can be, where products that saturate or sums of 16 bits would show.
+#[test]
+fn int8_matmul_is_exact_at_the_extremes() {
+    let k = ops::MAX_INPUTS;
+    let ends: [fn(usize) -> i8; 4] =
+        [|_| -128, |_| 127, |i| if i % 2 == 0 { -128 } else { 127 }, |_| 0];
+    let x: Vec<f32> = (0..3 * k)
+        .map(|i| match i / k {
+            0 => 1.0,
+            1 => -1.0,
+            _ if i % 2 == 0 => 1.0,
+            _ => -1.0,
+        })
+        .collect();
+    for_each_int8_path(|isa, path, _| {
+        let w: Vec<i8> = ends.iter().flat_map(|end| (0..k).map(end)).collect();
+        check_int8(isa, path, &x, k, &w, &[1.0, 0.5, 1e-3, 1.0], &[0.0, 1.0, -1.0, 0.25]);
+    });
+}
+
+/// Rows that scale to nothing, to subnormals and to infinity, ties, and both zeros.
+#[test]
+fn int8_rows_at_the_edges_equal_the_reference() {
+    let tie = |limit: f32| [limit, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5];
+    let row = |x: f32| [x, -x, 0.0, -0.0, x / 2.0, x / 127.0, x / 254.0, x / 3.0];
+    let magnitudes = [0.0, 1e-45, 1e-38, 7.8e-31, 7.9e-31, 1e-30, 1.0, 1e30, f32::MAX];
+    let mut x: Vec<f32> = [127.0, 32_767.0].into_iter().flat_map(tie).collect();
+    x.extend(magnitudes.into_iter().flat_map(row));
+    for_each_int8_path(|isa, path, random| {
+        let w = bytes(random, 8 * 33);
+        for scale in [1.0, 0.0, 1e-40, 1e-10, 1e10] {
+            check_int8(isa, path, &x, 8, &w, &[scale; 33], &random.values(33));
+        }
+    });
+}
+
+/// A row that is not finite gives no finite output: it cannot pass unnoticed.
+#[test]
+fn int8_rows_that_are_not_finite_show() {
+    for_each_int8_path(|isa, path, random| {
+        let w = bytes(random, 16 * 20);
+        let fill = |i: usize, out: &mut [i8]| {
+            out.copy_from_slice(&w[i * 16..][..16]);
+            1.0
+        };
+        let w = QuantMatrix::pack_with(16, 20, fill, &[]);
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for bits in [ActivationBits::Eight, ActivationBits::Sixteen] {
+                let mut x = random.values(32);
+                x[random.bits() as usize % 16] = bad;
+                let (mut rows, mut y) = (QuantRows::default(), vec![0.0; 40]);
+                rows.quantise(isa, bits, &x, 16);
+                ops::matmul_int8(isa, &rows, &w, &mut y);
+                assert!(y[..20].iter().all(|y| !y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
+                assert!(y[20..].iter().all(|y| y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn weights_are_quantised_as_the_reference_does() {
+    let mut random = Random::new(1);
+    for k in LENGTHS {
+        for scale in [0.0, 1e-42, 1e-31, 1.0, 1e38] {
+            let row: Vec<f32> = random.values(k).iter().map(|x| x * scale).collect();
+            let mut integers = vec![0; k];
+            let scale = ops::quantise_weights(&row, &mut integers);
+            let (expected, expected_scale) = reference::quantise(&row, 127.0);
+            assert_eq!(scale.to_bits(), expected_scale.to_bits(), "{k}");
+            assert!(integers.iter().map(|&q| i32::from(q)).eq(expected), "{k}");
+        }
+    }
 }
 
 #[test]

@@ -141,3 +141,50 @@ pub fn counts(logits: &[f32]) -> Vec<u32> {
     let scale = 1_073_741_824.0 / softmax_parts(&mut e);
     e.iter().map(|e| (e * scale) as u32 + 1).collect()
 }
+
+/// Rule 15: x: `[K]` as integers up to `limit` and their scale.
+pub fn quantise(x: &[f32], limit: f32) -> (Vec<i32>, f32) {
+    let greatest = x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff));
+    let greatest = f32::from_bits(greatest);
+    if !greatest.is_finite() {
+        return (vec![0; x.len()], f32::INFINITY);
+    }
+    if greatest < 2f32.powi(-100) {
+        return (vec![0; x.len()], 0.0);
+    }
+    let factor = limit / greatest;
+    let integers = x.iter().map(|x| (x * factor).round_ties_even() as i32);
+    (integers.collect(), greatest / limit)
+}
+
+/// Rule 15: activations of 8 bits. x: `[K]`, w: `[N][K]` with scales: `[N]`, bias: `[N]`.
+pub fn matmul_w8a8_row(x: &[f32], w: &[i8], scales: &[f32], bias: &[f32]) -> Vec<f32> {
+    let (q, scale) = quantise(x, 127.0);
+    let sum = |w: &[i8]| dot(&q, w) as f32;
+    finish(w.chunks_exact(x.len()).map(sum), scale, scales, bias)
+}
+
+/// Rule 15: activations of 16 bits, shapes as in [`matmul_w8a8_row`].
+pub fn matmul_w8a16_row(x: &[f32], w: &[i8], scales: &[f32], bias: &[f32]) -> Vec<f32> {
+    let (q, scale) = quantise(x, 32_767.0);
+    let upper: Vec<i32> = q.iter().map(|q| q.div_euclid(256)).collect();
+    let lower: Vec<i32> = q.iter().map(|q| q.rem_euclid(256)).collect();
+    let sum = |w: &[i8]| fma(dot(&upper, w) as f32, 256.0, dot(&lower, w) as f32);
+    finish(w.chunks_exact(x.len()).map(sum), scale, scales, bias)
+}
+
+/// The exact sum of products, which is within 32 bits.
+fn dot(x: &[i32], w: &[i8]) -> i32 {
+    let sum: i64 = x.iter().zip(w).map(|(&x, &w)| i64::from(x) * i64::from(w)).sum();
+    i32::try_from(sum).expect("at most 2^16 products of bytes")
+}
+
+fn finish(
+    sums: impl Iterator<Item = f32>,
+    scale: f32,
+    scales: &[f32],
+    bias: &[f32],
+) -> Vec<f32> {
+    let out = |((sum, s), b): ((f32, &f32), &f32)| fma(sum, scale * s, *b);
+    sums.zip(scales).zip(bias).map(out).collect()
+}

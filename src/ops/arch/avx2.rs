@@ -1,6 +1,6 @@
 //! Sixteen lanes in two AVX2 registers.
 
-use super::{Kernel, LANES, Simd};
+use super::{Int8, Int8Kernel, Kernel, LANES, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that this machine has AVX2 and FMA.
@@ -21,6 +21,15 @@ impl Avx2 {
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
     kernel.run(s)
+}
+
+/// Runs `kernel` compiled for AVX2 and FMA.
+///
+/// # Safety
+/// The machine has AVX2 and FMA; an [`Avx2`] proves it.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn run_int8<K: Int8Kernel>(d: Avx2, kernel: K) {
+    kernel.run(d);
 }
 
 /// Lanes 0..8 and 8..16.
@@ -108,5 +117,74 @@ impl Simd for Avx2 {
             _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_cvttps_epi32(v.0));
             _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), _mm256_cvttps_epi32(v.1));
         }
+    }
+}
+
+/// Sums 0..8 and 8..16.
+#[derive(Clone, Copy)]
+pub struct Sums(pub __m256i, pub __m256i);
+
+/// Weights of 16 bits: those of even and those of odd inputs, for each half of the outputs.
+#[derive(Clone, Copy)]
+pub struct Wide {
+    even: Sums,
+    odd: Sums,
+}
+
+/// Even and odd bytes of each half, as 16 bits with their signs.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen(bytes: __m256i) -> [__m256i; 2] {
+    let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes));
+    [even, _mm256_srai_epi16::<8>(bytes)]
+}
+
+/// Products of 16 by 16 bits, `vpmaddwd`: unlike those of bytes, `vpmaddubsw`, they never saturate.
+impl Int8 for Avx2 {
+    type Floats = Self;
+    type Sums = Sums;
+    type Weights = Wide;
+    const ACCUMULATORS: usize = 4;
+
+    #[inline(always)]
+    fn floats(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn sums(self, x: &[i32; LANES]) -> Sums {
+        // SAFETY: `self` proves AVX2; the reference covers the 2 * 32 bytes read, unaligned.
+        unsafe {
+            let low = _mm256_loadu_si256(x.as_ptr().cast());
+            Sums(low, _mm256_loadu_si256(x.as_ptr().add(8).cast()))
+        }
+    }
+    #[inline(always)]
+    fn weights(self, w: &[i8; 4 * LANES]) -> Wide {
+        // SAFETY: `self` proves AVX2; the reference covers the 2 * 32 bytes read, unaligned.
+        unsafe {
+            let low = widen(_mm256_loadu_si256(w.as_ptr().cast()));
+            let high = widen(_mm256_loadu_si256(w.as_ptr().add(32).cast()));
+            Wide { even: Sums(low[0], high[0]), odd: Sums(low[1], high[1]) }
+        }
+    }
+    #[inline(always)]
+    fn dot4(self, x: [u8; 4], w: Wide, acc: Sums) -> Sums {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let x = _mm256_set1_epi32(i32::from_le_bytes(x));
+            let even = _mm256_and_si256(x, _mm256_set1_epi16(0xff));
+            let odd = _mm256_srli_epi16::<8>(x);
+            let sum = |acc, w_even, w_odd| {
+                let products = _mm256_madd_epi16(odd, w_odd);
+                let acc = _mm256_add_epi32(acc, _mm256_madd_epi16(even, w_even));
+                _mm256_add_epi32(acc, products)
+            };
+            Sums(sum(acc.0, w.even.0, w.odd.0), sum(acc.1, w.even.1, w.odd.1))
+        }
+    }
+    #[inline(always)]
+    fn to_floats(self, sums: Sums) -> Pair {
+        // SAFETY: `self` proves AVX2.
+        unsafe { Pair(_mm256_cvtepi32_ps(sums.0), _mm256_cvtepi32_ps(sums.1)) }
     }
 }

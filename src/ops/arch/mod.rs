@@ -16,6 +16,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 #[cfg(any(
     all(target_arch = "arm", target_feature = "neon"),
@@ -75,6 +77,36 @@ pub trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
+/// Sums of products of bytes, sixteen at a time, beside the floats that they become. Sums wrap, which
+/// no result shows: it is within 32 bits.
+pub trait Int8: Copy + Send + Sync {
+    /// The floats' instruction set.
+    type Floats: Simd;
+    /// Sixteen sums of 32 bits.
+    type Sums: Copy;
+    /// Four weights of each of sixteen outputs, ready to multiply with.
+    type Weights: Copy;
+    /// Vectors of sums that stay in registers, beside the operands.
+    const ACCUMULATORS: usize;
+
+    /// The floats' instruction set.
+    fn floats(self) -> Self::Floats;
+    /// Reads sixteen sums.
+    fn sums(self, x: &[i32; LANES]) -> Self::Sums;
+    /// Reads sixteen times four weights.
+    fn weights(self, w: &[i8; 4 * LANES]) -> Self::Weights;
+    /// `acc + x[0] * w[0] + .. + x[3] * w[3]` of each output's own four weights.
+    fn dot4(self, x: [u8; 4], w: Self::Weights, acc: Self::Sums) -> Self::Sums;
+    /// Rounded to the nearest, ties to even.
+    fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
+}
+
+/// A computation over any [`Int8`]; `run` must be `#[inline(always)]`, as a [`Kernel`]'s.
+pub trait Int8Kernel {
+    /// Runs it.
+    fn run<D: Int8>(self, d: D);
+}
+
 /// An instruction set that this machine has.
 #[derive(Clone, Copy)]
 pub struct Isa(Path);
@@ -83,9 +115,9 @@ pub struct Isa(Path);
 enum Path {
     Portable(portable::Portable),
     #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Avx2),
+    Avx2(avx2::Avx2, Option<vnni::AvxVnni>),
     #[cfg(target_arch = "x86_64")]
-    Avx512(avx512::Avx512),
+    Avx512(avx512::Avx512, Option<vnni::Avx512Vnni>),
 }
 
 impl Isa {
@@ -99,8 +131,8 @@ impl Isa {
         let mut paths = vec![Path::Portable(portable::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
-            paths.extend(avx2::Avx2::new().map(Path::Avx2));
-            paths.extend(avx512::Avx512::new().map(Path::Avx512));
+            paths.extend(avx2::Avx2::new().map(|s| Path::Avx2(s, vnni::AvxVnni::new())));
+            paths.extend(avx512::Avx512::new().map(|s| Path::Avx512(s, vnni::Avx512Vnni::new())));
         }
         paths.into_iter().map(Self).collect()
     }
@@ -115,9 +147,9 @@ impl Isa {
         match self.0 {
             Path::Portable(_) => "scalar",
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2(_) => "avx2",
+            Path::Avx2(..) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512(_) => "avx512",
+            Path::Avx512(..) => "avx512",
         }
     }
 
@@ -125,7 +157,23 @@ impl Isa {
     pub fn narrow(self) -> Self {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512(_) => avx2::Avx2::new().map_or(self, |avx2| Self(Path::Avx2(avx2))),
+            Path::Avx512(..) => {
+                let path = |s| Self(Path::Avx2(s, vnni::AvxVnni::new()));
+                avx2::Avx2::new().map_or(self, path)
+            }
+            _ => self,
+        }
+    }
+
+    /// This path without instructions for dot products of bytes: what the same machine would do had
+    /// it none.
+    #[must_use]
+    pub fn without_vnni(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(s, _) => Self(Path::Avx2(s, None)),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(s, _) => Self(Path::Avx512(s, None)),
             _ => self,
         }
     }
@@ -137,10 +185,33 @@ impl Isa {
             Path::Portable(s) => kernel.run(s),
             // SAFETY: an `Avx2` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2(s) => unsafe { avx2::run(s, kernel) },
+            Path::Avx2(s, _) => unsafe { avx2::run(s, kernel) },
             // SAFETY: an `Avx512` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512(s) => unsafe { avx512::run(s, kernel) },
+            Path::Avx512(s, _) => unsafe { avx512::run(s, kernel) },
+        }
+    }
+
+    /// Runs `kernel` with this instruction set. AVX-512 without VNNI works in AVX2.
+    #[inline]
+    pub fn run_int8<K: Int8Kernel>(self, kernel: K) {
+        match self.0 {
+            Path::Portable(d) => kernel.run(d),
+            // SAFETY: an `AvxVnni` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(_, Some(d)) => unsafe { vnni::run_avx_vnni(d, kernel) },
+            // SAFETY: an `Avx2` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(d, None) => unsafe { avx2::run_int8(d, kernel) },
+            // SAFETY: an `Avx512Vnni` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(_, Some(d)) => unsafe { vnni::run_avx512_vnni(d, kernel) },
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(_, None) => match avx2::Avx2::new() {
+                // SAFETY: an `Avx2` exists only where its instructions do.
+                Some(d) => unsafe { avx2::run_int8(d, kernel) },
+                None => kernel.run(portable::Portable),
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust, for LLVM to vectorise: NEON on aarch64, anything elsewhere.
 
-use super::{LANES, Simd};
+use super::{Int8, LANES, Simd};
 use crate::ops::fma::fma;
 
 /// The path that every machine has.
@@ -93,5 +93,38 @@ impl Simd for Portable {
         for l in 0..LANES {
             out[l] = v[l] as u32;
         }
+    }
+}
+
+impl Int8 for Portable {
+    type Floats = Self;
+    type Sums = [i32; LANES];
+    type Weights = [i8; 4 * LANES];
+    const ACCUMULATORS: usize = 2;
+
+    #[inline(always)]
+    fn floats(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn sums(self, x: &[i32; LANES]) -> [i32; LANES] {
+        *x
+    }
+    #[inline(always)]
+    fn weights(self, w: &[i8; 4 * LANES]) -> [i8; 4 * LANES] {
+        *w
+    }
+    #[inline(always)]
+    fn dot4(self, x: [u8; 4], w: [i8; 4 * LANES], mut acc: [i32; LANES]) -> [i32; LANES] {
+        for l in 0..LANES {
+            let product = |i: usize| i32::from(x[i]) * i32::from(w[4 * l + i]);
+            let sum = (product(0) + product(1)) + (product(2) + product(3));
+            acc[l] = acc[l].wrapping_add(sum);
+        }
+        acc
+    }
+    #[inline(always)]
+    fn to_floats(self, sums: [i32; LANES]) -> V {
+        sums.map(|sum| sum as f32)
     }
 }

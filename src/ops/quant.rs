@@ -1,0 +1,163 @@
+//! Rule 15: rows of numbers as small integers and a scale.
+//!
+//! The greatest magnitude of a row becomes the greatest integer, everything between is rounded to the
+//! nearest, ties to even (symmetric quantisation; Jacob et al., "Quantization and Training of Neural
+//! Networks for Efficient Integer-Arithmetic-Only Inference", 2018). What is coded with one machine's
+//! integers is decoded with another's, so every rounding here is written down in `docs/numerics.md`.
+//!
+//! The loops are plain Rust that LLVM vectorises for the instruction set of [`Isa::run`].
+
+use super::arch::{Isa, Kernel, Simd};
+
+/// Weights, and activations of 8 bits, are -127..=127.
+pub const WEIGHT_LIMIT: f32 = 127.0;
+
+/// Rows whose greatest magnitude is below 2^-100 count as zeros: no reciprocal overflows.
+const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
+
+/// 1.5 * 2^23: a sum with it is an integer, in the low bits of its representation.
+const MAGIC: f32 = 12_582_912.0;
+
+/// A byte in which 0 stands for -128, as the dot products take activations.
+const SIGN: u8 = 0x80;
+
+/// How many bits a quantised activation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActivationBits {
+    /// -127..=127
+    Eight,
+    /// -32767..=32767
+    Sixteen,
+}
+
+impl ActivationBits {
+    /// As a number.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+
+    /// The greatest integer.
+    fn limit(self) -> f32 {
+        match self {
+            Self::Eight => 127.0,
+            Self::Sixteen => 32_767.0,
+        }
+    }
+}
+
+/// Quantised rows of activations; kept between calls, so that none allocates.
+#[derive(Default)]
+pub struct QuantRows {
+    /// `[rows][planes][K / 4]`, rounded up. One plane is the integers plus 128. Two are the integers'
+    /// upper bytes plus 128, and their lower bytes.
+    pub(super) words: Vec<[u8; 4]>,
+    /// `[rows]`
+    pub(super) scales: Vec<f32>,
+    pub(super) inputs: usize,
+    pub(super) planes: usize,
+}
+
+impl QuantRows {
+    /// Becomes the rows of x: `[rows][inputs]`.
+    pub fn quantise(&mut self, isa: Isa, bits: ActivationBits, x: &[f32], inputs: usize) {
+        let rows = x.len() / inputs;
+        self.inputs = inputs;
+        self.planes = bits.bits() as usize / 8;
+        self.words.resize(rows * self.planes * inputs.div_ceil(4), [0; 4]);
+        self.scales.resize(rows, 0.0);
+        isa.run(Quantise { bits, x, rows: self });
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.scales.len()
+    }
+}
+
+struct Quantise<'a> {
+    bits: ActivationBits,
+    x: &'a [f32],
+    rows: &'a mut QuantRows,
+}
+
+impl Kernel for Quantise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { bits, x, rows } = self;
+        let plane = 4 * rows.inputs.div_ceil(4);
+        let codes = rows.words.as_flattened_mut().chunks_exact_mut(plane * rows.planes);
+        for ((x, codes), scale) in x.chunks_exact(rows.inputs).zip(codes).zip(&mut rows.scales) {
+            let (factor, row_scale) = factors(greatest(x), bits.limit());
+            *scale = row_scale;
+            let (upper, lower) = codes.split_at_mut(plane);
+            match bits {
+                _ if factor == 0.0 => {
+                    upper.fill(SIGN);
+                    lower.fill(0);
+                }
+                ActivationBits::Eight => bytes(x, factor, upper),
+                ActivationBits::Sixteen => byte_pairs(x, factor, upper, lower),
+            }
+        }
+    }
+}
+
+/// Quantises output weights: row, out: `[K]`; returns the scale.
+pub fn quantise_weights(row: &[f32], out: &mut [i8]) -> f32 {
+    let (factor, scale) = factors(greatest(row), WEIGHT_LIMIT);
+    for (out, &x) in out.iter_mut().zip(row) {
+        *out = if factor == 0.0 { 0 } else { integer_bits(x, factor) as i8 };
+    }
+    scale
+}
+
+/// The greatest |x|; of numbers that are not finite, one of those.
+#[inline(always)]
+fn greatest(x: &[f32]) -> f32 {
+    let mut greatest = 0;
+    for x in x {
+        greatest = greatest.max(x.to_bits() & 0x7fff_ffff);
+    }
+    f32::from_bits(greatest)
+}
+
+/// What a row with this greatest magnitude is multiplied by to become integers, and what those are
+/// multiplied by to become the row again. The first is 0 where all integers shall be 0: in rows of
+/// zeros, and in rows that are not finite, whose scale is infinite so that no product with them is finite.
+#[inline(always)]
+fn factors(greatest: f32, limit: f32) -> (f32, f32) {
+    if greatest < SMALLEST {
+        (0.0, 0.0)
+    } else if greatest < f32::INFINITY {
+        (limit / greatest, greatest / limit)
+    } else {
+        (0.0, f32::INFINITY)
+    }
+}
+
+/// The integer nearest to x * factor, ties to even: in the low 16 bits.
+#[inline(always)]
+fn integer_bits(x: f32, factor: f32) -> u32 {
+    (x * factor + MAGIC).to_bits()
+}
+
+#[inline(always)]
+fn bytes(x: &[f32], factor: f32, out: &mut [u8]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = integer_bits(x, factor) as u8 ^ SIGN;
+    }
+}
+
+#[inline(always)]
+fn byte_pairs(x: &[f32], factor: f32, upper: &mut [u8], lower: &mut [u8]) {
+    for ((upper, lower), &x) in upper.iter_mut().zip(lower).zip(x) {
+        let bits = integer_bits(x, factor);
+        *upper = (bits >> 8) as u8 ^ SIGN;
+        *lower = bits as u8;
+    }
+}
