@@ -6,9 +6,7 @@
 
 mod peak;
 
-use llmzip::ops::{
-    ActivationBits, Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8,
-};
+use llmzip::ops::{ActivationBits, Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8};
 use std::hint::black_box;
 
 const SHAPES: [(usize, usize); 6] =

@@ -3,7 +3,7 @@
 
 use super::invalid;
 use crate::error::Result;
-use crate::ops::RotaryScaling;
+use crate::ops::{ActivationBits, MAX_INPUTS, RotaryScaling};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -41,6 +41,16 @@ pub struct RotaryConfig {
     /// How they are scaled.
     pub scaling: RotaryScaling,
 }
+
+/// Linear layers in 8-bit integers (`docs/numerics.md`, section 15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantization {
+    /// Of what the layers take.
+    pub activations: ActivationBits,
+}
+
+/// What `config.json` calls [`Quantization`].
+pub const QUANT_METHOD: &str = "llmzip-int8";
 
 /// A model's configuration. Every number is within the caps of [`Config::parse`].
 #[derive(Debug, Clone)]
@@ -81,6 +91,8 @@ pub struct Config {
     pub tied: bool,
     /// The token that opens every lane: the model's beginning of sequence, else token 0.
     pub first_token: u32,
+    /// Whether the linear layers run in integers.
+    pub quantization: Option<Quantization>,
 }
 
 /// The keys as they stand; GPT-2's own names are aliases.
@@ -120,6 +132,8 @@ struct Keys {
     scale_attn_weights: Option<bool>,
     scale_attn_by_inverse_layer_idx: Option<bool>,
     bos_token_id: Option<u32>,
+    #[serde(default)]
+    quantization_config: Value,
 }
 
 impl Config {
@@ -178,7 +192,28 @@ impl Config {
         if self.first_token as usize >= self.vocab_size {
             return Err(format!("bos_token_id is {}, past the vocabulary", self.first_token));
         }
-        Ok(())
+        self.check_quantization()
+    }
+
+    /// Sums of integers are exact up to a number of inputs.
+    fn check_quantization(&self) -> std::result::Result<(), String> {
+        let inputs = [self.hidden_size, self.intermediate_size, self.heads * self.head_dim];
+        match inputs.into_iter().find(|&inputs| inputs > MAX_INPUTS) {
+            Some(inputs) if self.quantization.is_some() => Err(format!(
+                "a linear layer of {inputs} inputs, expected at most {MAX_INPUTS} in {QUANT_METHOD}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same with linear layers in `quantization`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where they are too wide for it.
+    pub fn quantised(self, quantization: Quantization) -> Result<Self> {
+        let config = Self { quantization: Some(quantization), ..self };
+        config.check_quantization().map_err(|what| invalid(format!("config.json: {what}")))?;
+        Ok(config)
     }
 
     /// Whether the feed-forward layers have a gate.
@@ -234,6 +269,7 @@ impl Keys {
             mlp_bias: self.mlp_bias.unwrap_or(gpt),
             tied: self.tie_word_embeddings.unwrap_or(gpt2),
             first_token: self.bos_token_id.unwrap_or(0),
+            quantization: quantization_of(&self.quantization_config)?,
         })
     }
 
@@ -278,6 +314,28 @@ impl Keys {
             scaling: scaling_of(scaling)?,
         })
     }
+}
+
+/// What `quantization_config` says: ours, or nothing.
+fn quantization_of(json: &Value) -> std::result::Result<Option<Quantization>, String> {
+    if json.is_null() {
+        return Ok(None);
+    }
+    let method = &json["quant_method"];
+    if method.as_str() != Some(QUANT_METHOD) {
+        return Err(format!("quantised by {method}, expected {QUANT_METHOD:?} or not at all"));
+    }
+    let activations = match json["activation_bits"].as_u64() {
+        Some(8) => ActivationBits::Eight,
+        Some(16) => ActivationBits::Sixteen,
+        _ => {
+            return Err(format!(
+                "activation_bits is {}, expected 8 or 16",
+                json["activation_bits"]
+            ));
+        }
+    };
+    Ok(Some(Quantization { activations }))
 }
 
 /// What `rope_scaling` or `rope_parameters` says of the frequencies.

@@ -6,9 +6,10 @@
 
 use super::Weights;
 use super::config::Config;
+use super::linear::Linear;
 use super::transformer::{Layer, Mlp, Parts, Positions, Tables, norm};
+use super::weights::Shape;
 use crate::error::Result;
-use crate::ops::PackedMatrix;
 
 /// Where embedding and output head are.
 pub(super) fn tables(weights: &Weights<'_>) -> Tables {
@@ -35,10 +36,10 @@ pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
 
 fn layer(config: &Config, weights: &Weights<'_>, block: &str) -> Result<Layer> {
     let (c, f) = (config.hidden_size, config.intermediate_size);
-    let linear = |part: &str, inputs: usize, outputs: usize| -> Result<PackedMatrix> {
-        let w = weights.matrix(&format!("{block}.{part}.weight"), &[inputs, outputs])?;
-        let bias = weights.tensor(&format!("{block}.{part}.bias"), &[outputs])?;
-        Ok(PackedMatrix::pack_with(inputs, outputs, |i, row| w.column(i, row), &bias))
+    let linear = |part: &str, inputs: usize, outputs: usize| -> Result<Linear> {
+        let (weight, bias) = (format!("{block}.{part}.weight"), format!("{block}.{part}.bias"));
+        let shape = Shape { inputs, outputs, is_transposed: true };
+        weights.linear(config.quantization, &weight, Some(&bias), shape)
     };
     let norm = |part: &str| norm(config, weights, &format!("{block}.{part}"), c);
     Ok(Layer {

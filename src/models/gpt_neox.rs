@@ -6,9 +6,10 @@
 
 use super::Weights;
 use super::config::Config;
+use super::linear::Linear;
 use super::transformer::{Layer, Mlp, Parts, Positions, Tables, norm};
+use super::weights::Shape;
 use crate::error::Result;
-use crate::ops::PackedMatrix;
 
 /// The output head's name in checkpoints from before transformers 5, Pythia's among them.
 const OLD_HEAD: &str = "embed_out.weight";
@@ -34,7 +35,9 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
     let name = |part: &str| format!("gpt_neox.layers.{index}.{part}");
     let linear = |part: &str, bias: bool, inputs, outputs| {
         let bias = bias.then(|| name(&format!("{part}.bias")));
-        weights.linear(&name(&format!("{part}.weight")), bias.as_deref(), inputs, outputs)
+        let weight = name(&format!("{part}.weight"));
+        let shape = Shape::new(inputs, outputs);
+        weights.linear(config.quantization, &weight, bias.as_deref(), shape)
     };
     Ok(Layer {
         attention_norm: norm(config, weights, &name("input_layernorm"), c)?,
@@ -57,18 +60,18 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
 }
 
 /// The checkpoint's rows stand by head, `[heads][query, key, value][D]`; ours by kind.
-fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<PackedMatrix> {
+fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<Linear> {
     let (c, d, heads) = (config.hidden_size, config.head_dim, config.heads);
     let n = 3 * heads * d;
     let theirs = |i: usize| {
         let (kind, head, dim) = (i / (heads * d), i / d % heads, i % d);
         (head * 3 + kind) * d + dim
     };
-    let w = weights.matrix(&format!("{part}.weight"), &[n, c])?;
+    let w = weights.matrix(&format!("{part}.weight"), Shape::new(c, n), config.quantization)?;
     let bias = match config.attention_bias {
         true => weights.tensor(&format!("{part}.bias"), &[n])?,
         false => vec![0.0; n],
     };
     let bias: Vec<f32> = (0..n).map(|i| bias[theirs(i)]).collect();
-    Ok(PackedMatrix::pack_with(c, n, |i, row| w.row(theirs(i), row), &bias))
+    Ok(Linear::pack(config.quantization, c, n, |i| (&w, theirs(i)), &bias))
 }

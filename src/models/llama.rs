@@ -6,9 +6,10 @@
 
 use super::Weights;
 use super::config::{Config, Family};
+use super::linear::Linear;
 use super::transformer::{Layer, Mlp, Norm, Parts, Positions, Tables, norm};
+use super::weights::Shape;
 use crate::error::Result;
-use crate::ops::PackedMatrix;
 
 /// Where embedding and output head are.
 pub(super) fn tables() -> Tables {
@@ -31,7 +32,9 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
     let name = |part: &str| format!("model.layers.{index}.{part}");
     let linear = |part: &str, bias: bool, inputs, outputs| {
         let bias = bias.then(|| name(&format!("{part}.bias")));
-        weights.linear(&name(&format!("{part}.weight")), bias.as_deref(), inputs, outputs)
+        let weight = name(&format!("{part}.weight"));
+        let shape = Shape::new(inputs, outputs);
+        weights.linear(config.quantization, &weight, bias.as_deref(), shape)
     };
     let norm = |part: &str, dims| norm(config, weights, &name(part), dims);
     let qk_norms = || -> Result<[Norm; 2]> {
@@ -53,22 +56,23 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
 }
 
 /// The three projections as one.
-fn qkv(config: &Config, weights: &Weights<'_>, attention: &str) -> Result<PackedMatrix> {
+fn qkv(config: &Config, weights: &Weights<'_>, attention: &str) -> Result<Linear> {
     let c = config.hidden_size;
     let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let parts = [("q_proj", q), ("k_proj", kv), ("v_proj", kv)];
     let mut matrices = Vec::new();
     let mut bias = Vec::new();
     for (part, outputs) in parts {
-        matrices.push(weights.matrix(&format!("{attention}.{part}.weight"), &[outputs, c])?);
+        let name = format!("{attention}.{part}.weight");
+        matrices.push(weights.matrix(&name, Shape::new(c, outputs), config.quantization)?);
         if config.attention_bias {
             bias.extend(weights.tensor(&format!("{attention}.{part}.bias"), &[outputs])?);
         }
     }
-    let row = |i: usize, row: &mut [f32]| match i {
-        _ if i < q => matrices[0].row(i, row),
-        _ if i < q + kv => matrices[1].row(i - q, row),
-        _ => matrices[2].row(i - q - kv, row),
+    let source = |i: usize| match i {
+        _ if i < q => (&matrices[0], i),
+        _ if i < q + kv => (&matrices[1], i - q),
+        _ => (&matrices[2], i - q - kv),
     };
-    Ok(PackedMatrix::pack_with(c, q + 2 * kv, row, &bias))
+    Ok(Linear::pack(config.quantization, c, q + 2 * kv, source, &bias))
 }

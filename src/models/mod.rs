@@ -9,6 +9,7 @@ mod folder;
 mod footprint;
 mod gpt2;
 mod gpt_neox;
+mod linear;
 mod llama;
 mod session;
 mod tokenizer;
@@ -16,7 +17,7 @@ mod transformer;
 mod vocabulary;
 mod weights;
 
-pub use config::{Activation, Config, Family, RotaryConfig};
+pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
@@ -142,6 +143,22 @@ impl Model {
     /// None on an intact binary.
     pub fn default_model(isa: Isa) -> Result<Self> {
         Self::from_files(DEFAULT, Self::default_identity(), isa)
+    }
+
+    /// The default model with its linear layers in `quantization`, quantised as it is loaded. Archives
+    /// have no name for it yet: it is called by a digest of its own.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn default_model_as(quantization: Quantization, isa: Isa) -> Result<Self> {
+        let config = Config::parse(DEFAULT.config)?.quantised(quantization)?;
+        let weights = Weights::parse(DEFAULT.weights)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&DEFAULT.digest()).update(&[quantization.activations.bits() as u8]);
+        let label = format!("default-w8a{}", quantization.activations.bits());
+        let digest = hasher.finalize().into();
+        let identity = Identity { digest, label, builtin_code: None };
+        Self::load(&config, &weights, TokenizerFile::Json(DEFAULT.tokenizer), identity, isa)
     }
 
     /// What archives name the default model by; loads nothing.

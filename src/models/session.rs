@@ -1,9 +1,10 @@
 //! The forward pass of a [`Transformer`], for some lanes, by `docs/numerics.md`, section 8.
 
+use super::linear::apply_each;
 use super::transformer::{Layer, Positions, Transformer};
 use super::{Row, Session};
 use crate::ops::{
-    AttentionScratch, AttentionShape, KvCache, KvElement, Rotary, add_assign, attention, matmul,
+    AttentionScratch, AttentionShape, KvCache, KvElement, QuantRows, Rotary, add_assign, attention,
     rotate,
 };
 
@@ -40,6 +41,8 @@ struct Workspace {
     cos: Vec<f32>,
     sin: Vec<f32>,
     scores: AttentionScratch,
+    /// What an int8 layer takes.
+    quantised: QuantRows,
 }
 
 impl<'a, E: KvElement> TransformerSession<'a, E> {
@@ -70,7 +73,7 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
-            matmul(network.isa, &work.normed, &network.head, logits);
+            network.head.apply(network.isa, &work.normed, logits, &mut work.quantised);
         }
     }
 }
@@ -126,7 +129,7 @@ impl Workspace {
     ) {
         let isa = network.isa;
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
-        matmul(isa, &self.normed, &layer.qkv, &mut self.qkv);
+        layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantised);
         self.store(network, layer, cache, rows, first);
         let (q, kv) = network.qkv_widths();
         let outs = self.attended.chunks_exact_mut(q);
@@ -134,7 +137,7 @@ impl Workspace {
             let at = (row.lane as usize, row.position as usize);
             attention(isa, shape, cache, at, &qkv[..q], out, &mut self.scores);
         }
-        matmul(isa, &self.attended, &layer.attention_out, &mut self.added);
+        layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantised);
         if network.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
         }
@@ -179,13 +182,13 @@ impl Workspace {
         let (isa, mlp) = (network.isa, &layer.mlp);
         match &mlp.gate {
             Some(gate) => {
-                matmul(isa, &self.normed, gate, &mut self.gate);
-                matmul(isa, &self.normed, &mlp.up, &mut self.up);
+                let layers = [(gate, &mut self.gate[..]), (&mlp.up, &mut self.up)];
+                apply_each(isa, &self.normed, layers, &mut self.quantised);
             }
-            None => matmul(isa, &self.normed, &mlp.up, &mut self.gate),
+            None => mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantised),
         }
         mlp.activate(isa, &mut self.gate, &self.up);
-        matmul(isa, &self.gate, &mlp.down, &mut self.added);
+        mlp.down.apply(isa, &self.gate, &mut self.added, &mut self.quantised);
         add_assign(isa, &mut self.x, &self.added);
     }
 }

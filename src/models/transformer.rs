@@ -5,13 +5,14 @@
 //! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.
 
 use super::config::{Activation, Config, Family, RotaryConfig};
+use super::linear::Linear;
 use super::session::TransformerSession;
-use super::weights::Matrix;
+use super::weights::{Matrix, Shape};
 use super::{Footprint, Network, Session, Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
 use crate::ops::{
-    AttentionShape, Bf16, Isa, KvElement, PackedMatrix, Rotary, gelu_erf, gelu_tanh, layer_norm,
-    rms_norm, silu_mul,
+    AttentionShape, Bf16, Isa, KvElement, Rotary, gelu_erf, gelu_tanh, layer_norm, rms_norm,
+    silu_mul,
 };
 
 /// A network of one of the families.
@@ -24,7 +25,7 @@ pub struct Transformer {
     pub(super) layers: Vec<Layer>,
     pub(super) final_norm: Norm,
     embedding: Embedding,
-    pub(super) head: PackedMatrix,
+    pub(super) head: Linear,
     max_positions: usize,
     footprint: Footprint,
     slides: bool,
@@ -50,10 +51,10 @@ impl Positions {
 pub(super) struct Layer {
     pub attention_norm: Norm,
     /// Queries, keys and values of a row, one after the other.
-    pub qkv: PackedMatrix,
+    pub qkv: Linear,
     /// RMS norms of every head's queries and keys, before they rotate.
     pub qk_norms: Option<[Norm; 2]>,
-    pub attention_out: PackedMatrix,
+    pub attention_out: Linear,
     pub mlp_norm: Norm,
     pub mlp: Mlp,
 }
@@ -76,10 +77,10 @@ impl Norm {
 
 /// A feed-forward layer: `down(act(up(x)))`, or with a gate `down(silu(gate(x)) * up(x))`.
 pub(super) struct Mlp {
-    pub gate: Option<PackedMatrix>,
-    pub up: PackedMatrix,
+    pub gate: Option<Linear>,
+    pub up: Linear,
     pub activation: Activation,
-    pub down: PackedMatrix,
+    pub down: Linear,
 }
 
 impl Mlp {
@@ -107,7 +108,9 @@ const NO_ROW: u32 = u32::MAX;
 impl Embedding {
     fn tied(config: &Config, table: &Matrix<'_>, outputs: &[u32]) -> Self {
         let mut first_token = vec![0.0; config.hidden_size];
-        table.row(config.first_token as usize, &mut first_token);
+        let source = |_| (table, config.first_token as usize);
+        let row = Linear::pack(config.quantization, config.hidden_size, 1, source, &[]);
+        row.unpack_row(0, &mut first_token);
         let mut rows = vec![NO_ROW; config.vocab_size];
         (0..).zip(outputs).for_each(|(row, &id)| rows[id as usize] = row);
         Self::Tied { rows, first_token }
@@ -142,16 +145,16 @@ impl Transformer {
             Family::Llama | Family::Qwen3 => llama::tables(),
         };
         // The largest tensors first: each is in memory twice while it is packed.
-        let shape = [config.vocab_size, width];
+        let (vocab_size, quantization) = (config.vocab_size, config.quantization);
         let name = if config.tied { &tables.embedding } else { tables.head };
-        let matrix = weights.matrix(name, &shape)?;
-        let row = |i: usize, row: &mut [f32]| matrix.row(outputs[i] as usize, row);
-        let head = PackedMatrix::pack_with(width, outputs.len(), row, &[]);
+        let matrix = weights.matrix(name, Shape::new(width, vocab_size), quantization)?;
+        let source = |i: usize| (&matrix, outputs[i] as usize);
+        let head = Linear::pack(quantization, width, outputs.len(), source, &[]);
         let tied = config.tied.then(|| Embedding::tied(config, &matrix, outputs));
         drop(matrix);
         let embedding = match tied {
             Some(embedding) => embedding,
-            None => Embedding::Table(weights.tensor(&tables.embedding, &shape)?),
+            None => Embedding::Table(weights.tensor(&tables.embedding, &[vocab_size, width])?),
         };
         let parts = match config.family {
             Family::GptNeox => gpt_neox::load(config, weights)?,

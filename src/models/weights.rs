@@ -1,12 +1,14 @@
-//! Tensors of safetensors files and of PyTorch pickles, read one by one and widened to `f32`.
+//! Tensors of safetensors files and of PyTorch pickles, read one by one and widened to `f32`, and
+//! quantised ones of safetensors files.
 //!
 //! A safetensors file is never held whole: each tensor is read when it is asked for, so loading takes
 //! little more memory than the network itself. Pickles go through candle's reader, which executes
 //! nothing.
 
+use super::config::Quantization;
 use super::invalid;
+use super::linear::Linear;
 use crate::error::{Error, Result};
-use crate::ops::PackedMatrix;
 use candle_core::pickle::PthTensors;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -81,67 +83,131 @@ impl<'a> Weights<'a> {
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) otherwise,
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if it cannot be read.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let tensor = self.matrix(name, shape)?;
         let mut values = vec![0.0; shape.iter().product()];
-        tensor.values.widen(0, &mut values);
+        self.values(name, shape, &FLOATS)?.widen(0, &mut values);
+        check_finite(name, &values)?;
         Ok(values)
     }
 
-    /// The weights `name`, `[outputs][inputs]`, of a linear layer, with their bias, if any: its name.
+    /// The layer with the weights `name` and a bias, if any: its name.
     ///
     /// # Errors
     /// As [`Weights::tensor`].
-    pub fn linear(
+    pub(super) fn linear(
         &self,
+        quantization: Option<Quantization>,
         name: &str,
         bias: Option<&str>,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<PackedMatrix> {
-        let w = self.matrix(name, &[outputs, inputs])?;
-        let bias = bias.map_or(Ok(Vec::new()), |bias| self.tensor(bias, &[outputs]))?;
-        Ok(PackedMatrix::pack_with(inputs, outputs, |i, row| w.row(i, row), &bias))
+        shape: Shape,
+    ) -> Result<Linear> {
+        let w = self.matrix(name, shape, quantization)?;
+        let bias = bias.map_or(Ok(Vec::new()), |bias| self.tensor(bias, &[shape.outputs]))?;
+        let Shape { inputs, outputs, .. } = shape;
+        Ok(Linear::pack(quantization, inputs, outputs, |i| (&w, i), &bias))
     }
 
-    /// The tensor `name`, as it is kept, which must be finite and have `shape`.
+    /// The weights `name` of a linear layer, as they are kept: floats, or where the model is
+    /// quantised also integers, with the scale of each output in `{name}_scale`.
     ///
     /// # Errors
     /// As [`Weights::tensor`].
-    pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Matrix<'_>> {
-        let Some(&source) = self.names.get(name) else {
-            return Err(invalid(format!("tensor {name} is missing")));
+    pub(super) fn matrix(
+        &self,
+        name: &str,
+        shape: Shape,
+        quantization: Option<Quantization>,
+    ) -> Result<Matrix<'_>> {
+        let types = if quantization.is_some() { &FLOATS_OR_INTEGERS[..] } else { &FLOATS };
+        let values = self.values(name, &shape.dims(), types)?;
+        let scales = match values {
+            Values::I8(_) => Some(self.tensor(&format!("{name}_scale"), &[shape.outputs])?),
+            _ => None,
         };
-        let values = self.sources[source].values(name, shape)?;
-        let columns = shape.last().copied().unwrap_or(1).max(1);
-        let matrix = Matrix { values, columns };
-        let mut row = vec![0.0; columns];
-        for i in 0..shape.iter().product::<usize>() / columns {
-            matrix.row(i, &mut row);
-            if let Some(x) = row.iter().find(|x| !x.is_finite()) {
-                return Err(invalid(format!("tensor {name}: holds {x}")));
-            }
+        let matrix = Matrix { values, shape, scales };
+        let mut row = vec![0.0; shape.inputs];
+        for i in 0..shape.outputs {
+            matrix.output(i, &mut row);
+            check_finite(name, &row)?;
         }
         Ok(matrix)
     }
+
+    /// The values of the tensor `name`, of `shape` and one of `types`.
+    fn values(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Values<'_>> {
+        match self.names.get(name) {
+            Some(&source) => self.sources[source].values(name, shape, types),
+            None => Err(invalid(format!("tensor {name} is missing"))),
+        }
+    }
 }
 
-/// A tensor in the precision in which it is stored.
-pub struct Matrix<'a> {
+/// What a tensor's values can be.
+const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
+
+/// What the weights of a quantised model's linear layers can be.
+const FLOATS_OR_INTEGERS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I8];
+
+fn check_finite(name: &str, values: &[f32]) -> Result<()> {
+    match values.iter().find(|x| !x.is_finite()) {
+        Some(x) => Err(invalid(format!("tensor {name}: holds {x}"))),
+        None => Ok(()),
+    }
+}
+
+/// The weights of a linear layer, and how they are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// `[inputs][outputs]` rather than `[outputs][inputs]`.
+    pub is_transposed: bool,
+}
+
+impl Shape {
+    /// `[outputs][inputs]`
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, is_transposed: false }
+    }
+
+    fn dims(self) -> [usize; 2] {
+        match self.is_transposed {
+            false => [self.outputs, self.inputs],
+            true => [self.inputs, self.outputs],
+        }
+    }
+}
+
+/// The weights of a linear layer in the precision in which they are stored.
+pub(super) struct Matrix<'a> {
     values: Values<'a>,
-    columns: usize,
+    shape: Shape,
+    /// Of integers: `[outputs]`.
+    scales: Option<Vec<f32>>,
 }
 
 impl Matrix<'_> {
-    /// Row i, widened exactly. out: as long as the last dimension.
-    pub fn row(&self, i: usize, out: &mut [f32]) {
-        self.values.widen(i * self.columns, out);
+    /// Output i's weights: widened exactly, integers times their scale. out: `[inputs]`.
+    pub fn output(&self, i: usize, out: &mut [f32]) {
+        if self.shape.is_transposed {
+            for (k, out) in out.iter_mut().enumerate() {
+                self.values.widen(k * self.shape.outputs + i, std::slice::from_mut(out));
+            }
+        } else {
+            self.values.widen(i * self.shape.inputs, out);
+        }
+        if let Some(scales) = &self.scales {
+            out.iter_mut().for_each(|w| *w *= scales[i]);
+        }
     }
 
-    /// Column j of all rows.
-    pub fn column(&self, j: usize, out: &mut [f32]) {
-        for (i, out) in out.iter_mut().enumerate() {
-            self.values.widen(i * self.columns + j, std::slice::from_mut(out));
-        }
+    /// Output i's weights as integers, where they are kept so; returns their scale. out: `[inputs]`.
+    pub fn output_integers(&self, i: usize, out: &mut [i8]) -> Option<f32> {
+        let (Values::I8(bytes), Some(scales)) = (&self.values, &self.scales) else { return None };
+        let Shape { inputs, outputs, is_transposed } = self.shape;
+        let (first, step) = if is_transposed { (i, outputs) } else { (i * inputs, 1) };
+        let integers = bytes[first..].iter().step_by(step);
+        out.iter_mut().zip(integers).for_each(|(out, &byte)| *out = byte as i8);
+        Some(scales[i])
     }
 }
 
@@ -150,6 +216,7 @@ enum Values<'a> {
     F32(Cow<'a, [u8]>),
     F16(Cow<'a, [u8]>),
     Bf16(Cow<'a, [u8]>),
+    I8(Cow<'a, [u8]>),
     Wide(Vec<f32>),
 }
 
@@ -158,6 +225,10 @@ impl Values<'_> {
     fn widen(&self, first: usize, out: &mut [f32]) {
         match self {
             Self::Wide(values) => out.copy_from_slice(&values[first..first + out.len()]),
+            Self::I8(bytes) => {
+                let integers = out.iter_mut().zip(&bytes[first..]);
+                integers.for_each(|(x, &byte)| *x = f32::from(byte as i8));
+            }
             Self::F32(bytes) => {
                 let (words, _) = bytes[4 * first..].as_chunks();
                 out.iter_mut().zip(words).for_each(|(x, &word)| *x = f32::from_le_bytes(word));
@@ -203,8 +274,8 @@ impl Source<'_> {
         }
     }
 
-    /// The values of a tensor of this source.
-    fn values(&self, name: &str, shape: &[usize]) -> Result<Values<'_>> {
+    /// The values of a tensor of this source, of one of `types`.
+    fn values(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Values<'_>> {
         let expect = |found: &[usize]| match found == shape {
             true => Ok(()),
             false => Err(invalid(format!("tensor {name}: shape {found:?}, expected {shape:?}"))),
@@ -219,14 +290,11 @@ impl Source<'_> {
         let info = header.info(name).expect("sources are asked for their own tensors");
         expect(&info.shape)?;
         let wrap = match info.dtype {
+            found if !types.contains(&found) => return Err(unexpected(name, found, types)),
             Dtype::F32 => Values::F32,
             Dtype::F16 => Values::F16,
             Dtype::BF16 => Values::Bf16,
-            found => {
-                return Err(invalid(format!(
-                    "tensor {name}: type {found}, expected f32, f16 or bf16"
-                )));
-            }
+            _ => Values::I8,
         };
         let (from, to) = info.data_offsets;
         match self {
@@ -242,6 +310,12 @@ impl Source<'_> {
             Self::Pickle(_) => unreachable!("answered above"),
         }
     }
+}
+
+fn unexpected(name: &str, found: Dtype, types: &[Dtype]) -> Error {
+    let expected =
+        if types.contains(&Dtype::I8) { "f32, f16, bf16 or i8" } else { "f32, f16 or bf16" };
+    invalid(format!("tensor {name}: type {found}, expected {expected}"))
 }
 
 /// The header of a safetensors file of `len` bytes, and where its data begins.

@@ -179,12 +179,7 @@ fn dot(x: &[i32], w: &[i8]) -> i32 {
     i32::try_from(sum).expect("at most 2^16 products of bytes")
 }
 
-fn finish(
-    sums: impl Iterator<Item = f32>,
-    scale: f32,
-    scales: &[f32],
-    bias: &[f32],
-) -> Vec<f32> {
+fn finish(sums: impl Iterator<Item = f32>, scale: f32, scales: &[f32], bias: &[f32]) -> Vec<f32> {
     let out = |((sum, s), b): ((f32, &f32), &f32)| fma(sum, scale * s, *b);
     sums.zip(scales).zip(bias).map(out).collect()
 }
