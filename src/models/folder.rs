@@ -107,7 +107,17 @@ impl ModelFolder {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io), and those of [`Config::parse`].
     pub fn config(&self) -> Result<Config> {
-        Config::parse(&read(&self.folder.join("config.json"))?)
+        Config::parse(&self.config_json()?)
+    }
+
+    /// `config.json` as it stands.
+    pub(super) fn config_json(&self) -> Result<Vec<u8>> {
+        read(&self.folder.join("config.json"))
+    }
+
+    /// The tokenizer's files.
+    pub(super) fn tokenizer_paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.tokenizer.iter().map(|name| self.folder.join(name))
     }
 
     /// Opens the weights.

@@ -11,6 +11,7 @@ mod gpt2;
 mod gpt_neox;
 mod linear;
 mod llama;
+mod quantise;
 mod session;
 mod tokenizer;
 mod transformer;

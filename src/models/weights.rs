@@ -9,13 +9,14 @@ use super::config::Quantization;
 use super::invalid;
 use super::linear::Linear;
 use crate::error::{Error, Result};
+use candle_core::DType;
 use candle_core::pickle::PthTensors;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -132,6 +133,37 @@ impl<'a> Weights<'a> {
         Ok(matrix)
     }
 
+    /// All tensors of floats, by name; those of pickles count as f32.
+    pub(super) fn tensors(&self) -> BTreeMap<String, StoredTensor> {
+        let tensors = self.names.iter().filter_map(|(name, &source)| {
+            let (dtype, shape) = match &self.sources[source] {
+                Source::Memory { header, .. } | Source::File { header, .. } => {
+                    let info = header.info(name)?;
+                    (info.dtype, info.shape.clone())
+                }
+                Source::Pickle(tensors) => {
+                    let info = tensors.tensor_infos().get(name)?;
+                    is_float(info.dtype).then(|| (Dtype::F32, info.layout.dims().to_vec()))?
+                }
+            };
+            FLOATS.contains(&dtype).then(|| (name.clone(), StoredTensor { dtype, shape }))
+        });
+        tensors.collect()
+    }
+
+    /// The bytes of the tensor `name`, which is as `tensor` says.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`], but that it need not be finite.
+    pub(super) fn stored(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<u8>> {
+        Ok(match self.values(name, &tensor.shape, &[tensor.dtype])? {
+            Values::F32(bytes) | Values::F16(bytes) | Values::Bf16(bytes) | Values::I8(bytes) => {
+                bytes.into_owned()
+            }
+            Values::Wide(values) => values.into_iter().flat_map(f32::to_le_bytes).collect(),
+        })
+    }
+
     /// The values of the tensor `name`, of `shape` and one of `types`.
     fn values(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Values<'_>> {
         match self.names.get(name) {
@@ -139,6 +171,12 @@ impl<'a> Weights<'a> {
             None => Err(invalid(format!("tensor {name} is missing"))),
         }
     }
+}
+
+/// What a file says of a tensor.
+pub(super) struct StoredTensor {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
 }
 
 /// What a tensor's values can be.
@@ -337,15 +375,18 @@ fn read_header(file: &mut impl Read, len: u64) -> std::result::Result<(Metadata,
 }
 
 fn unpickle(tensors: &PthTensors, name: &str) -> Result<Vec<f32>> {
-    use candle_core::DType::{BF16, F16, F32};
     let failed = |e: candle_core::Error| invalid(format!("tensor {name}: {e}"));
     let dtype = tensors.tensor_infos()[name].dtype;
-    if ![F32, F16, BF16].contains(&dtype) {
+    if !is_float(dtype) {
         let found = dtype.as_str();
         return Err(invalid(format!("tensor {name}: type {found}, expected f32, f16 or bf16")));
     }
     let tensor = tensors.get(name).map_err(failed)?;
     let tensor = tensor.ok_or_else(|| invalid(format!("tensor {name} is missing")))?;
-    let flat = tensor.to_dtype(F32).and_then(|t| t.flatten_all()).map_err(failed)?;
+    let flat = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()).map_err(failed)?;
     flat.to_vec1::<f32>().map_err(failed)
+}
+
+fn is_float(dtype: DType) -> bool {
+    [DType::F32, DType::F16, DType::BF16].contains(&dtype)
 }
