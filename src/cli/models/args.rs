@@ -79,6 +79,22 @@ pub enum Verb {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Write a model's linear layers as integers: smaller in memory, and faster
+    Quantize {
+        #[arg(value_name = "MODEL", default_value = "default")]
+        model: PathBuf,
+        /// 8-bit weights, the only kind so far
+        #[arg(long, required = true)]
+        int8: bool,
+        /// Of what the layers take: 8, or 16 where 8 cost too much ratio
+        #[arg(long, value_name = "8|16", default_value_t = 8)]
+        activation_bits: u8,
+        /// The folder to write [default: NAME-int8]
+        #[arg(short = 'o', long = "output", value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Take in a model from such a file, or from a folder
     Import {
         #[arg(value_name = "FILE|FOLDER")]
@@ -98,6 +114,7 @@ impl Verb {
             | Self::Rm { output, .. }
             | Self::Path { output, .. }
             | Self::Export { output, .. }
+            | Self::Quantize { output, .. }
             | Self::Import { output, .. } => output,
         }
     }

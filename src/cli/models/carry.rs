@@ -92,11 +92,15 @@ fn imported(store: &Store, folder: &Path) -> Result<StoredModel> {
     found.with_context(|| format!("{} is not what was put there", shown(folder)))
 }
 
-/// A folder in the store that goes away unless it is given a name, also on a signal.
-struct Staging(Option<TempDir>);
+/// A folder that goes away unless it is given a name, also on a signal.
+pub struct Staging(Option<TempDir>);
 
 impl Staging {
-    fn new(root: &Path) -> std::io::Result<Self> {
+    /// One in `root`, which need not exist.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(root: &Path) -> std::io::Result<Self> {
         fs::create_dir_all(root)?;
         let mut path = unfinished();
         let mut builder = tempfile::Builder::new();
@@ -106,11 +110,16 @@ impl Staging {
         Ok(Self(Some(folder)))
     }
 
-    fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         self.0.as_ref().map_or(Path::new(""), TempDir::path)
     }
 
-    fn rename(mut self, folder: &Path) -> std::io::Result<()> {
+    /// Gives it the name `folder`, in the same folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rename(mut self, folder: &Path) -> std::io::Result<()> {
         let mut path = unfinished();
         fs::rename(self.path(), folder)?;
         *path = None;

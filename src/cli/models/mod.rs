@@ -1,7 +1,8 @@
-//! `llmzip models`: fetch, list, check, remove and carry models.
+//! `llmzip models`: fetch, list, check, remove, carry and quantise models.
 
 mod args;
 mod carry;
+mod quantize;
 mod show;
 mod source;
 mod spec;
@@ -43,6 +44,10 @@ pub fn run(session: &Session, verb: &Verb, failures: &mut Failures) -> Result<()
         Verb::Path { model: Some(model), .. } => work.each(from_ref(model), Work::path)?,
         Verb::Export { model, file, force, .. } => {
             work.each(from_ref(model), |w, m| w.export(m, file, *force))?
+        }
+        Verb::Quantize { model, activation_bits, folder, .. } => {
+            let folder = folder.as_deref();
+            work.each(from_ref(model), |w, m| w.quantize(m, *activation_bits, folder))?
         }
         Verb::Import { source, .. } => work.each(from_ref(source), Work::import)?,
     }

@@ -1,0 +1,70 @@
+//! `models quantize`: a model with its linear layers in integers, in a folder of its own.
+
+use super::carry::Staging;
+use super::show::Entry;
+use super::source::digest_of;
+use super::{FoundModel, Work};
+use crate::cli::exit::UsageError;
+use crate::cli::names::shown;
+use crate::cli::progress::Progress;
+use anyhow::{Context, Result};
+use llmzip::hub::label_of;
+use llmzip::models::{Model, ModelFolder, Quantization};
+use llmzip::ops::ActivationBits;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+impl Work<'_> {
+    /// Writes `model`, quantised, to `folder`, else to one that is called after it.
+    pub fn quantize(&mut self, model: &Path, bits: u8, folder: Option<&Path>) -> Result<()> {
+        let activations = match bits {
+            8 => ActivationBits::Eight,
+            16 => ActivationBits::Sixteen,
+            _ => return Err(UsageError(format!("{bits} bits, expected 8 or 16")).into()),
+        };
+        let found = self.find(model)?;
+        let folder = folder.map_or_else(|| folder_name(&found), Path::to_owned);
+        if folder.symlink_metadata().is_ok() {
+            let message = format!("{} exists already; -o names another folder", shown(&folder));
+            return Err(UsageError(message).into());
+        }
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let staging = Staging::new(parent.unwrap_or(Path::new(".")));
+        let staging = staging.with_context(|| shown(&folder))?;
+        let (voice, draws) = (self.session.voice, self.session.progress);
+        let progress = Progress::new(draws, voice, found.label(), None);
+        let quantise = |source: &Path| {
+            let quantization = Quantization { activations };
+            ModelFolder::find(source)?.quantise(quantization, staging.path(), &|n| progress.add(n))
+        };
+        match found.folder() {
+            Some(source) => quantise(source)?,
+            None => quantise(default_folder()?.path())?,
+        }
+        progress.finish();
+        staging.rename(&folder).with_context(|| shown(&folder))?;
+        let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
+        let found = FoundModel::Folder { folder, label };
+        let entry = Entry::of(&found, &self.session.models.store)?;
+        self.report(entry.with_digest(&digest_of(&found)?), "quantised");
+        Ok(())
+    }
+}
+
+/// `NAME-int8` for the model `ORG/NAME@COMMIT`.
+fn folder_name(found: &FoundModel) -> PathBuf {
+    let label = found.label();
+    let name = label.rsplit('/').next().unwrap_or(label);
+    let name = name.split('@').next().unwrap_or(name);
+    format!("{name}-int8").into()
+}
+
+/// The compiled-in model's files in a folder.
+fn default_folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir().context("no folder for the default model")?;
+    let files = Model::default_files();
+    fs::write(folder.path().join("config.json"), files.config)?;
+    fs::write(folder.path().join("model.safetensors"), files.weights)?;
+    fs::write(folder.path().join("tokenizer.json"), files.tokenizer)?;
+    Ok(folder)
+}
