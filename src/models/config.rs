@@ -42,7 +42,7 @@ pub struct RotaryConfig {
     pub scaling: RotaryScaling,
 }
 
-/// Linear layers in 8-bit integers (`docs/numerics.md`, section 15).
+/// Linear layers in 8-bit integers (`docs/numerics.md`, section 16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantization {
     /// Of what the layers take.

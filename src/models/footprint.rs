@@ -24,10 +24,11 @@ impl Footprint {
         let kv = n(config.kv_heads) * n(config.head_dim);
         let gate = if config.has_gate() { f * c } else { 0 };
         let layer = (q + 2 * kv) * c + q * c + 2 * f * c + gate;
-        let tables = if config.tied { 1 } else { 2 };
         let layers = n(config.layers) * layer;
+        let linear = if config.quantization.is_some() { 1 } else { 4 };
+        let table = if config.tied { 0 } else { 4 * v * c };
         Self {
-            weights: 4 * (layers + tables * v * c),
+            weights: linear * (layers + v * c) + table,
             macs: layers + v * c,
             position: n(config.layers) * 2 * kv * 2,
             row: 4 * (3 * c + 2 * (q + kv) + 2 * f + 2 * v),
@@ -44,14 +45,20 @@ impl Footprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Quantization;
+    use crate::ops::ActivationBits;
 
     #[test]
     fn pythia_70m_is_as_large_as_its_card_says() {
         let json = br#"{"model_type": "gpt_neox", "vocab_size": 50304, "hidden_size": 512, "intermediate_size": 2048,
             "num_hidden_layers": 6, "num_attention_heads": 8, "max_position_embeddings": 2048, "layer_norm_eps": 1e-5}"#;
-        let footprint = Footprint::of(&Config::parse(json).unwrap());
+        let config = Config::parse(json).unwrap();
+        let footprint = Footprint::of(&config);
         // 70,426,624 parameters, 44,000 of them in norms and biases.
         assert!((70_350_000..70_430_000).contains(&(footprint.weights / 4)), "{footprint:?}");
+        let quantization = Quantization { activations: ActivationBits::Eight };
+        let quantised = Footprint::of(&config.quantised(quantization).unwrap());
+        assert_eq!(footprint.weights - quantised.weights, 3 * footprint.macs);
         assert_eq!(footprint.position, 6 * 2 * 512 * 2);
         assert_eq!(footprint.session(2, 10, 0), 20 * footprint.position);
         assert_eq!(footprint.session(usize::MAX, usize::MAX, 1), u64::MAX);

@@ -10,7 +10,7 @@ use crate::ops::{
 pub(super) enum Linear {
     /// Rule 1 of `docs/numerics.md`.
     F32(PackedMatrix),
-    /// Rule 15.
+    /// Rule 16.
     Int8(QuantMatrix, Quantization),
 }
 

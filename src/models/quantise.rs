@@ -1,7 +1,7 @@
 //! A checkpoint whose linear layers are kept as integers: what `llmzip models quantize` writes.
 //!
 //! `NAME.weight` becomes I8 of the same shape, with F32 `NAME.weight_scale`, `[outputs]`, beside it;
-//! all other floats stay as they are. The integers are those that `docs/numerics.md`, section 15, makes
+//! all other floats stay as they are. The integers are those that `docs/numerics.md`, section 16, makes
 //! of the floats, so that the network is the same, bit for bit, as if it were quantised while loading.
 
 use super::weights::{Shape, StoredTensor};

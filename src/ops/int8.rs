@@ -1,4 +1,4 @@
-//! Rule 15: matrix products of 8-bit weights with quantised activations, in integers.
+//! Rule 16: matrix products of 8-bit weights with quantised activations, in integers.
 //!
 //! Sums of integers are exact in any order: only the conversion at the end rounds. Weights are packed
 //! into panels of sixteen outputs, `[N/16][K/4][16][4]`, so that one instruction multiplies four
@@ -213,10 +213,8 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
 ) -> usize {
     let groups = w.k.div_ceil(4);
     let mut rows: [[&[[u8; 4]]; P]; R] = [[&[]; P]; R];
-    for r in 0..R {
-        for p in 0..P {
-            rows[r][p] = &x.words[(r * P + p) * groups..][..groups];
-        }
+    for (i, row) in rows.as_flattened_mut().iter_mut().enumerate() {
+        *row = &x.words[i * groups..][..groups];
     }
     let mut panels: [&[Line]; C] = [&[]; C];
     let mut acc = [[[d.sums(&[0; LANES]); P]; C]; R];

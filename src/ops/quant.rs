@@ -1,4 +1,4 @@
-//! Rule 15: rows of numbers as small integers and a scale.
+//! Rule 16: rows of numbers as small integers and a scale.
 //!
 //! The greatest magnitude of a row becomes the greatest integer, everything between is rounded to the
 //! nearest, ties to even (symmetric quantisation; Jacob et al., "Quantization and Training of Neural
