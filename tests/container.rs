@@ -89,8 +89,8 @@ fn samples_come_back_and_are_of_every_shape() {
 
 #[test]
 fn a_handmade_archive_is_what_the_program_writes_and_reads() {
-    assert_eq!(compress(b"a", 100), single(0x81, 0, &[1], b"a"));
-    assert_eq!(compress(b"", 100), single(0x81, 0, &[0], b""));
+    assert_eq!(compress(b"a", 100), single(0x82, 0, &[1], b"a"));
+    assert_eq!(compress(b"", 100), single(0x82, 0, &[0], b""));
     assert_eq!(compress(b"ab", 1), long(1, &[b"a", b"b"]));
     let plain: Vec<u8> = [[b'x'; 900], [b'y'; 900]].concat();
     let (got, result) = decompress(&long(1000, &[&plain[..900], &plain[900..]]));
@@ -122,7 +122,7 @@ fn hex_column(line: &str) -> Vec<u8> {
 fn small_content_costs_at_most_16_bytes_more() {
     let noise: Vec<u8> = mixed_content()[100..].repeat(20);
     assert_eq!(noise.len(), 1000);
-    let handmade = single(0x81, 1 << 6, &[1000, 999], &[]);
+    let handmade = single(0x82, 1 << 6, &[1000, 999], &[]);
     assert_eq!(handmade.len(), 16, "all that stands before a coded payload");
     let archive = compress(&noise, 1 << 20);
     assert!(archive.len() <= noise.len() + 16, "{}", archive.len());

@@ -3,7 +3,9 @@
 
 mod random;
 
-use llmzip::archive::{self, BuiltinModels, CompressOptions, DecompressOptions};
+use llmzip::archive::{
+    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
+};
 use llmzip::ops::Isa;
 use random::Random;
 use std::io::Write;
@@ -76,7 +78,7 @@ fn long_form_archives_and_their_concatenation_are_read() {
         return;
     }
     let models = BuiltinModels::new(Isa::detect());
-    let model = models.default_model().unwrap();
+    let model = models.find(&ModelName::Builtin(1)).unwrap();
     let mut random = Random::new(1);
     let mut content = std::fs::read(path("docs/format.md")).unwrap()[..3000].to_vec();
     content.extend((0..500).map(|_| random.bits() as u8));

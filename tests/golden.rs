@@ -7,14 +7,18 @@
 
 mod random;
 
-use llmzip::archive::{self, BuiltinModels, CompressOptions, DecompressOptions};
+use llmzip::archive::{
+    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
+};
+use llmzip::models::{DEFAULT_CODE, FLOAT_CODE};
 use llmzip::ops::Isa;
 use random::Random;
 use std::path::{Path, PathBuf};
 
-/// A golden archive: its name, content and options; more content makes it a concatenation.
+/// A golden archive: its name, content, model and options; more content makes it a concatenation.
 struct Golden {
-    name: &'static str,
+    name: String,
+    code: u8,
     parts: Vec<Vec<u8>>,
     options: CompressOptions<'static>,
 }
@@ -36,8 +40,18 @@ fn noise() -> Vec<u8> {
 }
 
 fn goldens() -> Vec<Golden> {
+    let float = goldens_of(FLOAT_CODE, "");
+    float.into_iter().chain(goldens_of(DEFAULT_CODE, "int8-")).collect()
+}
+
+fn goldens_of(code: u8, kind: &str) -> Vec<Golden> {
     let default = CompressOptions::default();
-    let golden = |name, parts, options| Golden { name, parts, options };
+    let golden = |name: &str, parts, options| Golden {
+        name: name.replacen("good-1-", &format!("good-1-{kind}"), 1),
+        code,
+        parts,
+        options,
+    };
     let no_mix = CompressOptions { mix: false, ..default };
     let chunks = CompressOptions { chunk_size: 128, lanes: Some(3), ..default };
     vec![
@@ -71,16 +85,16 @@ fn path(name: &str) -> PathBuf {
 #[test]
 fn golden_archives_are_read_and_made_again() {
     let models = BuiltinModels::new(Isa::detect());
-    let model = models.default_model().unwrap();
-    for Golden { name, parts, options } in goldens() {
+    for Golden { name, code, parts, options } in goldens() {
+        let model = models.find(&ModelName::Builtin(code)).unwrap();
         let mut made = Vec::new();
         for part in &parts {
             archive::compress(&part[..], &mut made, &model, &options, &|_| ()).unwrap();
         }
-        if std::env::var_os("LLMZIP_WRITE_GOLDEN").is_some() && !path(name).exists() {
-            std::fs::write(path(name), &made).unwrap();
+        if std::env::var_os("LLMZIP_WRITE_GOLDEN").is_some() && !path(&name).exists() {
+            std::fs::write(path(&name), &made).unwrap();
         }
-        let golden = std::fs::read(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let golden = std::fs::read(path(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut plain = Vec::new();
         let options = DecompressOptions::default();
         archive::decompress(&golden[..], &mut plain, &models, &options, &|_| ()).unwrap();
@@ -95,7 +109,7 @@ fn every_golden_file_is_tested() {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let archives = files.filter(|path| path.extension().is_some_and(|e| e == "llmz"));
     let mut found: Vec<PathBuf> = archives.collect();
-    let mut known: Vec<PathBuf> = goldens().iter().map(|golden| path(golden.name)).collect();
+    let mut known: Vec<PathBuf> = goldens().iter().map(|golden| path(&golden.name)).collect();
     found.sort();
     known.sort();
     assert_eq!(found, known);

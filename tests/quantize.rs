@@ -5,7 +5,7 @@ mod random;
 mod shell;
 mod tiny;
 
-use llmzip::models::{Model, ModelFolder, Quantization, Row};
+use llmzip::models::{FLOAT_CODE, Model, ModelFolder, Quantization, Row};
 use llmzip::ops::{ActivationBits, Isa};
 use random::Random;
 use safetensors::tensor::{Dtype, TensorView};
@@ -161,7 +161,7 @@ fn the_default_model_is_as_good_in_int8() {
         let options = ChunkOptions { level: 6, lanes: Some(16), mix: false };
         encode(Codec::new(model, 2), text, &options).unwrap().bytes.len() as f64
     };
-    let floats = Model::default_model(Isa::detect()).unwrap();
+    let floats = Model::builtin(FLOAT_CODE, Isa::detect()).unwrap();
     for bits in BITS {
         let quantization = Quantization { activations: bits };
         let model = Model::default_model_as(quantization, Isa::detect()).unwrap();

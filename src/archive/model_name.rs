@@ -1,7 +1,7 @@
 //! How an archive names its model, and how a reader finds it.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Identity, Model};
+use crate::models::{BUILTIN_CODES, DEFAULT_CODE, Identity, Model};
 use crate::ops::Isa;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -75,13 +75,14 @@ impl ModelSource for Arc<Model> {
 /// The models compiled into the program, loaded on first use.
 pub struct BuiltinModels {
     isa: Isa,
-    default_model: OnceLock<Arc<Model>>,
+    /// In the order of [`BUILTIN_CODES`].
+    loaded: [OnceLock<Arc<Model>>; BUILTIN_CODES.len()],
 }
 
 impl BuiltinModels {
     /// Loads nothing yet; models will run on the instruction set `isa`.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, default_model: OnceLock::new() }
+        Self { isa, loaded: Default::default() }
     }
 
     /// The default model.
@@ -89,21 +90,34 @@ impl BuiltinModels {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where it cannot be loaded.
     pub fn default_model(&self) -> Result<Arc<Model>> {
-        if let Some(model) = self.default_model.get() {
+        self.get(DEFAULT_CODE)
+    }
+
+    fn get(&self, code: u8) -> Result<Arc<Model>> {
+        let place = BUILTIN_CODES.iter().position(|&builtin| builtin == code);
+        let loaded = place.map(|place| &self.loaded[place]);
+        if let Some(model) = loaded.and_then(OnceLock::get) {
             return Ok(Arc::clone(model));
         }
-        let model = Arc::new(Model::default_model(self.isa)?);
-        Ok(Arc::clone(self.default_model.get_or_init(|| model)))
+        let model = Arc::new(Model::builtin(code, self.isa)?);
+        Ok(loaded.map_or(Arc::clone(&model), |loaded| Arc::clone(loaded.get_or_init(|| model))))
+    }
+
+    /// The code of the compiled-in model that `wanted` names, if it is one.
+    pub fn code_of(wanted: &ModelName) -> Option<u8> {
+        let is_meant = |code: &&u8| {
+            Model::builtin_identity(**code).is_some_and(|identity| wanted.matches(&identity))
+        };
+        BUILTIN_CODES.iter().find(is_meant).copied()
     }
 }
 
 impl ModelSource for BuiltinModels {
     /// Loads a model only if it is the one.
     fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
-        if wanted.matches(&Model::default_identity()) {
-            self.default_model()
-        } else {
-            Err(wanted.missing())
+        match Self::code_of(wanted) {
+            Some(code) => self.get(code),
+            None => Err(wanted.missing()),
         }
     }
 }

@@ -117,9 +117,9 @@ impl Models {
     /// # Errors
     /// ModelMissing where it is not, or where its files or `-m` have another digest.
     pub fn locate(&self, wanted: &ModelName) -> llmzip::Result<()> {
-        match wanted.matches(&Model::default_identity()) {
-            true => Ok(()),
-            false => self.folder_of(wanted).map(drop),
+        match BuiltinModels::code_of(wanted) {
+            Some(_) => Ok(()),
+            None => self.folder_of(wanted).map(drop),
         }
     }
 
@@ -181,7 +181,7 @@ impl Models {
 
 impl ModelSource for Models {
     fn find(&self, wanted: &ModelName) -> llmzip::Result<Arc<Model>> {
-        if wanted.matches(&Model::default_identity()) {
+        if BuiltinModels::code_of(wanted).is_some() {
             return self.builtin.find(wanted);
         }
         let loaded = self.state().loaded.take();
