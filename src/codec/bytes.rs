@@ -9,17 +9,20 @@ use super::{Codec, Coded, Method, corrupt};
 use crate::error::Result;
 use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
+use crate::profile::{Part, enter};
 
 /// Plain bytes between calls of `progress`.
 const PROGRESS_STEP: usize = 1 << 12;
 
 fn model(isa: Isa, tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
+    let _mixing = enter(Part::Mixing);
     let lane_len = plain_len as u32;
     Mixed::new(isa, &Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
 }
 
 /// Codes one byte: an encoder codes `byte`, a decoder returns what was coded.
 fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
+    let _mixing = enter(Part::Mixing);
     let mut coded = 0;
     for shift in (0..8).rev() {
         let p1 = mixed.bit(0, None);

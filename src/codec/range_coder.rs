@@ -8,6 +8,7 @@
 use super::corrupt;
 use super::decisions::BitCoder;
 use crate::error::Result;
+use crate::profile::{Part, enter};
 
 /// Bits of a probability.
 pub const PROBABILITY_BITS: u32 = 16;
@@ -72,6 +73,7 @@ impl Encoder {
 
 impl BitCoder for Encoder {
     fn code(&mut self, bit: bool, p1: u16) -> bool {
+        let _coder = enter(Part::Coder);
         let bound = bound(self.range, p1);
         if bit {
             self.range = bound;
@@ -128,6 +130,7 @@ impl<'a> Decoder<'a> {
 
 impl BitCoder for Decoder<'_> {
     fn code(&mut self, _: bool, p1: u16) -> bool {
+        let _coder = enter(Part::Coder);
         let bound = bound(self.range, p1);
         let bit = self.code < bound;
         if bit {
