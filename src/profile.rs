@@ -46,7 +46,7 @@ pub enum Part {
     Counts,
     /// The adaptive model and the mixer.
     Mixing,
-    /// The range coder.
+    /// The range coder, where tokens are coded; elsewhere it counts as mixing.
     Coder,
     /// Bytes to tokens.
     Tokenizer,
@@ -112,15 +112,17 @@ fn threads() -> MutexGuard<'static, Vec<&'static AtomicU8>> {
 /// Says that this thread does `part` until the span is dropped; then it does again what it did before.
 #[inline]
 pub fn enter(part: Part) -> Span {
-    match LOOKING.load(Relaxed) {
-        false => Span(None),
-        true => {
-            let own = OWN.with(|own| *own);
-            let before = own.load(Relaxed);
-            own.store(part as u8, Relaxed);
-            Span(Some((own, before)))
-        }
-    }
+    if LOOKING.load(Relaxed) { begin(part) } else { Span(None) }
+}
+
+/// Out of line, so that the code around a span stays as small as it was without one.
+#[cold]
+#[inline(never)]
+fn begin(part: Part) -> Span {
+    let own = OWN.with(|own| *own);
+    let before = own.load(Relaxed);
+    own.store(part as u8, Relaxed);
+    Span(Some((own, before)))
 }
 
 /// Ends with its value: see [`enter`].

@@ -21,6 +21,16 @@ fn bound(range: u32, p1: u16) -> u32 {
     ((u64::from(range) * u64::from(p1)) >> PROBABILITY_BITS) as u32
 }
 
+/// A coder whose work a profiler sees.
+pub struct Watched<'a, C>(pub &'a mut C);
+
+impl<C: BitCoder> BitCoder for Watched<'_, C> {
+    fn code(&mut self, bit: bool, p1: u16) -> bool {
+        let _coder = enter(Part::Coder);
+        self.0.code(bit, p1)
+    }
+}
+
 /// Bits to bytes.
 pub struct Encoder {
     /// The interval's start beyond the bytes written: bit 32 is a carry into them.
@@ -73,7 +83,6 @@ impl Encoder {
 
 impl BitCoder for Encoder {
     fn code(&mut self, bit: bool, p1: u16) -> bool {
-        let _coder = enter(Part::Coder);
         let bound = bound(self.range, p1);
         if bit {
             self.range = bound;
@@ -130,7 +139,6 @@ impl<'a> Decoder<'a> {
 
 impl BitCoder for Decoder<'_> {
     fn code(&mut self, _: bool, p1: u16) -> bool {
-        let _coder = enter(Part::Coder);
         let bound = bound(self.range, p1);
         let bit = self.code < bound;
         if bit {

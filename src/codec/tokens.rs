@@ -3,7 +3,7 @@
 
 use super::decisions::{BitCoder, Decision, Question, TokenTrie, Walk};
 use super::lanes::{Lanes, lane_range};
-use super::range_coder::{Decoder, Encoder};
+use super::range_coder::{Decoder, Encoder, Watched};
 use super::{Codec, Coded, Method, corrupt};
 use crate::error::Result;
 use crate::models::Model;
@@ -58,7 +58,7 @@ impl Predictor {
         let _part = enter(if matches!(self, Self::Alone) { Part::Other } else { Part::Mixing });
         match (self, Decision { question, p1 }.forced(), question) {
             (Self::Alone, Some(only), _) => only,
-            (Self::Alone, None, _) => coder.code(outcome, p1 as u16),
+            (Self::Alone, None, _) => Watched(coder).code(outcome, p1 as u16),
             (Self::Mixed(mixed), Some(only), Question::Bit) => {
                 mixed.force_bit(lane, only);
                 only
@@ -74,7 +74,7 @@ impl Predictor {
                     Question::Bit => mixed.bit(lane, Some(p1 as u16)),
                     Question::End => mixed.end(lane, p1 as u16),
                 };
-                let outcome = coder.code(outcome, p1);
+                let outcome = Watched(coder).code(outcome, p1);
                 mixed.update(outcome);
                 outcome
             }
