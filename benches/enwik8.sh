@@ -16,7 +16,7 @@ BYTES     how much of it: 1000000, for seed 50000
 
 --models "MODEL ..."   models of llmzip -m; default: the compiled-in one         [default]
 --levels "N ..."       for peers and chunks                                      [1 3 6 9; 1 6]
---sizes "SIZE ..."     chunk sizes, for chunks                                   [16K 64K 256K 1M 4M, below BYTES]
+--sizes "SIZE ..."     chunk sizes, for chunks                                   [16K 64K 256K 1M 4M]; of them those below BYTES, and BYTES
 --lanes "N ..."        for lanes                                                 [1 4 16 64]
 --against LIST         for peers                                                 [gzip,xz,zstd,brotli,bzip2,7z,zpaq]
 --runs N               runs of each, the fastest counts                          [1]
@@ -90,7 +90,8 @@ case $scenario in
         plot size-speed size-speed.svg
         ;;
     chunks)
-        for model in $models; do for level in $levels; do for size in $sizes; do
+        below=$(for size in $sizes; do numfmt --from=iec "$size"; done | awk -v whole="$bytes" '$1 < whole')
+        for model in $models; do for level in $levels; do for size in $below "$bytes"; do
             bench --no-profile -m "$model" "-$level" --chunk-size "$size"
         done; done; done
         plot chunk-ratio chunk-ratio.svg

@@ -21,7 +21,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
   .peer { fill: #9198a1; stroke: #9198a1 } .own { fill: #ff80c8; stroke: #ff80c8 }
 }
 """
-CHARACTER = 6.6  # width of a label's character, about
+CHARACTER = 6.3  # width of a label's character, about
 LINE = 14  # its height
 
 
@@ -79,7 +79,8 @@ def labels(points, bounds):
     out = []
     for x, y, name, kind in points:
         width = CHARACTER * len(name)
-        shifts = [(side, dy) for dy in (0, -10, 10, -22, 22, -34, 34) for side in (8, -8 - width)]
+        beside = [(side, dy) for dy in (0, -10, 10) for side in (8, -8 - width)]
+        shifts = beside + [(-width / 2, -14), (-width / 2, 14)] + [(side, dy) for dy in (-22, 22) for side in (8, -8 - width)]
         boxes = [(x + dx, y + dy - LINE / 2, x + dx + width, y + dy + LINE / 2) for dx, dy in shifts]
         inside = [b for b in boxes if bounds[0] <= b[0] and b[2] <= bounds[1]] or boxes
         clash = lambda b: sum(b[0] < t[2] and t[0] < b[2] and b[1] < t[3] and t[1] < b[3] for t in taken)

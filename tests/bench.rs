@@ -2,6 +2,7 @@
 //! programs is checked.
 
 mod shell;
+mod tiny;
 
 use serde_json::Value;
 use shell::{Ended, Shell};
@@ -207,13 +208,14 @@ fn the_script_writes_rows_and_plots() {
         command.env("PLOTS", shell.path("plots"));
         shell::end(command)
     };
-    script(&["seed", "enwik8", "4000"]).expect(0);
+    tiny::write(&shell.path("tiny"), &tiny::files());
+    script(&["seed", "enwik8", "4000", "--models", "default tiny"]).expect(0);
     script(&["peers", "enwik8", "3000", "--against", "gzip", "--levels", "1 2"]).expect(0);
     script(&["chunks", "enwik8", "4000", "--levels", "1", "--sizes", "1000 4000"]).expect(0);
     let tables: Vec<_> =
         fs::read_dir(shell.path("runs")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(tables.len(), 3, "{tables:?}");
-    for (table, n_rows) in [("seed", 2), ("peers", 3), ("chunks", 2)] {
+    for (table, n_rows) in [("seed", 4), ("peers", 3), ("chunks", 2)] {
         let end = format!("-{table}.csv");
         let path = tables.iter().find(|path| path.to_string_lossy().ends_with(&end)).unwrap();
         let rows = fs::read_to_string(path).unwrap();

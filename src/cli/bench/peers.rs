@@ -39,7 +39,7 @@ impl Peer {
         let (compress, decompress, files) = match self {
             Self::Gzip => ("gzip -9", "gzip -d", None),
             Self::Xz => ("xz -9e", "xz -d", None),
-            Self::Zstd => ("zstd -q --ultra -22", "zstd -q -d", None),
+            Self::Zstd => ("zstd --ultra -22", "zstd -d", None),
             Self::Brotli => ("brotli -q 11 -w 24", "brotli -d", None),
             Self::Bzip2 => ("bzip2 -9", "bzip2 -d", None),
             Self::SevenZip => (
