@@ -69,7 +69,8 @@ cpu=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo 2>"$work/none" | hea
 cpu=$(echo "${cpu:-$(uname -m)}" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9\n' - | sed 's/^-//; s/-$//')
 rows=${RUNS-$here/runs}/$(date -u +%F)-$cpu-$scenario.csv plots=${PLOTS-$here/../docs}
 mkdir -p "$(dirname "$rows")" "$plots"
-commit=$(git -C "$here" describe --always --dirty 2>"$work/none" || echo unknown)
+commit=$(git -C "$here" describe --always 2>"$work/none" || echo unknown)
+git -C "$here/.." diff --quiet HEAD -- ':!benches/runs' ':!docs' 2>"$work/none" || commit+=-changed
 
 bench() {
     "$program" bench --offline --runs "$runs" --csv "$rows" --commit "$commit" "$@" "$sample"

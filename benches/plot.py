@@ -86,7 +86,9 @@ def labels(points, bounds):
         clash = lambda b: sum(b[0] < t[2] and t[0] < b[2] and b[1] < t[3] and t[1] < b[3] for t in taken)
         box = min(inside, key=clash)
         taken.append(box)
-        out.append(text(box[0], box[3] - 3, name, "strong" if kind == "own" else ""))
+        anchor = "start" if box[0] > x else "end" if box[2] < x else "middle"
+        at = {"start": box[0], "end": box[2], "middle": x}[anchor]
+        out.append(text(at, box[3] - 3, name, "strong" if kind == "own" else "", anchor))
     return out
 
 
