@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn any_difference_is_found() {
-        let long: Vec<u8> = (0..200_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let long: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
         let mut flipped = long.clone();
         flipped[150_000] ^= 1;
         for (original, restored, place) in [
