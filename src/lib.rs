@@ -4,7 +4,7 @@
 //! Layers, imports point down only (`docs/architecture.md`):
 //!
 //! ```text
-//! archive -> codec -> predict -> models -> ops        error: visible to all
+//! archive -> codec -> predict -> models -> ops        error, profile: visible to all
 //! hub -> models
 //! ```
 
@@ -15,5 +15,6 @@ pub mod hub;
 pub mod models;
 pub mod ops;
 pub mod predict;
+pub mod profile;
 
 pub use error::{Error, ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Layers from the bottom; `error` is visible to all.
+/// Layers from the bottom; `error` and `profile` are visible to all.
 const LAYERS: [&str; 5] = ["ops", "models", "predict", "codec", "archive"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -59,6 +59,16 @@ fn the_hub_stands_beside() {
     for file in LAYERS.iter().flat_map(|layer| sources(&root.join(layer))) {
         let imports = imports(&std::fs::read_to_string(&file).unwrap());
         assert!(!imports.contains(&"hub".to_owned()), "{}: imports the hub", file.display());
+    }
+}
+
+/// What all layers may import knows none of them.
+#[test]
+fn what_all_see_sees_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in ["error.rs", "profile.rs"] {
+        let imports = imports(&std::fs::read_to_string(root.join(file)).unwrap());
+        assert!(imports.is_empty(), "{file}: imports {imports:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! CRC-8 and CRC-32 over the fields of a header as they pass.
 
+use crate::profile::{Part, enter};
+
 /// CRC-8 with polynomial 0x07, one entry for each byte.
 const CRC8: [u8; 256] = {
     let mut table = [0; 256];
@@ -51,6 +53,7 @@ impl Checksum {
 
 /// CRC-32 of `bytes`.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
+    let _io = enter(Part::Io);
     crc32fast::hash(bytes)
 }
 

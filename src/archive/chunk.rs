@@ -6,6 +6,7 @@ use super::chunk_header::{ChunkHeader, Extent, Tag};
 use crate::codec::{self, ChunkOptions, Codec, Coded, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
+use crate::profile::{Part, enter};
 use std::borrow::Cow;
 
 /// A chunk as the file will have it.
@@ -50,6 +51,7 @@ pub(super) fn encode(
     options: &ChunkOptions,
     verify: bool,
 ) -> Result<EncodedChunk> {
+    let _other = enter(Part::Other);
     let mut chunk =
         EncodedChunk { coded: None, plain_len: plain.len() as u32, verify_failed: false };
     if plain.is_empty() {
@@ -83,6 +85,7 @@ pub(super) fn decode<'a>(
     payload: &'a [u8],
     resources: Resources<'_>,
 ) -> Result<Cow<'a, [u8]>> {
+    let _other = enter(Part::Other);
     let Resources { threads, memory, progress } = resources;
     let Extent { tag, plain_len, .. } = *extent;
     if tag.is_stored() {

@@ -12,6 +12,7 @@ use super::{ModelName, ModelSource, Progress, Resources, Summary};
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
+use crate::profile::{Part, enter};
 use rayon::prelude::*;
 use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
@@ -92,6 +93,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
         self.check_limit(header.extent.plain_len.into())?;
         let resources = self.resources();
         let plain = decode_single(header, &mut self.source, self.models, resources)?;
+        let _io = enter(Part::Io);
         self.give(&header.extent, &plain)
     }
 
@@ -121,6 +123,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
 
     /// Reads as many chunks as there are threads.
     fn read_batch(&mut self, chunk_size: u32, first_chunk: usize) -> Batch {
+        let _io = enter(Part::Io);
         let mut batch = Batch { frames: Vec::new(), end: None };
         let mut n_plain = 0;
         while batch.end.is_none() && batch.frames.len() < self.options.threads.max(1) {
@@ -159,6 +162,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
             frames.par_iter().map(|frame| frame.decode(model, parameters, resources)).collect();
         for (frame, plain) in frames.iter().zip(plains) {
             let plain = plain.map_err(|e| e.at(format!("chunk {}", entries.len())))?;
+            let _io = enter(Part::Io);
             hasher.update(&plain);
             self.give(&frame.header.extent, &plain)?;
             entries.push(Entry::of(&frame.header));

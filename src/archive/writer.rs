@@ -11,6 +11,7 @@ use super::{
 use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
+use crate::profile::{Part, enter};
 use rayon::prelude::*;
 use std::io::{Read, Write};
 
@@ -150,6 +151,7 @@ impl<R: Read> Content<R> {
 
     /// Reads until `buffer` has `len` bytes or the input ends.
     fn read_to(&mut self, len: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let _io = enter(Part::Io);
         let missing = (len - buffer.len()) as u64;
         let read = (&mut self.input).take(missing).read_to_end(buffer);
         read.map(drop).map_err(|e| Error::io("cannot read the input", e))
@@ -204,9 +206,11 @@ impl<W: Write> Writer<'_, W> {
         let mut batch = if first.is_empty() { Vec::new() } else { vec![first] };
         while !batch.is_empty() {
             batch.extend(content.next_chunks(self.threads - batch.len())?);
+            let hashing = enter(Part::Io);
             for plain in &batch {
                 hasher.update(plain);
             }
+            drop(hashing);
             self.write_batch(&batch, &mut entries)?;
             batch = content.next_chunks(self.threads)?;
         }
@@ -249,6 +253,7 @@ impl<W: Write> Writer<'_, W> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let _io = enter(Part::Io);
         self.output.write_all(bytes).map_err(write_error)?;
         self.summary.archive_len += bytes.len() as u64;
         Ok(())

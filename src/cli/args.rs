@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+use super::bench::BenchArgs;
 use super::level::LevelArgs;
 use super::models::Verb;
 use super::size::parse_size;
@@ -125,6 +126,17 @@ pub enum Command {
         #[command(flatten)]
         voice: VoiceArgs,
     },
+    /// Measure size, speed and memory, and where the time goes
+    Bench {
+        #[command(flatten)]
+        bench: BenchArgs,
+        #[command(flatten)]
+        coding: CodingArgs,
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
     /// Fetch, list, check and carry language models
     Models {
         #[command(subcommand)]
@@ -139,7 +151,8 @@ impl Command {
             Self::Compress { common, .. }
             | Self::Decompress { common, .. }
             | Self::List { common, .. }
-            | Self::Test { common, .. } => Some(common),
+            | Self::Test { common, .. }
+            | Self::Bench { common, .. } => Some(common),
             Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -149,7 +162,8 @@ impl Command {
         match self {
             Self::Compress { model, .. }
             | Self::Decompress { model, .. }
-            | Self::Test { model, .. } => Some(model),
+            | Self::Test { model, .. }
+            | Self::Bench { model, .. } => Some(model),
             Self::List { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
@@ -163,7 +177,8 @@ impl Command {
             Self::Compress { common, .. }
             | Self::Decompress { common, .. }
             | Self::List { common, .. }
-            | Self::Test { common, .. } => &common.voice,
+            | Self::Test { common, .. }
+            | Self::Bench { common, .. } => &common.voice,
             Self::Models { verb } => verb.voice(),
             Self::Completions { voice, .. } | Self::Man { voice } => voice,
         }

@@ -2,6 +2,7 @@
 
 mod args;
 mod assets;
+mod bench;
 mod compress;
 mod decompress;
 mod exit;
@@ -83,6 +84,10 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
                 Ok(())
             })?;
             json::print(&listed, &failures.files)?;
+        }
+        Action::Bench { options, prefix, bench } => {
+            let options = &CompressOptions { prefix, ..*options };
+            bench::run(session, plan, options, bench, &mut failures)?
         }
         Action::Completions(shell) => assets::print_completions(*shell)?,
         Action::Manual => assets::print_manual()?,

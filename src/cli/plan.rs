@@ -4,6 +4,7 @@ use super::args::{
     Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs, ProgressStyle,
     VoiceArgs,
 };
+use super::bench::BenchArgs;
 use super::exit::UsageError;
 use super::models::{ModelSpec, Verb};
 use super::size::parse_size;
@@ -57,6 +58,11 @@ pub enum Action {
     Test {
         options: DecompressOptions,
         json: bool,
+    },
+    Bench {
+        options: CompressOptions<'static>,
+        prefix: String,
+        bench: BenchArgs,
     },
     /// Has no inputs.
     Models(Verb),
@@ -136,6 +142,15 @@ impl Plan {
             Command::Test { limit, machine: MachineArgs { json }, .. } => {
                 Action::Test { options: decompress_options(&limit, threads, memory), json }
             }
+            Command::Bench { bench, coding, .. } => Action::Bench {
+                // What is decoded and compared anyway is verified on top only where that is typed.
+                options: CompressOptions {
+                    verify: coding.verify,
+                    ..coding_options(&coding, threads, memory)?
+                },
+                prefix: coding.prefix.unwrap_or_default(),
+                bench,
+            },
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
             Command::Man { .. } => Action::Manual,
@@ -156,9 +171,20 @@ fn compress(
         let message = "--rm needs the result to be verified: not with --no-verify";
         return Err(UsageError(message.into()).into());
     }
+    let options = coding_options(coding, threads, memory)?;
+    let output = resolve_output(output, inputs)?;
+    Ok(Action::Compress { options, prefix: coding.prefix.clone().unwrap_or_default(), output })
+}
+
+/// All but the prefix.
+fn coding_options(
+    coding: &CodingArgs,
+    threads: usize,
+    memory: u64,
+) -> anyhow::Result<CompressOptions<'static>> {
     let level = coding.level.level.or_else(|| from_env("LLMZIP_LEVEL", 1..=9));
     let level = level.unwrap_or(DEFAULT_LEVEL);
-    let options = CompressOptions {
+    Ok(CompressOptions {
         chunk_size: chunk_size(coding.chunk_size, level)?,
         level,
         lanes: coding.lanes,
@@ -169,9 +195,7 @@ fn compress(
         context: coding.context,
         table_log2: table_log2(coding.table_size)?,
         ..CompressOptions::default()
-    };
-    let output = resolve_output(output, inputs)?;
-    Ok(Action::Compress { options, prefix: coding.prefix.clone().unwrap_or_default(), output })
+    })
 }
 
 /// The model that was named, and where to look for it.

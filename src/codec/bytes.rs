@@ -9,11 +9,13 @@ use super::{Codec, Coded, Method, corrupt};
 use crate::error::Result;
 use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
+use crate::profile::{Part, enter};
 
 /// Plain bytes between calls of `progress`.
 const PROGRESS_STEP: usize = 1 << 12;
 
 fn model(isa: Isa, tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
+    let _mixing = enter(Part::Mixing);
     let lane_len = plain_len as u32;
     Mixed::new(isa, &Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
 }
@@ -35,6 +37,7 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded {
     let table_log2 = codec.parameters.table_log2;
     let mut mixed = model(codec.model.isa(), tier, table_log2.into(), plain.len());
     let mut encoder = Encoder::default();
+    let _mixing = enter(Part::Mixing); // and the coder, some 1 % of it: no span in so short a loop
     for part in plain.chunks(PROGRESS_STEP) {
         part.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut encoder, byte));
         (codec.progress)(part.len() as u64);
@@ -59,6 +62,7 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
     let mut mixed = model(codec.model.isa(), tier, table_log2, plain_len);
     let mut decoder = Decoder::new(coded);
     let mut plain = Vec::new();
+    let _mixing = enter(Part::Mixing);
     while plain.len() < plain_len {
         let step = PROGRESS_STEP.min(plain_len - plain.len());
         plain.extend((0..step).map(|_| code_byte(&mut mixed, &mut decoder, 0)));

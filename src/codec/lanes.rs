@@ -8,6 +8,7 @@ use super::{Codec, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, RestartingSession, Row, Session};
 use crate::predict::cdf::cumulative_counts;
+use crate::profile::{Part, enter};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -56,6 +57,7 @@ impl<'m> Lanes<'m> {
             shard.open(&opening, steps);
             shard
         };
+        let _waiting = enter(Part::Waiting);
         let shards = (0..n_shards).into_par_iter().map(shard).collect();
         Ok(Self { model, opening, shards })
     }
@@ -93,7 +95,9 @@ impl<'m> Lanes<'m> {
             parts.push((shard, outputs));
         }
         let (model, opened) = (self.model, self.opening.len() as u32 - 1);
+        let _waiting = enter(Part::Waiting);
         parts.into_par_iter().try_for_each(|(shard, outputs)| {
+            let _other = enter(Part::Other);
             shard.take_rows(&inputs, opened);
             if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, outputs, &visit) }
         })

@@ -8,6 +8,7 @@
 use super::corrupt;
 use super::decisions::BitCoder;
 use crate::error::Result;
+use crate::profile::{Part, enter};
 
 /// Bits of a probability.
 pub const PROBABILITY_BITS: u32 = 16;
@@ -18,6 +19,16 @@ const SMALLEST_RANGE: u32 = 1 << 24;
 /// Where the interval splits: `1 <= bound < range`, for p in 1..=65535.
 fn bound(range: u32, p1: u16) -> u32 {
     ((u64::from(range) * u64::from(p1)) >> PROBABILITY_BITS) as u32
+}
+
+/// A coder whose work a profiler sees.
+pub struct Watched<'a, C>(pub &'a mut C);
+
+impl<C: BitCoder> BitCoder for Watched<'_, C> {
+    fn code(&mut self, bit: bool, p1: u16) -> bool {
+        let _coder = enter(Part::Coder);
+        self.0.code(bit, p1)
+    }
 }
 
 /// Bits to bytes.

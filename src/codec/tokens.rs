@@ -3,12 +3,13 @@
 
 use super::decisions::{BitCoder, Decision, Question, TokenTrie, Walk};
 use super::lanes::{Lanes, lane_range};
-use super::range_coder::{Decoder, Encoder};
+use super::range_coder::{Decoder, Encoder, Watched};
 use super::{Codec, Coded, Method, corrupt};
 use crate::error::Result;
 use crate::models::Model;
 use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
+use crate::profile::{Part, enter};
 use rayon::prelude::*;
 
 /// Rows that a call of the network takes at most while encoding: enough to keep it busy.
@@ -32,6 +33,7 @@ impl Predictor {
         if !mix {
             return Self::Alone;
         }
+        let _mixing = enter(Part::Mixing);
         Self::Mixed(Box::new(Mixed::new(
             isa,
             &Config {
@@ -53,9 +55,10 @@ impl Predictor {
         Decision { question, p1 }: Decision,
         outcome: bool,
     ) -> bool {
+        let _part = enter(if matches!(self, Self::Alone) { Part::Other } else { Part::Mixing });
         match (self, Decision { question, p1 }.forced(), question) {
             (Self::Alone, Some(only), _) => only,
-            (Self::Alone, None, _) => coder.code(outcome, p1 as u16),
+            (Self::Alone, None, _) => Watched(coder).code(outcome, p1 as u16),
             (Self::Mixed(mixed), Some(only), Question::Bit) => {
                 mixed.force_bit(lane, only);
                 only
@@ -71,7 +74,7 @@ impl Predictor {
                     Question::Bit => mixed.bit(lane, Some(p1 as u16)),
                     Question::End => mixed.end(lane, p1 as u16),
                 };
-                let outcome = coder.code(outcome, p1);
+                let outcome = Watched(coder).code(outcome, p1);
                 mixed.update(outcome);
                 outcome
             }
@@ -87,7 +90,9 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Co
     let Codec { model, parameters, threads, progress, .. } = codec;
     let n_lanes = usize::from(lanes);
     let text = |lane| LaneText::new(model, &plain[lane_range(plain.len(), n_lanes, lane)]);
+    let waiting = enter(Part::Waiting);
     let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
+    drop(waiting);
     let mut encoder = Encoder::default();
     let mut predictor =
         Predictor::new(model.isa(), mix, parameters.table_log2, plain.len(), n_lanes);
@@ -121,6 +126,7 @@ struct LaneText {
 
 impl LaneText {
     fn new(model: &Model, bytes: &[u8]) -> Self {
+        let _tokenizer = enter(Part::Tokenizer);
         let tokens = model.tokenizer().encode(bytes, model.vocabulary());
         let mut rooms = Vec::with_capacity(tokens.len() + 1);
         let mut room = bytes.len();

@@ -7,6 +7,7 @@ use crate::ops::{
     AttentionScratch, AttentionShape, KvCache, KvElement, QuantRows, Rotary, add_assign, attention,
     rotate,
 };
+use crate::profile::{Part, enter};
 
 /// Some lanes of a [`Transformer`], with their keys and values.
 pub struct TransformerSession<'a, E> {
@@ -58,6 +59,7 @@ impl<'a, E: KvElement> TransformerSession<'a, E> {
 
 impl<E: KvElement> Session for TransformerSession<'_, E> {
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+        let _model = enter(Part::Model);
         let Self { network, shape, caches, work } = self;
         work.resize(network, rows.len());
         for (x, row) in work.x.chunks_exact_mut(network.width).zip(rows) {
@@ -73,6 +75,7 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
+            let _head = enter(Part::Head);
             network.head.apply(network.isa, &work.normed, logits, &mut work.quantised);
         }
     }
@@ -133,10 +136,12 @@ impl Workspace {
         self.store(network, layer, cache, rows, first);
         let (q, kv) = network.qkv_widths();
         let outs = self.attended.chunks_exact_mut(q);
+        let attending = enter(Part::Attention);
         for ((qkv, out), row) in self.qkv.chunks_exact(q + 2 * kv).zip(outs).zip(rows) {
             let at = (row.lane as usize, row.position as usize);
             attention(isa, shape, cache, at, &qkv[..q], out, &mut self.scores);
         }
+        drop(attending);
         layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantised);
         if network.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);

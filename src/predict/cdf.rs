@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Isa, counts};
+use crate::profile::{Part, enter};
 
 /// Writes the cumulative counts of the distribution that `logits` give: token i owns
 /// `cumulative[i]..cumulative[i + 1]`, never empty.
@@ -11,6 +12,7 @@ use crate::ops::{Isa, counts};
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if a logit is not finite: the model overflows on this input.
 pub fn cumulative_counts(isa: Isa, logits: &mut [f32], cumulative: &mut [u32]) -> Result<()> {
+    let _counts = enter(Part::Counts);
     cumulative[0] = 0;
     if !counts(isa, logits, &mut cumulative[1..]) {
         return Err(Error::new(ErrorKind::InvalidModel, "the model predicts what is no number"));

@@ -1,0 +1,30 @@
+//! The arguments of `llmzip bench` beside those of compression.
+
+use super::peers::Peer;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Measuring")]
+pub struct BenchArgs {
+    /// Runs of each; the fastest counts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Measure these programs as well, first and one after the other; those that are not here are
+    /// named and skipped
+    #[arg(long, value_name = "PROGRAM,...", value_enum, value_delimiter = ',')]
+    pub against: Vec<Peer>,
+    /// Leave out where the time goes
+    #[arg(long)]
+    pub no_profile: bool,
+    /// Append a row for each program and file (benches/README.md)
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// What those rows say in the column commit [default: the version]
+    #[arg(long, value_name = "NAME", requires = "csv")]
+    pub commit: Option<String>,
+    /// Write JSON (docs/cli.md)
+    #[arg(long)]
+    pub json: bool,
+}

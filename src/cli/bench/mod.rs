@@ -1,0 +1,145 @@
+//! `llmzip bench`: what compressing a file and decompressing it takes, here and by other programs.
+//!
+//! Other programs come first, while this process is small: the kernel counts for a child what its
+//! parent had. Everything runs alone, one after the other, and is compared with the input.
+
+mod args;
+mod cost;
+mod csv;
+mod machine;
+mod outcome;
+mod own;
+mod peers;
+mod report;
+mod same;
+
+pub use args::BenchArgs;
+
+use super::exit::UsageError;
+use super::names::shown;
+use super::plan::{Input, Plan, Voice};
+use super::{Failures, Session, json};
+use anyhow::{Context, Result, anyhow, bail};
+use csv::Rows;
+use llmzip::archive::CompressOptions;
+use outcome::Outcome;
+use report::Report;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Measures every input of `plan`.
+///
+/// # Errors
+/// Where nothing can go on: no table to write to, standard output gone.
+pub fn run(
+    session: &Session,
+    plan: &Plan,
+    options: &CompressOptions<'_>,
+    bench: &BenchArgs,
+    failures: &mut Failures,
+) -> Result<()> {
+    let commit = bench.commit.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+    let open = |path: &PathBuf| Rows::open(path, commit, plan.isa.name()).context(shown(path));
+    let rows = bench.csv.as_ref().map(open).transpose()?;
+    let mut work = Work { session, bench, rows, reports: Vec::new() };
+    failures.each(&plan.inputs, |input| work.begin(input))?;
+    for i in 0..work.reports.len() {
+        work.measure_peers(i, failures)?;
+    }
+    for i in 0..work.reports.len() {
+        work.measure_own(i, options, failures)?;
+    }
+    work.print(plan, failures)
+}
+
+/// What is measured, and what came of it.
+struct Work<'a> {
+    session: &'a Session,
+    bench: &'a BenchArgs,
+    rows: Option<Rows>,
+    reports: Vec<(PathBuf, Report)>,
+}
+
+impl Work<'_> {
+    /// Takes in an input that can be read more than once.
+    fn begin(&mut self, input: &Input) -> Result<()> {
+        let Input::File(path) = input else {
+            return Err(UsageError("a file is needed: it is read more than once".into()).into());
+        };
+        let path = path.canonicalize().context("cannot open")?;
+        let metadata = path.metadata().context("cannot open")?;
+        if !metadata.is_file() {
+            bail!("is not a regular file, and it is read more than once");
+        }
+        let name = shown(path.file_name().map_or(&path, Path::new));
+        let (plain_len, outcomes, missing) = (metadata.len(), Vec::new(), Vec::new());
+        self.reports.push((path, Report { name, plain_len, outcomes, missing }));
+        Ok(())
+    }
+
+    fn measure_peers(&mut self, i: usize, failures: &mut Failures) -> Result<()> {
+        for peer in &self.bench.against {
+            self.say(i, peer.program());
+            let (path, report) = &mut self.reports[i];
+            match peer.run(path, self.bench.runs)? {
+                None => report.missing.push(peer.program()),
+                Some(outcome) => {
+                    if let Some(problem) = &outcome.problem {
+                        let error = anyhow!("{}: {problem}", outcome.program);
+                        failures.note(report.name.clone(), &error);
+                    }
+                    self.add(i, outcome)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_own(
+        &mut self,
+        i: usize,
+        options: &CompressOptions<'_>,
+        failures: &mut Failures,
+    ) -> Result<()> {
+        self.say(i, "llmzip");
+        let (path, report) = &self.reports[i];
+        match own::run(self.session, path, options, self.bench) {
+            Ok(outcome) => self.add(i, outcome),
+            Err(error) => {
+                failures.note(report.name.clone(), &error);
+                self.add(i, Outcome::new("llmzip", "llmzip").failed(format!("{error:#}")))
+            }
+        }
+    }
+
+    fn add(&mut self, i: usize, outcome: Outcome) -> Result<()> {
+        let report = &mut self.reports[i].1;
+        if let Some(rows) = &mut self.rows {
+            rows.append(&report.name, report.plain_len, &outcome)?;
+        }
+        report.outcomes.push(outcome);
+        Ok(())
+    }
+
+    fn say(&self, i: usize, program: &str) {
+        if self.session.voice == Voice::Verbose {
+            eprintln!("{}: {program}", self.reports[i].1.name);
+        }
+    }
+
+    fn print(&self, plan: &Plan, failures: &Failures) -> Result<()> {
+        let cpu = machine::cpu_name();
+        let reports = self.reports.iter().map(|(_, report)| report);
+        if self.bench.json {
+            let reports: Vec<_> = reports.map(|r| r.to_json(&cpu, plan.isa.name())).collect();
+            return Ok(json::print(&reports, &failures.files)?);
+        }
+        let mut out = io::stdout().lock();
+        writeln!(out, "{cpu}, {}, {} threads", plan.isa.name(), plan.threads)?;
+        for report in reports {
+            writeln!(out)?;
+            report.print(&mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+}

@@ -1,0 +1,134 @@
+//! llmzip itself, in this process.
+
+use super::args::BenchArgs;
+use super::cost::{Cost, measured};
+use super::outcome::{Outcome, Own, Profiles, Shares};
+use super::same::Expect;
+use crate::cli::Session;
+use crate::cli::names::shown;
+use crate::cli::progress::Progress;
+use anyhow::{Context, Result};
+use llmzip::archive::{self, CompressOptions, DecompressOptions};
+use llmzip::models::{Identity, Model};
+use llmzip::profile::{Profile, Profiler};
+use std::fs::File;
+use std::io::{BufWriter, IntoInnerError, Seek};
+use std::path::Path;
+
+/// Measures llmzip on `path`: from a file to a file, and back to a comparison with the input.
+///
+/// # Errors
+/// The system's, the archive's; Corrupt where what was decoded is not the input.
+pub fn run(
+    session: &Session,
+    path: &Path,
+    options: &CompressOptions<'_>,
+    bench: &BenchArgs,
+) -> Result<Outcome> {
+    let model = session.models.for_compression(session)?;
+    let plain_len = path.metadata()?.len();
+    let total = plain_len * 2 * u64::from(bench.runs);
+    let progress = Progress::new(session.progress, session.voice, &shown(path), Some(total));
+    let work = Work { session, path, options, model: &model, progress: &progress };
+    let mut outcome = Outcome::new("llmzip", &command(options, model.identity()));
+    let mut looks = [Profile::default(); 2];
+    let mut lanes = 0;
+    for _ in 0..bench.runs {
+        let (archive, compress) = looked_at(bench, &mut looks[0], || work.compress())?;
+        let (_, decompress) = looked_at(bench, &mut looks[1], || work.decompress(&archive))?;
+        outcome.add(archive.metadata()?.len(), compress, decompress);
+        lanes = most_lanes(&archive)?;
+    }
+    progress.finish();
+    let [compress, decompress] = looks.map(|profile| Shares::of(&profile));
+    outcome.own = Some(Own {
+        model: model.identity().hex(),
+        level: options.level,
+        chunk_size: options.chunk_size,
+        lanes,
+        threads: options.threads,
+        profile: (!bench.no_profile).then_some(Profiles { compress, decompress }),
+    });
+    Ok(outcome)
+}
+
+/// What every run is made of.
+struct Work<'a> {
+    session: &'a Session,
+    path: &'a Path,
+    options: &'a CompressOptions<'a>,
+    model: &'a Model,
+    progress: &'a Progress,
+}
+
+impl Work<'_> {
+    /// The archive of the file.
+    fn compress(&self) -> Result<File> {
+        let input = File::open(self.path).context("cannot open")?;
+        let mut archive = BufWriter::new(tempfile::tempfile()?);
+        let tell = |n| self.progress.add(n);
+        archive::compress(input, &mut archive, self.model, self.options, &tell)?;
+        Ok(archive.into_inner().map_err(IntoInnerError::into_error)?)
+    }
+
+    /// Decompresses the archive and compares.
+    fn decompress(&self, mut archive: &File) -> Result<()> {
+        archive.rewind()?;
+        let mut expect = Expect::new(File::open(self.path).context("cannot open")?);
+        let CompressOptions { threads, memory, .. } = *self.options;
+        let options = DecompressOptions { threads, memory, max_output: None };
+        let tell = |n| self.progress.add(n);
+        archive::decompress(archive, &mut expect, &self.session.models, &options, &tell)?;
+        Ok(expect.finish()?)
+    }
+}
+
+/// Measures `work`, and adds to `profile` where its time went.
+fn looked_at<T>(
+    bench: &BenchArgs,
+    profile: &mut Profile,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Cost)> {
+    let profiler = (!bench.no_profile).then(Profiler::start);
+    let done = measured(work);
+    if let Some(profiler) = profiler {
+        profile.add(&profiler.stop());
+    }
+    done
+}
+
+/// Lanes of the chunk that has most.
+fn most_lanes(mut archive: &File) -> Result<u8> {
+    archive.rewind()?;
+    let streams = archive::list(archive)?;
+    Ok(streams.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.lanes).max().unwrap_or(0))
+}
+
+/// How to call the program for the same archive, a prefix left out.
+fn command(options: &CompressOptions<'_>, model: &Identity) -> String {
+    let CompressOptions { level, chunk_size, lanes, mix, context, table_log2, .. } = *options;
+    let usual = CompressOptions::default();
+    let mut command = format!("llmzip -{level}");
+    if chunk_size != archive::default_chunk_size(level) {
+        command += &format!(" --chunk-size {chunk_size}");
+    }
+    if let Some(lanes) = lanes {
+        command += &format!(" --lanes {lanes}");
+    }
+    if let Some(context) = context {
+        command += &format!(" --context {context}");
+    }
+    if table_log2 != usual.table_log2 {
+        command += &format!(" --table-size {}", 1u64 << table_log2);
+    }
+    if !mix {
+        command += " --no-mix";
+    }
+    if !options.prefix.is_empty() {
+        command += " --prefix ...";
+    }
+    if model.builtin_code.is_none() {
+        command += &format!(" -m {}", model.label.escape_debug());
+    }
+    command
+}
