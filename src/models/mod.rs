@@ -118,7 +118,8 @@ pub const BUILTIN_CODES: [u8; 2] = [FLOAT_CODE, DEFAULT_CODE];
 /// The default model's weights, computed with as floats.
 pub const FLOAT_CODE: u8 = 1;
 
-/// The default model: the same weights in int8, three times as fast and 0.02 % larger archives.
+/// The default model: the same weights in int8, two to three times as fast; archives are 0.02 %
+/// larger (docs/levels.md).
 pub const DEFAULT_CODE: u8 = 2;
 
 /// How the default model's weights become the default model.
