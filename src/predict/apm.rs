@@ -19,11 +19,11 @@ const LIMIT: u32 = 255;
 
 /// Corrects predictions under a context; see the module.
 pub struct Apm {
-    /// `POINTS` for each context.
-    points: Vec<Counter>,
+    /// For each context.
+    rows: Vec<[Counter; POINTS]>,
     mask: u32,
-    /// The nearer of the points last used.
-    at: usize,
+    /// The row last used, and the nearer of its points.
+    at: (usize, usize),
 }
 
 impl Apm {
@@ -31,32 +31,38 @@ impl Apm {
     /// higher bits are dropped.
     pub fn new(n_contexts: usize) -> Self {
         debug_assert!(n_contexts.is_power_of_two());
-        let point = |i: i32| Counter::with_count(squash(i * NAT - OFFSET), FIRST_COUNT);
-        let row: Vec<Counter> = (0..POINTS as i32).map(point).collect();
-        Apm { points: row.repeat(n_contexts), mask: n_contexts as u32 - 1, at: 0 }
+        let row = std::array::from_fn(|i| {
+            Counter::with_count(squash(i as i32 * NAT - OFFSET), FIRST_COUNT)
+        });
+        Apm { rows: vec![row; n_contexts], mask: n_contexts as u32 - 1, at: (0, 0) }
     }
 
-    /// Asks for the memory of `context`: it will soon be needed.
-    #[inline]
+    /// Asks for the memory of `context` and of the one after it: one of them will soon be needed.
+    #[inline(always)]
     pub fn prefetch(&self, context: u32) {
-        let base = (context & self.mask) as usize * POINTS;
-        prefetch(&self.points[base]);
-        prefetch(&self.points[base + POINTS - 1]);
+        let first = (context & self.mask) as usize;
+        let rows = &self.rows[first..(first + 2).min(self.rows.len())];
+        let points = rows.as_flattened();
+        points.iter().step_by(16).for_each(prefetch);
+        prefetch(&points[points.len() - 1]);
     }
 
     /// P(1) of 65536, of a prediction with log-odds `x` under `context`; at least 1.
+    #[inline(always)]
     pub fn refine(&mut self, x: i32, context: u32) -> u16 {
         let x = (x.clamp(-STRETCH_MAX, STRETCH_MAX) + OFFSET) as u32;
         let (low, weight) = (x / NAT as u32, x % NAT as u32);
-        let base = (context & self.mask) as usize * POINTS + low as usize;
-        self.at = base + (weight > NAT as u32 / 2) as usize;
-        let (below, above) = (self.points[base].p() as u32, self.points[base + 1].p() as u32);
+        let (row, low) = ((context & self.mask) as usize, low as usize);
+        self.at = (row, low + (weight > NAT as u32 / 2) as usize);
+        let points = &self.rows[row];
+        let (below, above) = (points[low].p() as u32, points[low + 1].p() as u32);
         ((below * (NAT as u32 - weight) + above * weight) / NAT as u32).max(1) as u16
     }
 
     /// Learns the bit that was predicted.
+    #[inline(always)]
     pub fn update(&mut self, bit: bool) {
-        self.points[self.at].update(bit, LIMIT);
+        self.rows[self.at.0][self.at.1].update(bit, LIMIT);
     }
 }
 
@@ -73,12 +79,14 @@ pub struct Referee {
 
 impl Referee {
     /// The better of the two, of late.
+    #[inline(always)]
     pub fn choose(&mut self, plain: u16, corrected: u16) -> u16 {
         self.asked = [plain, corrected];
         self.asked[(self.advantage >= 0) as usize]
     }
 
     /// Learns the bit that was predicted.
+    #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         let [plain, corrected] = self.asked.map(|p| {
             let error = ((bit as i64) << 16) - p as i64;

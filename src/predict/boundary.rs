@@ -11,7 +11,7 @@ use super::counters::Counter;
 use super::history::History;
 use super::logistic::{squash, stretch};
 use super::mixer::{Mixer, ONE, Rate};
-use crate::ops::arch::Isa;
+use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
 const N_CONTEXTS: usize = 5;
 
@@ -56,7 +56,8 @@ pub struct BoundaryModel {
     /// correctness.
     counters: Vec<Counter>,
     used: [usize; N_CONTEXTS],
-    mixer: Mixer,
+    isa: Isa,
+    mixer: Mixer<2, 2>,
     /// The mixer's answer corrected under the token so far, and under the expected byte.
     apms: [Apm; 2],
 }
@@ -73,7 +74,8 @@ impl BoundaryModel {
         BoundaryModel {
             counters: vec![Counter::new(1 << 15); n_counters as usize],
             used: [0; N_CONTEXTS],
-            mixer: Mixer::new(isa, &initial, &[16, 8 * 3], 1, RATES),
+            isa,
+            mixer: Mixer::new(&initial, [16, 8 * 3], 1, RATES),
             apms: [Apm::new(1024), Apm::new(1024)],
         }
     }
@@ -87,31 +89,19 @@ impl BoundaryModel {
         history: &History,
         lm: u16,
     ) -> u16 {
-        let lm = stretch(lm);
         let expected = match expected {
             None => Expected::Nothing,
             Some((byte, at)) => Expected::Byte(byte, history.boundary_before(at)),
         };
-        self.mixer.inputs()[0] = lm;
-        self.add_contexts(lane, expected);
-        let certainty = (lm.abs() / 192).min(7) as usize;
-        let x = self
-            .mixer
-            .predict(&[lane.token_len.min(15) as usize, certainty * 3 + expected.class()], 0);
-        let corrected = self.apms[0].refine(x, lane.token) as u32
-            + self.apms[1].refine(x, expected.code()) as u32;
-        ((2 * squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
+        self.isa.run_integers(Predict { model: self, lane, expected, lm: stretch(lm) })
     }
 
     /// Learns whether the token ended.
     pub fn update(&mut self, end: bool) {
-        for &i in &self.used {
-            self.counters[i].update(end, LIMIT);
-        }
-        self.mixer.update(end);
-        self.apms.iter_mut().for_each(|apm| apm.update(end));
+        self.isa.run_integers(Update { model: self, end });
     }
 
+    #[inline(always)]
     fn add_contexts(&mut self, lane: &Lane, expected: Expected) {
         let last4 = lane.last as u32;
         let contexts = [
@@ -130,5 +120,48 @@ impl BoundaryModel {
             let inputs = if known { inputs } else { [0, 0] };
             self.mixer.inputs()[1 + 2 * i..][..2].copy_from_slice(&inputs);
         }
+    }
+}
+
+struct Predict<'a> {
+    model: &'a mut BoundaryModel,
+    lane: &'a Lane,
+    expected: Expected,
+    lm: i32,
+}
+
+impl IntegerKernel for Predict<'_> {
+    type Output = u16;
+
+    #[inline(always)]
+    fn run<I: Integers>(self, ints: I) -> u16 {
+        let Predict { model, lane, expected, lm } = self;
+        model.mixer.inputs()[0] = lm;
+        model.add_contexts(lane, expected);
+        let certainty = (lm.abs() / 192).min(7) as usize;
+        let rows = [lane.token_len.min(15) as usize, certainty * 3 + expected.class()];
+        let x = model.mixer.predict(ints, rows, 0);
+        let corrected = model.apms[0].refine(x, lane.token) as u32
+            + model.apms[1].refine(x, expected.code()) as u32;
+        ((2 * squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
+    }
+}
+
+struct Update<'a> {
+    model: &'a mut BoundaryModel,
+    end: bool,
+}
+
+impl IntegerKernel for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Integers>(self, _: I) {
+        let Update { model, end } = self;
+        for &i in &model.used {
+            model.counters[i].update(end, LIMIT);
+        }
+        model.mixer.update(end);
+        model.apms.iter_mut().for_each(|apm| apm.update(end));
     }
 }

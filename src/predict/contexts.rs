@@ -3,7 +3,7 @@
 use super::history::History;
 
 /// How many contexts there are; smaller tiers use the first ones.
-pub const MAX_CONTEXTS: usize = 14;
+const MAX_CONTEXTS: usize = 14;
 
 /// How many of the last bytes each of the first contexts is.
 const ORDERS: [u32; N_ORDERS] = [1, 2, 3, 4, 6];
@@ -88,13 +88,13 @@ impl Lane {
         (self.token, self.token_len) = (0, 0);
     }
 
-    /// Hashes of all contexts of the next byte.
-    pub fn contexts(
+    /// Hashes of the first `N` contexts of the next byte.
+    pub fn contexts<const N: usize>(
         &self,
         lane: usize,
         history: &History,
         around: Surroundings,
-    ) -> [u32; MAX_CONTEXTS] {
+    ) -> [u32; N] {
         let last = |n: u32| self.last as u32 & (u32::MAX >> (32 - 8 * n));
         let orders = self.orders();
         let column = history.end(lane) - self.line_starts[0];

@@ -29,26 +29,26 @@ impl Counter {
     }
 
     /// P(1) of 65536, may be 0.
-    #[inline]
+    #[inline(always)]
     pub fn p(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
     /// Log-odds of P(1), coarse at the ends.
-    #[inline]
+    #[inline(always)]
     pub fn stretch(self) -> i32 {
         stretch12((self.0 >> 20) as u16)
     }
 
     /// How many bits it has learned from, up to the limit it was updated with.
-    #[inline]
+    #[inline(always)]
     pub fn count(self) -> u32 {
         self.0 & COUNT_MASK
     }
 
     /// Learns `bit`; `limit` bounds the count (at most 1023) and with it how slow the probability
     /// becomes.
-    #[inline]
+    #[inline(always)]
     pub fn update(&mut self, bit: bool, limit: u32) {
         let (p, n) = (self.0 >> COUNT_BITS, self.0 & COUNT_MASK);
         let target = if bit { (1 << 22) - 1 } else { 0 };
@@ -67,12 +67,12 @@ impl HistoryMap {
         HistoryMap(std::array::from_fn(|state| Counter::new(estimate(bit_history::COUNTS[state]))))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, state: u8) -> Counter {
         self.0[state as usize]
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn update(&mut self, state: u8, bit: bool, limit: u32) {
         self.0[state as usize].update(bit, limit);
     }

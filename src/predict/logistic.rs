@@ -25,14 +25,14 @@ const TAIL: u16 = 4096;
 static STRETCH_BODY: [i16; 4096] = stretch_table(16);
 
 /// The probability, in `1..=65535` of 65536, whose log-odds are `x` (clamped to `±STRETCH_MAX`).
-#[inline]
+#[inline(always)]
 pub fn squash(x: i32) -> u16 {
     let p = SQUASH[x.unsigned_abs().min(STRETCH_MAX as u32) as usize];
     if x < 0 { (65536 - p as u32) as u16 } else { p }
 }
 
 /// The log-odds of `p`/65536, within `±STRETCH_MAX`. `p = 0` counts as 1.
-#[inline]
+#[inline(always)]
 pub fn stretch(p: u16) -> i32 {
     if p <= TAIL {
         STRETCH_TAIL[p as usize] as i32
@@ -44,7 +44,7 @@ pub fn stretch(p: u16) -> i32 {
 }
 
 /// The log-odds of `(p + 1/2)`/4096: coarser than [`stretch`], one lookup.
-#[inline]
+#[inline(always)]
 pub fn stretch12(p: u16) -> i32 {
     STRETCH_BODY[(p & 4095) as usize] as i32
 }

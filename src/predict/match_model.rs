@@ -47,6 +47,8 @@ pub struct MatchModel {
     table: Vec<u32>,
     shift: u32,
     follows: Vec<Follow>,
+    /// What the lane in turn expects of its byte: the byte after a leading 1, or 0.
+    expected: u32,
     /// P(the expected bit is right) by length bucket and misses.
     trust: Vec<Counter>,
     /// The counter behind the last prediction, and the bit it expected.
@@ -62,6 +64,7 @@ impl MatchModel {
             table: vec![0; 1 << table_log2],
             shift: 32 - table_log2,
             follows: vec![Follow::default(); n_lanes],
+            expected: 0,
             trust,
             used: None,
         }
@@ -74,6 +77,7 @@ impl MatchModel {
     }
 
     /// The length bucket of `lane`'s match: 0 = none.
+    #[inline(always)]
     pub fn bucket(&self, lane: usize) -> u32 {
         self.follows[lane].bucket
     }
@@ -99,17 +103,23 @@ impl MatchModel {
         self.follows[lane] = follow;
     }
 
-    /// Inputs for the mixer: log-odds of the next bit and the same scaled by certainty; 0 without a
-    /// match. `partial`: the bits of this byte so far after a leading 1.
-    pub fn predict(&mut self, lane: usize, expected: Option<u8>, partial: u32) -> [i32; 2] {
+    /// A byte of `lane` begins.
+    pub fn begin_byte(&mut self, lane: usize, history: &History) {
+        self.expected = self.expected(lane, history).map_or(0, |(byte, _)| byte as u32 | 256);
+    }
+
+    /// Inputs for the mixer: log-odds of the next bit of the byte that [began](Self::begin_byte) in
+    /// `lane`, and the same scaled by certainty; 0 without a match. `partial`: its bits so far after
+    /// a leading 1.
+    #[inline(always)]
+    pub fn predict(&mut self, lane: usize, partial: u32) -> [i32; 2] {
         self.used = None;
-        let follow = self.follows[lane];
-        let bits = 31 - partial.leading_zeros();
-        let Some(byte) = expected.filter(|&byte| (byte as u32 | 256) >> (8 - bits) == partial)
-        else {
+        let left = partial.leading_zeros() - 23;
+        if self.expected >> left != partial {
             return [0, 0];
-        };
-        let bit = byte >> (7 - bits) & 1 == 1;
+        }
+        let bit = self.expected >> (left - 1) & 1 == 1;
+        let follow = &self.follows[lane];
         let index = (follow.bucket * 8 + (follow.misses & 7) as u32) as usize;
         let counter = self.trust[index];
         self.used = Some((index, bit));
@@ -118,6 +128,7 @@ impl MatchModel {
     }
 
     /// Learns the bit that was predicted.
+    #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         if let Some((index, expected)) = self.used {
             self.trust[index].update(bit == expected, 1023);
@@ -125,6 +136,7 @@ impl MatchModel {
     }
 
     /// Whether the last prediction expected a bit.
+    #[inline(always)]
     pub fn expects(&self) -> bool {
         self.used.is_some()
     }
@@ -172,7 +184,8 @@ mod tests {
         assert_eq!(model.expected(0, &history), Some((b'f', 6)));
         read(&mut model, &mut history, 0, b"x");
         assert_eq!(model.expected(0, &history), None);
-        assert_eq!(model.predict(0, None, 1), [0, 0]);
+        model.begin_byte(0, &history);
+        assert_eq!(model.predict(0, 1), [0, 0]);
     }
 
     #[test]
@@ -187,10 +200,12 @@ mod tests {
 
     #[test]
     fn a_bit_that_the_expected_byte_rules_out_is_not_predicted() {
-        let mut model = MatchModel::new(4, 8, 1);
-        assert!(model.predict(0, Some(0b1010_0000), 0b1_101)[0] < 0);
+        let (mut model, mut history) = (MatchModel::new(4, 8, 1), History::new(1, 100));
+        read(&mut model, &mut history, 0, b"abcdefgh..abcd");
+        model.begin_byte(0, &history); // expects e, 0b0110_0101
+        assert!(model.predict(0, 0b1_011)[0] < 0);
         assert!(model.expects());
-        assert_eq!(model.predict(0, Some(0b1010_0000), 0b1_11), [0, 0]);
+        assert_eq!(model.predict(0, 0b1_010), [0, 0]);
         assert!(!model.expects());
     }
 }

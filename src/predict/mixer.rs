@@ -8,19 +8,22 @@
 //! it is compiled for cannot change a bit.
 
 use super::logistic::{STRETCH_MAX, squash};
-use crate::ops::arch::{Isa, Kernel, Simd};
+use crate::ops::arch::Integers;
 
 /// Weight 1.0.
 pub const ONE: i32 = 1 << 16;
 
-/// Inputs are padded to a multiple of this, so that loops over them vectorise.
-const STEP: usize = 8;
+/// Inputs come in blocks, so that loops over them vectorise.
+pub const STEP: usize = 8;
 
 /// Inputs or their weights.
 type Block = [i32; STEP];
 
 /// Bounds of a weight: `WEIGHT_MAX * STRETCH_MAX` fits an `i32`.
 const WEIGHT_MAX: i32 = 10 * ONE;
+
+/// How many bits a row of weights counts.
+const SEEN_MAX: i32 = 1 << 16;
 
 /// How fast weights learn: `(numerator of error) >> 10`, falling from `first` to `last` with the
 /// bits a row has seen.
@@ -33,154 +36,137 @@ pub struct Rate {
 }
 
 impl Rate {
+    #[inline(always)]
     fn at(self, n: i32) -> i32 {
         self.last + (self.first - self.last) * self.half / (self.half + n)
     }
 }
 
+/// A weight for each input.
+#[derive(Clone)]
+struct Row<const BLOCKS: usize> {
+    weights: [Block; BLOCKS],
+    /// Bits it has been used for.
+    seen: i32,
+}
+
+impl<const BLOCKS: usize> Row<BLOCKS> {
+    #[inline(always)]
+    fn predict(&self, ints: impl Integers, inputs: &[Block; BLOCKS]) -> i32 {
+        (dot(ints, &self.weights, inputs) >> 8).clamp(-STRETCH_MAX, STRETCH_MAX)
+    }
+
+    /// `output`: what [`predict`](Self::predict) gave.
+    #[inline(always)]
+    fn update(&mut self, inputs: &[Block; BLOCKS], output: i32, bit: bool, rate: Rate) {
+        let error = ((bit as i32) << 16) - squash(output) as i32;
+        let step = (error * rate.at(self.seen)) >> 10;
+        self.seen = (self.seen + 1).min(SEEN_MAX);
+        train(&mut self.weights, inputs, step);
+    }
+}
+
 /// Rows of weights, one chosen for each bit.
-struct WeightSet {
-    weights: Vec<Block>,
-    /// Bits seen by each row.
-    seen: Vec<i32>,
-    row: usize,
+struct WeightSet<const BLOCKS: usize> {
+    rows: Vec<Row<BLOCKS>>,
+    chosen: usize,
     output: i32,
 }
 
-impl WeightSet {
-    fn new(rows: usize, initial: &[Block]) -> Self {
-        WeightSet { weights: initial.repeat(rows), seen: vec![0; rows], row: 0, output: 0 }
+impl<const BLOCKS: usize> WeightSet<BLOCKS> {
+    fn new(n_rows: usize, initial: [Block; BLOCKS]) -> Self {
+        WeightSet { rows: vec![Row { weights: initial, seen: 0 }; n_rows], chosen: 0, output: 0 }
     }
 
     #[inline(always)]
-    fn predict(&mut self, inputs: &[Block], row: usize) -> i32 {
-        self.row = row;
-        let weights = &self.weights[row * inputs.len()..][..inputs.len()];
-        self.output = (dot(weights, inputs) >> 8).clamp(-STRETCH_MAX, STRETCH_MAX);
+    fn predict(&mut self, ints: impl Integers, inputs: &[Block; BLOCKS], row: usize) -> i32 {
+        self.chosen = row;
+        self.output = self.rows[row].predict(ints, inputs);
         self.output
     }
 
     #[inline(always)]
-    fn update(&mut self, inputs: &[Block], bit: bool, rate: Rate) {
-        let seen = &mut self.seen[self.row];
-        let error = ((bit as i32) << 16) - squash(self.output) as i32;
-        let step = (error * rate.at(*seen)) >> 10;
-        *seen = (*seen + 1).min(1 << 16);
-        let weights = &mut self.weights[self.row * inputs.len()..][..inputs.len()];
-        train(weights, inputs, step);
+    fn update(&mut self, inputs: &[Block; BLOCKS], bit: bool, rate: Rate) {
+        self.rows[self.chosen].update(inputs, self.output, bit, rate);
     }
 }
 
-/// Two layers of logistic mixing; see the module.
-pub struct Mixer {
-    isa: Isa,
-    inputs: Vec<Block>,
-    sets: Vec<WeightSet>,
+/// Two layers of logistic mixing, of `BLOCKS * STEP` inputs by `SETS` sets of weights; see the
+/// module. To be used within [`Isa::run_integers`](crate::ops::arch::Isa::run_integers).
+pub struct Mixer<const BLOCKS: usize, const SETS: usize> {
+    inputs: [Block; BLOCKS],
+    sets: [WeightSet<BLOCKS>; SETS],
     outputs: [Block; 1],
-    last: WeightSet,
+    last: WeightSet<1>,
     rates: [Rate; 2],
 }
 
-impl Mixer {
-    /// `initial`: the weight each input starts with. `rows`: the number of rows of each set, at
-    /// most `STEP` of them. `last_rows`: of the last layer.
+impl<const BLOCKS: usize, const SETS: usize> Mixer<BLOCKS, SETS> {
+    /// `initial`: the weight each input starts with; inputs past those stay 0. `n_rows`: the number
+    /// of rows of each set. `n_last_rows`: of the last layer.
     pub fn new(
-        isa: Isa,
         initial: &[i32],
-        rows: &[usize],
-        last_rows: usize,
+        n_rows: [usize; SETS],
+        n_last_rows: usize,
         rates: [Rate; 2],
     ) -> Self {
-        let initial = blocks(initial);
-        let shares = blocks(&vec![ONE / rows.len() as i32; rows.len()]);
+        let share = [ONE / SETS as i32; SETS];
         Mixer {
-            isa: isa.narrow(),
-            inputs: vec![[0; STEP]; initial.len()],
-            sets: rows.iter().map(|&n| WeightSet::new(n, &initial)).collect(),
+            inputs: [[0; STEP]; BLOCKS],
+            sets: n_rows.map(|n| WeightSet::new(n, blocks(initial))),
             outputs: [[0; STEP]],
-            last: WeightSet::new(last_rows, &shares),
+            last: WeightSet::new(n_last_rows, blocks(&share)),
             rates,
         }
     }
 
-    /// The inputs of the next prediction, to be filled in, in units of [`super::logistic::NAT`];
-    /// those past the initial weights stay 0.
-    #[inline]
+    /// The inputs of the next prediction, to be filled in, in units of [`super::logistic::NAT`].
+    #[inline(always)]
     pub fn inputs(&mut self) -> &mut [i32] {
         self.inputs.as_flattened_mut()
     }
 
     /// Log-odds of the next bit, mixed from the inputs; `rows`: the row each set uses, `last_row`:
     /// that of the last layer.
-    #[inline]
-    pub fn predict(&mut self, rows: &[usize], last_row: usize) -> i32 {
-        self.isa.run(Predict { mixer: self, rows, last_row })
+    #[inline(always)]
+    pub fn predict(&mut self, ints: impl Integers, rows: [usize; SETS], last_row: usize) -> i32 {
+        let outputs = self.outputs[0].iter_mut();
+        for ((set, row), output) in self.sets.iter_mut().zip(rows).zip(outputs) {
+            *output = set.predict(ints, &self.inputs, row);
+        }
+        if SETS == 1 {
+            self.outputs[0][0]
+        } else {
+            self.last.predict(ints, &self.outputs, last_row)
+        }
     }
 
     /// Learns the bit that was predicted.
-    #[inline]
+    #[inline(always)]
     pub fn update(&mut self, bit: bool) {
-        self.isa.run(Update { mixer: self, bit });
-    }
-}
-
-struct Predict<'a> {
-    mixer: &'a mut Mixer,
-    rows: &'a [usize],
-    last_row: usize,
-}
-
-impl Kernel for Predict<'_> {
-    type Output = i32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> i32 {
-        let Mixer { inputs, sets, outputs, last, .. } = self.mixer;
-        for ((set, &row), output) in sets.iter_mut().zip(self.rows).zip(&mut outputs[0]) {
-            *output = set.predict(inputs, row);
+        if SETS > 1 {
+            self.last.update(&self.outputs, bit, self.rates[1]);
         }
-        if self.rows.len() == 1 {
-            return outputs[0][0];
-        }
-        last.predict(outputs, self.last_row)
-    }
-}
-
-struct Update<'a> {
-    mixer: &'a mut Mixer,
-    bit: bool,
-}
-
-impl Kernel for Update<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Mixer { inputs, sets, outputs, last, rates, .. } = self.mixer;
-        if sets.len() > 1 {
-            last.update(outputs, self.bit, rates[1]);
-        }
-        for set in sets {
-            set.update(inputs, self.bit, rates[0]);
+        for set in &mut self.sets {
+            set.update(&self.inputs, bit, self.rates[0]);
         }
     }
 }
 
 /// `sum(weights * inputs)`, each product in units of 1/65536 nat.
 #[inline(always)]
-fn dot(weights: &[Block], inputs: &[Block]) -> i32 {
-    let mut sums = [0i32; STEP];
-    for (w, x) in weights.iter().zip(inputs) {
-        for i in 0..STEP {
-            sums[i] += (w[i] * x[i]) >> 8;
-        }
-    }
-    sums.iter().sum()
+fn dot<const BLOCKS: usize>(
+    ints: impl Integers,
+    weights: &[Block; BLOCKS],
+    inputs: &[Block; BLOCKS],
+) -> i32 {
+    let pairs = weights.iter().zip(inputs);
+    ints.total(pairs.fold(ints.zeros(), |sums, (w, x)| ints.add_products(sums, x, w)))
 }
 
 /// `weights += inputs * step`, rounded and bounded. `step`: at most 2^19.
 #[inline(always)]
-fn train(weights: &mut [Block], inputs: &[Block], step: i32) {
+fn train<const BLOCKS: usize>(weights: &mut [Block; BLOCKS], inputs: &[Block; BLOCKS], step: i32) {
     for (w, x) in weights.iter_mut().zip(inputs) {
         let mut moved = *x;
         for i in 0..STEP {
@@ -192,32 +178,49 @@ fn train(weights: &mut [Block], inputs: &[Block], step: i32) {
     }
 }
 
-fn blocks(weights: &[i32]) -> Vec<Block> {
-    let block = |part: &[i32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0));
-    weights.chunks(STEP).map(block).collect()
+fn blocks<const BLOCKS: usize>(weights: &[i32]) -> [Block; BLOCKS] {
+    assert!(weights.len() <= BLOCKS * STEP, "{} inputs", weights.len());
+    let mut blocks = [[0; STEP]; BLOCKS];
+    blocks.as_flattened_mut()[..weights.len()].copy_from_slice(weights);
+    blocks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::arch::{IntegerKernel, Isa};
     use crate::predict::logistic::NAT;
 
     const RATES: [Rate; 2] = [Rate { first: 400, last: 100, half: 100 }; 2];
 
+    /// Asks for the next bit's log-odds.
+    struct Ask<'a>(&'a mut Mixer<1, 2>, [usize; 2]);
+
+    impl IntegerKernel for Ask<'_> {
+        type Output = i32;
+
+        #[inline(always)]
+        fn run<I: Integers>(self, ints: I) -> i32 {
+            self.0.predict(ints, self.1, 0)
+        }
+    }
+
     #[test]
     fn starts_with_the_initial_weights() {
-        let mut mixer = Mixer::new(Isa::detect(), &[ONE, 0, 0], &[4, 2], 1, RATES);
-        mixer.inputs()[..3].copy_from_slice(&[NAT, -5 * NAT, 3]);
-        assert!((mixer.predict(&[3, 1], 0) - NAT).abs() <= 1);
+        for isa in Isa::available() {
+            let mut mixer = Mixer::new(&[ONE, 0, 0], [4, 2], 1, RATES);
+            mixer.inputs()[..3].copy_from_slice(&[NAT, -5 * NAT, 3]);
+            assert!((isa.run_integers(Ask(&mut mixer, [3, 1])) - NAT).abs() <= 1, "{isa:?}");
+        }
     }
 
     #[test]
     fn learns_which_input_to_trust() {
-        let mut mixer = Mixer::new(Isa::detect(), &[ONE / 2, ONE / 2], &[1, 1], 1, RATES);
-        let predict = |mixer: &mut Mixer, truth: bool, noise: bool| {
+        let mut mixer = Mixer::new(&[ONE / 2, ONE / 2], [1, 1], 1, RATES);
+        let predict = |mixer: &mut Mixer<1, 2>, truth: bool, noise: bool| {
             mixer.inputs()[0] = if truth { NAT } else { -NAT };
             mixer.inputs()[1] = if noise { NAT } else { -NAT };
-            mixer.predict(&[0, 0], 0)
+            Isa::detect().run_integers(Ask(mixer, [0, 0]))
         };
         for i in 0u32..2000 {
             let (truth, noise) = (

@@ -17,6 +17,7 @@ mod bit_history;
 mod boundary;
 mod byte_model;
 pub mod cdf;
+mod context_set;
 mod contexts;
 mod counters;
 mod hash_table;
@@ -26,19 +27,17 @@ mod match_model;
 mod mixer;
 #[cfg(test)]
 mod tests;
-mod tiers;
 
 use crate::ops::arch::Isa;
 use boundary::BoundaryModel;
-use byte_model::ByteModel;
+use byte_model::{ByteModel, byte_model};
 use contexts::Lane;
 use history::History;
 
 /// What shapes the adaptive model; part of the format, both sides must use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// 1 (fast) to 3 (strong, and the one to mix with a language model); others count as the
-    /// nearest.
+    /// 1 (fast) to 3 (strong); others count as the nearest. With a language model it is always 3.
     pub tier: u8,
     /// Greatest size of the table of contexts, log2 of bytes; smaller chunks take less.
     pub table_log2: u32,
@@ -94,7 +93,7 @@ enum Decision {
 pub struct Mixed {
     history: History,
     lanes: Vec<Lane>,
-    bytes: ByteModel,
+    bytes: Box<dyn ByteModel>,
     boundaries: BoundaryModel,
     open: Option<Decision>,
 }
@@ -107,7 +106,7 @@ impl Mixed {
         Mixed {
             lanes: lanes.collect(),
             history,
-            bytes: ByteModel::new(isa, config),
+            bytes: byte_model(isa, config),
             boundaries: BoundaryModel::new(isa, config),
             open: None,
         }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in two AVX2 registers.
 
-use super::{Int8, Int8Kernel, Kernel, LANES, Simd};
+use super::{Int8, Int8Kernel, IntegerKernel, Integers, Kernel, LANES, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that this machine has AVX2 and FMA.
@@ -30,6 +30,15 @@ pub unsafe fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn run_int8<K: Int8Kernel>(d: Avx2, kernel: K) {
     kernel.run(d);
+}
+
+/// Runs `kernel` compiled for AVX2 and FMA.
+///
+/// # Safety
+/// The machine has AVX2 and FMA; an [`Avx2`] proves it.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn run_integers<K: IntegerKernel>(i: Avx2, kernel: K) -> K::Output {
+    kernel.run(i)
 }
 
 /// Lanes 0..8 and 8..16.
@@ -186,5 +195,34 @@ impl Int8 for Avx2 {
     fn to_floats(self, sums: Sums) -> Pair {
         // SAFETY: `self` proves AVX2.
         unsafe { Pair(_mm256_cvtepi32_ps(sums.0), _mm256_cvtepi32_ps(sums.1)) }
+    }
+}
+
+impl Integers for Avx2 {
+    type Sums = __m256i;
+
+    #[inline(always)]
+    fn zeros(self) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    fn add_products(self, sums: __m256i, x: &[i32; 8], w: &[i32; 8]) -> __m256i {
+        // SAFETY: `self` proves AVX2; the references cover the 32 bytes read of each, unaligned.
+        unsafe {
+            let x = _mm256_loadu_si256(x.as_ptr().cast());
+            let products = _mm256_mullo_epi32(x, _mm256_loadu_si256(w.as_ptr().cast()));
+            _mm256_add_epi32(sums, _mm256_srai_epi32::<8>(products))
+        }
+    }
+    #[inline(always)]
+    fn total(self, sums: __m256i) -> i32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let high = _mm256_extracti128_si256::<1>(sums);
+            let four = _mm_add_epi32(_mm256_castsi256_si128(sums), high);
+            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b1110>(four));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b01>(two)))
+        }
     }
 }

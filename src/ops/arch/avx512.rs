@@ -1,16 +1,22 @@
 //! Sixteen lanes in one AVX-512 register.
 
+use super::avx2::Avx2;
 use super::{Kernel, LANES, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that this machine has AVX-512F.
+/// Proof that this machine has AVX-512F, and what that builds on.
 #[derive(Clone, Copy)]
-pub struct Avx512(());
+pub struct Avx512(Avx2);
 
 impl Avx512 {
     /// The proof, where there is one.
     pub fn new() -> Option<Self> {
-        is_x86_feature_detected!("avx512f").then_some(Self(()))
+        Avx2::new().filter(|_| is_x86_feature_detected!("avx512f")).map(Self)
+    }
+
+    /// The proof that it has AVX2.
+    pub fn avx2(self) -> Avx2 {
+        self.0
     }
 }
 

@@ -107,6 +107,28 @@ pub trait Int8Kernel {
     fn run<D: Int8>(self, d: D);
 }
 
+/// Eight `i32` lanes, for kernels of a few vectors, which wider ones do not pay. The loops of such a
+/// kernel are compiled for the instruction set as well; this trait has what compilers do badly.
+pub trait Integers: Copy + Send + Sync {
+    /// Eight sums, which wrap.
+    type Sums: Copy;
+
+    /// All 0.
+    fn zeros(self) -> Self::Sums;
+    /// `sums + ((x * w) >> 8)`, lane by lane.
+    fn add_products(self, sums: Self::Sums, x: &[i32; 8], w: &[i32; 8]) -> Self::Sums;
+    /// The sum of all lanes.
+    fn total(self, sums: Self::Sums) -> i32;
+}
+
+/// A computation over any [`Integers`]; `run` must be `#[inline(always)]`, as a [`Kernel`]'s.
+pub trait IntegerKernel {
+    /// What the computation returns.
+    type Output;
+    /// Runs it.
+    fn run<I: Integers>(self, i: I) -> Self::Output;
+}
+
 /// An instruction set that this machine has.
 #[derive(Clone, Copy)]
 pub struct Isa(Path);
@@ -153,18 +175,6 @@ impl Isa {
         }
     }
 
-    /// This path, or AVX2 for AVX-512: for kernels of a few vectors, which wider ones do not pay.
-    pub fn narrow(self) -> Self {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512(..) => {
-                let path = |s| Self(Path::Avx2(s, vnni::AvxVnni::new()));
-                avx2::Avx2::new().map_or(self, path)
-            }
-            _ => self,
-        }
-    }
-
     /// This path without instructions for dot products of bytes: what the same machine would do had
     /// it none.
     #[must_use]
@@ -192,6 +202,20 @@ impl Isa {
         }
     }
 
+    /// Runs `kernel` with this instruction set; AVX-512 works in AVX2.
+    #[inline]
+    pub fn run_integers<K: IntegerKernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Path::Portable(i) => kernel.run(i),
+            // SAFETY: an `Avx2` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(i, _) => unsafe { avx2::run_integers(i, kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(i, _) => unsafe { avx2::run_integers(i.avx2(), kernel) },
+        }
+    }
+
     /// Runs `kernel` with this instruction set. AVX-512 without VNNI works in AVX2.
     #[inline]
     pub fn run_int8<K: Int8Kernel>(self, kernel: K) {
@@ -206,12 +230,9 @@ impl Isa {
             // SAFETY: an `Avx512Vnni` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
             Path::Avx512(_, Some(d)) => unsafe { vnni::run_avx512_vnni(d, kernel) },
+            // SAFETY: an `Avx2` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512(_, None) => match avx2::Avx2::new() {
-                // SAFETY: an `Avx2` exists only where its instructions do.
-                Some(d) => unsafe { avx2::run_int8(d, kernel) },
-                None => kernel.run(portable::Portable),
-            },
+            Path::Avx512(d, None) => unsafe { avx2::run_int8(d.avx2(), kernel) },
         }
     }
 }

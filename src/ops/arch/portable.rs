@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust, for LLVM to vectorise: NEON on aarch64, anything elsewhere.
 
-use super::{Int8, LANES, Simd};
+use super::{Int8, Integers, LANES, Simd};
 use crate::ops::fma::fma;
 
 /// The path that every machine has.
@@ -126,5 +126,25 @@ impl Int8 for Portable {
     #[inline(always)]
     fn to_floats(self, sums: [i32; LANES]) -> V {
         sums.map(|sum| sum as f32)
+    }
+}
+
+impl Integers for Portable {
+    type Sums = [i32; 8];
+
+    #[inline(always)]
+    fn zeros(self) -> [i32; 8] {
+        [0; 8]
+    }
+    #[inline(always)]
+    fn add_products(self, mut sums: [i32; 8], x: &[i32; 8], w: &[i32; 8]) -> [i32; 8] {
+        for l in 0..8 {
+            sums[l] = sums[l].wrapping_add(x[l].wrapping_mul(w[l]) >> 8);
+        }
+        sums
+    }
+    #[inline(always)]
+    fn total(self, sums: [i32; 8]) -> i32 {
+        sums.into_iter().fold(0, i32::wrapping_add)
     }
 }
