@@ -4,7 +4,7 @@
 
 use super::bytes;
 use super::tokens;
-use super::{ChunkOptions, Codec};
+use super::{ChunkOptions, Codec, Coded};
 use crate::error::Result;
 
 /// The adaptive model's strongest tier, the one that is mixed with the language model.
@@ -60,8 +60,10 @@ fn lanes(level: u8, len: usize) -> u8 {
     (len / bytes_per_lane).clamp(1, most) as u8
 }
 
-/// Pieces of a chunk that the language model is tried on, and their length.
-const PROBES: (usize, usize) = (4, 1024);
+/// Pieces of a chunk that each model is tried on, and their length: the language model is slow, and
+/// knows all that it will ever know; the adaptive model is fast, and must learn first.
+const LM_PROBES: (usize, usize) = (4, 1 << 10);
+const ADAPTIVE_PROBES: (usize, usize) = (4, 1 << 15);
 
 /// The language model's cost at which it no longer helps the adaptive model, in multiples of the
 /// latter's. Measured: at 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic
@@ -73,24 +75,31 @@ const HOPELESS: f64 = 3.0;
 const NOISE: f64 = 5.5;
 
 /// Whether running the language model over `plain` (longer than [`SHORT`]) is worth its time: its
-/// measured cost on a few pieces against the adaptive model's on the whole.
+/// measured cost on a few pieces against the adaptive model's.
 ///
 /// # Errors
 /// Those of the language model.
 pub fn is_for_the_language_model(codec: Codec<'_>, plain: &[u8]) -> Result<bool> {
-    let fast = bytes::encode(codec.quiet(), plain, 1);
-    let adaptive = 8.0 * fast.bytes.len() as f64 / plain.len() as f64;
-    let (n, len) = PROBES;
-    let at = |i: usize| (plain.len() - len) / (n - 1) * i;
-    let sample: Vec<u8> = (0..n).flat_map(|i| &plain[at(i)..][..len]).copied().collect();
-    let coded = tokens::encode(codec.quiet(), &sample, n as u8, false)?;
-    let alone = 8.0 * coded.bytes.len() as f64 / sample.len() as f64;
+    let bits = |coded: Coded, sample: &[u8]| 8.0 * coded.bytes.len() as f64 / sample.len() as f64;
+    let sample = pieces(plain, ADAPTIVE_PROBES);
+    let adaptive = bits(bytes::encode(codec.quiet(), &sample, 1), &sample);
+    let sample = pieces(plain, LM_PROBES);
+    let alone = bits(tokens::encode(codec.quiet(), &sample, LM_PROBES.0 as u8, false)?, &sample);
     Ok(alone < if adaptive > NOISE { adaptive } else { HOPELESS * adaptive })
+}
+
+/// `n` pieces of `len` bytes, evenly over `plain`, or all of it where that is no more.
+fn pieces(plain: &[u8], (n, len): (usize, usize)) -> Vec<u8> {
+    if plain.len() <= n * len {
+        return plain.to_vec();
+    }
+    let at = |i: usize| (plain.len() - len) / (n - 1) * i;
+    (0..n).flat_map(|i| &plain[at(i)..][..len]).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::lanes;
+    use super::{lanes, pieces};
 
     #[test]
     fn higher_levels_never_take_more_lanes() {
@@ -99,5 +108,12 @@ mod tests {
             assert!(by_level.is_sorted_by(|a, b| a >= b), "{len}: {by_level:?}");
             assert!(by_level.iter().all(|lanes| (1..=64).contains(lanes)));
         }
+    }
+
+    #[test]
+    fn pieces_are_spread_over_the_whole() {
+        let plain: Vec<u8> = (0..100).collect();
+        assert_eq!(pieces(&plain, (3, 2)), [0, 1, 49, 50, 98, 99]);
+        assert_eq!(pieces(&plain, (4, 25)), plain);
     }
 }
