@@ -40,6 +40,8 @@ pub enum Part {
     Model,
     /// Attention over keys and values.
     Attention,
+    /// The steps of a recurrent network's state.
+    State,
     /// The last product: hidden states to logits.
     Head,
     /// Logits to cumulative counts.
@@ -64,6 +66,7 @@ impl Part {
     pub const COUNTED: [Self; PARTS - 1] = [
         Self::Model,
         Self::Attention,
+        Self::State,
         Self::Head,
         Self::Counts,
         Self::Mixing,
@@ -79,6 +82,7 @@ impl Part {
             Self::Waiting => "waiting",
             Self::Model => "model",
             Self::Attention => "attention",
+            Self::State => "state",
             Self::Head => "head",
             Self::Counts => "counts",
             Self::Mixing => "mixing",

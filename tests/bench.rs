@@ -68,7 +68,7 @@ fn its_figures_are_those_of_compress() {
         let shares = &own["profile"][direction];
         let percent = shares["percent"].as_object().unwrap();
         let parts: Vec<&str> = percent.keys().map(String::as_str).collect();
-        let all = "attention coder counts head io mixing model other tokenizer";
+        let all = "attention coder counts head io mixing model other state tokenizer";
         assert_eq!(parts.join(" "), all);
         let sum: f64 = percent.values().map(|share| share.as_f64().unwrap()).sum();
         assert!(shares["samples"].as_u64().unwrap() > 0 && (sum - 100.0).abs() < 1e-6, "{sum}");

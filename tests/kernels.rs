@@ -264,6 +264,28 @@ fn elementwise_functions_equal_the_reference() {
     });
 }
 
+#[test]
+fn recurrent_cells_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS.into_iter().filter(|&n| n > 0) {
+            let mut values = |n: usize| -> Vec<f32> {
+                let scale = 4.0 * random.values(1)[0];
+                random.values(n).iter().map(|x| x * scale * 30.0).collect()
+            };
+            let (x, y, h) = (values(4 * n), values(4 * n), values(n));
+            let mut got = h.clone();
+            ops::gru_cell(isa, &x[..3 * n], &y[..3 * n], &mut got);
+            let expected = reference::gru_cell(&x[..3 * n], &y[..3 * n], &h);
+            assert_same_bits(&got, &expected, &format!("gru_cell {isa:?} {n}"));
+            let (mut got, mut memory) = (vec![f32::NAN; n], h.clone());
+            ops::lstm_cell(isa, &x, &y, &mut got, &mut memory);
+            let (expected, expected_memory) = reference::lstm_cell(&x, &y, &h);
+            assert_same_bits(&got, &expected, &format!("lstm_cell {isa:?} {n}"));
+            assert_same_bits(&memory, &expected_memory, &format!("lstm_cell's c {isa:?} {n}"));
+        }
+    });
+}
+
 /// The definitions themselves against `f64` functions: tolerances are the ones that
 /// `docs/numerics.md` states.
 #[test]
@@ -283,6 +305,9 @@ fn the_reference_is_accurate() {
         assert!((f64::from(reference::gelu_tanh(x)) - tanh).abs() < 2e-6, "gelu_tanh({x})");
         let silu = d / (1.0 + libm::exp(-d));
         assert!((f64::from(reference::silu(x)) - silu).abs() < 1e-6, "silu({x})");
+        let sigmoid = 1.0 / (1.0 + libm::exp(-d));
+        assert!((f64::from(reference::sigmoid(x)) - sigmoid).abs() < 3e-7, "sigmoid({x})");
+        assert!((f64::from(reference::tanh(x)) - libm::tanh(d)).abs() < 3e-7, "tanh({x})");
     }
 }
 

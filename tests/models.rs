@@ -3,7 +3,7 @@
 mod random;
 
 use candle_core::{DType, Device, Tensor};
-use llmzip::models::{Config, Model, Network, Row, Session, Transformer, Weights};
+use llmzip::models::{Architecture, Config, Model, Network, Row, Session, Transformer, Weights};
 use llmzip::ops::Isa;
 use random::Random;
 use std::collections::HashMap;
@@ -24,6 +24,19 @@ fn load(folder: &Path, isa: Isa) -> Transformer {
 
 fn load_with(folder: &Path, config: &str, isa: Isa) -> Transformer {
     let config = Config::parse(&std::fs::read(folder.join(config)).unwrap()).unwrap();
+    let ids: Vec<u32> = (0..config.vocab_size as u32).collect();
+    Transformer::load(&config, &weights(folder), &ids, isa).unwrap()
+}
+
+/// A network of any kind with its outputs in the order of token ids.
+fn load_any(folder: &Path, isa: Isa) -> Box<dyn Network> {
+    let json = std::fs::read(folder.join("config.json")).unwrap();
+    let architecture = Architecture::parse(&json).unwrap();
+    let ids: Vec<u32> = (0..architecture.vocab_size() as u32).collect();
+    architecture.load(&weights(folder), &ids, isa).unwrap()
+}
+
+fn weights(folder: &Path) -> Weights<'static> {
     let weights = |e: &str| {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let is_weights = |path: &PathBuf| {
@@ -32,9 +45,7 @@ fn load_with(folder: &Path, config: &str, isa: Isa) -> Transformer {
         };
         entries.filter(is_weights).collect::<Vec<PathBuf>>()
     };
-    let paths = [weights(".safetensors"), weights(".bin")].concat();
-    let ids: Vec<u32> = (0..config.vocab_size as u32).collect();
-    Transformer::load(&config, &Weights::open(&paths).unwrap(), &ids, isa).unwrap()
+    Weights::open(&[weights(".safetensors"), weights(".bin")].concat()).unwrap()
 }
 
 fn integers(tensor: &Tensor) -> Vec<u32> {
@@ -55,13 +66,22 @@ fn teacher_forced(session: &mut dyn Session, outputs: usize, tokens: &[u32]) -> 
 
 /// Greatest difference from the logits in `reference`, with full-precision keys and values.
 fn error_against(reference: &Path, network: &Transformer) -> f32 {
+    let session =
+        |steps| -> Box<dyn Session> { Box::new(network.session_with::<f32>(1, steps, usize::MAX)) };
+    error_in(reference, network.outputs(), session)
+}
+
+/// Greatest difference of a session's logits from those in `reference`.
+fn error_in<'a>(
+    reference: &Path,
+    v: usize,
+    session: impl FnOnce(usize) -> Box<dyn Session + 'a>,
+) -> f32 {
     let file: HashMap<String, Tensor> =
         candle_core::safetensors::load(reference, &Device::Cpu).unwrap();
     let tokens = integers(&file["input_ids"]);
     let expected: Vec<f32> = file["logits"].flatten_all().unwrap().to_vec1().unwrap();
-    let v = network.outputs();
-    let mut session = network.session_with::<f32>(1, tokens.len(), usize::MAX);
-    let logits = teacher_forced(&mut session, v, &tokens);
+    let logits = teacher_forced(&mut *session(tokens.len()), v, &tokens);
     let positions = integers(&file["positions"]);
     let got = positions.iter().flat_map(|&p| &logits[p as usize * v..][..v]);
     assert_eq!(positions.len() * v, expected.len());
@@ -85,6 +105,18 @@ fn logits_agree_with_transformers() {
     for (name, folder) in cases {
         let network = load(&folder, Isa::detect());
         let error = error_against(&oracle(name).join("reference.safetensors"), &network);
+        println!("{name}: greatest difference {error:e}");
+        assert!(error < 1e-4, "{name}: logits are off by {error:e}");
+    }
+}
+
+#[test]
+fn recurrent_logits_agree_with_pytorch() {
+    for name in ["gru", "lstm"] {
+        let network = load_any(&oracle(name), Isa::detect());
+        let session = |steps| network.session(1, steps, usize::MAX);
+        let reference = oracle(name).join("reference.safetensors");
+        let error = error_in(&reference, network.outputs(), session);
         println!("{name}: greatest difference {error:e}");
         assert!(error < 1e-4, "{name}: logits are off by {error:e}");
     }
@@ -131,7 +163,7 @@ fn logits_of_all_reference_models_agree() {
 
 /// The bits of every logit of `lanes` texts, `tokens` per lane, fed `steps` positions of all lanes
 /// at a time.
-fn lockstep(network: &Transformer, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> {
+fn lockstep(network: &dyn Network, texts: &[Vec<u32>], steps: usize) -> Vec<Vec<u32>> {
     let v = network.outputs();
     let mut session = network.session(texts.len(), steps, usize::MAX);
     let mut bits = vec![Vec::new(); texts.len()];
@@ -231,13 +263,21 @@ fn the_default_model_gives_the_same_bits_in_every_schedule() {
 
 #[test]
 fn every_family_gives_the_same_bits_in_every_schedule() {
-    for name in ["gpt-neox-parallel-f16", "gpt-neox-sequential-sharded", "gpt2", "qwen3-tied"] {
+    let names = [
+        "gpt-neox-parallel-f16",
+        "gpt-neox-sequential-sharded",
+        "gpt2",
+        "qwen3-tied",
+        "gru",
+        "lstm",
+    ];
+    for name in names {
         let texts = texts(3, 90, 400);
-        let expected = lockstep(&load(&oracle(name), Isa::detect()), &texts, 90);
+        let expected = lockstep(&*load_any(&oracle(name), Isa::detect()), &texts, 90);
         for isa in Isa::available() {
-            let network = load(&oracle(name), isa);
+            let network = load_any(&oracle(name), isa);
             for steps in [1, 40] {
-                let got = lockstep(&network, &texts, steps);
+                let got = lockstep(&*network, &texts, steps);
                 assert!(got == expected, "{name}, {isa:?}, {steps} steps a call");
             }
         }
@@ -329,4 +369,24 @@ fn bad_models_are_refused_with_what_was_expected() {
     let end = not_finite.len();
     not_finite[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(message(&good, &not_finite).contains("NaN"));
+}
+
+#[test]
+fn bad_recurrent_models_are_refused_with_what_was_expected() {
+    let good = std::fs::read_to_string(oracle("gru").join("config.json")).unwrap();
+    let cases = [
+        ("\"gru\"", "\"lstm\"", "rnn.weight_ih_l0: shape [120, 24], expected [160, 24]"),
+        ("\"hidden_size\": 40", "\"hidden_size\": 0", "hidden_size is 0"),
+        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "rnn.weight_ih_l2 is missing"),
+        ("\"vocab_size\": 400", "\"vocab_size\": 401", "embedding.weight"),
+        ("\"vocab_size\"", "\"bos_token_id\": 400, \"vocab_size\"", "past the vocabulary"),
+    ];
+    for (from, to, expected) in cases {
+        let load = || {
+            let architecture = Architecture::parse(good.replace(from, to).as_bytes())?;
+            architecture.load(&weights(&oracle("gru")), &[0, 1], Isa::detect())
+        };
+        let message = load().err().expect("a bad model was loaded").to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    }
 }

@@ -16,13 +16,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-const FAMILIES: [&str; 6] = [
+const FAMILIES: [&str; 8] = [
     "gpt-neox-parallel-f16",
     "gpt-neox-sequential-sharded",
     "gpt2",
     "llama-gqa-tied",
     "llama-mha-untied-pickle",
     "qwen3-tied",
+    "gru",
+    "lstm",
 ];
 
 const BITS: [ActivationBits; 2] = [ActivationBits::Eight, ActivationBits::Sixteen];

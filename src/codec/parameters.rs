@@ -48,7 +48,7 @@ impl Parameters {
         let context = match (model.network().max_positions(), context) {
             (None, None) => None,
             (None, Some(_)) => {
-                return refuse("the model's window slides: it takes no context".into());
+                return refuse("the model has no limit of positions: it takes no context".into());
             }
             (Some(most), len) => {
                 let most = most as u32;

@@ -7,7 +7,7 @@ use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
 use super::id::{ModelId, Reference};
 use super::records::Records;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Config;
+use crate::models::Architecture;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -189,7 +189,7 @@ fn stored_model(folder: PathBuf, label: String, place: Place) -> Option<StoredMo
 /// # Errors
 /// [`ErrorKind::InvalidModel`] where it cannot.
 pub fn check_config(json: &[u8]) -> Result<()> {
-    Config::parse(json).map(drop)
+    Architecture::parse(json).map(drop)
 }
 
 /// `name` as the label of an archive: without control characters, at most 255 bytes.

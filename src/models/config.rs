@@ -235,7 +235,7 @@ impl Keys {
             "llama" | "mistral" => Family::Llama,
             "qwen3" => Family::Qwen3,
             other => {
-                let known = "gpt_neox, gpt2, llama, mistral or qwen3";
+                let known = "gpt_neox, gpt2, llama, mistral, qwen3, gru or lstm";
                 return Err(format!("model_type is {other:?}, expected {known}"));
             }
         };
@@ -317,7 +317,7 @@ impl Keys {
 }
 
 /// What `quantization_config` says: ours, or nothing.
-fn quantization_of(json: &Value) -> std::result::Result<Option<Quantization>, String> {
+pub(super) fn quantization_of(json: &Value) -> std::result::Result<Option<Quantization>, String> {
     if json.is_null() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! The files of a model in a folder, in the layout of Hugging Face's hub.
 
-use super::{Config, Identity, TokenizerFile, Weights, invalid};
+use super::{Architecture, Identity, TokenizerFile, Weights, invalid};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -105,9 +105,9 @@ impl ModelFolder {
     /// Reads `config.json`.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io), and those of [`Config::parse`].
-    pub fn config(&self) -> Result<Config> {
-        Config::parse(&self.config_json()?)
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io), and those of [`Architecture::parse`].
+    pub fn architecture(&self) -> Result<Architecture> {
+        Architecture::parse(&self.config_json()?)
     }
 
     /// `config.json` as it stands.

@@ -9,6 +9,8 @@ pub struct Footprint {
     pub weights: u64,
     /// Multiply-adds of one row, but for attention: not memory, but it goes with it.
     pub macs: u64,
+    /// State of one lane, however long it is.
+    pub lane: u64,
     /// Keys and values of one position of a lane.
     pub position: u64,
     /// Intermediate results of one row, logits included.
@@ -30,6 +32,7 @@ impl Footprint {
         Self {
             weights: linear * (layers + v * c) + table,
             macs: layers + v * c,
+            lane: 0,
             position: n(config.layers) * 2 * kv * 2,
             row: 4 * (3 * c + 2 * (q + kv) + 2 * f + 2 * v),
         }
@@ -37,7 +40,8 @@ impl Footprint {
 
     /// Memory of `lanes` lanes of up to `positions` positions that are fed `rows` rows in one call.
     pub fn session(&self, lanes: usize, positions: usize, rows: usize) -> u64 {
-        let kept = (lanes as u64).saturating_mul(positions as u64).saturating_mul(self.position);
+        let of_lane = (positions as u64).saturating_mul(self.position).saturating_add(self.lane);
+        let kept = (lanes as u64).saturating_mul(of_lane);
         kept.saturating_add((rows as u64).saturating_mul(self.row))
     }
 }

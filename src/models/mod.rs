@@ -3,6 +3,7 @@
 //! [`Model`] is what the codec works with: a [`Network`] whose outputs stand in the order of its
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
+mod architecture;
 mod config;
 mod context;
 mod folder;
@@ -12,16 +13,19 @@ mod gpt_neox;
 mod linear;
 mod llama;
 mod quantise;
+mod recurrent;
 mod session;
 mod tokenizer;
 mod transformer;
 mod vocabulary;
 mod weights;
 
+pub use architecture::Architecture;
 pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
+pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use tokenizer::{Tokenizer, TokenizerFile};
 pub use transformer::Transformer;
@@ -50,10 +54,10 @@ pub trait Network: Send + Sync {
     /// Logits per row: the tokens that can be coded, in the order of the vocabulary.
     fn outputs(&self) -> usize;
 
-    /// Positions that a lane may have, unless the network's window slides.
+    /// Positions that a lane may have, unless the network's window slides or it needs none.
     fn max_positions(&self) -> Option<usize>;
 
-    /// Positions that a query sees at most, its own included.
+    /// Positions that are kept at most of a lane, its own included.
     fn window(&self) -> usize;
 
     /// What it takes of memory.
@@ -186,7 +190,7 @@ impl Model {
     /// # Errors
     /// None on an intact binary.
     pub fn default_model_as(quantization: Quantization, isa: Isa) -> Result<Self> {
-        let config = Config::parse(DEFAULT.config)?.quantised(quantization)?;
+        let config = Architecture::parse(DEFAULT.config)?.quantised(quantization)?;
         let weights = Weights::parse(DEFAULT.weights)?;
         let bits = quantization.activations.bits();
         let (digest, label) = (quantised_digest(bits), format!("default-w8a{bits}"));
@@ -223,7 +227,7 @@ impl Model {
         let files = ModelFolder::find(folder)?;
         let load = || {
             let tokenizer = files.tokenizer()?;
-            let (config, weights) = (files.config()?, files.weights()?);
+            let (config, weights) = (files.architecture()?, files.weights()?);
             Self::load(&config, &weights, tokenizer.file(), files.identity()?, isa)
         };
         load().map_err(|e: Error| e.at(folder.display()))
@@ -234,20 +238,21 @@ impl Model {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] if they make no sense.
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
-        let (config, weights) = (Config::parse(files.config)?, Weights::parse(files.weights)?);
+        let (config, weights) =
+            (Architecture::parse(files.config)?, Weights::parse(files.weights)?);
         Self::load(&config, &weights, TokenizerFile::Json(files.tokenizer), identity, isa)
     }
 
     fn load(
-        config: &Config,
+        architecture: &Architecture,
         weights: &Weights<'_>,
         tokenizer: TokenizerFile<'_>,
         identity: Identity,
         isa: Isa,
     ) -> Result<Self> {
-        let (tokenizer, vocabulary) = Tokenizer::load(tokenizer, config.vocab_size)?;
-        let network = Box::new(Transformer::load(config, weights, vocabulary.ids(), isa)?);
-        let first_token = config.first_token;
+        let (tokenizer, vocabulary) = Tokenizer::load(tokenizer, architecture.vocab_size())?;
+        let network = architecture.load(weights, vocabulary.ids(), isa)?;
+        let first_token = architecture.first_token();
         Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
     }
 

@@ -5,7 +5,7 @@
 //! of the floats, so that the network is the same, bit for bit, as if it were quantised while loading.
 
 use super::weights::{Shape, StoredTensor};
-use super::{Config, Family, ModelFolder, QUANT_METHOD, Quantization, Weights, invalid};
+use super::{Architecture, Family, ModelFolder, QUANT_METHOD, Quantization, Weights, invalid};
 use crate::error::{Error, Result};
 use crate::ops::quantise_weights;
 use safetensors::Dtype;
@@ -36,17 +36,17 @@ impl ModelFolder {
         folder: &Path,
         progress: &dyn Fn(u64),
     ) -> Result<()> {
-        let config = self.config()?;
-        if config.quantization.is_some() {
+        let architecture = self.architecture()?;
+        if architecture.quantization().is_some() {
             return Err(invalid("the model is quantised already"));
         }
-        let config = config.quantised(quantization)?;
+        let architecture = architecture.quantised(quantization)?;
         write(&folder.join("config.json"), &quantised_json(&self.config_json()?, quantization)?)?;
         for path in self.tokenizer_paths() {
             let to = folder.join(path.file_name().unwrap_or_default());
             fs::copy(&path, to).map_err(|e| Error::io(format!("copying {}", path.display()), e))?;
         }
-        write_weights(&config, &self.weights()?, &folder.join("model.safetensors"), progress)
+        write_weights(&architecture, &self.weights()?, &folder.join("model.safetensors"), progress)
     }
 }
 
@@ -86,17 +86,20 @@ impl Planned {
 }
 
 /// What becomes of each tensor, in order of name. Buffers that are not floats are left out.
-fn plan(config: &Config, weights: &Weights<'_>) -> Vec<Planned> {
+fn plan(architecture: &Architecture, weights: &Weights<'_>) -> Vec<Planned> {
     let tensors = weights.tensors().into_iter().map(|(name, tensor)| {
-        let linear = linear_shape(config, &name, &tensor.shape);
+        let linear = linear_shape(architecture, &name, &tensor.shape);
         Planned { name, tensor, linear }
     });
     tensors.collect()
 }
 
 /// The shape of the linear layer that the tensor is the weights of.
-fn linear_shape(config: &Config, name: &str, shape: &[usize]) -> Option<Shape> {
+fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Option<Shape> {
     let &[rows, columns] = shape else { return None };
+    let Architecture::Transformer(config) = architecture else {
+        return (name != "embedding.weight").then(|| Shape::new(columns, rows));
+    };
     let is_embedding = EMBEDDINGS.iter().any(|end| name.ends_with(end));
     if !name.ends_with(".weight") || name.ends_with(POSITIONS) || (is_embedding && !config.tied) {
         return None;
@@ -110,13 +113,13 @@ fn linear_shape(config: &Config, name: &str, shape: &[usize]) -> Option<Shape> {
 
 /// Writes the header, and then the tensors one by one.
 fn write_weights(
-    config: &Config,
+    architecture: &Architecture,
     weights: &Weights<'_>,
     path: &Path,
     progress: &dyn Fn(u64),
 ) -> Result<()> {
     let io = |e| Error::io(format!("writing {}", path.display()), e);
-    let plan = plan(config, weights);
+    let plan = plan(architecture, weights);
     let file = File::create_new(path).map_err(io)?;
     let mut out = BufWriter::with_capacity(BUFFER_LEN, file);
     let header = header(&plan);
@@ -124,7 +127,7 @@ fn write_weights(
     out.write_all(&header).map_err(io)?;
     for planned in &plan {
         let bytes = match planned.linear {
-            Some(shape) => quantised(config, weights, &planned.name, shape)?,
+            Some(shape) => quantised(architecture, weights, &planned.name, shape)?,
             None => weights.stored(&planned.name, &planned.tensor)?,
         };
         out.write_all(&bytes).map_err(io)?;
@@ -149,8 +152,13 @@ fn header(plan: &[Planned]) -> Vec<u8> {
 }
 
 /// The integers of a linear layer, in the tensor's own layout, and its scales.
-fn quantised(config: &Config, weights: &Weights<'_>, name: &str, shape: Shape) -> Result<Vec<u8>> {
-    let matrix = weights.matrix(name, shape, config.quantization)?;
+fn quantised(
+    architecture: &Architecture,
+    weights: &Weights<'_>,
+    name: &str,
+    shape: Shape,
+) -> Result<Vec<u8>> {
+    let matrix = weights.matrix(name, shape, architecture.quantization())?;
     let Shape { inputs, outputs, is_transposed } = shape;
     let mut bytes = vec![0; inputs * outputs + 4 * outputs];
     let (integers, scales) = bytes.split_at_mut(inputs * outputs);

@@ -19,6 +19,7 @@ mod lanewise;
 mod matmul;
 mod norm;
 mod quant;
+mod recurrent;
 pub mod reference;
 mod rotary;
 mod sum;
@@ -32,6 +33,7 @@ pub use kv_cache::{Bf16, KvCache, KvElement};
 pub use matmul::{PackedMatrix, matmul};
 pub use norm::{layer_norm, rms_norm};
 pub use quant::{ActivationBits, QuantRows, quantise_weights};
+pub use recurrent::{gru_cell, lstm_cell};
 pub use rotary::{Rotary, RotaryScaling, rotate};
 pub use sum::sum16;
 

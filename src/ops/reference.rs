@@ -183,3 +183,36 @@ fn finish(sums: impl Iterator<Item = f32>, scale: f32, scales: &[f32], bias: &[f
     let out = |((sum, s), b): ((f32, &f32), &f32)| fma(sum, scale * s, *b);
     sums.zip(scales).zip(bias).map(out).collect()
 }
+
+/// Rule 17: 1 / (1 + e^-x).
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Rule 17: tanh, by e^2x.
+pub fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(x + x) + 1.0)
+}
+
+/// Rule 17: the next h: `[H]` of a gated recurrent unit. x, y: `[3][H]`.
+pub fn gru_cell(x: &[f32], y: &[f32], h: &[f32]) -> Vec<f32> {
+    let n = h.len();
+    let step = |i: usize| {
+        let reset = sigmoid(x[i] + y[i]);
+        let update = sigmoid(x[n + i] + y[n + i]);
+        let new = tanh(fma(reset, y[2 * n + i], x[2 * n + i]));
+        fma(update, h[i] - new, new)
+    };
+    (0..n).map(step).collect()
+}
+
+/// Rule 17: the next h and c: `[H]` of a long short-term memory. x, y: `[4][H]`.
+pub fn lstm_cell(x: &[f32], y: &[f32], c: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let n = c.len();
+    let step = |i: usize| {
+        let gate = |gate: usize| x[gate * n + i] + y[gate * n + i];
+        let memory = fma(sigmoid(gate(1)), c[i], sigmoid(gate(0)) * tanh(gate(2)));
+        (sigmoid(gate(3)) * tanh(memory), memory)
+    };
+    (0..n).map(step).unzip()
+}

@@ -8,7 +8,7 @@ use crate::cli::plan::{Plan, Voice};
 use anyhow::Result;
 use llmzip::archive::{BuiltinModels, ModelName, ModelSource};
 use llmzip::hub::{self, Environment, Reference, Store, hex};
-use llmzip::models::{Footprint, Model, ModelFolder};
+use llmzip::models::{Model, ModelFolder};
 use llmzip::ops::Isa;
 use llmzip::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ impl Models {
 
     /// Loads the model in `folder`, if there is room for it.
     fn load(&self, folder: &Path) -> llmzip::Result<Model> {
-        let weights = Footprint::of(&ModelFolder::find(folder)?.config()?).weights;
+        let weights = ModelFolder::find(folder)?.architecture()?.footprint().weights;
         if weights > self.memory {
             let (weights, limit) = (weights >> 20, self.memory >> 20);
             let message = format!("takes about {weights} MiB of memory, the limit is {limit}");

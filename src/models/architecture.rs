@@ -1,0 +1,101 @@
+//! What `config.json` describes: a transformer or a recurrent network.
+
+use super::config::Quantization;
+use super::{
+    Config, Footprint, Network, Recurrent, RecurrentConfig, Transformer, Weights, invalid,
+};
+use crate::error::Result;
+use crate::ops::Isa;
+use serde::Deserialize;
+
+/// A network that llmzip runs, by its configuration.
+#[derive(Debug, Clone)]
+pub enum Architecture {
+    /// One of the families of decoder-only transformers.
+    Transformer(Config),
+    /// A GRU or an LSTM.
+    Recurrent(RecurrentConfig),
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    model_type: String,
+}
+
+impl Architecture {
+    /// Reads and checks `config.json`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, of another
+    /// family, or a number is out of bounds.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        let kind: Kind =
+            serde_json::from_slice(json).map_err(|e| invalid(format!("config.json: {e}")))?;
+        Ok(match kind.model_type.as_str() {
+            "gru" | "lstm" => Self::Recurrent(RecurrentConfig::parse(json)?),
+            _ => Self::Transformer(Config::parse(json)?),
+        })
+    }
+
+    /// Tokens that have an embedding.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Transformer(config) => config.vocab_size,
+            Self::Recurrent(config) => config.vocab_size,
+        }
+    }
+
+    /// The token that opens every lane.
+    pub fn first_token(&self) -> u32 {
+        match self {
+            Self::Transformer(config) => config.first_token,
+            Self::Recurrent(config) => config.first_token,
+        }
+    }
+
+    /// How its linear layers are computed, where it is in integers.
+    pub fn quantization(&self) -> Option<Quantization> {
+        match self {
+            Self::Transformer(config) => config.quantization,
+            Self::Recurrent(config) => config.quantization,
+        }
+    }
+
+    /// The same with linear layers in `quantization`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where they are too wide for it.
+    pub fn quantised(self, quantization: Quantization) -> Result<Self> {
+        Ok(match self {
+            Self::Transformer(config) => Self::Transformer(config.quantised(quantization)?),
+            Self::Recurrent(config) => Self::Recurrent(config.quantised(quantization)),
+        })
+    }
+
+    /// What the network takes of memory.
+    pub fn footprint(&self) -> Footprint {
+        match self {
+            Self::Transformer(config) => Footprint::of(config),
+            Self::Recurrent(config) => config.footprint(),
+        }
+    }
+
+    /// Loads the network, with the output head's rows in the order of `outputs`: token ids.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a tensor is missing,
+    /// misshapen or not finite; [`ErrorKind::Io`](crate::ErrorKind::Io) if one cannot be read.
+    pub fn load(
+        &self,
+        weights: &Weights<'_>,
+        outputs: &[u32],
+        isa: Isa,
+    ) -> Result<Box<dyn Network>> {
+        Ok(match self {
+            Self::Transformer(config) => {
+                Box::new(Transformer::load(config, weights, outputs, isa)?)
+            }
+            Self::Recurrent(config) => Box::new(Recurrent::load(config, weights, outputs, isa)?),
+        })
+    }
+}

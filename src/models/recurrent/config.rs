@@ -1,0 +1,159 @@
+//! `config.json` of a recurrent network.
+
+use crate::error::Result;
+use crate::models::config::{Quantization, quantization_of};
+use crate::models::{Footprint, invalid};
+use crate::ops::MAX_INPUTS;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The recurrent cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// Gated recurrent unit (Cho et al., 2014).
+    Gru,
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
+    Lstm,
+}
+
+impl Cell {
+    /// Gates, each as wide as the state.
+    pub fn gates(self) -> usize {
+        match self {
+            Self::Gru => 3,
+            Self::Lstm => 4,
+        }
+    }
+
+    /// Vectors of state of a layer: outputs, and an LSTM's cells.
+    pub fn states(self) -> usize {
+        match self {
+            Self::Gru => 1,
+            Self::Lstm => 2,
+        }
+    }
+}
+
+/// A recurrent network's configuration. Every number is within the caps of
+/// [`RecurrentConfig::parse`].
+#[derive(Debug, Clone)]
+pub struct RecurrentConfig {
+    /// Its cells.
+    pub cell: Cell,
+    /// Tokens that have an embedding.
+    pub vocab_size: usize,
+    /// Width of the embedding: inputs of the first layer.
+    pub embedding_size: usize,
+    /// Width of the state.
+    pub hidden_size: usize,
+    /// Layers.
+    pub layers: usize,
+    /// The token that opens every lane: the model's beginning of sequence, else token 0.
+    pub first_token: u32,
+    /// Whether the linear layers run in integers.
+    pub quantization: Option<Quantization>,
+}
+
+/// The keys as they stand.
+#[derive(Deserialize)]
+struct Keys {
+    model_type: String,
+    vocab_size: usize,
+    embedding_size: Option<usize>,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    bos_token_id: Option<u32>,
+    #[serde(default)]
+    quantization_config: Value,
+}
+
+impl RecurrentConfig {
+    /// Reads and checks `config.json`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, not of a
+    /// recurrent network, or a number is out of bounds.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        let failed = |what: String| invalid(format!("config.json: {what}"));
+        let keys: Keys = serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
+        let cell = match keys.model_type.as_str() {
+            "gru" => Cell::Gru,
+            "lstm" => Cell::Lstm,
+            other => return Err(failed(format!("model_type is {other:?}, expected gru or lstm"))),
+        };
+        let config = Self {
+            cell,
+            vocab_size: keys.vocab_size,
+            embedding_size: keys.embedding_size.unwrap_or(keys.hidden_size),
+            hidden_size: keys.hidden_size,
+            layers: keys.num_hidden_layers,
+            first_token: keys.bos_token_id.unwrap_or(0),
+            quantization: quantization_of(&keys.quantization_config).map_err(failed)?,
+        };
+        config.check().map_err(failed)?;
+        Ok(config)
+    }
+
+    /// Widths are within those of layers in integers, too.
+    fn check(&self) -> std::result::Result<(), String> {
+        let bounded = [
+            ("vocab_size", self.vocab_size, 1 << 20),
+            ("embedding_size", self.embedding_size, MAX_INPUTS),
+            ("hidden_size", self.hidden_size, MAX_INPUTS),
+            ("num_hidden_layers", self.layers, 512),
+        ];
+        for (name, value, most) in bounded {
+            if !(1..=most).contains(&value) {
+                return Err(format!("{name} is {value}, expected 1 to {most}"));
+            }
+        }
+        if self.first_token as usize >= self.vocab_size {
+            return Err(format!("bos_token_id is {}, past the vocabulary", self.first_token));
+        }
+        Ok(())
+    }
+
+    /// The same with linear layers in `quantization`.
+    pub fn quantised(self, quantization: Quantization) -> Self {
+        Self { quantization: Some(quantization), ..self }
+    }
+
+    /// Inputs of a layer.
+    pub fn inputs(&self, layer: usize) -> usize {
+        if layer == 0 { self.embedding_size } else { self.hidden_size }
+    }
+
+    /// Outputs of a layer's gates.
+    pub fn gates(&self) -> usize {
+        self.cell.gates() * self.hidden_size
+    }
+
+    /// Whether what the first layer makes of each token is computed once and for all.
+    pub fn is_tabulated(&self) -> bool {
+        self.vocab_size * self.gates() <= MOST_TABULATED
+    }
+
+    /// What the network takes of memory.
+    pub fn footprint(&self) -> Footprint {
+        let n = |x: usize| x as u64;
+        let (v, h, g) = (n(self.vocab_size), n(self.hidden_size), n(self.gates()));
+        let inputs = |layer| match layer {
+            0 if self.is_tabulated() => 0,
+            layer => n(self.inputs(layer)),
+        };
+        let layers: u64 = (0..self.layers).map(|layer| g * (inputs(layer) + h)).sum();
+        let table = if self.is_tabulated() { g } else { n(self.embedding_size) };
+        let linear = if self.quantization.is_some() { 1 } else { 4 };
+        let widest = self.embedding_size.max(self.hidden_size);
+        Footprint {
+            weights: linear * (layers + v * h) + 4 * v * table,
+            macs: layers + v * h,
+            lane: 4 * n(self.layers) * n(self.cell.states()) * h,
+            position: 0,
+            row: 4 * (n(widest) + h + 2 * g + 2 * v),
+        }
+    }
+}
+
+/// Most numbers of such a table: 16 MiB.
+const MOST_TABULATED: usize = 1 << 22;

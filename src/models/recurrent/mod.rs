@@ -1,0 +1,121 @@
+//! Recurrent networks: an embedding, layers of GRU or LSTM cells, an output head. Their state is all
+//! that they know of the past, so texts may be of any length.
+//!
+//! Tensors have PyTorch's names and order of gates: `embedding` is an `nn.Embedding`, `rnn` an
+//! `nn.GRU` or `nn.LSTM`, `head` an `nn.Linear`. `docs/numerics.md`, section 17, has the order of
+//! operations.
+//!
+//! Legend: `R` rows, `E` embedding size, `H` hidden size, `G` gates times `H`, `V` outputs.
+
+mod config;
+mod session;
+
+pub use config::{Cell, RecurrentConfig};
+
+use super::linear::Linear;
+use super::weights::Shape;
+use super::{Footprint, Network, Session, Weights};
+use crate::error::Result;
+use crate::ops::{Isa, QuantRows};
+use session::RecurrentSession;
+
+/// A recurrent network.
+pub struct Recurrent {
+    isa: Isa,
+    config: RecurrentConfig,
+    input: Input,
+    layers: Vec<Layer>,
+    head: Linear,
+}
+
+/// From tokens to what the first layer's gates take of them.
+enum Input {
+    /// Computed once for every token: `[vocab_size][G]`
+    Table(Vec<f32>),
+    /// Embeddings, `[vocab_size][E]`, and the gates' weights.
+    Embedding(Vec<f32>, Linear),
+}
+
+/// A layer of cells.
+struct Layer {
+    /// From the layer below; the first layer has an [`Input`].
+    input: Option<Linear>,
+    /// From the layer's own last outputs.
+    hidden: Linear,
+}
+
+impl Recurrent {
+    /// Loads the network, with the output head's rows in the order of `outputs`: token ids.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a tensor is missing,
+    /// misshapen or not finite; [`ErrorKind::Io`](crate::ErrorKind::Io) if one cannot be read.
+    pub fn load(
+        config: &RecurrentConfig,
+        weights: &Weights<'_>,
+        outputs: &[u32],
+        isa: Isa,
+    ) -> Result<Self> {
+        let gates = |from: &str, layer: usize, inputs: usize| {
+            let name = |part: &str| format!("rnn.{part}_{from}_l{layer}");
+            let shape = Shape::new(inputs, config.gates());
+            weights.linear(config.quantization, &name("weight"), Some(&name("bias")), shape)
+        };
+        let layer = |layer: usize| -> Result<Layer> {
+            let input = match layer {
+                0 => None,
+                _ => Some(gates("ih", layer, config.inputs(layer))?),
+            };
+            Ok(Layer { input, hidden: gates("hh", layer, config.hidden_size)? })
+        };
+        let embedding = [config.vocab_size, config.embedding_size];
+        let embedding = weights.tensor("embedding.weight", &embedding)?;
+        let first = gates("ih", 0, config.embedding_size)?;
+        Ok(Self {
+            isa,
+            config: config.clone(),
+            input: match config.is_tabulated() {
+                true => {
+                    let mut table = vec![0.0; config.vocab_size * config.gates()];
+                    first.apply(isa, &embedding, &mut table, &mut QuantRows::default());
+                    Input::Table(table)
+                }
+                false => Input::Embedding(embedding, first),
+            },
+            layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+            head: head(config, weights, outputs)?,
+        })
+    }
+}
+
+/// The output head, its rows in the order of `outputs`.
+fn head(config: &RecurrentConfig, weights: &Weights<'_>, outputs: &[u32]) -> Result<Linear> {
+    let shape = Shape::new(config.hidden_size, config.vocab_size);
+    let matrix = weights.matrix("head.weight", shape, config.quantization)?;
+    let bias = weights.tensor("head.bias", &[config.vocab_size])?;
+    let bias: Vec<f32> = outputs.iter().map(|&id| bias[id as usize]).collect();
+    let source = |i: usize| (&matrix, outputs[i] as usize);
+    Ok(Linear::pack(config.quantization, config.hidden_size, outputs.len(), source, &bias))
+}
+
+impl Network for Recurrent {
+    fn outputs(&self) -> usize {
+        self.head.outputs()
+    }
+
+    fn max_positions(&self) -> Option<usize> {
+        None
+    }
+
+    fn window(&self) -> usize {
+        usize::MAX
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.config.footprint()
+    }
+
+    fn session(&self, lanes: usize, _steps: usize, _window: usize) -> Box<dyn Session + '_> {
+        Box::new(RecurrentSession::new(self, lanes))
+    }
+}

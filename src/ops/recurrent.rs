@@ -1,0 +1,102 @@
+//! Rule 17: the cells of recurrent networks, after their linear layers.
+
+use super::arch::{Isa, Kernel, LANES, Simd};
+use super::exp::exp_lanes;
+use super::lanewise::padded;
+
+/// A step of a gated recurrent unit (Cho et al., 2014), as PyTorch has it: gates reset, update, new.
+///
+/// x, y: `[3][H]`, what the input and the last h make of the gates; h: `[H]`, overwritten.
+pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {
+    struct Cell<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
+    impl Kernel for Cell<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Self(x, y, h) = self;
+            let n = h.len();
+            let ([xr, xz, xn], [yr, yz, yn]) = (gates(x, n), gates(y, n));
+            for at in (0..n).step_by(LANES) {
+                let reset = sigmoid(s, s.add(load(s, xr, at), load(s, yr, at)));
+                let update = sigmoid(s, s.add(load(s, xz, at), load(s, yz, at)));
+                let new = tanh(s, s.fma(reset, load(s, yn, at), load(s, xn, at)));
+                let last = load(s, h, at);
+                store(s, s.fma(update, s.sub(last, new), new), h, at);
+            }
+        }
+    }
+    assert_eq!((x.len(), y.len()), (3 * h.len(), 3 * h.len()), "three gates");
+    isa.run(Cell(x, y, h));
+}
+
+/// A step of a long short-term memory (Hochreiter and Schmidhuber, 1997), as PyTorch has it: gates
+/// input, forget, cell, output.
+///
+/// x, y: `[4][H]`, what the input and the last h make of the gates; h, c: `[H]`, overwritten.
+pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
+    struct Cell<'a>(&'a [f32], &'a [f32], &'a mut [f32], &'a mut [f32]);
+    impl Kernel for Cell<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Self(x, y, h, c) = self;
+            let n = h.len();
+            let ([xi, xf, xg, xo], [yi, yf, yg, yo]) = (gates(x, n), gates(y, n));
+            for at in (0..n).step_by(LANES) {
+                let input = sigmoid(s, s.add(load(s, xi, at), load(s, yi, at)));
+                let forget = sigmoid(s, s.add(load(s, xf, at), load(s, yf, at)));
+                let cell = tanh(s, s.add(load(s, xg, at), load(s, yg, at)));
+                let output = sigmoid(s, s.add(load(s, xo, at), load(s, yo, at)));
+                let memory = s.fma(forget, load(s, c, at), s.mul(input, cell));
+                store(s, memory, c, at);
+                store(s, s.mul(output, tanh(s, memory)), h, at);
+            }
+        }
+    }
+    assert_eq!((x.len(), y.len()), (4 * h.len(), 4 * h.len()), "four gates");
+    assert_eq!(h.len(), c.len(), "as many cells as outputs");
+    isa.run(Cell(x, y, h, c));
+}
+
+/// The slices of `G` gates of `n` values each.
+#[inline(always)]
+fn gates<const G: usize>(x: &[f32], n: usize) -> [&[f32]; G] {
+    std::array::from_fn(|gate| &x[gate * n..][..n])
+}
+
+/// 1 / (1 + e^-x)
+#[inline(always)]
+fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    let one = s.splat(1.0);
+    s.div(one, s.add(one, exp_lanes(s, s.mul(x, s.splat(-1.0)))))
+}
+
+/// 1 - 2 / (e^2x + 1)
+#[inline(always)]
+fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
+    let one = s.splat(1.0);
+    s.sub(one, s.div(s.splat(2.0), s.add(exp_lanes(s, s.add(x, x)), one)))
+}
+
+/// Sixteen values from `at` on, zeros past the end.
+#[inline(always)]
+fn load<S: Simd>(s: S, x: &[f32], at: usize) -> S::V {
+    match x[at..].first_chunk() {
+        Some(full) => s.load(full),
+        None => s.load(&padded(&x[at..], 0.0)),
+    }
+}
+
+/// Writes sixteen values from `at` on, cut off at the end.
+#[inline(always)]
+fn store<S: Simd>(s: S, v: S::V, x: &mut [f32], at: usize) {
+    match x[at..].first_chunk_mut() {
+        Some(full) => s.store(v, full),
+        None => {
+            let mut block = [0.0; LANES];
+            s.store(v, &mut block);
+            let tail = &mut x[at..];
+            tail.copy_from_slice(&block[..tail.len()]);
+        }
+    }
+}
