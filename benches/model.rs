@@ -15,7 +15,7 @@ const CONTEXT: u32 = 512;
 
 /// Multiply-adds of `model` for a token: its weights once, and attention over a full window.
 fn macs_per_token(model: &Model, context: Option<Context>) -> f64 {
-    let (network, footprint) = (model.network(), model.network().footprint());
+    let (network, footprint) = (model.network(), model.architecture().footprint());
     let window = context.map_or(network.window(), |context| context.len as usize);
     // Keys and values take two bytes each, and are used once.
     footprint.macs as f64 + footprint.position as f64 / 2.0 * window as f64
@@ -31,7 +31,7 @@ fn main() {
         Some(folder) => Model::open(folder.as_ref(), Isa::detect()).expect("a model"),
         None => Model::default_model(Isa::detect()).expect("the default model"),
     };
-    let context = model.network().max_positions().map(|n| Context::new(CONTEXT.min(n as u32)));
+    let context = model.architecture().max_positions().map(|n| Context::new(CONTEXT.min(n as u32)));
     let parameters = Parameters { context, ..Parameters::default() };
     let macs_per_token = macs_per_token(&model, context);
     let tokens = model.tokenizer().encode(&text, model.vocabulary()).len() as f64;

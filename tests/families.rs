@@ -270,7 +270,7 @@ fn memory_is_asked_for_before_it_is_taken() {
         let options = DecompressOptions { memory, ..DecompressOptions::default() };
         archive::decompress(&packed[..], std::io::sink(), &model, &options, &|_| ())
     };
-    let footprint = model.network().footprint();
+    let footprint = model.architecture().footprint();
     let error = with(footprint.weights + 1000).unwrap_err();
     assert_eq!(error.kind(), llmzip::ErrorKind::LimitExceeded);
     let all = footprint.weights + footprint.session(64, 256, 64);

@@ -3,7 +3,9 @@
 mod random;
 
 use candle_core::{DType, Device, Tensor};
-use llmzip::models::{Architecture, Config, Model, Network, Row, Session, Transformer, Weights};
+use llmzip::models::{
+    Architecture, Config, FLOAT_CODE, Model, Network, Row, Session, Transformer, Weights,
+};
 use llmzip::ops::Isa;
 use random::Random;
 use std::collections::HashMap;
@@ -369,6 +371,12 @@ fn bad_models_are_refused_with_what_was_expected() {
     let end = not_finite.len();
     not_finite[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(message(&good, &not_finite).contains("NaN"));
+}
+
+#[test]
+fn the_digest_of_the_default_model_is_that_of_its_files() {
+    let identity = Model::builtin_identity(FLOAT_CODE).unwrap();
+    assert_eq!(identity.digest, Model::default_files().digest());
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Resources<'static> {
 impl Resources<'_> {
     /// What `model` leaves, once it is loaded.
     fn beside(self, model: Option<&Model>) -> Self {
-        let weights = model.map_or(0, |model| model.network().footprint().weights);
+        let weights = model.map_or(0, |model| model.architecture().footprint().weights);
         Self { memory: self.memory.saturating_sub(weights), ..self }
     }
 

@@ -111,7 +111,8 @@ fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, plain_len: usize) 
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
     // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
     let most = plain_len.div_ceil(lanes) + parameters.prefix.len() + steps;
-    let needed = network.footprint().session(lanes, positions.min(most), lanes * steps);
+    let needed =
+        model.architecture().footprint().session(lanes, positions.min(most), lanes * steps);
     if needed <= memory {
         return Ok(());
     }

@@ -40,12 +40,15 @@ impl Parameters {
     /// [`ErrorKind::InvalidArgument`] if the model cannot have it so.
     pub fn new(model: &Model, prefix: &str, context: Option<u32>, table_log2: u8) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
-        let ranks = model.tokenizer().encode(prefix.as_bytes(), model.vocabulary());
+        let ranks = match prefix {
+            "" => Vec::new(), // which needs no tokenizer, so does not load the model
+            text => model.tokenizer().encode(text.as_bytes(), model.vocabulary()),
+        };
         if ranks.len() > Self::MAX_PREFIX {
             let (n, most) = (ranks.len(), Self::MAX_PREFIX);
             return refuse(format!("the prefix has {n} tokens, expected at most {most}"));
         }
-        let context = match (model.network().max_positions(), context) {
+        let context = match (model.architecture().max_positions(), context) {
             (None, None) => None,
             (None, Some(_)) => {
                 return refuse("the model has no limit of positions: it takes no context".into());
@@ -67,7 +70,7 @@ impl Parameters {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where an encoder with this model cannot have written them.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
-        let most = model.network().max_positions();
+        let most = model.architecture().max_positions();
         match (most, self.context) {
             (None, None) => (),
             (Some(most), Some(context)) if context.len as usize <= most => (),

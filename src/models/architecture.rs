@@ -72,6 +72,16 @@ impl Architecture {
         })
     }
 
+    /// Positions that a lane may have, unless the network's window slides or it needs none.
+    pub fn max_positions(&self) -> Option<usize> {
+        match self {
+            Self::Transformer(config) if config.sliding_window.is_none() => {
+                Some(config.max_positions)
+            }
+            _ => None,
+        }
+    }
+
     /// What the network takes of memory.
     pub fn footprint(&self) -> Footprint {
         match self {

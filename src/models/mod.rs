@@ -36,7 +36,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{ActivationBits, Isa};
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// One input of a network: the `position`-th token of a lane, counted from 0.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +54,8 @@ pub trait Network: Send + Sync {
     /// Logits per row: the tokens that can be coded, in the order of the vocabulary.
     fn outputs(&self) -> usize;
 
-    /// Positions that a lane may have, unless the network's window slides or it needs none.
-    fn max_positions(&self) -> Option<usize>;
-
     /// Positions that are kept at most of a lane, its own included.
     fn window(&self) -> usize;
-
-    /// What it takes of memory.
-    fn footprint(&self) -> Footprint;
 
     /// Starts `lanes` empty lanes that take up to `steps` rows each in one call and see at most
     /// `window` positions, own included.
@@ -129,13 +123,17 @@ pub const DEFAULT_CODE: u8 = 2;
 /// How the default model's weights become the default model.
 const DEFAULT_QUANTIZATION: Quantization = Quantization { activations: ActivationBits::Eight };
 
-/// That of the default model's files.
-static DEFAULT_DIGEST: LazyLock<[u8; 32]> = LazyLock::new(|| DEFAULT.digest());
+/// [`ModelFiles::digest`] of the default model, written down because hashing 11 MB would take a good
+/// part of a short run.
+const DEFAULT_DIGEST: [u8; 32] = [
+    0x51, 0x2b, 0xdd, 0xfa, 0xce, 0x84, 0xc7, 0x00, 0x16, 0x8e, 0xf4, 0x1a, 0x4f, 0x9a, 0x66, 0xf1,
+    0xbf, 0xfc, 0x1b, 0x6f, 0xfb, 0x83, 0xc1, 0xf6, 0xd2, 0x3d, 0x37, 0xcc, 0x2c, 0x50, 0x9c, 0x9b,
+];
 
 /// BLAKE3 over the digest of the default model's files and a byte: the bits of activations.
 fn quantised_digest(bits: u32) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&*DEFAULT_DIGEST).update(&[bits as u8]);
+    hasher.update(&DEFAULT_DIGEST).update(&[bits as u8]);
     hasher.finalize().into()
 }
 
@@ -151,18 +149,25 @@ impl ModelFiles<'_> {
     }
 }
 
-/// A language model with its tokenizer, ready to code with.
+/// A language model with its tokenizer.
 pub struct Model {
     identity: Identity,
     isa: Isa,
+    architecture: Architecture,
+    /// Empty only while a compiled-in model has not been used.
+    parts: OnceLock<Parts>,
+}
+
+/// What takes time and memory to load.
+struct Parts {
     network: Box<dyn Network>,
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
-    first_token: u32,
 }
 
 impl Model {
-    /// The default model, compiled into the binary, on the instruction set `isa`.
+    /// The default model, compiled into the binary, on the instruction set `isa`; loaded when it is
+    /// first used.
     ///
     /// # Errors
     /// None on an intact binary.
@@ -170,7 +175,8 @@ impl Model {
         Self::builtin(DEFAULT_CODE, isa)
     }
 
-    /// The compiled-in model of `code`.
+    /// The compiled-in model of `code`, to be loaded when it is first used: much of what is done
+    /// with archives needs no more than its name.
     ///
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where there is none.
@@ -179,10 +185,12 @@ impl Model {
             let message = format!("there is no compiled-in model {code}");
             return Err(Error::new(ErrorKind::ModelMissing, message));
         };
-        match code {
-            FLOAT_CODE => Self::from_files(DEFAULT, identity, isa),
-            _ => Ok(Self { identity, ..Self::default_model_as(DEFAULT_QUANTIZATION, isa)? }),
-        }
+        let floats = Architecture::parse(DEFAULT.config)?;
+        let architecture = match code {
+            FLOAT_CODE => floats,
+            _ => floats.quantised(DEFAULT_QUANTIZATION)?,
+        };
+        Ok(Self { identity, isa, architecture, parts: OnceLock::new() })
     }
 
     /// The default model's weights in `quantization`, quantised as they are loaded.
@@ -190,12 +198,11 @@ impl Model {
     /// # Errors
     /// None on an intact binary.
     pub fn default_model_as(quantization: Quantization, isa: Isa) -> Result<Self> {
-        let config = Architecture::parse(DEFAULT.config)?.quantised(quantization)?;
-        let weights = Weights::parse(DEFAULT.weights)?;
+        let architecture = Architecture::parse(DEFAULT.config)?.quantised(quantization)?;
         let bits = quantization.activations.bits();
         let (digest, label) = (quantised_digest(bits), format!("default-w8a{bits}"));
         let identity = Identity { digest, label, builtin_code: None };
-        Self::load(&config, &weights, TokenizerFile::Json(DEFAULT.tokenizer), identity, isa)
+        Ok(Self { identity, isa, architecture, parts: OnceLock::new() })
     }
 
     /// What archives name the default model by; loads nothing.
@@ -206,7 +213,7 @@ impl Model {
     /// What archives name the compiled-in model of `code` by, if there is one; loads nothing.
     pub fn builtin_identity(code: u8) -> Option<Identity> {
         let (digest, label) = match code {
-            FLOAT_CODE => (*DEFAULT_DIGEST, "default-float"),
+            FLOAT_CODE => (DEFAULT_DIGEST, "default-float"),
             DEFAULT_CODE => (quantised_digest(DEFAULT_QUANTIZATION.activations.bits()), "default"),
             _ => return None,
         };
@@ -226,9 +233,9 @@ impl Model {
     pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
         let files = ModelFolder::find(folder)?;
         let load = || {
-            let tokenizer = files.tokenizer()?;
-            let (config, weights) = (files.architecture()?, files.weights()?);
-            Self::load(&config, &weights, tokenizer.file(), files.identity()?, isa)
+            let (tokenizer, architecture) = (files.tokenizer()?, files.architecture()?);
+            let parts = Parts::load(&architecture, &files.weights()?, tokenizer.file(), isa)?;
+            Ok(Self { identity: files.identity()?, isa, architecture, parts: parts.into() })
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }
@@ -238,22 +245,9 @@ impl Model {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] if they make no sense.
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
-        let (config, weights) =
-            (Architecture::parse(files.config)?, Weights::parse(files.weights)?);
-        Self::load(&config, &weights, TokenizerFile::Json(files.tokenizer), identity, isa)
-    }
-
-    fn load(
-        architecture: &Architecture,
-        weights: &Weights<'_>,
-        tokenizer: TokenizerFile<'_>,
-        identity: Identity,
-        isa: Isa,
-    ) -> Result<Self> {
-        let (tokenizer, vocabulary) = Tokenizer::load(tokenizer, architecture.vocab_size())?;
-        let network = architecture.load(weights, vocabulary.ids(), isa)?;
-        let first_token = architecture.first_token();
-        Ok(Self { identity, isa, network, tokenizer, vocabulary, first_token })
+        let architecture = Architecture::parse(files.config)?;
+        let parts = Parts::of_files(&architecture, files, isa)?;
+        Ok(Self { identity, isa, architecture, parts: parts.into() })
     }
 
     /// The same model, which archives call `label`: at most 255 bytes, no control characters.
@@ -273,24 +267,52 @@ impl Model {
         self.isa
     }
 
+    /// What kind of network it is, and how large.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
     /// Its network.
     pub fn network(&self) -> &dyn Network {
-        &*self.network
+        &*self.parts().network
     }
 
     /// Its tokenizer; only encoders need it.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        &self.parts().tokenizer
     }
 
     /// The tokens that can be coded.
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
+        &self.parts().vocabulary
+    }
+
+    fn parts(&self) -> &Parts {
+        let load = || Parts::of_files(&self.architecture, DEFAULT, self.isa);
+        self.parts.get_or_init(|| load().expect("the compiled-in model is intact"))
     }
 
     /// The id of the token that every lane begins with; it is context only, never coded.
     pub fn first_token(&self) -> u32 {
-        self.first_token
+        self.architecture.first_token()
+    }
+}
+
+impl Parts {
+    fn load(
+        architecture: &Architecture,
+        weights: &Weights<'_>,
+        tokenizer: TokenizerFile<'_>,
+        isa: Isa,
+    ) -> Result<Self> {
+        let (tokenizer, vocabulary) = Tokenizer::load(tokenizer, architecture.vocab_size())?;
+        let network = architecture.load(weights, vocabulary.ids(), isa)?;
+        Ok(Self { network, tokenizer, vocabulary })
+    }
+
+    fn of_files(architecture: &Architecture, files: ModelFiles<'_>, isa: Isa) -> Result<Self> {
+        let tokenizer = TokenizerFile::Json(files.tokenizer);
+        Self::load(architecture, &Weights::parse(files.weights)?, tokenizer, isa)
     }
 }
 

@@ -8,7 +8,7 @@ use super::config::{Activation, Config, Family, RotaryConfig};
 use super::linear::Linear;
 use super::session::TransformerSession;
 use super::weights::{Matrix, Shape};
-use super::{Footprint, Network, Session, Weights, gpt_neox, gpt2, llama};
+use super::{Network, Session, Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
 use crate::ops::{
     AttentionShape, Bf16, Isa, KvElement, Rotary, gelu_erf, gelu_tanh, layer_norm, rms_norm,
@@ -26,9 +26,6 @@ pub struct Transformer {
     pub(super) final_norm: Norm,
     embedding: Embedding,
     pub(super) head: Linear,
-    max_positions: usize,
-    footprint: Footprint,
-    slides: bool,
 }
 
 /// Where a token stands.
@@ -177,9 +174,6 @@ impl Transformer {
             final_norm: parts.final_norm,
             embedding,
             head,
-            max_positions: config.max_positions,
-            footprint: Footprint::of(config),
-            slides: config.sliding_window.is_some(),
         })
     }
 
@@ -219,16 +213,8 @@ impl Network for Transformer {
         self.head.outputs()
     }
 
-    fn max_positions(&self) -> Option<usize> {
-        (!self.slides).then_some(self.max_positions)
-    }
-
     fn window(&self) -> usize {
         self.shape.window
-    }
-
-    fn footprint(&self) -> Footprint {
-        self.footprint
     }
 
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {

@@ -6,16 +6,14 @@ use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
 use llmzip::hub::{Facts, Form, Place, Store, hex};
-use llmzip::models::Model;
+use llmzip::models::{Model, ModelFolder};
+use llmzip::ops::Isa;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// Raised when a field changes its name or meaning, or goes; not when one is added.
 const SCHEMA: u32 = 1;
-
-/// Bytes of a weight in memory.
-const WEIGHT_LEN: u64 = 4;
 
 /// One model.
 #[derive(Debug, Serialize)]
@@ -116,7 +114,11 @@ impl Entry {
             }
         };
         let Facts { architecture, vocab_size, n_parameters, licence } = facts;
-        let weights_memory = n_parameters.and_then(|n| n.checked_mul(WEIGHT_LEN));
+        let footprint = match folder {
+            Some(folder) => ModelFolder::find(folder)?.architecture().ok().map(|a| a.footprint()),
+            None => Some(Model::default_model(Isa::detect())?.architecture().footprint()),
+        };
+        let weights_memory = footprint.map(|footprint| footprint.weights);
         let facts = EntryFacts { architecture, vocab_size, n_parameters, weights_memory, licence };
         self.facts = Some(facts);
         Ok(self)

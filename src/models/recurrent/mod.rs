@@ -14,7 +14,7 @@ pub use config::{Cell, RecurrentConfig};
 
 use super::linear::Linear;
 use super::weights::Shape;
-use super::{Footprint, Network, Session, Weights};
+use super::{Network, Session, Weights};
 use crate::error::Result;
 use crate::ops::{Isa, QuantRows};
 use session::RecurrentSession;
@@ -103,16 +103,8 @@ impl Network for Recurrent {
         self.head.outputs()
     }
 
-    fn max_positions(&self) -> Option<usize> {
-        None
-    }
-
     fn window(&self) -> usize {
         usize::MAX
-    }
-
-    fn footprint(&self) -> Footprint {
-        self.config.footprint()
     }
 
     fn session(&self, lanes: usize, _steps: usize, _window: usize) -> Box<dyn Session + '_> {
