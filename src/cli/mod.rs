@@ -15,6 +15,7 @@ mod names;
 mod output;
 mod plan;
 mod progress;
+mod recover;
 mod signals;
 mod size;
 mod test;
@@ -62,12 +63,14 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
             let options = &CompressOptions { prefix, ..*options };
             failures.each(inputs, |input| compress::compress(session, input, options, output))?
         }
-        Action::Decompress { options, output } => failures
-            .each(inputs, |input| decompress::decompress(session, input, options, output))?,
-        Action::Test { options, json } => {
+        Action::Decompress { options, output, keep_going } => failures.each(inputs, |input| {
+            decompress::decompress(session, input, options, output, *keep_going)
+        })?,
+        Action::Test { options, json, keep_going } => {
+            let test = if *keep_going { recover::test } else { test::test };
             let mut tested = Vec::new();
             failures.each(inputs, |input| {
-                tested.push(test::test(session, input, options, *json)?);
+                tested.push(test(session, input, options, *json)?);
                 Ok(())
             })?;
             if *json {

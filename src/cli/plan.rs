@@ -51,6 +51,7 @@ pub enum Action {
     Decompress {
         options: DecompressOptions,
         output: Output,
+        keep_going: bool,
     },
     List {
         json: bool,
@@ -58,6 +59,7 @@ pub enum Action {
     Test {
         options: DecompressOptions,
         json: bool,
+        keep_going: bool,
     },
     Bench {
         options: CompressOptions<'static>,
@@ -137,11 +139,14 @@ impl Plan {
             Command::Decompress { output, limit, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory),
                 output: resolve_output(output, &inputs)?,
+                keep_going: limit.keep_going,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
-            Command::Test { limit, machine: MachineArgs { json }, .. } => {
-                Action::Test { options: decompress_options(&limit, threads, memory), json }
-            }
+            Command::Test { limit, machine: MachineArgs { json }, .. } => Action::Test {
+                options: decompress_options(&limit, threads, memory),
+                json,
+                keep_going: limit.keep_going,
+            },
             Command::Bench { bench, coding, .. } => Action::Bench {
                 // What is decoded and compared anyway is verified on top only where that is typed.
                 options: CompressOptions {
