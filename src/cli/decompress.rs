@@ -45,7 +45,7 @@ pub fn decompress(
     if session.voice >= voice_of_summary(&transfer) {
         let target = transfer.target().unwrap_or("(stdout)".into());
         let (from, to) = (grouped(summary.archive_len), grouped(summary.plain_len));
-        eprintln!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
+        say!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
     }
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! The command line: what is typed, what is planned, what is done, and what is said about it.
 
+#[macro_use]
+mod say;
+
 mod args;
 mod assets;
 mod bench;
@@ -119,15 +122,15 @@ impl Failures {
             }
         }
         if inputs.len() > 1 && !self.files.is_empty() {
-            eprintln!("llmzip: {} of {} inputs failed", self.files.len(), inputs.len());
+            say!("llmzip: {} of {} inputs failed", self.files.len(), inputs.len());
         }
         Ok(())
     }
 
     fn note(&mut self, name: String, error: &Error) {
-        eprintln!("llmzip: {name}: {error:#}");
+        say!("llmzip: {name}: {error:#}");
         if let Some(advice) = advice_for(error) {
-            eprintln!("llmzip: {advice}");
+            say!("llmzip: {advice}");
         }
         self.files.push(FailedFile {
             name,

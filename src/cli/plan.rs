@@ -286,7 +286,7 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Bytes as typed, else from the environment, else all that the machine has.
+/// Bytes as typed, else from the environment, else all that the machine has and the process may take.
 fn memory(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
@@ -295,8 +295,10 @@ fn memory(typed: Option<u64>) -> u64 {
 
 #[cfg(target_os = "linux")]
 fn total_memory() -> u64 {
+    use rustix::process::{Resource, getrlimit};
     let info = rustix::system::sysinfo();
-    (info.totalram as u64).saturating_mul(info.mem_unit.into())
+    let total = (info.totalram as u64).saturating_mul(info.mem_unit.into());
+    total.min(getrlimit(Resource::As).current.unwrap_or(u64::MAX))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -326,7 +328,7 @@ fn from_env_as<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     let text = std::env::var_os(name)?;
     let number = text.to_str().and_then(parse);
     if number.is_none() {
-        eprintln!("llmzip: warning: {name} is not a number in range, ignored");
+        say!("llmzip: warning: {name} is not a number in range, ignored");
     }
     number
 }

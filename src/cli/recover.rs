@@ -44,7 +44,7 @@ pub fn decompress(
     if session.voice >= voice_of_summary(transfer) {
         let target = transfer.target().unwrap_or("(stdout)".into());
         let plain_len = grouped(recovery.summary.plain_len);
-        eprintln!("{} -> {target}: {plain_len} bytes, no damage, {elapsed_s:.1} s", transfer.name);
+        say!("{} -> {target}: {plain_len} bytes, no damage, {elapsed_s:.1} s", transfer.name);
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ pub fn test(
     let summary = recovery.summary;
     if session.voice > Voice::Quiet && !json {
         let (chunks, bytes) = (summary.n_chunks, grouped(summary.plain_len));
-        eprintln!("{name}: good, {chunks} chunks, {bytes} bytes, {elapsed_s:.1} s");
+        say!("{name}: good, {chunks} chunks, {bytes} bytes, {elapsed_s:.1} s");
     }
     Ok(TestedFile::new(name, &summary, elapsed_s))
 }
@@ -106,7 +106,7 @@ fn spool(mut input: &File) -> io::Result<File> {
 fn report_damage(name: &str, recovery: &Recovery, kept: &str) -> Result<()> {
     let Recovery { summary, damage } = recovery;
     for damage in damage {
-        eprintln!("llmzip: {name}: {damage}");
+        say!("llmzip: {name}: {damage}");
     }
     let kinds = || damage.iter().map(|damage| damage.error.kind());
     let is_damage = |kind: &ErrorKind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Truncated);
