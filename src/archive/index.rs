@@ -6,6 +6,7 @@ use super::footer::{FOOTER_LEN, Footer};
 use super::source::Source;
 use super::{MAX_CHUNK_SIZE, varint};
 use crate::error::{ErrorKind, Result};
+use std::fmt;
 use std::io::{BufReader, Read, Seek};
 
 /// A chunk's header is shorter than this, in bytes.
@@ -38,6 +39,13 @@ impl Entry {
     }
 }
 
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tag, frame_len, plain_len } = self;
+        write!(f, "tag {:#04x}, frame_len {frame_len}, plain_len {plain_len}", tag.to_byte())
+    }
+}
+
 /// The bytes from the end tag up to and including the index CRC.
 pub(super) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
     let mut out = vec![END_TAG];
@@ -64,7 +72,7 @@ pub(super) fn read_and_compare<R: Read>(source: &mut Source<R>, expected: &[Entr
     for (chunk, expected) in expected.iter().enumerate() {
         let got = Entry::read(source)?;
         if got != *expected {
-            let message = format!("chunk {chunk}: the index says {got:?}, read was {expected:?}");
+            let message = format!("chunk {chunk}: the index says {got}, read was {expected}");
             return Err(source.corrupt(message));
         }
     }
