@@ -2,6 +2,10 @@
 check:
     bash .ci/run
 
+# Damage, kills, full disks and failing system calls in full: tests have a share (docs/reliability.md).
+sweeps:
+    LLMZIP_SWEEPS=full cargo test --release --locked --test sweeps --test faults -- --nocapture --test-threads=1
+
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:
     cargo bench --bench kernels

@@ -4,6 +4,7 @@ mod cli;
 
 use clap::Parser;
 use cli::{Arguments, BROKEN_PIPE, Plan, code_of};
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -11,7 +12,7 @@ fn main() -> ExitCode {
     let code = run(arguments).unwrap_or_else(|error| {
         let code = code_of(&error);
         if code != BROKEN_PIPE {
-            eprintln!("llmzip: {error:#}");
+            let _ = writeln!(std::io::stderr(), "llmzip: {error:#}");
         }
         code
     });

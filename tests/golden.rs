@@ -2,11 +2,14 @@
 //! same bytes.
 //!
 //! `LLMZIP_WRITE_GOLDEN=1 cargo test --release --test golden` writes those that are missing;
-//! existing ones are never overwritten. A change of coded bytes needs a new format or numerics
-//! version, and new files beside the old.
+//! existing ones are never overwritten; it writes their table in `README.md` anew. A change of coded
+//! bytes needs a new format or numerics version, and new files beside the old.
 
+mod handmade;
 mod random;
 
+use handmade::golden::{accepted, refused};
+use llmzip::ErrorKind;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
@@ -14,6 +17,9 @@ use llmzip::models::{DEFAULT_CODE, FLOAT_CODE};
 use llmzip::ops::Isa;
 use random::Random;
 use std::path::{Path, PathBuf};
+
+/// After this line of README.md comes the table.
+const TABLE: &str = "<!-- written by tests/golden.rs -->\n";
 
 /// A golden archive: its name, content, model and options; more content makes it a concatenation.
 struct Golden {
@@ -82,6 +88,24 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.llmz"))
 }
 
+/// `made`, if it is time to write it, and what the file has.
+fn file_of(name: &str, made: &[u8]) -> Vec<u8> {
+    if is_writing() && !path(name).exists() {
+        std::fs::write(path(name), made).unwrap();
+    }
+    std::fs::read(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn is_writing() -> bool {
+    std::env::var_os("LLMZIP_WRITE_GOLDEN").is_some()
+}
+
+fn decompress(archive: &[u8], models: &BuiltinModels) -> (Vec<u8>, llmzip::Result<()>) {
+    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let result = archive::decompress(archive, &mut plain, models, &options, &|_| ());
+    (plain, result.map(drop))
+}
+
 #[test]
 fn golden_archives_are_read_and_made_again() {
     let models = BuiltinModels::new(Isa::detect());
@@ -91,26 +115,68 @@ fn golden_archives_are_read_and_made_again() {
         for part in &parts {
             archive::compress(&part[..], &mut made, &model, &options, &|_| ()).unwrap();
         }
-        if std::env::var_os("LLMZIP_WRITE_GOLDEN").is_some() && !path(&name).exists() {
-            std::fs::write(path(&name), &made).unwrap();
-        }
-        let golden = std::fs::read(path(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut plain = Vec::new();
-        let options = DecompressOptions::default();
-        archive::decompress(&golden[..], &mut plain, &models, &options, &|_| ()).unwrap();
+        let golden = file_of(&name, &made);
+        let (plain, result) = decompress(&golden, &models);
+        result.unwrap();
         assert!(plain == parts.concat(), "{name} decodes to something else");
         assert!(made == golden, "{name} is made otherwise now: coded bytes changed");
     }
 }
 
 #[test]
+fn golden_archives_of_other_makers_are_read() {
+    let models = BuiltinModels::new(Isa::detect());
+    for ((name, _, made), expected) in accepted() {
+        let (plain, result) = decompress(&file_of(&name, &made), &models);
+        result.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(plain == expected, "{name} decodes to something else");
+    }
+}
+
+/// The table in README.md has for each file that must be refused the error that it must give.
+#[test]
+fn golden_archives_to_be_refused_are_refused_with_their_error() {
+    let models = BuiltinModels::new(Isa::detect());
+    let mut table = String::from("| file | reason | error |\n| --- | --- | --- |\n");
+    for ((name, reason, _), _) in accepted() {
+        table += &format!("| {name} | {reason} | |\n");
+    }
+    for (name, reason, made) in refused() {
+        let golden = file_of(&name, &made);
+        let error = decompress(&golden, &models).1.expect_err(&name);
+        let kind = error.kind();
+        table += &format!("| {name} | {reason} | {kind:?}: {error} |\n");
+        let is_newer = matches!(kind, ErrorKind::Unsupported | ErrorKind::ModelMissing);
+        assert_eq!(is_newer, name.starts_with("unsupported-"), "{name}: {error}");
+    }
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/README.md");
+    let text = std::fs::read_to_string(&readme).unwrap();
+    let (before, written) = text.split_once(TABLE).unwrap();
+    if is_writing() {
+        return std::fs::write(readme, format!("{before}{TABLE}{table}")).unwrap();
+    }
+    for (written, made) in written.lines().zip(table.lines()) {
+        assert_eq!(written, made, "the error is another now");
+    }
+    assert_eq!(written.lines().count(), table.lines().count());
+}
+
+#[test]
 fn every_golden_file_is_tested() {
+    if is_writing() {
+        return; // they are being written
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let archives = files.filter(|path| path.extension().is_some_and(|e| e == "llmz"));
     let mut found: Vec<PathBuf> = archives.collect();
-    let mut known: Vec<PathBuf> = goldens().iter().map(|golden| path(&golden.name)).collect();
+    let made = goldens().into_iter().map(|golden| golden.name);
+    let odd = accepted().into_iter().map(|((name, _, _), _)| name);
+    let names = made.chain(odd).chain(refused().into_iter().map(|(name, _, _)| name));
+    let mut known: Vec<PathBuf> = names.map(|name| path(&name)).collect();
     found.sort();
     known.sort();
-    assert_eq!(found, known);
+    let unknown: Vec<_> = found.iter().filter(|path| !known.contains(path)).collect();
+    assert!(found == known, "{} files of {}, unknown {unknown:?}", found.len(), known.len());
+    assert!(known.len() >= 60, "{}", known.len());
 }

@@ -30,6 +30,12 @@ impl Footer {
         out
     }
 
+    /// Whether `bytes` have the tail magic where that of a footer would be.
+    pub(super) fn ends(bytes: &[u8]) -> bool {
+        let len = FOOTER_LEN as usize;
+        bytes.len() >= len && bytes[len - TAIL_MAGIC.len()..len] == TAIL_MAGIC
+    }
+
     /// Reads a footer.
     ///
     /// # Errors

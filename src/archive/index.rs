@@ -2,10 +2,12 @@
 
 use super::checksum::seal;
 use super::chunk_header::{ChunkHeader, END_TAG, Tag};
+use super::footer::{FOOTER_LEN, Footer};
 use super::source::Source;
 use super::{MAX_CHUNK_SIZE, varint};
-use crate::error::Result;
-use std::io::Read;
+use crate::error::{ErrorKind, Result};
+use std::fmt;
+use std::io::{BufReader, Read, Seek};
 
 /// A chunk's header is shorter than this, in bytes.
 const MAX_HEADER_LEN: u32 = 64;
@@ -37,6 +39,13 @@ impl Entry {
     }
 }
 
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tag, frame_len, plain_len } = self;
+        write!(f, "tag {:#04x}, frame_len {frame_len}, plain_len {plain_len}", tag.to_byte())
+    }
+}
+
 /// The bytes from the end tag up to and including the index CRC.
 pub(super) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
     let mut out = vec![END_TAG];
@@ -63,7 +72,7 @@ pub(super) fn read_and_compare<R: Read>(source: &mut Source<R>, expected: &[Entr
     for (chunk, expected) in expected.iter().enumerate() {
         let got = Entry::read(source)?;
         if got != *expected {
-            let message = format!("chunk {chunk}: the index says {got:?}, read was {expected:?}");
+            let message = format!("chunk {chunk}: the index says {got}, read was {expected}");
             return Err(source.corrupt(message));
         }
     }
@@ -83,4 +92,39 @@ pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Vec<Entry>> {
     let entries = (0..n_chunks).map(|_| Entry::read(source)).collect::<Result<_>>()?;
     source.expect_crc32("the index's CRC")?;
     Ok(entries)
+}
+
+/// Index and footer at the end of an input of `end` bytes, where they describe all that is left of
+/// it. Leaves the source at the end, or anywhere where there is none.
+///
+/// # Errors
+/// Io.
+pub(super) fn read_from_end<R: Read + Seek>(
+    source: &mut Source<BufReader<R>>,
+    end: u64,
+) -> Result<Option<(Vec<Entry>, Footer)>> {
+    match try_read_from_end(source, end) {
+        Err(e) if e.kind() != ErrorKind::Io => Ok(None),
+        result => result,
+    }
+}
+
+fn try_read_from_end<R: Read + Seek>(
+    source: &mut Source<BufReader<R>>,
+    end: u64,
+) -> Result<Option<(Vec<Entry>, Footer)>> {
+    let first_chunk = source.offset();
+    let Some(footer_start) = end.checked_sub(FOOTER_LEN) else { return Ok(None) };
+    source.seek_to(footer_start)?;
+    let footer = Footer::read(source)?;
+    let index_start = footer_start.checked_sub(footer.index_len.into());
+    let Some(index_start) = index_start.filter(|start| *start >= first_chunk) else {
+        return Ok(None);
+    };
+    source.seek_to(index_start)?;
+    let entries = read(source)?;
+    let frames: u64 = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
+    let fills = first_chunk + frames == index_start && source.offset() == footer_start;
+    source.seek_to(end)?;
+    Ok(fills.then_some((entries, footer)))
 }

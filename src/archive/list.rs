@@ -2,13 +2,13 @@
 
 use super::ModelName;
 use super::chunk_header::{ChunkHeader, Extent};
-use super::footer::{FOOTER_LEN, Footer};
+use super::footer::Footer;
 use super::header::{Header, LongHeader};
 use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::source::Source;
 use crate::codec::{Method, Parameters};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 /// Bytes read ahead: a chunk's header, and little of the payload that is passed over.
@@ -101,7 +101,7 @@ impl<R: Read + Seek> Lister<R> {
 
     fn long(&mut self, offset: u64, header: LongHeader) -> Result<StreamInfo> {
         let first_chunk = self.source.offset();
-        let (entries, footer) = match self.index_from_end()? {
+        let (entries, footer) = match index::read_from_end(&mut self.source, self.end)? {
             Some(found) => found,
             None => {
                 self.source.seek_to(first_chunk)?;
@@ -112,33 +112,6 @@ impl<R: Read + Seek> Lister<R> {
         let chunks = chunk_infos(first_chunk, &entries);
         let LongHeader { model, parameters, .. } = header;
         Ok(StreamInfo { offset, archive_len: 0, model, parameters, content, chunks })
-    }
-
-    /// Index and footer at the end of the input, where they describe all that is left of it.
-    fn index_from_end(&mut self) -> Result<Option<(Vec<Entry>, Footer)>> {
-        match self.try_index_from_end() {
-            Err(e) if e.kind() != ErrorKind::Io => Ok(None),
-            result => result,
-        }
-    }
-
-    fn try_index_from_end(&mut self) -> Result<Option<(Vec<Entry>, Footer)>> {
-        let first_chunk = self.source.offset();
-        let Some(footer_start) = self.end.checked_sub(FOOTER_LEN) else { return Ok(None) };
-        self.source.seek_to(footer_start)?;
-        let footer = Footer::read(&mut self.source)?;
-        let Some(index_start) = footer_start.checked_sub(footer.index_len.into()) else {
-            return Ok(None);
-        };
-        if index_start < first_chunk {
-            return Ok(None);
-        }
-        self.source.seek_to(index_start)?;
-        let entries = index::read(&mut self.source)?;
-        let frames: u64 = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
-        let fills = first_chunk + frames == index_start && self.source.offset() == footer_start;
-        self.source.seek_to(self.end)?;
-        Ok(fills.then_some((entries, footer)))
     }
 
     /// Reads forward over all chunks of a stream, its index and its footer.

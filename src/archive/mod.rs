@@ -21,6 +21,7 @@
 mod checksum;
 mod chunk;
 mod chunk_header;
+mod damage;
 mod footer;
 mod frame;
 mod header;
@@ -29,17 +30,22 @@ mod list;
 mod model_name;
 mod random_access;
 mod reader;
+mod recover;
 mod single;
+mod slots;
 mod source;
+mod survey;
 mod varint;
 mod writer;
 
 use crate::models::Model;
 
+pub use damage::{Damage, Missing};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use random_access::read_chunk;
 pub use reader::{DecompressOptions, decompress};
+pub use recover::{Recovery, recover};
 pub use writer::{CompressOptions, compress};
 
 /// First bytes of a stream (`docs/format.md`, section 3).

@@ -33,7 +33,7 @@ pub fn read_chunk(
     let mut source = Source::new(BufReader::new(input));
     source.seek_to(info.offset)?;
     if stream.content.is_none() {
-        return read_single(&mut source, models, threads);
+        return read_single(&mut source, models, Resources::of(threads));
     }
     let changed = || Error::new(ErrorKind::Corrupt, "the archive is not the one listed");
     let header = ChunkHeader::read(MAX_CHUNK_SIZE, &mut source)?.ok_or_else(changed)?;
@@ -46,15 +46,13 @@ pub fn read_chunk(
 }
 
 /// The content of the stream in single form at which `source` stands.
-fn read_single<R: Read>(
+pub(super) fn read_single<R: Read>(
     source: &mut Source<R>,
     models: &dyn ModelSource,
-    threads: usize,
+    resources: Resources<'_>,
 ) -> Result<Vec<u8>> {
     match Header::read(source, true)? {
-        Some(Header::Single(header)) => {
-            decode_single(&header, source, models, Resources::of(threads))
-        }
+        Some(Header::Single(header)) => decode_single(&header, source, models, resources),
         _ => Err(Error::new(ErrorKind::Corrupt, "the archive is not the one listed")),
     }
 }

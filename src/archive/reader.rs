@@ -2,6 +2,7 @@
 
 use super::chunk;
 use super::chunk_header::{ChunkHeader, Extent};
+use super::damage::place;
 use super::footer::Footer;
 use super::frame::Frame;
 use super::header::{Header, LongHeader};
@@ -32,6 +33,23 @@ impl Default for DecompressOptions {
     /// One thread, no limit.
     fn default() -> Self {
         Self { threads: 1, max_output: None, memory: u64::MAX }
+    }
+}
+
+impl DecompressOptions {
+    /// Refuses content of `total` bytes where that is more than the limit.
+    ///
+    /// # Errors
+    /// LimitExceeded.
+    pub(super) fn check_limit(&self, total: u64) -> Result<()> {
+        match self.max_output {
+            Some(limit) if total > limit => {
+                let message =
+                    format!("the content has at least {total} bytes, the limit is {limit}");
+                Err(Error::new(ErrorKind::LimitExceeded, message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -92,7 +110,11 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
     fn single(&mut self, header: &SingleHeader) -> Result<()> {
         self.check_limit(header.extent.plain_len.into())?;
         let resources = self.resources();
-        let plain = decode_single(header, &mut self.source, self.models, resources)?;
+        let plain = decode_single(header, &mut self.source, self.models, resources);
+        let plain = plain.map_err(|e| match e.kind() {
+            ErrorKind::ModelMissing => e,
+            _ => self.at_chunk(e, 0),
+        })?;
         let _io = enter(Part::Io);
         self.give(&header.extent, &plain)
     }
@@ -132,7 +154,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
                 Ok(None) => batch.end = Some(Ok(())),
                 Err(e) => {
                     let chunk = first_chunk + batch.frames.len();
-                    batch.end = Some(Err(e.at(format!("chunk {chunk}"))));
+                    batch.end = Some(Err(self.at_chunk(e, chunk)));
                 }
             }
         }
@@ -161,13 +183,22 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
         let plains: Vec<_> =
             frames.par_iter().map(|frame| frame.decode(model, parameters, resources)).collect();
         for (frame, plain) in frames.iter().zip(plains) {
-            let plain = plain.map_err(|e| e.at(format!("chunk {}", entries.len())))?;
+            let plain = plain.map_err(|e| self.at_chunk(e, entries.len()))?;
             let _io = enter(Part::Io);
             hasher.update(&plain);
             self.give(&frame.header.extent, &plain)?;
             entries.push(Entry::of(&frame.header));
         }
         Ok(())
+    }
+
+    /// Names the place where `error` is.
+    fn at_chunk(&self, error: Error, chunk: usize) -> Error {
+        let stream = (self.summary.n_streams > 0).then_some(self.summary.n_streams as usize);
+        match place(stream, Some(chunk)) {
+            Some(place) => error.at(place),
+            None => error,
+        }
     }
 
     /// What all that is decoded at a time may take.
@@ -187,15 +218,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
 
     /// Refuses `n_plain` bytes more than were given out where they would exceed the limit.
     fn check_limit(&self, n_plain: u64) -> Result<()> {
-        let total = self.summary.plain_len + n_plain;
-        match self.options.max_output {
-            Some(limit) if total > limit => {
-                let message =
-                    format!("the content has at least {total} bytes, the limit is {limit}");
-                Err(Error::new(ErrorKind::LimitExceeded, message))
-            }
-            _ => Ok(()),
-        }
+        self.options.check_limit(self.summary.plain_len + n_plain)
     }
 }
 

@@ -171,6 +171,16 @@ impl<R: Read + Seek> Source<BufReader<R>> {
         Ok(())
     }
 
+    /// Goes to the end, and says where that is.
+    ///
+    /// # Errors
+    /// Io.
+    pub(super) fn seek_to_end(&mut self) -> Result<u64> {
+        let seek = self.inner.seek(SeekFrom::End(0));
+        self.offset = seek.map_err(|e| Error::io("cannot seek in the archive", e))?;
+        Ok(self.offset)
+    }
+
     /// Goes to `offset`.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ Exit codes:
   1  failed (files, disk, trailing data)
   2  wrong usage
   3  a model is not available: the one that an archive or -m names
-  4  an archive or a model's file is damaged, truncated, or not one
+  4  an archive or a model's file is damaged, truncated, or not one (--keep-going saves the rest)
   5  a limit was exceeded
   6  the archive needs a newer llmzip
   128+N  stopped by signal N (141: the reader of the output went away)
@@ -272,9 +272,14 @@ pub struct OutputArgs {
     pub suffix: String,
 }
 
-/// What to refuse.
+/// What to refuse of an archive, and what not.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Decompression")]
 pub struct LimitArgs {
+    /// Go on after damage: give out every chunk that is good, say what is missing. What should
+    /// become FILE becomes FILE.recovered then, unless -o or -c says otherwise
+    #[arg(long)]
+    pub keep_going: bool,
     /// Refuse an archive whose content is larger
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_output: Option<u64>,
@@ -282,6 +287,7 @@ pub struct LimitArgs {
 
 /// Output for programs.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
 pub struct MachineArgs {
     /// With list and test: write JSON (docs/cli.md)
     #[arg(long)]

@@ -39,10 +39,7 @@ pub fn compress(
     if session.voice == Voice::Verbose {
         let stored = summary.n_stored;
         let (chunks, size) = (summary.n_chunks, grouped(options.chunk_size.into()));
-        eprintln!(
-            "  level {}, {chunks} chunks of up to {size} bytes, {stored} stored",
-            options.level
-        );
+        say!("  level {}, {chunks} chunks of up to {size} bytes, {stored} stored", options.level);
     }
     Ok(())
 }
@@ -64,7 +61,7 @@ pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
 fn warn_of_failures(name: &str, summary: &Summary) {
     if summary.verify_failures > 0 {
         let n = summary.verify_failures;
-        eprintln!(
+        say!(
             "llmzip: warning: {name}: {n} chunks did not decode to what was encoded and are stored \
              instead. Nothing is lost, but please report it: the program or this machine is faulty."
         );
@@ -74,7 +71,7 @@ fn warn_of_failures(name: &str, summary: &Summary) {
 fn report(transfer: &Transfer<'_>, summary: &Summary, elapsed_s: f64) {
     let Summary { plain_len, archive_len, .. } = *summary;
     let target = transfer.target().unwrap_or("(stdout)".into());
-    eprintln!(
+    say!(
         "{} -> {target}: {} -> {} bytes, ratio {}, {} bits per byte, {elapsed_s:.1} s",
         transfer.name,
         grouped(plain_len),

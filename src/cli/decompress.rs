@@ -6,6 +6,7 @@ use super::input::OpenInput;
 use super::names::without_suffix;
 use super::plan::{Input, Output};
 use super::progress::Progress;
+use super::recover;
 use super::size::grouped;
 use super::transfer::Transfer;
 use anyhow::{Context, Result};
@@ -22,6 +23,7 @@ pub fn decompress(
     input: &Input,
     options: &DecompressOptions,
     output: &Output,
+    keep_going: bool,
 ) -> Result<()> {
     let suffix = &output.suffix;
     let transfer = Transfer::new(input, output, |path| {
@@ -32,6 +34,9 @@ pub fn decompress(
         })
     })?;
     let total = look_ahead(session, &transfer.input)?;
+    if keep_going {
+        return recover::decompress(session, &transfer, options, total);
+    }
     let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
     let summary = transfer.run(|input, output| {
         archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
@@ -40,7 +45,7 @@ pub fn decompress(
     if session.voice >= voice_of_summary(&transfer) {
         let target = transfer.target().unwrap_or("(stdout)".into());
         let (from, to) = (grouped(summary.archive_len), grouped(summary.plain_len));
-        eprintln!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
+        say!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
     }
     Ok(())
 }

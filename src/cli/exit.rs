@@ -27,6 +27,21 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// An archive is damaged, and what is not damaged was recovered.
+#[derive(Debug)]
+pub struct DamageError {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+impl fmt::Display for DamageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DamageError {}
+
 /// The exit code that tells of `error`.
 pub fn code_of(error: &Error) -> u8 {
     if io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
@@ -35,7 +50,8 @@ pub fn code_of(error: &Error) -> u8 {
     if error.downcast_ref::<UsageError>().is_some() {
         return USAGE;
     }
-    match error.downcast_ref().map(llmzip::Error::kind) {
+    let recovered = error.downcast_ref().map(|damage: &DamageError| damage.kind);
+    match recovered.or_else(|| error.downcast_ref().map(llmzip::Error::kind)) {
         Some(ErrorKind::ModelMissing) => MODEL_MISSING,
         Some(ErrorKind::Truncated | ErrorKind::Corrupt | ErrorKind::NotAnArchive) => DAMAGED,
         Some(ErrorKind::LimitExceeded) => LIMIT_EXCEEDED,

@@ -1,5 +1,8 @@
 //! The command line: what is typed, what is planned, what is done, and what is said about it.
 
+#[macro_use]
+mod say;
+
 mod args;
 mod assets;
 mod bench;
@@ -15,6 +18,7 @@ mod names;
 mod output;
 mod plan;
 mod progress;
+mod recover;
 mod signals;
 mod size;
 mod test;
@@ -62,12 +66,14 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
             let options = &CompressOptions { prefix, ..*options };
             failures.each(inputs, |input| compress::compress(session, input, options, output))?
         }
-        Action::Decompress { options, output } => failures
-            .each(inputs, |input| decompress::decompress(session, input, options, output))?,
-        Action::Test { options, json } => {
+        Action::Decompress { options, output, keep_going } => failures.each(inputs, |input| {
+            decompress::decompress(session, input, options, output, *keep_going)
+        })?,
+        Action::Test { options, json, keep_going } => {
+            let test = if *keep_going { recover::test } else { test::test };
             let mut tested = Vec::new();
             failures.each(inputs, |input| {
-                tested.push(test::test(session, input, options, *json)?);
+                tested.push(test(session, input, options, *json)?);
                 Ok(())
             })?;
             if *json {
@@ -116,15 +122,15 @@ impl Failures {
             }
         }
         if inputs.len() > 1 && !self.files.is_empty() {
-            eprintln!("llmzip: {} of {} inputs failed", self.files.len(), inputs.len());
+            say!("llmzip: {} of {} inputs failed", self.files.len(), inputs.len());
         }
         Ok(())
     }
 
     fn note(&mut self, name: String, error: &Error) {
-        eprintln!("llmzip: {name}: {error:#}");
+        say!("llmzip: {name}: {error:#}");
         if let Some(advice) = advice_for(error) {
-            eprintln!("llmzip: {advice}");
+            say!("llmzip: {advice}");
         }
         self.files.push(FailedFile {
             name,

@@ -44,6 +44,11 @@ impl OutputFile {
         Ok(Self { temp, target, overwrite, hasher: blake3::Hasher::new() })
     }
 
+    /// Changes the name that it is to get.
+    pub fn rename_to(&mut self, target: PathBuf) {
+        self.target = target;
+    }
+
     fn file(&self) -> io::Result<&File> {
         let closed = || io::Error::other("the output file is closed");
         self.temp.as_ref().map(NamedTempFile::as_file).ok_or_else(closed)

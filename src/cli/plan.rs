@@ -51,6 +51,7 @@ pub enum Action {
     Decompress {
         options: DecompressOptions,
         output: Output,
+        keep_going: bool,
     },
     List {
         json: bool,
@@ -58,6 +59,7 @@ pub enum Action {
     Test {
         options: DecompressOptions,
         json: bool,
+        keep_going: bool,
     },
     Bench {
         options: CompressOptions<'static>,
@@ -137,11 +139,14 @@ impl Plan {
             Command::Decompress { output, limit, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory),
                 output: resolve_output(output, &inputs)?,
+                keep_going: limit.keep_going,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
-            Command::Test { limit, machine: MachineArgs { json }, .. } => {
-                Action::Test { options: decompress_options(&limit, threads, memory), json }
-            }
+            Command::Test { limit, machine: MachineArgs { json }, .. } => Action::Test {
+                options: decompress_options(&limit, threads, memory),
+                json,
+                keep_going: limit.keep_going,
+            },
             Command::Bench { bench, coding, .. } => Action::Bench {
                 // What is decoded and compared anyway is verified on top only where that is typed.
                 options: CompressOptions {
@@ -281,7 +286,7 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Bytes as typed, else from the environment, else all that the machine has.
+/// Bytes as typed, else from the environment, else all that the machine has and the process may take.
 fn memory(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
@@ -290,8 +295,10 @@ fn memory(typed: Option<u64>) -> u64 {
 
 #[cfg(target_os = "linux")]
 fn total_memory() -> u64 {
+    use rustix::process::{Resource, getrlimit};
     let info = rustix::system::sysinfo();
-    (info.totalram as u64).saturating_mul(info.mem_unit.into())
+    let total = (info.totalram as u64).saturating_mul(info.mem_unit.into());
+    total.min(getrlimit(Resource::As).current.unwrap_or(u64::MAX))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -321,7 +328,7 @@ fn from_env_as<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     let text = std::env::var_os(name)?;
     let number = text.to_str().and_then(parse);
     if number.is_none() {
-        eprintln!("llmzip: warning: {name} is not a number in range, ignored");
+        say!("llmzip: warning: {name} is not a number in range, ignored");
     }
     number
 }

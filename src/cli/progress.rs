@@ -58,7 +58,7 @@ impl Progress {
                     && last.elapsed() >= LINE_INTERVAL
                 {
                     *last = Instant::now();
-                    eprintln!("{}", self.line(done));
+                    say!("{}", self.line(done));
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Progress {
         match &self.display {
             Display::None => (),
             Display::Bar(bar) => bar.finish_and_clear(),
-            Display::Lines(_) => eprintln!("{}", self.line(self.done.load(Ordering::Relaxed))),
+            Display::Lines(_) => say!("{}", self.line(self.done.load(Ordering::Relaxed))),
         }
         self.begin.elapsed().as_secs_f64()
     }

@@ -1,10 +1,11 @@
-//! SIGINT, SIGTERM and SIGHUP: remove the unfinished file, then stop.
+//! SIGINT, SIGTERM and SIGHUP: remove the unfinished file, then stop. SIGXFSZ: let the write fail.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The one unfinished file or folder. Whoever creates, renames or removes it holds the lock meanwhile, so
 /// that a signal finds it either unfinished and named here, or finished.
@@ -20,6 +21,8 @@ pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
 /// # Errors
 /// The system's.
 pub fn watch() -> std::io::Result<()> {
+    // A write past the limit on the size of files is an error then, not the end.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let ignored = ignored_signals();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
     let mut signals = Signals::new(wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;

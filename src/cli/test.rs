@@ -30,7 +30,7 @@ pub fn test(
     let elapsed_s = progress.finish();
     if session.voice > Voice::Quiet && !json {
         let (chunks, bytes) = (summary.n_chunks, grouped(summary.plain_len));
-        eprintln!("{name}: good, {chunks} chunks, {bytes} bytes, {elapsed_s:.1} s");
+        say!("{name}: good, {chunks} chunks, {bytes} bytes, {elapsed_s:.1} s");
     }
     Ok(TestedFile::new(name, &summary, elapsed_s))
 }

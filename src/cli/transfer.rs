@@ -2,7 +2,7 @@
 
 use super::exit::UsageError;
 use super::input::{OpenInput, name_of};
-use super::names::shown;
+use super::names::{shown, with_suffix};
 use super::output::{OutputFile, is_same_file};
 use super::plan::{Input, Output, Target};
 use anyhow::{Context, Result, bail};
@@ -14,6 +14,17 @@ use std::path::{Path, PathBuf};
 
 /// Bytes collected before they are written.
 const WRITE_BUFFER: usize = 1 << 16;
+
+/// Added to the name of a file that has only part of its content.
+const PART_SUFFIX: &str = ".recovered";
+
+/// What of the output is there after the work.
+pub enum Outcome {
+    Complete,
+    /// It never gets the name of the whole, unless the user gave that.
+    Partial,
+    Nothing,
+}
 
 /// One input on its way to its output.
 pub struct Transfer<'a> {
@@ -71,9 +82,47 @@ impl<'a> Transfer<'a> {
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
     ) -> Result<T> {
+        self.run_as(copy, |_| Outcome::Complete)
+    }
+
+    /// The same where the output may be a part of the whole.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run_as<T>(
+        &self,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+        outcome: impl FnOnce(&T) -> Outcome,
+    ) -> Result<T> {
         match &self.target {
-            Some(target) => self.to_file(target, copy),
+            Some(target) => self.to_file(target, copy, outcome),
             None => self.to_stdout(copy),
+        }
+    }
+
+    /// The file that is written where only part of the content is there.
+    pub fn target_of_part(&self) -> Option<String> {
+        self.target.as_deref().map(|target| shown(&self.part_path(target)))
+    }
+
+    /// Refuses to begin what could not be named in the end.
+    ///
+    /// # Errors
+    /// Where the file for part of the content exists and is not to be overwritten.
+    pub fn refuse_existing_part(&self) -> Result<()> {
+        let part = self.target.as_deref().map(|target| self.part_path(target));
+        match part {
+            Some(part) if !self.output.force && part.symlink_metadata().is_ok() => {
+                bail!("{}: exists already; -f overwrites it", shown(&part))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn part_path(&self, target: &Path) -> PathBuf {
+        match self.output.target {
+            Target::Named(_) => target.to_owned(),
+            _ => with_suffix(target, PART_SUFFIX),
         }
     }
 
@@ -92,6 +141,7 @@ impl<'a> Transfer<'a> {
         &self,
         target: &Path,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+        outcome: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
         self.refuse_input_as_target(target)?;
         let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
@@ -102,8 +152,17 @@ impl<'a> Transfer<'a> {
             return Ok(done?);
         }
         self.input.check_unchanged()?;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        self.finish(file, done.is_ok()).with_context(|| shown(target))?;
+        let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let mut is_complete = done.is_ok();
+        match done.as_ref().map(outcome) {
+            Ok(Outcome::Nothing) => return Ok(done?),
+            Ok(Outcome::Partial) => {
+                is_complete = false;
+                file.rename_to(self.part_path(target));
+            }
+            Ok(Outcome::Complete) | Err(_) => (),
+        }
+        self.finish(file, is_complete).with_context(|| shown(target))?;
         Ok(done?)
     }
 

@@ -4,6 +4,8 @@
 //! Shares no code with the program, so that a mistake there is not repeated here.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod golden;
+
 pub const MAGIC: [u8; 4] = [0x9C, 0x4C, 0x0D, 0x0A];
 pub const VERSION: u8 = 0x11;
 pub const MAX: u64 = 64 << 20;

@@ -123,7 +123,7 @@ impl Work<'_> {
 
     fn say(&self, i: usize, program: &str) {
         if self.session.voice == Voice::Verbose {
-            eprintln!("{}: {program}", self.reports[i].1.name);
+            say!("{}: {program}", self.reports[i].1.name);
         }
     }
 

@@ -97,7 +97,7 @@ impl Work<'_> {
     fn report(&mut self, entry: Entry, done: &str) {
         if self.session.voice > Voice::Quiet && !self.json {
             let (label, len) = (entry.label.escape_debug(), grouped(entry.len));
-            eprintln!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
+            say!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
         }
         self.entries.push(entry);
     }

@@ -93,7 +93,7 @@ impl Models {
             return Err(Error::new(ErrorKind::LimitExceeded, message).at(folder.display()));
         }
         if self.is_verbose {
-            eprintln!("{}: loading, about {} MiB of memory", folder.display(), weights >> 20);
+            say!("{}: loading, about {} MiB of memory", folder.display(), weights >> 20);
         }
         Model::open(folder, self.isa)
     }

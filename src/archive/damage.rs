@@ -1,0 +1,67 @@
+//! What of a damaged archive could not be recovered.
+
+use crate::error::Error;
+use std::fmt;
+
+/// One damaged place.
+#[derive(Debug)]
+pub struct Damage {
+    /// Number of the stream, from 0; `None` where there is only one.
+    pub stream: Option<usize>,
+    /// Number of the chunk in its stream, from 0; `None` where it is not one chunk, or unknown
+    /// which.
+    pub chunk: Option<usize>,
+    /// What is missing of the content.
+    pub missing: Missing,
+    /// Why.
+    pub error: Error,
+}
+
+/// Bytes of the content; `None` is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// The first of them, counted in the whole content of the archive.
+    pub start: Option<u64>,
+    /// How many; 0 where all content is there.
+    pub len: Option<u64>,
+}
+
+impl Missing {
+    /// All content is there.
+    pub const NOTHING: Self = Self { start: None, len: Some(0) };
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.start, self.len) {
+            (_, Some(0)) => f.write_str("no content is missing"),
+            (Some(start), Some(len)) => {
+                write!(f, "bytes {start} to {} of the content are missing", start + len - 1)
+            }
+            (None, Some(len)) => write!(f, "{len} bytes of the content are missing"),
+            (Some(start), None) => {
+                write!(f, "content may be missing from byte {start} on")
+            }
+            (None, None) => f.write_str("content may be missing"),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = place(self.stream, self.chunk) {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}: {}", self.missing, self.error)
+    }
+}
+
+/// What messages call a place.
+pub(super) fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
+    match (stream, chunk) {
+        (None, None) => None,
+        (None, Some(chunk)) => Some(format!("chunk {chunk}")),
+        (Some(stream), None) => Some(format!("stream {stream}")),
+        (Some(stream), Some(chunk)) => Some(format!("stream {stream}, chunk {chunk}")),
+    }
+}

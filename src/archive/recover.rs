@@ -1,0 +1,263 @@
+//! Decompression that goes on after damage, and says what is missing.
+
+use super::chunk_header::ChunkHeader;
+use super::damage::{Damage, Missing};
+use super::frame::Frame;
+use super::header::LongHeader;
+use super::random_access::read_single;
+use super::reader::{DecompressOptions, find_model};
+use super::single::SingleHeader;
+use super::slots::Slot;
+use super::survey::{Found, LongStream, Surveyor};
+use super::{MAX_CHUNK_SIZE, ModelName, ModelSource, Progress, Resources, Summary};
+use crate::codec::Parameters;
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::{DEFAULT_CODE, Model};
+use rayon::prelude::*;
+use std::io::{Read, Seek, Write};
+use std::sync::Arc;
+
+/// What [`recover`] gave out, and what it could not.
+#[derive(Debug)]
+pub struct Recovery {
+    /// `n_chunks` and `plain_len` count what was given out.
+    pub summary: Summary,
+    /// Empty where the archive is good.
+    pub damage: Vec<Damage>,
+}
+
+/// Decompresses all chunks of `input` that are not damaged to `output`, in order; what is missing is
+/// left out. Gives out no chunk whose checksum is wrong.
+///
+/// A stream whose header is lost is tried with the default model.
+///
+/// # Errors
+/// What damage is not: Io, ModelMissing, InvalidModel, LimitExceeded; where there is nothing of an
+/// archive, the error of [`decompress`](super::decompress()).
+pub fn recover(
+    input: impl Read + Seek,
+    output: impl Write,
+    models: &dyn ModelSource,
+    options: &DecompressOptions,
+    progress: Progress<'_>,
+) -> Result<Recovery> {
+    let surveyor = Surveyor::new(input)?;
+    let summary = Summary { archive_len: surveyor.end, ..Summary::default() };
+    let recovery = Recovery { summary, damage: Vec::new() };
+    let mut recoverer = Recoverer {
+        surveyor,
+        output,
+        models,
+        options,
+        progress,
+        recovery,
+        is_joined: false,
+        start: Some(0),
+    };
+    recoverer.parts()?;
+    recoverer.output.flush().map_err(write_error)?;
+    Ok(recoverer.recovery)
+}
+
+struct Recoverer<'a, R, W> {
+    surveyor: Surveyor<R>,
+    output: W,
+    models: &'a dyn ModelSource,
+    options: &'a DecompressOptions,
+    progress: Progress<'a>,
+    recovery: Recovery,
+    /// Whether there is more than one part.
+    is_joined: bool,
+    /// Where the part's content begins in the whole, where that is known.
+    start: Option<u64>,
+}
+
+impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
+    fn parts(&mut self) -> Result<()> {
+        let end = self.surveyor.end;
+        let mut offset = 0;
+        while offset < end || offset == 0 {
+            let (part, next) = self.surveyor.part(offset)?;
+            self.is_joined |= next < end;
+            offset = match part {
+                Found::Single(header) => self.single(offset, &header, next)?,
+                Found::Long(stream) => self.long(stream).map(|()| next)?,
+                Found::Junk(error) if offset == 0 && next == end => return Err(error),
+                Found::Junk(error) => self.junk(error, next),
+            };
+        }
+        Ok(())
+    }
+
+    /// Notes what is no stream; returns where the next part begins.
+    fn junk(&mut self, error: Error, next: u64) -> u64 {
+        let missing = Missing { start: self.start.take(), len: None };
+        self.note(None, missing, error);
+        next
+    }
+
+    /// Gives out the stream in single form at `offset`; returns where the next part begins, which its
+    /// header says is at `next`.
+    fn single(&mut self, offset: u64, header: &SingleHeader, next: u64) -> Result<u64> {
+        let plain_len = u64::from(header.extent.plain_len);
+        self.check_limit(plain_len)?;
+        self.surveyor.source.seek_to(offset)?;
+        let resources = self.resources();
+        let plain = read_single(&mut self.surveyor.source, self.models, resources);
+        let (len, next) = match survivable(plain)? {
+            Ok(plain) => {
+                self.give(&plain, header.extent.tag.is_stored())?;
+                (Some(plain_len), next)
+            }
+            Err(error) => {
+                let is_sure = self.surveyor.leads_on(next)?;
+                let len = is_sure.then_some(plain_len);
+                self.note(Some(0), Missing { start: self.start, len }, error);
+                (len, if is_sure { next } else { self.surveyor.scan(offset + 1)? })
+            }
+        };
+        self.start = self.start.zip(len).map(|(start, len)| start + len);
+        self.recovery.summary.n_streams += 1;
+        Ok(next)
+    }
+
+    fn long(&mut self, stream: LongStream) -> Result<()> {
+        let n_before = self.recovery.damage.len();
+        let has_end = stream.index.is_some() || stream.footer.is_some();
+        let slots = stream.slots();
+        let contradicts_index = stream.contradicts_index();
+        let LongStream { header, footer, faults, .. } = stream;
+        let header = header.unwrap_or_else(guessed_header);
+        let len = slots.iter().map(|slot| slot.plain_len).sum::<Option<u64>>();
+        let mut hasher = blake3::Hasher::new();
+        let mut model = None;
+        let mut slots = slots.into_iter().peekable();
+        while slots.peek().is_some() {
+            let batch: Vec<Slot> = slots.by_ref().take(self.options.threads.max(1)).collect();
+            self.batch(batch, &header, &mut model, &mut hasher)?;
+        }
+        let is_whole = footer.map(|footer| footer.content == <[u8; 32]>::from(hasher.finalize()));
+        if is_whole == Some(true) {
+            // Then a gap was one of the index.
+            for damage in &mut self.recovery.damage[n_before..] {
+                (damage.chunk, damage.missing) = (None, Missing::NOTHING);
+            }
+        }
+        let end = self.start.zip(len).map(|(start, len)| start + len);
+        for fault in faults {
+            let is_cut = !has_end && fault.kind() == ErrorKind::Truncated;
+            let missing = match is_cut {
+                true => Missing { start: end, len: None },
+                false => Missing::NOTHING,
+            };
+            self.note(None, missing, fault);
+        }
+        if contradicts_index {
+            let error = Error::new(ErrorKind::Corrupt, "the index disagrees with the chunks");
+            self.note(None, Missing::NOTHING, error);
+        }
+        if is_whole == Some(false) && self.recovery.damage.len() == n_before {
+            let error = Error::new(ErrorKind::Corrupt, "the content's hash differs");
+            self.note(None, Missing { start: self.start, len: None }, error);
+        }
+        self.start = end;
+        self.recovery.summary.n_streams += 1;
+        Ok(())
+    }
+
+    /// Decodes chunks side by side, gives out the good ones in order and notes the others.
+    fn batch(
+        &mut self,
+        slots: Vec<Slot>,
+        header: &LongHeader,
+        model: &mut Option<Arc<Model>>,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<()> {
+        let mut frames = Vec::new();
+        for slot in &slots {
+            frames.push(match &slot.offset {
+                Ok(offset) => Some(self.frame(*offset)?),
+                Err(_) => None,
+            });
+        }
+        let read = || frames.iter().flatten();
+        self.check_limit(read().map(|frame| u64::from(frame.header.extent.plain_len)).sum())?;
+        if model.is_none() && read().any(Frame::is_coded) {
+            *model = Some(find_model(self.models, &header.model)?);
+        }
+        let model = model.as_deref();
+        let resources = self.resources().beside(model).shared_by(frames.len());
+        let plains: Vec<_> = frames
+            .par_iter()
+            .map(|frame| Some(frame.as_ref()?.decode(model, &header.parameters, resources)))
+            .collect();
+        for ((slot, plain), frame) in slots.into_iter().zip(plains).zip(&frames) {
+            let error = match (plain.map(survivable).transpose()?, slot.offset) {
+                (Some(Ok(plain)), _) => {
+                    hasher.update(&plain);
+                    self.give(&plain, frame.as_ref().is_some_and(|frame| !frame.is_coded()))?;
+                    continue;
+                }
+                (Some(Err(error)), _) | (None, Err(error)) => error,
+                (None, Ok(_)) => continue, // each chunk that is there was read
+            };
+            let start = self.start.zip(slot.start).map(|(stream, chunk)| stream + chunk);
+            self.note(slot.chunk, Missing { start, len: slot.plain_len }, error);
+        }
+        Ok(())
+    }
+
+    /// Reads the chunk at `offset` again.
+    fn frame(&mut self, offset: u64) -> Result<Frame> {
+        self.surveyor.source.seek_to(offset)?;
+        let changed = || {
+            let changed = std::io::Error::other("it changed meanwhile");
+            Error::io("cannot read the archive again", changed)
+        };
+        let header = survivable(ChunkHeader::read(MAX_CHUNK_SIZE, &mut self.surveyor.source))?;
+        let header = header.ok().flatten().ok_or_else(changed)?;
+        survivable(Frame::read(header, &mut self.surveyor.source))?.map_err(|_| changed())
+    }
+
+    fn give(&mut self, plain: &[u8], is_stored: bool) -> Result<()> {
+        self.output.write_all(plain).map_err(write_error)?;
+        let summary = &mut self.recovery.summary;
+        summary.plain_len += plain.len() as u64;
+        summary.n_chunks += 1;
+        summary.n_stored += u64::from(is_stored);
+        Ok(())
+    }
+
+    fn note(&mut self, chunk: Option<usize>, missing: Missing, error: Error) {
+        let stream = self.is_joined.then_some(self.recovery.summary.n_streams as usize);
+        self.recovery.damage.push(Damage { stream, chunk, missing, error });
+    }
+
+    /// What all that is decoded at a time may take.
+    fn resources(&self) -> Resources<'a> {
+        let DecompressOptions { threads, memory, .. } = *self.options;
+        Resources { threads: threads.max(1), memory, progress: self.progress }
+    }
+
+    fn check_limit(&self, n_plain: u64) -> Result<()> {
+        self.options.check_limit(self.recovery.summary.plain_len + n_plain)
+    }
+}
+
+/// What a stream's header said, most likely.
+fn guessed_header() -> LongHeader {
+    let model = ModelName::Builtin(DEFAULT_CODE);
+    LongHeader { model, chunk_size: MAX_CHUNK_SIZE, parameters: Parameters::DEFAULT }
+}
+
+/// Tells damage (inside) from what ends all work (outside).
+fn survivable<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(e) if !matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Truncated) => Err(e),
+        result => Ok(result),
+    }
+}
+
+fn write_error(error: std::io::Error) -> Error {
+    Error::io("cannot write the output", error)
+}

@@ -1,0 +1,325 @@
+//! Where the chunks of a damaged archive are, as far as that can still be told.
+//!
+//! Walks from chunk to chunk; where a chunk's header or what follows it makes no sense, looks at each
+//! offset for the next thing whose checksum fits. Reads every payload, decodes none.
+
+use super::MAX_CHUNK_SIZE;
+use super::checksum::crc32;
+use super::chunk_header::{ChunkHeader, END_TAG};
+use super::footer::{FOOTER_LEN, Footer};
+use super::header::{Header, LongHeader};
+use super::index::{self, Entry};
+use super::single::SingleHeader;
+use super::source::Source;
+use crate::error::{Error, ErrorKind, Result};
+use std::io::{BufReader, Read, Seek};
+use std::ops::Range;
+
+/// Bytes looked through at a time.
+const WINDOW: usize = 1 << 16;
+
+/// One part of an archive; parts fill it.
+pub(super) enum Found {
+    Single(SingleHeader),
+    Long(LongStream),
+    /// Between streams, before the first or after the last; why it is none.
+    Junk(Error),
+}
+
+/// A stream in long form.
+pub(super) struct LongStream {
+    /// `None`: lost.
+    pub(super) header: Option<LongHeader>,
+    /// Where its first chunk begins, or would.
+    pub(super) first_chunk: u64,
+    /// In the order of the file.
+    pub(super) pieces: Vec<Piece>,
+    /// Where the index begins, and what it says.
+    pub(super) index: Option<(u64, Vec<Entry>)>,
+    pub(super) footer: Option<Footer>,
+    /// What is wrong with header, index or footer.
+    pub(super) faults: Vec<Error>,
+}
+
+/// A chunk, or a gap in which there may be any number of them.
+pub(super) struct Piece {
+    /// Bytes in the file.
+    pub(super) archive: Range<u64>,
+    /// What its header says; `None`: a gap.
+    pub(super) entry: Option<Entry>,
+    /// What is wrong with it; always there for a gap.
+    pub(super) error: Option<Error>,
+}
+
+/// What stands at an offset.
+enum Landmark {
+    Chunk(ChunkHeader),
+    Index(Vec<Entry>),
+    Footer(Footer),
+    /// The next stream, or nothing more.
+    End,
+    Nothing(Error),
+}
+
+/// Finds one part after the other.
+pub(super) struct Surveyor<R> {
+    pub(super) source: Source<BufReader<R>>,
+    /// Bytes in the input.
+    pub(super) end: u64,
+}
+
+impl<R: Read + Seek> Surveyor<R> {
+    /// # Errors
+    /// Io.
+    pub(super) fn new(input: R) -> Result<Self> {
+        let mut source = Source::new(BufReader::new(input));
+        let end = source.seek_to_end()?;
+        Ok(Self { source, end })
+    }
+
+    /// The part that begins at `offset`, and where the next one does.
+    ///
+    /// # Errors
+    /// Io.
+    pub(super) fn part(&mut self, offset: u64) -> Result<(Found, u64)> {
+        self.source.seek_to(offset)?;
+        let fault = match Header::read(&mut self.source, offset == 0) {
+            Ok(Some(Header::Single(header))) => {
+                let next = self.source.offset() + u64::from(header.extent.payload_len);
+                return Ok((Found::Single(header), next));
+            }
+            Ok(Some(Header::Long(header))) => {
+                let stream = LongStream::new(Some(header), self.source.offset());
+                return self.long(stream);
+            }
+            Ok(None) => Error::new(ErrorKind::Truncated, "nothing is left"),
+            Err(e) if e.kind() == ErrorKind::Io => return Err(e),
+            Err(e) => e,
+        };
+        let next = self.scan(offset)?;
+        if self.leads_on(next)? {
+            return Ok((Found::Junk(fault), next));
+        }
+        let mut stream = LongStream::new(None, next);
+        stream.faults.push(fault);
+        self.long(stream)
+    }
+
+    /// What follows the header of `stream`: where the index at the end says, or chunk by chunk.
+    fn long(&mut self, mut stream: LongStream) -> Result<(Found, u64)> {
+        self.source.seek_to(stream.first_chunk)?;
+        let index = match stream.header {
+            Some(_) => index::read_from_end(&mut self.source, self.end)?,
+            None => None,
+        };
+        let Some((entries, footer)) = index else { return self.walk(stream) };
+        let mut offset = stream.first_chunk;
+        for entry in &entries {
+            let Some(piece) = self.expected_chunk(offset, *entry)? else {
+                stream.pieces.clear(); // the index lies
+                return self.walk(stream);
+            };
+            offset = piece.archive.end;
+            stream.pieces.push(piece);
+        }
+        stream.footer = Some(footer);
+        stream.index = Some((offset, entries));
+        Ok((Found::Long(stream), self.end))
+    }
+
+    /// The chunk at `offset` that an index tells of; `None` where there is a good one, but another.
+    fn expected_chunk(&mut self, offset: u64, entry: Entry) -> Result<Option<Piece>> {
+        self.source.seek_to(offset)?;
+        let checked = match ChunkHeader::read(MAX_CHUNK_SIZE, &mut self.source) {
+            Ok(Some(header)) if Entry::of(&header) == entry => self.check_payload(&header)?,
+            Err(e) if e.kind() == ErrorKind::Io => return Err(e),
+            Err(e) => Err(e),
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) => Err(self.source.corrupt("an end tag where the index has a chunk")),
+        };
+        let archive = offset..offset + u64::from(entry.frame_len);
+        Ok(Some(Piece { archive, entry: Some(entry), error: checked.err() }))
+    }
+
+    /// Follows `stream` from its first chunk on.
+    fn walk(&mut self, mut stream: LongStream) -> Result<(Found, u64)> {
+        let mut offset = stream.first_chunk;
+        loop {
+            match self.landmark(offset)? {
+                Landmark::Chunk(header) => {
+                    let piece = self.chunk(offset, &header)?;
+                    offset = piece.archive.end;
+                    stream.pieces.push(piece);
+                }
+                Landmark::Index(entries) => {
+                    stream.index = Some((offset, entries));
+                    offset = self.source.offset();
+                    if let Err(e) = self.read_footer(&mut stream, offset) {
+                        stream.faults.push(e);
+                    }
+                    offset = (offset + FOOTER_LEN).min(self.end);
+                    break;
+                }
+                Landmark::Footer(footer) => {
+                    stream.index = self.index_before(offset, &footer)?;
+                    stream.footer = Some(footer);
+                    offset += FOOTER_LEN;
+                    break;
+                }
+                Landmark::End => {
+                    let message = format!("the stream breaks off at offset {offset}");
+                    stream.faults.push(Error::new(ErrorKind::Truncated, message));
+                    break;
+                }
+                Landmark::Nothing(error) => {
+                    let next = self.scan(offset + 1)?;
+                    let archive = offset..next;
+                    stream.pieces.push(Piece { archive, entry: None, error: Some(error) });
+                    offset = next;
+                }
+            }
+        }
+        stream.forget_the_gap_of_the_index();
+        Ok((Found::Long(stream), offset))
+    }
+
+    /// What stands at `offset`. After an index the source stands behind it.
+    fn landmark(&mut self, offset: u64) -> Result<Landmark> {
+        if offset >= self.end || self.is_stream(offset)? {
+            return Ok(Landmark::End);
+        }
+        self.source.seek_to(offset)?;
+        let fault = match ChunkHeader::read(MAX_CHUNK_SIZE, &mut self.source) {
+            Ok(Some(header)) => return Ok(Landmark::Chunk(header)),
+            Ok(None) => {
+                self.source.seek_to(offset)?;
+                match index::read(&mut self.source) {
+                    Ok(entries) => return Ok(Landmark::Index(entries)),
+                    Err(e) => e,
+                }
+            }
+            Err(e) => e,
+        };
+        if fault.kind() == ErrorKind::Io {
+            return Err(fault);
+        }
+        self.source.seek_to(offset)?;
+        Ok(match Footer::read(&mut self.source) {
+            Ok(footer) => Landmark::Footer(footer),
+            Err(_) => Landmark::Nothing(fault),
+        })
+    }
+
+    /// The chunk with `header` at `offset`. Where its payload is damaged and nothing known follows,
+    /// bytes were lost or added: then the piece ends where the next known thing begins.
+    fn chunk(&mut self, offset: u64, header: &ChunkHeader) -> Result<Piece> {
+        let entry = Entry::of(header);
+        let next = offset + u64::from(entry.frame_len);
+        let Err(error) = self.check_payload(header)? else {
+            return Ok(Piece { archive: offset..next, entry: Some(entry), error: None });
+        };
+        let leads_on = next <= self.end && !matches!(self.landmark(next)?, Landmark::Nothing(_));
+        let end = if leads_on { next } else { self.scan(offset + 1)? };
+        Ok(Piece { archive: offset..end, entry: Some(entry), error: Some(error) })
+    }
+
+    /// Reads and checks the payload that follows `header`: damage is inside, Io outside.
+    fn check_payload(&mut self, header: &ChunkHeader) -> Result<Result<()>> {
+        let checked = self.source.payload(header.extent.payload_len).and_then(|payload| {
+            self.source.expect("the payload's CRC", header.payload_crc, crc32(&payload))
+        });
+        match checked {
+            Err(e) if e.kind() == ErrorKind::Io => Err(e),
+            checked => Ok(checked),
+        }
+    }
+
+    /// The next offset from `from` on at which a chunk, a footer or a stream begins; else the end.
+    ///
+    /// # Errors
+    /// Io.
+    pub(super) fn scan(&mut self, from: u64) -> Result<u64> {
+        let mut window = vec![0; WINDOW + FOOTER_LEN as usize];
+        let mut start = from;
+        while start < self.end {
+            self.source.seek_to(start)?;
+            let n = self.source.fill(&mut window)?;
+            for at in 0..n.min(WINDOW) {
+                let offset = start + at as u64;
+                if begins_chunk_or_footer(&window[at..n])
+                    || (window[at] == super::MAGIC[0] && self.is_stream(offset)?)
+                {
+                    return Ok(offset);
+                }
+            }
+            start += WINDOW as u64;
+        }
+        Ok(self.end)
+    }
+
+    /// Whether a stream can have ended at `offset`: there is another, or nothing more.
+    ///
+    /// # Errors
+    /// Io.
+    pub(super) fn leads_on(&mut self, offset: u64) -> Result<bool> {
+        Ok(offset == self.end || self.is_stream(offset)?)
+    }
+
+    /// Whether a stream's header is at `offset`.
+    fn is_stream(&mut self, offset: u64) -> Result<bool> {
+        self.source.seek_to(offset)?;
+        match Header::read(&mut self.source, false) {
+            Err(e) if e.kind() == ErrorKind::Io => Err(e),
+            result => Ok(matches!(result, Ok(Some(_)))),
+        }
+    }
+
+    /// Reads the footer at `offset` into `stream`.
+    fn read_footer(&mut self, stream: &mut LongStream, offset: u64) -> Result<()> {
+        self.source.seek_to(offset)?;
+        let footer = Footer::read(&mut self.source)?;
+        stream.footer = Some(footer);
+        match stream.index {
+            Some((start, _)) if offset - start != u64::from(footer.index_len) => {
+                Err(self.source.corrupt("index_len is not the length of the index"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The index that ends where `footer` begins.
+    fn index_before(&mut self, offset: u64, footer: &Footer) -> Result<Option<(u64, Vec<Entry>)>> {
+        let Some(start) = offset.checked_sub(footer.index_len.into()) else { return Ok(None) };
+        self.source.seek_to(start)?;
+        match index::read(&mut self.source) {
+            Ok(entries) if self.source.offset() == offset => Ok(Some((start, entries))),
+            Err(e) if e.kind() == ErrorKind::Io => Err(e),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether `bytes` begin with a chunk's header or a footer. The end tag is none: an index is found
+/// from its footer.
+fn begins_chunk_or_footer(bytes: &[u8]) -> bool {
+    let is_chunk = bytes[0] != END_TAG
+        && matches!(ChunkHeader::read(MAX_CHUNK_SIZE, &mut Source::new(bytes)), Ok(Some(_)));
+    is_chunk || (Footer::ends(bytes) && Footer::read(&mut Source::new(bytes)).is_ok())
+}
+
+impl LongStream {
+    fn new(header: Option<LongHeader>, first_chunk: u64) -> Self {
+        let (pieces, faults) = (Vec::new(), Vec::new());
+        Self { header, first_chunk, pieces, index: None, footer: None, faults }
+    }
+
+    /// A last gap that ran over a good index is only as long as there is no index.
+    fn forget_the_gap_of_the_index(&mut self) {
+        let Some((start, _)) = self.index else { return };
+        if let Some(last) = self.pieces.last_mut()
+            && last.archive.end > start
+        {
+            last.archive.end = start.max(last.archive.start);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Golden archives that the program does not write: odd ones that it must read, and those it must
+//! refuse. Each has a name for its file and a reason for people.
+
+use super::*;
+
+/// A file's name without the suffix, why it is there, its bytes.
+pub type Case = (String, String, Vec<u8>);
+
+/// Archives to be read, with their content.
+pub fn accepted() -> Vec<(Case, Vec<u8>)> {
+    let case = |name: &str, reason: &str, archive: Vec<u8>, plain: &[u8]| {
+        ((format!("good-1-{name}"), reason.into(), archive), plain.to_vec())
+    };
+    let abc = |header: &[u8]| [header, &long(9, &[b"abc"])[long_header(0, 9).len()..]].concat();
+    let letters: Vec<&[u8]> = std::iter::repeat_n(&b"z"[..], 130).collect();
+    let joined = [single(0x81, 0, &[1], b"a"), long(9, &[b"bc"]), single(0x82, 0, &[0], b"")];
+    vec![
+        case("no-chunks", "long form without chunks", long(9, &[]), b""),
+        case("free-flags", "free flags are set and ignored", abc(&long_header(0x0F, 9)), b"abc"),
+        case(
+            "foreign-model-stored",
+            "names a model that is nowhere, and does not need it",
+            abc(&digest_header([7; 32], 4, "ü c".as_bytes())),
+            b"abc",
+        ),
+        case("longest-chunk-size", "chunk_size is the greatest", abc(&long_header(0, MAX)), b"abc"),
+        case("130-chunks", "the number of chunks takes two bytes", long(1, &letters), &[b'z'; 130]),
+        case("joined-forms", "both forms and models, back to back", joined.concat(), b"abc"),
+    ]
+}
+
+/// Archives to be refused.
+pub fn refused() -> Vec<Case> {
+    let bad = |reason: &str, archive: Vec<u8>| {
+        let words = reason.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', " ");
+        let name = words.split_whitespace().collect::<Vec<_>>().join("-");
+        (format!("bad-1-{name}"), reason.to_owned(), archive)
+    };
+    let hostile = hostile().into_iter().map(|(reason, archive)| bad(reason, archive));
+    let lying = lying()
+        .into_iter()
+        .map(|(what, archive)| bad(&format!("index or footer lies about {what}"), archive));
+    hostile
+        .chain(lying)
+        .chain(damaged().into_iter().map(|(r, a)| bad(r, a)))
+        .chain(newer())
+        .collect()
+}
+
+/// Good archives that something happened to.
+fn damaged() -> Vec<(&'static str, Vec<u8>)> {
+    let (header, frame) = (long_header(0, 9).len(), stored(b"abc").len());
+    let right = long(9, &[b"abc", b"xyz"]);
+    let index = header + 2 * frame;
+    let flipped = |at: usize| {
+        let mut archive = right.clone();
+        archive[at] ^= 1;
+        archive
+    };
+    let cut = |len: usize| right[..len].to_vec();
+    let (first, second) = (&right[header..header + frame], &right[header + frame..index]);
+    let swapped = [&right[..header], second, first, &right[index..]].concat();
+    vec![
+        ("cut to nothing", cut(0)),
+        ("cut inside the magic", cut(3)),
+        ("cut inside the header", cut(header - 1)),
+        ("cut before the first chunk", cut(header)),
+        ("cut inside a chunk header", cut(header + frame + 5)),
+        ("cut inside a payload", cut(index - 1)),
+        ("cut before the index", cut(index)),
+        ("cut inside the index", cut(index + 5)),
+        ("cut inside the footer", cut(right.len() - 1)),
+        ("flipped: header", flipped(7)),
+        ("flipped: chunk header", flipped(header + frame + 1)),
+        ("flipped: payload", flipped(index - 1)),
+        ("flipped: index", flipped(index + 3)),
+        ("flipped: content hash", flipped(right.len() - 44)),
+        ("flipped: tail magic", flipped(right.len() - 1)),
+        ("chunks swapped", swapped),
+        ("chunk missing", [&right[..header], &right[header + frame..]].concat()),
+        ("line ends converted to LF", [&right[..2], b"\n", &right[4..]].concat()),
+        ("line ends converted to CRCRLF", [&right[..2], b"\r\r\n", &right[4..]].concat()),
+        ("junk after the end", [&right[..], b"junk"].concat()),
+        ("not an archive", b"PK\x03\x04 and so on".to_vec()),
+        ("varint not canonical", sealed(&[&MAGIC, &[VERSION, 2, 0], &[0x89, 0x00]])),
+        ("parameters cut off", long_header(0x20, 9)),
+        ("table size 2^9", [long_header(0x40, 9), sealed(&[&[9]])].concat()),
+        ("adaptive with two lanes", coded(0xC1, &[20 << 2, 0, 0, 0, 0, 0])),
+        ("adaptive parameters unknown", coded(0xC0, &[9 << 2 | 3, 0, 0, 0, 0, 0])),
+        ("payload of nothing but zeros", coded(0xC0, &[20 << 2, 0, 0, 0, 0, 0])),
+    ]
+}
+
+/// An archive of one chunk of 100 plain bytes that it claims for `payload`.
+fn coded(tag: u8, payload: &[u8]) -> Vec<u8> {
+    let header = chunk_header(tag, &[100, payload.len() as u64], payload);
+    let frame_len = (header.len() + payload.len()) as u64;
+    let index = index(1, &[(tag, frame_len, 100)]);
+    let footer = footer(b"", index.len() as u32);
+    [&long_header(0, 100)[..], &header, payload, &index, &footer].concat()
+}
+
+/// Archives of a later release, or of models that are not here.
+fn newer() -> Vec<Case> {
+    let case = |name: &str, reason: &str, archive: Vec<u8>| {
+        (format!("unsupported-{name}"), reason.to_owned(), archive)
+    };
+    let version = |version: u8| {
+        let mut archive = long(9, &[b"abc"]);
+        archive[4] = version;
+        archive
+    };
+    let mut single_2 = single(0x82, 0, &[1], b"a");
+    single_2[4] = 0x21;
+    let foreign = [
+        &digest_header([7; 32], 5, b"other")[..],
+        &coded(1 << 6, b"xyz")[long_header(0, 100).len()..],
+    ];
+    vec![
+        case("format-0", "format version 0 never was", version(0x01)),
+        case("format-2", "a later format", version(0x21)),
+        case("format-2-single", "a later format in single form", single_2),
+        case("numerics-2", "a later numerics", version(0x12)),
+        case("flag-7", "a feature that a reader must understand", long_header(0x80, 9)),
+        case(
+            "model-code-99",
+            "a compiled-in model of a later release",
+            single(0xE3, 1 << 6, &[9, 3], b"xyz"),
+        ),
+        case("model-by-digest", "a model that is nowhere", foreign.concat()),
+    ]
+}

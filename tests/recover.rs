@@ -1,0 +1,235 @@
+//! `--keep-going`: what is saved of a damaged archive, under which name, and what is said.
+
+mod handmade;
+mod shell;
+
+use handmade::{chunk_header, footer, index, long, long_header, stored};
+use llmzip::archive::{self, BuiltinModels, DecompressOptions, Recovery};
+use llmzip::ops::Isa;
+use llmzip::{ErrorKind, Result};
+use shell::Shell;
+use std::io::Cursor;
+
+/// Three stored chunks in long form, and where the payload of each begins.
+fn three() -> (Vec<u8>, [usize; 3]) {
+    let archive = long(9, &[b"first", b"second", b"third"]);
+    let at = |plain: &[u8]| archive.windows(plain.len()).position(|w| w == plain).unwrap();
+    let places = [at(b"first"), at(b"second"), at(b"third")];
+    (archive, places)
+}
+
+/// [`three`] with one byte of the second chunk changed.
+fn damaged() -> Vec<u8> {
+    let (mut archive, places) = three();
+    archive[places[1]] ^= 1;
+    archive
+}
+
+fn recover(archive: &[u8]) -> (Vec<u8>, Result<Recovery>) {
+    let models = BuiltinModels::new(Isa::detect());
+    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let result = archive::recover(Cursor::new(archive), &mut plain, &models, &options, &|_| ());
+    (plain, result)
+}
+
+/// What is recovered of `archive`, and what is said.
+fn recovered(archive: &[u8]) -> (String, Vec<String>) {
+    let (plain, result) = recover(archive);
+    let said = result.unwrap().damage.iter().map(|damage| damage.to_string()).collect();
+    (String::from_utf8(plain).unwrap(), said)
+}
+
+#[test]
+fn a_good_archive_has_no_damage() {
+    let joined = [three().0, long(9, &[]), handmade::single(0x82, 0, &[1], b"a")].concat();
+    assert_eq!(recovered(&joined), ("firstsecondthirda".into(), vec![]));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let (plain, said) = recovered(&damaged());
+    assert_eq!(plain, "firstthird");
+    assert_eq!(said.len(), 1);
+    assert!(said[0].starts_with("chunk 1: bytes 5 to 10 of the content are missing: "), "{said:?}");
+    assert!(said[0].contains("the payload's CRC"), "{said:?}");
+    let (plain, said) = recovered(&[damaged(), damaged()].concat());
+    assert_eq!(plain, "firstthirdfirstthird");
+    assert!(said[0].starts_with("stream 0, chunk 1: bytes 5 to 10 "), "{said:?}");
+    assert!(said[1].starts_with("stream 1, chunk 1: bytes 21 to 26 "), "{said:?}");
+}
+
+#[test]
+fn several_places_are_named_by_the_index() {
+    let (mut archive, places) = three();
+    archive[places[0] - 1] ^= 1; // the headers' checksums
+    archive[places[2] - 1] ^= 1;
+    let (plain, said) = recovered(&archive);
+    assert_eq!(plain, "second");
+    assert!(said[0].starts_with("chunk 0: bytes 0 to 4 of"), "{said:?}");
+    assert!(said[1].starts_with("chunk 2: bytes 11 to 15 of"), "{said:?}");
+}
+
+#[test]
+fn bytes_lost_or_added_cost_one_chunk() {
+    let (archive, places) = three();
+    for at in places[1] - 10..places[1] + 6 {
+        let shorter = [&archive[..at], &archive[at + 1..]].concat();
+        let longer = [&archive[..at], b"x", &archive[at..]].concat();
+        for changed in [shorter, longer] {
+            let (plain, said) = recovered(&changed);
+            assert_eq!(plain, "firstthird", "at {at}: {said:?}");
+            assert!(said[0].starts_with("chunk 1: bytes 5 to 10 of"), "at {at}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_archive_gives_what_is_there() {
+    let (archive, places) = three();
+    let (plain, said) = recovered(&archive[..places[2] + 1]);
+    assert_eq!(plain, "firstsecond");
+    assert!(said[0].starts_with("chunk 2: bytes 11 to 15 of the content are missing"), "{said:?}");
+    assert!(said[1].contains("content may be missing from byte 16 on"), "{said:?}");
+    let joined = [&archive[..places[2] + 1], &archive].concat();
+    assert_eq!(recovered(&joined).0, "firstsecondfirstsecondthird");
+}
+
+#[test]
+fn without_header_or_index_the_chunks_are_still_found() {
+    let (archive, places) = three();
+    let first_chunk = long_header(0, 9).len();
+    let (plain, said) = recovered(&archive[first_chunk..]);
+    assert_eq!(plain, "firstsecondthird");
+    assert_eq!(said.len(), 1, "{said:?}");
+    let end = places[2] + 5;
+    let mut no_index = archive.clone();
+    no_index[end + 1] ^= 1;
+    let (plain, said) = recovered(&no_index);
+    assert_eq!(plain, "firstsecondthird");
+    assert!(said[0].starts_with("no content is missing"), "the hash shows it: {said:?}");
+    let neither = &archive[first_chunk..end];
+    assert_eq!(recovered(neither).0, "firstsecondthird");
+}
+
+#[test]
+fn an_archive_inside_a_lost_chunk_is_not_taken_for_a_part_of_it() {
+    let inner = long(9, &[b"inner"]);
+    let mut archive = long(200, &[b"first", &inner, b"third"]);
+    let place = archive.windows(inner.len()).position(|window| window == inner).unwrap();
+    archive[place - 1] ^= 1; // the header's checksum
+    let (plain, said) = recovered(&archive);
+    assert_eq!(plain, "firstthird", "{said:?}");
+    assert!(said[0].starts_with("chunk 1: "), "{said:?}");
+}
+
+#[test]
+fn checksums_that_fit_do_not_hide_wrong_content() {
+    for (name, archive) in handmade::lying() {
+        let (plain, said) = recovered(&archive);
+        assert_eq!((&plain[..], said.len()), ("abc", 1), "{name}: {said:?}");
+    }
+    let header = chunk_header(3 << 6, &[9, 1], b"x");
+    let frame_len = header.len() as u64 + 1;
+    let index = index(1, &[(3 << 6, frame_len, 9)]);
+    let footer = footer(b"123456789", index.len() as u32);
+    let archive = [&long_header(0, 9)[..], &header, b"x", &index, &footer].concat();
+    let (plain, said) = recovered(&archive);
+    assert_eq!(plain, "");
+    assert!(said[0].starts_with("chunk 0: bytes 0 to 8 of"), "{said:?}");
+}
+
+#[test]
+fn strangers_are_refused_as_ever() {
+    for (stranger, kind) in [
+        (&b""[..], ErrorKind::Truncated),
+        (b"hello, world", ErrorKind::NotAnArchive),
+        (b"\x9cL\r\n\x21\x82", ErrorKind::Unsupported),
+    ] {
+        assert_eq!(recover(stranger).1.unwrap_err().kind(), kind);
+    }
+    for (name, archive) in handmade::hostile() {
+        let (_, result) = recover(&archive);
+        assert!(result.is_err() || !result.unwrap().damage.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn chunks_of_a_good_archive_inside_junk_are_found() {
+    let chunk = stored(b"plain");
+    let (plain, said) = recovered(&[b"junk junk", &chunk[..], b"more junk"].concat());
+    assert_eq!(plain, "plain");
+    assert!(!said.is_empty());
+}
+
+#[test]
+fn a_damaged_file_becomes_a_file_with_another_name() {
+    let shell = Shell::new();
+    shell.write("a.llmz", &damaged());
+    let ended = shell.run(&["-d", "--keep-going", "--rm", "a.llmz"]).expect(4);
+    let ended = ended.saying("a.llmz: chunk 1: bytes 5 to 10 of the content are missing");
+    ended.saying("a.recovered");
+    assert_eq!(shell.names(), ["a.llmz", "a.recovered"]);
+    assert_eq!(shell.read("a.recovered"), b"firstthird");
+    shell.run(&["-d", "--keep-going", "a.llmz"]).expect(1).saying("a.recovered: exists already");
+    shell.write("a.recovered", b"");
+    shell.run(&["decompress", "--keep-going", "-f", "a.llmz"]).expect(4);
+    assert_eq!(shell.read("a.recovered"), b"firstthird");
+}
+
+#[test]
+fn a_good_file_becomes_what_it_always_does() {
+    let shell = Shell::new();
+    shell.write("a.llmz", &three().0);
+    shell.run(&["-d", "--keep-going", "--rm", "a.llmz"]).expect(0);
+    assert_eq!(shell.names(), ["a"]);
+    assert_eq!(shell.read("a"), b"firstsecondthird");
+}
+
+#[test]
+fn a_name_that_was_asked_for_is_given_and_pipes_work() {
+    let shell = Shell::new();
+    shell.write("a.llmz", &damaged());
+    shell.run(&["-d", "--keep-going", "-o", "b", "a.llmz"]).expect(4);
+    assert_eq!(shell.read("b"), b"firstthird");
+    assert_eq!(shell.run(&["-dc", "--keep-going", "a.llmz"]).expect(4).stdout, b"firstthird");
+    let ended = shell.pipe(&["-d", "--keep-going"], &damaged()).expect(4).saying("chunk 1");
+    assert_eq!(ended.stdout, b"firstthird");
+    let ended = shell.redirect(&["-d", "--keep-going"], "a.llmz").expect(4).saying("chunk 1");
+    assert_eq!(ended.stdout, b"firstthird");
+}
+
+#[test]
+fn where_nothing_is_good_there_is_no_file() {
+    let shell = Shell::new();
+    let mut archive = long(9, &[b"only"]);
+    let place = archive.windows(4).position(|window| window == b"only").unwrap();
+    archive[place] ^= 1;
+    shell.write("a.llmz", &archive);
+    shell.run(&["-d", "--keep-going", "a.llmz"]).expect(4).saying("nothing");
+    shell.write("b.llmz", b"no archive");
+    shell.run(&["-d", "--keep-going", "b.llmz"]).expect(4).saying("not an archive");
+    assert_eq!(shell.names(), ["a.llmz", "b.llmz"]);
+}
+
+#[test]
+fn tests_name_every_damage() {
+    let shell = Shell::new();
+    let (mut archive, places) = three();
+    archive[places[0]] ^= 1;
+    archive[places[2]] ^= 1;
+    shell.write("a.llmz", &archive);
+    let ended = shell.run(&["-t", "--keep-going", "a.llmz"]).expect(4);
+    ended.saying("chunk 0: bytes 0 to 4").saying("chunk 2: bytes 11 to 15");
+    shell.write("b.llmz", &three().0);
+    shell.run(&["-t", "--keep-going", "b.llmz"]).expect(0).saying("good, 3 chunks");
+    assert_eq!(shell.names(), ["a.llmz", "b.llmz"]);
+}
+
+#[test]
+fn limits_and_junk_have_their_exit_codes() {
+    let shell = Shell::new();
+    shell.pipe(&["-d", "--keep-going", "--max-output", "9"], &damaged()).expect(5);
+    shell.pipe(&["-t", "--keep-going", "--max-output", "9"], &damaged()).expect(5);
+    let junk = [&three().0[..], b"junk"].concat();
+    shell.pipe(&["-t", "--keep-going"], &junk).expect(1).saying("are not an archive");
+}
