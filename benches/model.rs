@@ -53,8 +53,7 @@ fn main() {
                 let coded = encode(codec, &text, &options).expect("encodes");
                 let encode_s = start.elapsed().as_secs_f64();
                 let start = Instant::now();
-                let (method, bytes) = (coded.method, &coded.bytes);
-                let plain = decode(codec, method, lanes, bytes, text.len());
+                let plain = decode(codec, coded.code(text.len()));
                 let decode_s = start.elapsed().as_secs_f64();
                 assert!(plain.expect("decodes") == text, "round trip");
                 let speed = |seconds: f64| {

@@ -3,7 +3,7 @@
 mod random;
 
 use llmzip::ErrorKind;
-use llmzip::codec::{ChunkOptions, Codec, Coded, Method, decode, encode};
+use llmzip::codec::{ChunkOptions, Code, Codec, Coded, Method, decode, decode_all, encode};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use random::Random;
@@ -29,8 +29,7 @@ fn code(model: &Model, plain: &[u8], options: &ChunkOptions, threads: usize) -> 
 }
 
 fn undo(model: &Model, coded: &Coded, len: usize, threads: usize) -> Vec<u8> {
-    let Coded { method, lanes, bytes } = coded;
-    in_pool(threads, || decode(Codec::new(model, threads), *method, *lanes, bytes, len).unwrap())
+    in_pool(threads, || decode(Codec::new(model, threads), coded.code(len)).unwrap())
 }
 
 /// Text of every kind that tokenisers stumble over, about 1,500 bytes.
@@ -104,7 +103,7 @@ fn random_small_inputs_come_back() {
             let mix = !random.bits().is_multiple_of(4);
             let options = ChunkOptions { level, ..options(lanes, mix) };
             let coded = encode(Codec::new(model(), 2), &plain, &options).unwrap();
-            let got = decode(Codec::new(model(), 2), coded.method, coded.lanes, &coded.bytes, len);
+            let got = decode(Codec::new(model(), 2), coded.code(len));
             assert_eq!(got.unwrap(), plain, "seed {seed}");
         }
     });
@@ -120,8 +119,7 @@ fn progress_adds_up_to_the_plain_length() {
         let codec = Codec { progress: &count, ..Codec::new(model(), 2) };
         let coded = encode(codec, &plain, &options).unwrap();
         assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
-        let Coded { method, lanes, bytes } = &coded;
-        decode(codec, *method, *lanes, bytes, plain.len()).unwrap();
+        decode(codec, coded.code(plain.len())).unwrap();
         assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
     }
 }
@@ -136,10 +134,47 @@ fn damaged_code_does_not_panic() {
         let mut bytes = coded.bytes.clone();
         let at = random.bits() as usize % bytes.len();
         bytes[at] ^= 1 << (random.bits() % 8);
-        if let Ok(got) =
-            decode(Codec::new(model(), 1), coded.method, coded.lanes, &bytes, plain.len())
-        {
+        let damaged = Code { bytes: &bytes, ..coded.code(plain.len()) };
+        if let Ok(got) = decode(Codec::new(model(), 1), damaged) {
             assert_eq!(got.len(), plain.len());
+        }
+    }
+}
+
+#[test]
+fn chunks_decoded_together_are_those_decoded_alone() {
+    let text = difficult_text();
+    let chunk = |i: usize| {
+        let plain = &text[i * 37..][..[1, 40, 300, 7, 90][i % 5]];
+        let options = ChunkOptions {
+            level: if i % 6 == 3 { 1 } else { 6 },
+            ..options([1, 3, 2][i % 3], i % 4 != 0)
+        };
+        (plain, code(model(), plain, &options, 1))
+    };
+    let chunks: Vec<_> = (0..18).map(chunk).collect();
+    let mut damaged = chunks[4].1.bytes.clone();
+    damaged.truncate(damaged.len() / 2);
+    damaged.iter_mut().for_each(|byte| *byte ^= 0x5A);
+    for threads in 1..=3 {
+        let mut codes: Vec<Code> =
+            chunks.iter().map(|(plain, coded)| coded.code(plain.len())).collect();
+        let decoded = in_pool(threads, || decode_all(Codec::new(model(), threads), &codes));
+        for ((plain, _), decoded) in chunks.iter().zip(decoded) {
+            assert_eq!(decoded.unwrap(), *plain, "{threads} threads");
+        }
+        codes[4].bytes = &damaged;
+        codes[7].lanes = 65;
+        let alone = codes[4];
+        let decoded = in_pool(threads, || decode_all(Codec::new(model(), threads), &codes));
+        assert!(decoded[7].is_err());
+        let alone = decode(Codec::new(model(), 1), alone).map_err(|e| e.to_string());
+        for (i, ((plain, _), decoded)) in chunks.iter().zip(decoded).enumerate() {
+            match i {
+                4 => assert_eq!(decoded.map_err(|e| e.to_string()), alone),
+                7 => (),
+                _ => assert_eq!(decoded.unwrap(), *plain, "{threads} threads, chunk {i}"),
+            }
         }
     }
 }
@@ -148,8 +183,8 @@ fn damaged_code_does_not_panic() {
 fn lanes_out_of_range_are_refused() {
     for lanes in [0, 65] {
         assert!(encode(Codec::new(model(), 1), b"text", &options(lanes, true)).is_err());
-        let method = llmzip::codec::Method::Model;
-        assert!(decode(Codec::new(model(), 1), method, lanes, b"", 4).is_err());
+        let code = Code { method: Method::Model, lanes, bytes: b"", plain_len: 4 };
+        assert!(decode(Codec::new(model(), 1), code).is_err());
     }
 }
 
@@ -197,16 +232,18 @@ fn the_smaller_way_to_code_is_taken() {
 #[test]
 fn parameters_of_adaptive_chunks_are_checked() {
     let plain = b"abcabcabcabcabcabcabcabcabc";
-    let options = ChunkOptions { level: 2, ..options(1, true) };
+    let (options, plain_len) = (ChunkOptions { level: 2, ..options(1, true) }, plain.len());
     let Coded { method, bytes, .. } = code(model(), plain, &options, 1);
     let with = |parameters: u8| {
         let bytes = [&[parameters][..], &bytes[1..]].concat();
-        decode(Codec::new(model(), 1), method, 1, &bytes, plain.len())
+        decode(Codec::new(model(), 1), Code { method, lanes: 1, bytes: &bytes, plain_len })
     };
     assert_eq!(with(bytes[0]).unwrap(), plain);
     for bad in [bytes[0] | 3, 9 << 2, 27 << 2, 63 << 2] {
         assert_eq!(with(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:#04x}");
     }
-    assert!(decode(Codec::new(model(), 1), method, 2, &bytes, plain.len()).is_err());
-    assert!(decode(Codec::new(model(), 1), method, 1, &[], plain.len()).is_err());
+    let bad = |lanes, bytes| {
+        decode(Codec::new(model(), 1), Code { method, lanes, bytes, plain_len }).is_err()
+    };
+    assert!(bad(2, &bytes) && bad(1, &[]));
 }

@@ -3,10 +3,11 @@
 use super::Resources;
 use super::checksum::crc32;
 use super::chunk_header::{ChunkHeader, Extent, Tag};
-use crate::codec::{self, ChunkOptions, Codec, Coded, Parameters};
+use crate::codec::{self, ChunkOptions, Code, Codec, Coded, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use crate::profile::{Part, enter};
+use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// A chunk as the file will have it.
@@ -41,65 +42,93 @@ impl EncodedChunk {
     }
 }
 
-/// Encodes `plain`, and with `verify` decodes it again. Each pass tells `progress` of each byte.
+/// Encodes chunks side by side, and with `verify` decodes them again. Each pass tells `progress` of
+/// each byte.
 ///
 /// # Errors
-/// Those of the codec's encoder.
-pub(super) fn encode(
+/// Each chunk's: those of the codec's encoder.
+pub(super) fn encode_all(
     codec: Codec<'_>,
-    plain: &[u8],
+    plains: &[Vec<u8>],
     options: &ChunkOptions,
     verify: bool,
-) -> Result<EncodedChunk> {
+) -> Vec<Result<EncodedChunk>> {
+    let share = codec.shared_by(plains.len());
+    let chunks = plains.par_iter().map(|plain| encode(share, plain, options));
+    let mut chunks: Vec<Result<EncodedChunk>> = chunks.collect();
+    if verify {
+        verify_all(codec, plains, &mut chunks);
+    }
+    chunks
+}
+
+fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<EncodedChunk> {
     let _other = enter(Part::Other);
     let mut chunk =
         EncodedChunk { coded: None, plain_len: plain.len() as u32, verify_failed: false };
-    if plain.is_empty() {
-        return Ok(chunk);
+    if !plain.is_empty() {
+        let coded = codec::encode(codec, plain, options)?;
+        chunk.coded = Some(coded).filter(|c| !c.bytes.is_empty() && c.bytes.len() < plain.len());
     }
-    let coded = codec::encode(codec, plain, options)?;
-    if coded.bytes.is_empty() || coded.bytes.len() >= plain.len() {
-        (codec.progress)(if verify { plain.len() as u64 } else { 0 });
-        return Ok(chunk);
-    }
-    chunk.verify_failed = verify && !decodes_to(plain, codec, &coded);
-    chunk.coded = (!chunk.verify_failed).then_some(coded);
     Ok(chunk)
 }
 
-/// Whether a reader would get `plain` back.
-fn decodes_to(plain: &[u8], codec: Codec<'_>, coded: &Coded) -> bool {
-    let Coded { method, lanes, bytes } = coded;
-    let decoded = codec::decode(codec, *method, *lanes, bytes, plain.len());
-    decoded.is_ok_and(|decoded| decoded == plain)
+/// Stores those of `chunks` from which a reader would not get its plain bytes back.
+fn verify_all(codec: Codec<'_>, plains: &[Vec<u8>], chunks: &mut [Result<EncodedChunk>]) {
+    let _other = enter(Part::Other);
+    let (mut coded, mut originals) = (Vec::new(), Vec::new());
+    for (chunk, plain) in chunks.iter_mut().zip(plains) {
+        match chunk {
+            Ok(chunk) if chunk.coded.is_some() => {
+                coded.push(chunk);
+                originals.push(plain);
+            }
+            _ => (codec.progress)(plain.len() as u64),
+        }
+    }
+    let codes = coded
+        .iter()
+        .zip(&originals)
+        .filter_map(|(chunk, plain)| chunk.coded.as_ref().map(|coded| coded.code(plain.len())));
+    let decoded = codec::decode_all(codec, &codes.collect::<Vec<_>>());
+    for ((chunk, plain), decoded) in coded.into_iter().zip(originals).zip(decoded) {
+        chunk.verify_failed = !decoded.is_ok_and(|decoded| decoded == *plain);
+        if chunk.verify_failed {
+            chunk.coded = None;
+        }
+    }
 }
 
-/// The plain bytes of a chunk. `model` may be `None` where the chunk is stored. Checks no content.
+/// The plain bytes of `chunks`, each given by its extent and payload. `model` may be `None` where all
+/// are stored. Checks no content.
 ///
 /// # Errors
-/// Those of the codec's decoder.
-pub(super) fn decode<'a>(
+/// Each chunk's: those of the codec's decoder.
+pub(super) fn decode_all<'a>(
     model: Option<&Model>,
     parameters: &Parameters,
-    extent: &Extent,
-    payload: &'a [u8],
+    chunks: &[(Extent, &'a [u8])],
     resources: Resources<'_>,
-) -> Result<Cow<'a, [u8]>> {
+) -> Vec<Result<Cow<'a, [u8]>>> {
     let _other = enter(Part::Other);
     let Resources { threads, memory, progress } = resources;
-    let Extent { tag, plain_len, .. } = *extent;
-    if tag.is_stored() {
-        progress(plain_len.into());
-        return Ok(Cow::Borrowed(payload));
+    let coded = chunks.iter().filter(|(extent, _)| !extent.tag.is_stored());
+    let codes: Vec<Code> = coded.map(|(extent, payload)| extent.code(payload)).collect();
+    let mut decoded = match model {
+        Some(model) => {
+            let codec = Codec { model, parameters, threads, memory, progress };
+            codec::decode_all(codec, &codes)
+        }
+        None => Vec::new(),
     }
-    let no_model = || Error::new(ErrorKind::ModelMissing, "no model for a coded chunk");
-    let model = model.ok_or_else(no_model)?;
-    let plain_len = plain_len as usize;
-    let codec = Codec { model, parameters, threads, memory, progress };
-    let plain = codec::decode(codec, tag.method, tag.lanes, payload, plain_len)?;
-    if plain.len() != plain_len {
-        let message = format!("decoded to {} bytes, expected {plain_len}", plain.len());
-        return Err(Error::new(ErrorKind::Corrupt, message));
-    }
-    Ok(Cow::Owned(plain))
+    .into_iter();
+    let plain = |(extent, payload): &(Extent, &'a [u8])| {
+        if extent.tag.is_stored() {
+            progress(extent.plain_len.into());
+            return Ok(Cow::Borrowed(*payload));
+        }
+        let no_model = || Error::new(ErrorKind::ModelMissing, "no model for a coded chunk");
+        decoded.next().ok_or_else(no_model)?.map(Cow::Owned)
+    };
+    chunks.iter().map(plain).collect()
 }

@@ -3,7 +3,7 @@
 use super::checksum::seal;
 use super::source::Source;
 use super::varint;
-use crate::codec::{MAX_LANES, Method};
+use crate::codec::{Code, MAX_LANES, Method};
 use crate::error::Result;
 use std::io::Read;
 use std::ops::RangeInclusive;
@@ -75,6 +75,12 @@ pub(super) struct Extent {
 }
 
 impl Extent {
+    /// What the codec needs to decode `payload`.
+    pub(super) fn code<'a>(&self, payload: &'a [u8]) -> Code<'a> {
+        let Tag { method, lanes } = self.tag;
+        Code { method, lanes, bytes: payload, plain_len: self.plain_len as usize }
+    }
+
     /// Appends tag, plain_len and, unless stored, coded_len.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.push(self.tag.to_byte());

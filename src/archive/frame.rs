@@ -34,18 +34,23 @@ impl Frame {
         !self.header.extent.tag.is_stored()
     }
 
-    /// The plain bytes. `model` may be `None` where [`Frame::is_coded`] is false.
+    /// The plain bytes of `frames`. `model` may be `None` where none [`is_coded`](Frame::is_coded).
     ///
     /// # Errors
-    /// Those of the codec; Corrupt where the checksum differs.
-    pub(super) fn decode(
-        &self,
+    /// Each frame's: those of the codec; Corrupt where the checksum differs.
+    pub(super) fn decode_all<'a>(
+        frames: &[&'a Self],
         model: Option<&Model>,
         parameters: &Parameters,
         resources: Resources<'_>,
-    ) -> Result<Cow<'_, [u8]>> {
-        let (extent, payload) = (&self.header.extent, &self.payload);
-        let plain = chunk::decode(model, parameters, extent, payload, resources)?;
+    ) -> Vec<Result<Cow<'a, [u8]>>> {
+        let chunks: Vec<_> =
+            frames.iter().map(|frame| (frame.header.extent, &frame.payload[..])).collect();
+        let plains = chunk::decode_all(model, parameters, &chunks, resources).into_iter();
+        plains.zip(frames).map(|(plain, frame)| frame.checked(plain?)).collect()
+    }
+
+    fn checked<'a>(&self, plain: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>> {
         let (got, expected) = (crc32(&plain), self.header.plain_crc);
         if got == expected {
             return Ok(plain);

@@ -99,12 +99,16 @@ impl Resources<'_> {
         let weights = model.map_or(0, |model| model.architecture().footprint().weights);
         Self { memory: self.memory.saturating_sub(weights), ..self }
     }
+}
 
-    /// The part of one of `n` chunks.
-    fn shared_by(self, n: usize) -> Self {
-        let n = n.max(1);
-        Self { threads: (self.threads / n).max(1), memory: self.memory / n as u64, ..self }
-    }
+/// Plain bytes for each thread that are worth a batch: what lanes at the default level step
+/// together.
+const BATCH_LEN: u64 = 1 << 18;
+
+/// Whether so many chunks of `plain_len` bytes in all keep `threads` threads busy.
+fn keeps_busy(threads: usize, n_chunks: usize, plain_len: u64) -> bool {
+    let threads = threads.max(1);
+    n_chunks >= threads && plain_len >= threads as u64 * BATCH_LEN
 }
 
 /// What a call read and wrote.

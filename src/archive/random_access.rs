@@ -42,7 +42,9 @@ pub fn read_chunk(
         true => Some(find_model(models, &stream.model)?),
         false => None,
     };
-    frame.decode(model.as_deref(), &stream.parameters, Resources::of(threads)).map(Cow::into_owned)
+    let resources = Resources::of(threads);
+    let plains = Frame::decode_all(&[&frame], model.as_deref(), &stream.parameters, resources);
+    plains.into_iter().next().expect("one frame was decoded").map(Cow::into_owned)
 }
 
 /// The content of the stream in single form at which `source` stands.

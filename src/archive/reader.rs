@@ -9,12 +9,11 @@ use super::header::{Header, LongHeader};
 use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::source::Source;
-use super::{ModelName, ModelSource, Progress, Resources, Summary};
+use super::{ModelName, ModelSource, Progress, Resources, Summary, keeps_busy};
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use crate::profile::{Part, enter};
-use rayon::prelude::*;
 use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
 
@@ -143,12 +142,13 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
         Footer::read_and_compare(&mut self.source, &footer)
     }
 
-    /// Reads as many chunks as there are threads.
+    /// Reads as many chunks as keep all threads busy.
     fn read_batch(&mut self, chunk_size: u32, first_chunk: usize) -> Batch {
         let _io = enter(Part::Io);
         let mut batch = Batch { frames: Vec::new(), end: None };
         let mut n_plain = 0;
-        while batch.end.is_none() && batch.frames.len() < self.options.threads.max(1) {
+        while batch.end.is_none() && !keeps_busy(self.options.threads, batch.frames.len(), n_plain)
+        {
             match self.read_frame(chunk_size, &mut n_plain) {
                 Ok(Some(frame)) => batch.frames.push(frame),
                 Ok(None) => batch.end = Some(Ok(())),
@@ -179,9 +179,9 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
         hasher: &mut blake3::Hasher,
         entries: &mut Vec<Entry>,
     ) -> Result<()> {
-        let resources = self.resources().beside(model).shared_by(frames.len());
-        let plains: Vec<_> =
-            frames.par_iter().map(|frame| frame.decode(model, parameters, resources)).collect();
+        let resources = self.resources().beside(model);
+        let all: Vec<&Frame> = frames.iter().collect();
+        let plains = Frame::decode_all(&all, model, parameters, resources);
         for (frame, plain) in frames.iter().zip(plains) {
             let plain = plain.map_err(|e| self.at_chunk(e, entries.len()))?;
             let _io = enter(Part::Io);
@@ -249,13 +249,10 @@ pub(super) fn decode_single<R: Read>(
         return Ok(payload);
     }
     let model = find_model(models, &header.model())?;
-    let plain = chunk::decode(
-        Some(&model),
-        &Parameters::DEFAULT,
-        &extent,
-        &payload,
-        resources.beside(Some(&model)),
-    )?;
+    let resources = resources.beside(Some(&model));
+    let chunks = [(extent, &payload[..])];
+    let plain =
+        chunk::decode_all(Some(&model), &Parameters::DEFAULT, &chunks, resources).remove(0)?;
     header.check(&plain, Some(&payload))?;
     Ok(plain.into_owned())
 }

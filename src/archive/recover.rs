@@ -13,7 +13,6 @@ use super::{MAX_CHUNK_SIZE, ModelName, ModelSource, Progress, Resources, Summary
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{DEFAULT_CODE, Model};
-use rayon::prelude::*;
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
@@ -186,12 +185,11 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             *model = Some(find_model(self.models, &header.model)?);
         }
         let model = model.as_deref();
-        let resources = self.resources().beside(model).shared_by(frames.len());
-        let plains: Vec<_> = frames
-            .par_iter()
-            .map(|frame| Some(frame.as_ref()?.decode(model, &header.parameters, resources)))
-            .collect();
-        for ((slot, plain), frame) in slots.into_iter().zip(plains).zip(&frames) {
+        let resources = self.resources().beside(model);
+        let all: Vec<&Frame> = read().collect();
+        let mut plains = Frame::decode_all(&all, model, &header.parameters, resources).into_iter();
+        for (slot, frame) in slots.into_iter().zip(&frames) {
+            let plain = frame.as_ref().and_then(|_| plains.next());
             let error = match (plain.map(survivable).transpose()?, slot.offset) {
                 (Some(Ok(plain)), _) => {
                     hasher.update(&plain);

@@ -7,12 +7,12 @@ use super::index::{self, Entry};
 use super::single::SingleHeader;
 use super::{
     DEFAULT_LEVEL, MAX_CHUNK_SIZE, ModelName, Progress, Resources, Summary, default_chunk_size,
+    keeps_busy,
 };
 use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use crate::profile::{Part, enter};
-use rayon::prelude::*;
 use std::io::{Read, Write};
 
 /// How to compress. All but `threads` and `verify` show in the archive's bytes.
@@ -86,7 +86,7 @@ impl CompressOptions<'_> {
 
 /// Compresses all of `input` into one stream on `output`.
 ///
-/// Holds at most `options.threads` chunks in memory and runs on the caller's rayon pool. `progress`
+/// Holds in memory as many chunks as there are threads, more if they are small, and runs on the caller's rayon pool. `progress`
 /// is told of each plain byte once, and once more where `options.verify` is set.
 ///
 /// # Errors
@@ -110,7 +110,7 @@ pub fn compress(
     let encoder = Encoder { codec, options };
     let mut writer = Writer { output, encoder, threads: options.threads, summary };
     match model.identity().builtin_code {
-        Some(code) if content.ended && is_plain => writer.single(code, &first)?,
+        Some(code) if content.ended && is_plain => writer.single(code, first)?,
         _ => writer.long(first, content)?,
     }
     writer.output.flush().map_err(write_error)?;
@@ -140,13 +140,15 @@ impl<R: Read> Content<R> {
         Ok(plain)
     }
 
-    /// Up to `n` chunks.
-    fn next_chunks(&mut self, n: usize) -> Result<Vec<Vec<u8>>> {
-        let mut batch = Vec::new();
-        while batch.len() < n && !self.ended {
-            batch.push(self.next_chunk()?);
+    /// Adds chunks to `batch` until it keeps `threads` threads busy, or the content ends.
+    fn fill(&mut self, batch: &mut Vec<Vec<u8>>, threads: usize) -> Result<()> {
+        let mut len = batch.iter().map(|plain| plain.len() as u64).sum();
+        while !self.ended && !keeps_busy(threads, batch.len(), len) {
+            let plain = self.next_chunk()?;
+            len += plain.len() as u64;
+            batch.push(plain);
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// Reads until `buffer` has `len` bytes or the input ends.
@@ -166,14 +168,13 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Encodes one of `n_chunks` that are encoded side by side.
-    fn encode(self, plain: &[u8], n_chunks: usize) -> Result<EncodedChunk> {
+    /// Encodes chunks side by side.
+    fn encode_all(self, plains: &[Vec<u8>]) -> Vec<Result<EncodedChunk>> {
         let CompressOptions { level, lanes, mix, verify, threads, memory, .. } = *self.options;
         let all = Resources { threads, memory, progress: self.codec.progress };
-        let share = all.beside(Some(self.codec.model)).shared_by(n_chunks);
-        let Resources { threads, memory, .. } = share;
-        let options = ChunkOptions { level, lanes, mix };
-        chunk::encode(Codec { threads, memory, ..self.codec }, plain, &options, verify)
+        let Resources { threads, memory, .. } = all.beside(Some(self.codec.model));
+        let codec = Codec { threads, memory, ..self.codec };
+        chunk::encode_all(codec, plains, &ChunkOptions { level, lanes, mix }, verify)
     }
 }
 
@@ -186,8 +187,10 @@ struct Writer<'a, W> {
 
 impl<W: Write> Writer<'_, W> {
     /// Writes content of one chunk in single form.
-    fn single(&mut self, code: u8, plain: &[u8]) -> Result<()> {
-        let chunk = self.encoder.encode(plain, 1)?;
+    fn single(&mut self, code: u8, plain: Vec<u8>) -> Result<()> {
+        let plains = [plain];
+        let chunk = self.encoder.encode_all(&plains).remove(0)?;
+        let [plain] = &plains;
         let header = SingleHeader::to_bytes(code, chunk.extent(), plain, chunk.payload());
         self.write_chunk(&header, plain, &chunk)
     }
@@ -204,24 +207,23 @@ impl<W: Write> Writer<'_, W> {
         let mut entries = Vec::new();
         let mut hasher = blake3::Hasher::new();
         let mut batch = if first.is_empty() { Vec::new() } else { vec![first] };
+        content.fill(&mut batch, self.threads)?;
         while !batch.is_empty() {
-            batch.extend(content.next_chunks(self.threads - batch.len())?);
             let hashing = enter(Part::Io);
             for plain in &batch {
                 hasher.update(plain);
             }
             drop(hashing);
             self.write_batch(&batch, &mut entries)?;
-            batch = content.next_chunks(self.threads)?;
+            batch.clear();
+            content.fill(&mut batch, self.threads)?;
         }
         self.finish(&entries, hasher.finalize().into())
     }
 
     /// Encodes the chunks of `batch` side by side and writes them in order.
     fn write_batch(&mut self, batch: &[Vec<u8>], entries: &mut Vec<Entry>) -> Result<()> {
-        let encoder = self.encoder;
-        let chunks: Vec<_> = batch.par_iter().map(|p| encoder.encode(p, batch.len())).collect();
-        for (plain, chunk) in batch.iter().zip(chunks) {
+        for (plain, chunk) in batch.iter().zip(self.encoder.encode_all(batch)) {
             let chunk = chunk.map_err(|e| e.at(format!("chunk {}", self.summary.n_chunks)))?;
             let header = chunk.header(plain);
             entries.push(Entry::of(&header));

@@ -1,4 +1,5 @@
-//! Lanes: equal slices of a chunk, stepped in lockstep.
+//! Lanes: equal slices of a chunk, stepped in lockstep, those of several chunks together where that
+//! is faster.
 //!
 //! Lanes are spread over shards, one for each thread, with a session each. How they are spread, and
 //! how many steps a call takes, changes no bit (`docs/numerics.md`), so it is decided here and not
@@ -18,7 +19,7 @@ pub fn lane_range(plain_len: usize, lanes: usize, lane: usize) -> Range<usize> {
     at(lane)..at(lane + 1)
 }
 
-/// Some lanes of a chunk, on one thread.
+/// Some of the lanes, on one thread.
 struct Shard<'m> {
     lanes: Range<usize>,
     session: Box<dyn Session + 'm>,
@@ -29,7 +30,7 @@ struct Shard<'m> {
     cumulative: Vec<u32>,
 }
 
-/// All lanes of a chunk.
+/// All lanes that are stepped together.
 pub struct Lanes<'m> {
     model: &'m Model,
     /// What every lane is fed before its own tokens: the last of it gives the first prediction.
@@ -38,14 +39,14 @@ pub struct Lanes<'m> {
 }
 
 impl<'m> Lanes<'m> {
-    /// `lanes` empty lanes over at most the codec's threads, to take up to `steps` tokens each in one
-    /// call.
+    /// `lanes` empty lanes of up to `lane_len` bytes over at most the codec's threads, to take up to
+    /// `steps` tokens each in one call.
     ///
     /// # Errors
     /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory.
-    pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, plain_len: usize) -> Result<Self> {
+    pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
         let Codec { model, parameters, threads, .. } = codec;
-        check_memory(codec, lanes, steps, plain_len)?;
+        check_memory(codec, lanes, steps, lane_len)?;
         let n_shards = threads.clamp(1, lanes);
         let opening = parameters.opening(model);
         let shard = |i: usize| {
@@ -105,12 +106,12 @@ impl<'m> Lanes<'m> {
 }
 
 /// Refuses lanes that would take more than the codec's memory.
-fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, plain_len: usize) -> Result<()> {
+fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, lane_len: usize) -> Result<()> {
     let Codec { model, parameters, memory, .. } = codec;
     let network = model.network();
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
     // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
-    let most = plain_len.div_ceil(lanes) + parameters.prefix.len() + steps;
+    let most = lane_len + parameters.prefix.len() + steps;
     let needed =
         model.architecture().footprint().session(lanes, positions.min(most), lanes * steps);
     if needed <= memory {

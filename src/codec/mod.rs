@@ -11,12 +11,14 @@ mod effort;
 mod lanes;
 mod parameters;
 mod range_coder;
+mod together;
 mod tokens;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use effort::Effort;
 pub use parameters::Parameters;
+pub use together::{decode, decode_all};
 
 /// Most lanes a chunk can have.
 pub const MAX_LANES: u8 = 64;
@@ -69,6 +71,12 @@ impl<'a> Codec<'a> {
         Self { model, parameters: &PARAMETERS, threads, memory: u64::MAX, progress: &|_| () }
     }
 
+    /// The part of one of `n` that work side by side, if there are as many threads.
+    pub(crate) fn shared_by(self, n: usize) -> Self {
+        let n = n.clamp(1, self.threads.max(1));
+        Self { threads: (self.threads / n).max(1), memory: self.memory / n as u64, ..self }
+    }
+
     /// The same, telling nobody of its progress.
     fn quiet(self) -> Self {
         Self { progress: &|_| (), ..self }
@@ -83,6 +91,33 @@ pub struct Coded {
     pub lanes: u8,
     /// The coded bytes.
     pub bytes: Vec<u8>,
+}
+
+impl Coded {
+    /// What a reader needs to decode it to `plain_len` bytes.
+    pub fn code(&self, plain_len: usize) -> Code<'_> {
+        Code { method: self.method, lanes: self.lanes, bytes: &self.bytes, plain_len }
+    }
+}
+
+/// A coded chunk as a reader has it. Nothing in it is to be trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    /// How it was coded.
+    pub method: Method,
+    /// Lanes it was coded in.
+    pub lanes: u8,
+    /// The coded bytes.
+    pub bytes: &'a [u8],
+    /// Plain bytes, not 0.
+    pub plain_len: usize,
+}
+
+impl Code<'_> {
+    /// Bytes of the longest lane; `lanes` is not 0.
+    fn lane_len(&self) -> usize {
+        self.plain_len.div_ceil(self.lanes.into())
+    }
 }
 
 /// Is told of plain bytes as they are done, in any order, from any thread; they add up to the
@@ -127,34 +162,6 @@ fn check_options(options: &ChunkOptions) -> Result<()> {
         return Ok(());
     };
     Err(Error::new(ErrorKind::InvalidArgument, message))
-}
-
-/// Decodes `plain_len` (not 0) bytes from `coded`.
-///
-/// # Errors
-/// [`ErrorKind::Corrupt`] where `coded` cannot be the code of any chunk, or the parameters none of a
-/// stream coded with this model. Most damage gives wrong bytes instead: check them.
-/// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::LimitExceeded`] if the
-/// lanes would take too much memory.
-pub fn decode(
-    codec: Codec<'_>,
-    method: Method,
-    lanes: u8,
-    coded: &[u8],
-    plain_len: usize,
-) -> Result<Vec<u8>> {
-    match method {
-        Method::Stored => Err(corrupt("a stored chunk has no code")),
-        Method::Adaptive if lanes != 1 => Err(corrupt("an adaptive chunk has no lanes")),
-        Method::Adaptive => bytes::decode(codec, coded, plain_len),
-        Method::Model | Method::Mixed if !(1..=MAX_LANES).contains(&lanes) => {
-            Err(corrupt(format!("{lanes} lanes, expected 1 to {MAX_LANES}")))
-        }
-        Method::Model | Method::Mixed => {
-            codec.parameters.check(codec.model)?;
-            tokens::decode(codec, coded, plain_len, lanes, method == Method::Mixed)
-        }
-    }
 }
 
 fn corrupt(message: impl Into<String>) -> Error {

@@ -1,14 +1,12 @@
-//! A chunk coded as the language model's tokens, its predictions used alone or mixed with the
-//! adaptive model's.
+//! Encoding: the tokens are known, so many steps of all lanes are predicted in one call.
 
-use super::decisions::{BitCoder, Decision, Question, TokenTrie, Walk};
-use super::lanes::{Lanes, lane_range};
-use super::range_coder::{Decoder, Encoder, Watched};
-use super::{Codec, Coded, Method, corrupt};
+use super::Predictor;
+use crate::codec::decisions::{Decision, TokenTrie, Walk};
+use crate::codec::lanes::{Lanes, lane_range};
+use crate::codec::range_coder::Encoder;
+use crate::codec::{Codec, Coded, Method};
 use crate::error::Result;
 use crate::models::Model;
-use crate::ops::Isa;
-use crate::predict::{Config, Mixed};
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
 
@@ -20,67 +18,6 @@ const LOGITS_PER_CALL: usize = 1 << 22;
 
 /// Fewer rows a call would be slow.
 const FEWEST_ROWS: usize = 32;
-
-/// Turns the language model's probabilities into those that are coded.
-enum Predictor {
-    /// As they are.
-    Alone,
-    Mixed(Box<Mixed>),
-}
-
-impl Predictor {
-    fn new(isa: Isa, mix: bool, table_log2: u8, plain_len: usize, lanes: usize) -> Self {
-        if !mix {
-            return Self::Alone;
-        }
-        let _mixing = enter(Part::Mixing);
-        Self::Mixed(Box::new(Mixed::new(
-            isa,
-            &Config {
-                tier: super::effort::BEST_TIER,
-                table_log2: table_log2.into(),
-                with_lm: true,
-                n_lanes: lanes as u32,
-                lane_len: plain_len.div_ceil(lanes) as u32,
-            },
-        )))
-    }
-
-    /// Settles one decision: an encoder codes `outcome`, a decoder ignores it and returns what was
-    /// coded.
-    fn settle(
-        &mut self,
-        coder: &mut impl BitCoder,
-        lane: usize,
-        Decision { question, p1 }: Decision,
-        outcome: bool,
-    ) -> bool {
-        let _part = enter(if matches!(self, Self::Alone) { Part::Other } else { Part::Mixing });
-        match (self, Decision { question, p1 }.forced(), question) {
-            (Self::Alone, Some(only), _) => only,
-            (Self::Alone, None, _) => Watched(coder).code(outcome, p1 as u16),
-            (Self::Mixed(mixed), Some(only), Question::Bit) => {
-                mixed.force_bit(lane, only);
-                only
-            }
-            (Self::Mixed(mixed), Some(only), Question::End) => {
-                if only {
-                    mixed.force_end(lane);
-                }
-                only
-            }
-            (Self::Mixed(mixed), None, question) => {
-                let p1 = match question {
-                    Question::Bit => mixed.bit(lane, Some(p1 as u16)),
-                    Question::End => mixed.end(lane, p1 as u16),
-                };
-                let outcome = Watched(coder).code(outcome, p1);
-                mixed.update(outcome);
-                outcome
-            }
-        }
-    }
-}
 
 /// Encodes `plain` (not empty) in `lanes` lanes.
 ///
@@ -200,7 +137,7 @@ impl<'a> Teacher<'a> {
             model,
             texts,
             trie: TokenTrie::new(model.vocabulary()),
-            lanes: Lanes::new(codec, texts.len(), steps, plain_len)?,
+            lanes: Lanes::new(codec, texts.len(), steps, plain_len.div_ceil(texts.len()))?,
             steps,
             predicted: texts.iter().map(|_| Steps::default()).collect(),
         })
@@ -226,80 +163,5 @@ impl<'a> Teacher<'a> {
             out.push(Walk::new(trie, cumulative, room), texts[lane].tokens[at]);
         })?;
         Ok(predicted)
-    }
-}
-
-/// Decodes `plain_len` bytes from `lanes` lanes.
-///
-/// # Errors
-/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk,
-/// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
-pub fn decode(
-    codec: Codec<'_>,
-    coded: &[u8],
-    plain_len: usize,
-    lanes: u8,
-    mix: bool,
-) -> Result<Vec<u8>> {
-    let Codec { model, parameters, progress, .. } = codec;
-    let n_lanes = usize::from(lanes);
-    let trie = TokenTrie::new(model.vocabulary());
-    let mut network = Lanes::new(codec, n_lanes, 1, plain_len)?;
-    let text =
-        |lane| DecodedLane::new(network.first_input(), lane_range(plain_len, n_lanes, lane).len());
-    let mut texts: Vec<DecodedLane> = (0..n_lanes).map(text).collect();
-    let mut decoder = Decoder::new(coded);
-    let mut predictor = Predictor::new(model.isa(), mix, parameters.table_log2, plain_len, n_lanes);
-    let mut cumulative = vec![Vec::new(); n_lanes];
-    while texts.iter().any(|text| text.room > 0) {
-        let inputs = |lane: usize| (texts[lane].position, texts[lane].next_input());
-        network.step(inputs, &mut cumulative, |_, _, counts, out: &mut Vec<u32>| {
-            out.clear();
-            out.extend_from_slice(counts);
-        })?;
-        for (lane, (text, counts)) in texts.iter_mut().zip(&cumulative).enumerate() {
-            if text.room > 0 {
-                let mut walk = Walk::new(&trie, counts, text.room);
-                while let Some(decision) = walk.question() {
-                    walk.answer(predictor.settle(&mut decoder, lane, decision, false));
-                }
-                let past_the_end = "coded bytes spell a token past its lane's end";
-                let rank = walk.token().ok_or_else(|| corrupt(past_the_end))?;
-                progress(text.push(model, rank) as u64);
-            }
-        }
-    }
-    decoder.expect_end(plain_len)?;
-    Ok(texts.into_iter().flat_map(|text| text.bytes).collect())
-}
-
-/// A lane while it is decoded.
-struct DecodedLane {
-    bytes: Vec<u8>,
-    /// Bytes still to come.
-    room: usize,
-    /// The last token's id and its position in the lane.
-    last: u32,
-    position: u32,
-}
-
-impl DecodedLane {
-    fn new(first_input: u32, len: usize) -> Self {
-        Self { bytes: Vec::new(), room: len, last: first_input, position: 0 }
-    }
-
-    /// What to feed to the network, unless the lane is complete.
-    fn next_input(&self) -> Option<u32> {
-        (self.room > 0).then_some(self.last)
-    }
-
-    /// Appends a token that fits; returns its length.
-    fn push(&mut self, model: &Model, rank: u32) -> usize {
-        let bytes = model.vocabulary().bytes(rank);
-        self.bytes.extend_from_slice(bytes);
-        self.room -= bytes.len();
-        self.last = model.vocabulary().id(rank);
-        self.position += 1;
-        bytes.len()
     }
 }
