@@ -7,7 +7,7 @@
 
 use super::counters::Counter;
 use super::logistic::{NAT, STRETCH_MAX, squash};
-use crate::ops::arch::prefetch;
+use crate::ops::arch::{prefer_large_pages, prefetch};
 
 /// Points from -12 to 12 nats, one a nat: beyond `±STRETCH_MAX`.
 const POINTS: usize = 25;
@@ -34,7 +34,10 @@ impl Apm {
         let row = std::array::from_fn(|i| {
             Counter::with_count(squash(i as i32 * NAT - OFFSET), FIRST_COUNT)
         });
-        Apm { rows: vec![row; n_contexts], mask: n_contexts as u32 - 1, at: (0, 0) }
+        let mut rows = Vec::with_capacity(n_contexts);
+        prefer_large_pages(rows.spare_capacity_mut());
+        rows.resize(n_contexts, row);
+        Apm { rows, mask: n_contexts as u32 - 1, at: (0, 0) }
     }
 
     /// Asks for the memory of `context` and of the one after it: one of them will soon be needed.

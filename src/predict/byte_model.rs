@@ -204,8 +204,12 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     /// Asks for the corrections of the bit after this one: they lie far apart.
     #[inline(always)]
     fn prefetch_corrections(&self, state: &Lane) {
-        for (apm, context) in self.apms.iter().zip(self.corrections(state, 2 * state.partial)) {
+        let next = 2 * state.partial;
+        for (apm, context) in self.apms.iter().zip(self.corrections(state, next)) {
             apm.prefetch(context);
+        }
+        if self.with_lm {
+            self.lm_apms[1].prefetch(near(state.last as u32 & 255, next));
         }
     }
 

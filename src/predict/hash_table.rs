@@ -6,7 +6,7 @@
 //! context passes the check once in 256 tries: that costs bits, never correctness.
 
 use super::contexts::mix;
-use crate::ops::arch::prefetch;
+use crate::ops::arch::{prefer_large_pages, prefetch};
 
 /// Groups in a page of memory, log2.
 const PAGE_LOG2: u32 = 6;
@@ -14,22 +14,36 @@ const PAGE_LOG2: u32 = 6;
 /// `[check, histories of nodes 1..=15]`.
 pub type Slot = [u8; 16];
 
-/// One cache line.
-#[derive(Clone)]
-#[repr(align(64))]
-struct Group([Slot; 4]);
+/// Slots that share a cache line.
+const GROUP: usize = 4;
+
+/// Bytes of a cache line.
+const LINE: usize = GROUP * size_of::<Slot>();
 
 /// Histories by hashed context and half byte; see the module.
 pub struct HashTable {
-    groups: Vec<Group>,
+    /// Some slots before the first cache line, then the groups.
+    slots: Vec<Slot>,
+    /// Where the groups begin.
+    first: usize,
     shift: u32,
 }
 
 impl HashTable {
     /// A table of `2^bytes_log2` bytes, at least two groups.
     pub fn new(bytes_log2: u32) -> Self {
-        let groups_log2 = bytes_log2.clamp(7, 32) - 6;
-        HashTable { groups: vec![Group([[0; 16]; 4]); 1 << groups_log2], shift: 32 - groups_log2 }
+        let groups_log2 = bytes_log2.clamp(7, 32) - LINE.ilog2();
+        // Zeros from the system: pages are made when they are first used, large ones if it can.
+        let mut slots = vec![[0; size_of::<Slot>()]; GROUP * ((1 << groups_log2) + 1)];
+        prefer_large_pages(&mut slots);
+        let first = slots.as_ptr().align_offset(LINE).min(GROUP);
+        HashTable { slots, first, shift: 32 - groups_log2 }
+    }
+
+    /// Where the group of the context `hash` begins.
+    #[inline(always)]
+    fn group(&self, hash: u32) -> usize {
+        self.first + GROUP * (hash >> self.shift) as usize
     }
 
     /// The hash of a place within the context `hash`: in the same page of memory, if not the same
@@ -42,30 +56,30 @@ impl HashTable {
     /// Asks for the cache line of the context `hash`: it will soon be needed.
     #[inline]
     pub fn prefetch(&self, hash: u32) {
-        prefetch(&self.groups[(hash >> self.shift) as usize]);
+        prefetch(&self.slots[self.group(hash)]);
     }
 
     /// The slot of the context `hash`, found or made, and what it holds.
     #[inline]
     pub fn find(&mut self, hash: u32) -> (u32, Slot) {
-        let (index, check) = (hash >> self.shift, hash as u8);
-        let Group(slots) = &self.groups[index as usize];
+        let (start, check) = (self.group(hash), hash as u8);
+        let slots = &self.slots[start..start + GROUP];
         let mut victim = 0;
-        for i in 0..4 {
+        for i in 0..GROUP {
             if slots[i][0] == check && slots[i][1] != 0 {
-                return (index * 4 + i as u32, slots[i]);
+                return ((start + i) as u32, slots[i]);
             }
             if slots[i][1] < slots[victim][1] {
                 victim = i;
             }
         }
-        (index * 4 + victim as u32, (check as u128).to_le_bytes())
+        ((start + victim) as u32, (check as u128).to_le_bytes())
     }
 
     /// Writes back what [`find`](Self::find) gave, with what has been learned since.
     #[inline]
     pub fn put(&mut self, slot: u32, histories: Slot) {
-        self.groups[slot as usize / 4].0[slot as usize % 4] = histories;
+        self.slots[slot as usize] = histories;
     }
 }
 

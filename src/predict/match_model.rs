@@ -9,6 +9,7 @@
 use super::counters::Counter;
 use super::history::History;
 use super::logistic::NAT;
+use crate::ops::arch::prefer_large_pages;
 
 /// Lengths beyond this are all the same.
 const LENGTH_MAX: u32 = 65535;
@@ -59,9 +60,11 @@ impl MatchModel {
     /// A table of `2^table_log2` positions.
     pub fn new(min_length: u32, table_log2: u32, n_lanes: usize) -> Self {
         let trust = (0..BUCKETS * 8).map(|i| Counter::new(initial_trust(i / 8, i % 8))).collect();
+        let mut table = vec![0; 1 << table_log2];
+        prefer_large_pages(&mut table);
         MatchModel {
             min_length,
-            table: vec![0; 1 << table_log2],
+            table,
             shift: 32 - table_log2,
             follows: vec![Follow::default(); n_lanes],
             expected: 0,

@@ -250,6 +250,26 @@ pub fn prefetch<T>(x: &T) {
     let _ = x;
 }
 
+/// Asks for large pages for `memory`, before it is first written to: where accesses are scattered
+/// over many megabytes, looking up small pages costs as much as the accesses. A hint, it changes
+/// nothing.
+pub fn prefer_large_pages<T>(memory: &mut [T]) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::mm::{Advice, madvise};
+        let page = rustix::param::page_size();
+        let bytes = memory.as_mut_ptr_range();
+        let start = (bytes.start as usize).next_multiple_of(page);
+        let len = (bytes.end as usize).saturating_sub(start) / page * page;
+        if len > 0 {
+            // SAFETY: these pages are all within `memory`, and this advice keeps their contents.
+            let _ = unsafe { madvise(start as *mut _, len, Advice::LinuxHugepage) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
+}
+
 impl fmt::Debug for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
