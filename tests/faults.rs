@@ -131,12 +131,12 @@ fn system_calls_that_fail_leave_nothing_partial() {
         ("lseek", "EIO", 6),
     ];
     let (mut n, mut n_failed) = (0, 0);
-    for way in 0..WAYS.len() {
+    for (way, (arguments, ..)) in WAYS.into_iter().enumerate() {
         for (call, error, most) in calls {
             for when in (1..=most).step_by(share::step(9)) {
                 let fault = format!("inject={call}:error={error}:when={when}");
                 let ended = with_fault(&runs, way, &fault);
-                let case = format!("{fault}, {:?}: {}", WAYS[way].0, ended.stderr);
+                let case = format!("{fault}, {arguments:?}: {}", ended.stderr);
                 assert!(!ended.stderr.contains("panicked"), "{case}");
                 runs.check(way, ended.code == Some(0), false, &case);
                 n += 1;
