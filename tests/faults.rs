@@ -75,6 +75,10 @@ fn with_signals(command: &Command) -> Command {
 
 #[test]
 fn a_kill_at_any_time_leaves_nothing_partial() {
+    let env = Command::new("env").args(["--default-signal=INT", "true"]).output();
+    if !env.is_ok_and(|output| output.status.success()) {
+        return println!("skipped: there is no env here that resets signals");
+    }
     let runs = Runs::new(40_000);
     let mut random = Random::new(1);
     let begin = Instant::now();
@@ -240,7 +244,7 @@ fn an_output_that_appears_meanwhile_is_not_overwritten() {
 fn an_input_that_changes_meanwhile_leaves_no_output() {
     for change in ["truncate -s 10 a", "printf more >> a", "touch -d 2001-01-01 a"] {
         let runs = Runs::new(60_000);
-        let mut child = with_signals(&runs.shell.command(&["-9", "a"])).spawn().unwrap();
+        let mut child = runs.shell.command(&["-9", "a"]).stderr(Stdio::null()).spawn().unwrap();
         while runs.shell.names().len() < 3 {
             std::thread::yield_now(); // until the unfinished file is there
         }

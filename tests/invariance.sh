@@ -49,6 +49,7 @@ for coding in "${codings[@]}"; do
             done
         done
     done
+    echo "$coding: the same everywhere"
 done
 echo "$compressed archives in ${#codings[@]} codings were the same, $decompressed came back"
 
