@@ -6,6 +6,12 @@ check:
 sweeps:
     LLMZIP_SWEEPS=full cargo test --release --locked --test sweeps --test faults -- --nocapture --test-threads=1
 
+# Archive hashes over instruction sets, threads, chunks, pipes, builds and processors (docs/reliability.md).
+invariance:
+    cargo build --locked
+    cargo build --release --locked
+    tests/invariance.sh full target/release/llmzip target/debug/llmzip
+
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:
     cargo bench --bench kernels

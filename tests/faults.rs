@@ -75,6 +75,10 @@ fn with_signals(command: &Command) -> Command {
 
 #[test]
 fn a_kill_at_any_time_leaves_nothing_partial() {
+    let env = Command::new("env").args(["--default-signal=INT", "true"]).output();
+    if !env.is_ok_and(|output| output.status.success()) {
+        return println!("skipped: there is no env here that resets signals");
+    }
     let runs = Runs::new(40_000);
     let mut random = Random::new(1);
     let begin = Instant::now();
@@ -131,12 +135,12 @@ fn system_calls_that_fail_leave_nothing_partial() {
         ("lseek", "EIO", 6),
     ];
     let (mut n, mut n_failed) = (0, 0);
-    for way in 0..WAYS.len() {
+    for (way, (arguments, ..)) in WAYS.into_iter().enumerate() {
         for (call, error, most) in calls {
             for when in (1..=most).step_by(share::step(9)) {
                 let fault = format!("inject={call}:error={error}:when={when}");
                 let ended = with_fault(&runs, way, &fault);
-                let case = format!("{fault}, {:?}: {}", WAYS[way].0, ended.stderr);
+                let case = format!("{fault}, {arguments:?}: {}", ended.stderr);
                 assert!(!ended.stderr.contains("panicked"), "{case}");
                 runs.check(way, ended.code == Some(0), false, &case);
                 n += 1;
@@ -240,7 +244,7 @@ fn an_output_that_appears_meanwhile_is_not_overwritten() {
 fn an_input_that_changes_meanwhile_leaves_no_output() {
     for change in ["truncate -s 10 a", "printf more >> a", "touch -d 2001-01-01 a"] {
         let runs = Runs::new(60_000);
-        let mut child = with_signals(&runs.shell.command(&["-9", "a"])).spawn().unwrap();
+        let mut child = runs.shell.command(&["-9", "a"]).stderr(Stdio::null()).spawn().unwrap();
         while runs.shell.names().len() < 3 {
             std::thread::yield_now(); // until the unfinished file is there
         }

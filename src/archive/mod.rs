@@ -23,6 +23,7 @@ mod chunk;
 mod chunk_header;
 mod damage;
 mod footer;
+mod found;
 mod frame;
 mod header;
 mod index;

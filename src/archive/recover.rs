@@ -2,13 +2,14 @@
 
 use super::chunk_header::ChunkHeader;
 use super::damage::{Damage, Missing};
+use super::found::{Found, LongStream};
 use super::frame::Frame;
 use super::header::LongHeader;
 use super::random_access::read_single;
 use super::reader::{DecompressOptions, find_model};
 use super::single::SingleHeader;
 use super::slots::Slot;
-use super::survey::{Found, LongStream, Surveyor};
+use super::survey::Surveyor;
 use super::{MAX_CHUNK_SIZE, ModelName, ModelSource, Progress, Resources, Summary};
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};

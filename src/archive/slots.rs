@@ -1,7 +1,7 @@
 //! Which chunk is which in a damaged stream: by counting, or by its index.
 
+use super::found::{LongStream, Piece};
 use super::index::Entry;
-use super::survey::{LongStream, Piece};
 use crate::error::{Error, ErrorKind};
 
 /// A chunk's place in its stream. Where neither is damaged, slots are the chunks in order.

@@ -37,8 +37,8 @@ pub fn decompress(
     })?;
     let elapsed_s = progress.finish();
     let kept = match recovery.summary.plain_len {
-        0 => "nothing is kept".into(),
-        _ => format!("kept in {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
+        0 => ", nothing is kept".into(),
+        _ => format!(", kept in {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
     };
     report_damage(&transfer.name, &recovery, &kept)?;
     if session.voice >= voice_of_summary(transfer) {
@@ -66,7 +66,7 @@ pub fn test(
     let tell = |n| progress.add(n);
     let recovery = recover(session, &input.file, &mut io::sink(), options, &tell)?;
     let elapsed_s = progress.finish();
-    report_damage(&name, &recovery, "the others are good")?;
+    report_damage(&name, &recovery, "")?;
     let summary = recovery.summary;
     if session.voice > Voice::Quiet && !json {
         let (chunks, bytes) = (summary.n_chunks, grouped(summary.plain_len));
@@ -112,6 +112,6 @@ fn report_damage(name: &str, recovery: &Recovery, kept: &str) -> Result<()> {
     let is_damage = |kind: &ErrorKind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Truncated);
     let Some(kind) = kinds().find(is_damage).or(kinds().next()) else { return Ok(()) };
     let (places, chunks, bytes) = (damage.len(), summary.n_chunks, grouped(summary.plain_len));
-    let message = format!("{places} damaged places; {chunks} good chunks, {bytes} bytes: {kept}");
+    let message = format!("damaged places: {places}; good chunks: {chunks}, {bytes} bytes{kept}");
     Err(DamageError { kind, message }.into())
 }
