@@ -239,10 +239,12 @@ fn edge_values(random: &mut Random) -> Vec<f32> {
 #[test]
 fn elementwise_functions_equal_the_reference() {
     type Case = (&'static str, fn(Isa, &mut [f32]), fn(f32) -> f32);
-    let cases: [Case; 3] = [
+    let cases: [Case; 5] = [
         ("exp", ops::exp, reference::exp),
         ("gelu_erf", ops::gelu_erf, reference::gelu_erf),
         ("gelu_tanh", ops::gelu_tanh, reference::gelu_tanh),
+        ("sigmoid", ops::sigmoid, reference::sigmoid),
+        ("tanh", ops::tanh, reference::tanh),
     ];
     for_each_path(|isa, random| {
         let finite: Vec<f32> = edge_values(random).into_iter().filter(|x| x.abs() < 1e10).collect();
