@@ -51,6 +51,9 @@ pub struct TrainArgs {
     /// Of all that is random
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Let lines of one text in eight end in CR-LF, so that such files are known, too
+    #[arg(long)]
+    crlf: bool,
     /// Threads to use, 0 for all cores; changes no byte of the result [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
@@ -105,6 +108,7 @@ impl TrainArgs {
             vocab_size,
             budget: self.steps.map_or(Budget::Minutes(minutes), Budget::Steps),
             seed: self.seed,
+            crlf: self.crlf,
             resume: self.resume,
             isa,
         })

@@ -77,8 +77,8 @@ impl Corpus {
     }
 
     /// A stream that begins anywhere; one in two where a document or, in a file without NUL bytes, a
-    /// line begins.
-    pub fn stream(&self, random: &mut Random) -> Stream<'_> {
+    /// line begins. With `crlf`, lines of one in eight end in CR-LF.
+    pub fn stream(&self, random: &mut Random, crlf: bool) -> Stream<'_> {
         let mut at = random.below(self.len());
         let mut texts = self.texts.iter();
         let text = loop {
@@ -97,7 +97,8 @@ impl Corpus {
         while at > 0 && text[at] & 0xc0 == 0x80 {
             at -= 1;
         }
-        Stream::new(text, at, true)
+        let ends_in_crlf = random.below(8) == 0 && crlf;
+        Stream { repeats: true, ends_in_crlf, ..Stream::new(text, at) }
     }
 }
 
@@ -107,13 +108,16 @@ pub struct Stream<'a> {
     at: usize,
     /// Whether it begins again at the end.
     repeats: bool,
+    /// Whether lines that end in LF are made to end in CR-LF.
+    ends_in_crlf: bool,
     tokens: VecDeque<u32>,
 }
 
 impl<'a> Stream<'a> {
     /// The tokens of `text` from `at` on.
-    pub fn new(text: &'a [u8], at: usize, repeats: bool) -> Self {
-        Self { text, at, repeats, tokens: VecDeque::from([0]) }
+    pub fn new(text: &'a [u8], at: usize) -> Self {
+        let tokens = VecDeque::from([0]);
+        Self { text, at, repeats: false, ends_in_crlf: false, tokens }
     }
 
     /// The next tokens, with the one that comes after them; fewer at the end.
@@ -121,7 +125,10 @@ impl<'a> Stream<'a> {
         while self.tokens.len() <= n && self.at < self.text.len() {
             let rest = &self.text[self.at..];
             let len = piece(rest);
-            tokens.encode(&rest[..len], &mut self.tokens);
+            match self.ends_in_crlf {
+                true => tokens.encode(&with_crlf(&rest[..len]), &mut self.tokens),
+                false => tokens.encode(&rest[..len], &mut self.tokens),
+            }
             self.at += len;
             if self.at == self.text.len() && self.repeats {
                 self.at = 0;
@@ -133,6 +140,20 @@ impl<'a> Stream<'a> {
         self.tokens.drain(..end.saturating_sub(1));
         window
     }
+}
+
+/// The same with CR-LF for LF, but where there are carriage returns already.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    if text.contains(&b'\r') {
+        return text.to_vec();
+    }
+    let mut lines = text.split(|&b| b == b'\n');
+    let mut out = lines.next().unwrap_or_default().to_vec();
+    for line in lines {
+        out.extend(b"\r\n");
+        out.extend(line);
+    }
+    out
 }
 
 /// How much of `text` to take: up to a blank, where there is one.
@@ -157,7 +178,7 @@ mod tests {
         let text = b"one two\nthree\0four five ".repeat(1000);
         let corpus = corpus(&text);
         let tokens = Tokens::for_corpus(&corpus, 256).unwrap();
-        let mut stream = Stream::new(&text, 8, false);
+        let mut stream = Stream::new(&text, 8);
         let (mut all, mut last) = (Vec::new(), 0);
         loop {
             let window = stream.window(&tokens, 100);
@@ -173,11 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn lines_may_end_in_crlf() {
+        assert_eq!(with_crlf(b"a\n\nb"), b"a\r\n\r\nb");
+        assert_eq!(with_crlf(b"\n"), b"\r\n");
+        assert_eq!(with_crlf(b"a\r\nb\n"), b"a\r\nb\n");
+    }
+
+    #[test]
     fn streams_begin_everywhere_and_at_documents() {
         let text = b"abcdefghij\0klm\0".repeat(700);
         let corpus = corpus(&text);
         let mut random = Random::new(&[7]);
-        let starts: Vec<usize> = (0..1000).map(|_| corpus.stream(&mut random).at % 15).collect();
+        let starts: Vec<usize> =
+            (0..1000).map(|_| corpus.stream(&mut random, false).at % 15).collect();
         let count = |at| starts.iter().filter(|&&start| start == at).count();
         assert!((1..15).all(|at| count(at) > 10));
         assert!(count(0) > 250 && count(11) > 60, "{} {}", count(0), count(11));

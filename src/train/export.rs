@@ -61,11 +61,12 @@ pub fn card(
     let (arch, size, vocab) = (options.arch.name(), options.size.name(), options.vocab_size);
     let (steps, tokens, bytes) = (progress.steps, progress.tokens, progress.bytes);
     let (minutes, seed) = (progress.elapsed_s / 60.0, options.seed);
+    let crlf = if options.crlf { " --crlf" } else { "" };
     let text = format!(
         "# A language model for llmzip\n\n\
          `{arch}`, {n} parameters, {vocab} tokens, kept as float16.\n\n\
          | | |\n| --- | --- |\n\
-         | trained by | `llmzip train --arch {arch} --size {size} --vocab {vocab} {budget} --seed {seed}`, \
+         | trained by | `llmzip train --arch {arch} --size {size} --vocab {vocab} {budget} --seed {seed}{crlf}`, \
          llmzip {} |\n\
          | trained on | {} |\n\
          | steps | {steps}: {tokens} tokens, {bytes} bytes, {minutes:.1} minutes |\n\

@@ -2,7 +2,7 @@
 //!
 //! Beside the layers, used by `cli` alone. It knows tokenizers and kernels, and writes folders that
 //! `models` reads; archives it does not know. Backward passes are written by hand over the exact kernels
-//! of `ops`: on a CPU they are twice as fast as candle's (docs/training.md).
+//! of `ops`, which are faster on a CPU than candle's (docs/training.md).
 
 mod checkpoint;
 mod corpus;

@@ -1,7 +1,8 @@
-//! AdamW, and Muon for the matrices of hidden layers.
+//! Muon for the matrices of hidden layers, Adam for all else, without weight decay: a run sees its text
+//! about once.
 //!
-//! Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019); Jordan et al., "Muon: An
-//! optimizer for hidden layers in neural networks" (2024).
+//! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); Kingma and Ba,
+//! "Adam: A Method for Stochastic Optimization" (2015).
 
 use super::nn::matrix::{product, product_with, transposed};
 use super::nn::parameter::{Gradients, Parameter};
@@ -11,12 +12,10 @@ use rayon::prelude::*;
 /// Rates and the like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimiserOptions {
-    /// Rate of AdamW.
+    /// Rate of Adam.
     pub adam_rate: f32,
-    /// Rate of Muon for hidden matrices; `None`: AdamW for them, too.
-    pub muon_rate: Option<f32>,
-    /// Weight decay of matrices by AdamW.
-    pub weight_decay: f32,
+    /// Rate of Muon.
+    pub muon_rate: f32,
     /// Greatest norm of all gradients together.
     pub clip: f32,
 }
@@ -49,7 +48,7 @@ impl Optimiser {
     pub fn new(isa: Isa, options: OptimiserOptions, parameters: &[Parameter]) -> Self {
         let moments = |p: &Parameter| Moments {
             first: vec![0.0; p.values.len()],
-            second: vec![0.0; if is_muon(&options, p) { 0 } else { p.values.len() }],
+            second: vec![0.0; if p.is_hidden { 0 } else { p.values.len() }],
         };
         Self { isa, options, moments: parameters.iter().map(moments).collect(), steps: 0 }
     }
@@ -60,17 +59,14 @@ impl Optimiser {
         *steps += 1;
         clip(gradients, options.clip);
         let all = parameters.par_iter_mut().zip(gradients).zip(moments);
-        all.for_each(|((parameter, gradient), moments)| match options.muon_rate {
-            Some(rate) if is_muon(options, parameter) => {
-                muon(*isa, parameter, gradient, &mut moments.first, share * rate)
+        all.for_each(|((parameter, gradient), moments)| match parameter.is_hidden {
+            true => {
+                let rate = share * options.muon_rate;
+                muon(*isa, parameter, gradient, &mut moments.first, rate);
             }
-            _ => adam(options, parameter, gradient, moments, share, *steps),
+            false => adam(parameter, gradient, moments, share * options.adam_rate, *steps),
         });
     }
-}
-
-fn is_muon(options: &OptimiserOptions, parameter: &Parameter) -> bool {
-    options.muon_rate.is_some() && parameter.is_hidden
 }
 
 /// Shortens gradients to a norm of `most` in all.
@@ -83,23 +79,15 @@ fn clip(gradients: &mut Gradients, most: f32) {
     }
 }
 
-fn adam(
-    options: &OptimiserOptions,
-    parameter: &mut Parameter,
-    gradient: &[f32],
-    moments: &mut Moments,
-    share: f32,
-    steps: u64,
-) {
-    let ((b1, b2), n) = (BETAS, steps as i32);
-    let rate = share * options.adam_rate;
-    let decay = if parameter.shape.len() > 1 { rate * options.weight_decay } else { 0.0 };
+/// A step of Adam, the `steps`-th.
+fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate: f32, steps: u64) {
+    let ((b1, b2), n) = (BETAS, i32::try_from(steps).unwrap_or(i32::MAX));
     let (c1, c2) = (1.0 - b1.powi(n), 1.0 - b2.powi(n));
     let moments = moments.first.iter_mut().zip(&mut moments.second);
     for ((value, g), (m, v)) in parameter.values.iter_mut().zip(gradient).zip(moments) {
         *m = b1 * *m + (1.0 - b1) * g;
         *v = b2 * *v + (1.0 - b2) * g * g;
-        *value -= decay * *value + rate * (*m / c1) / ((*v / c2).sqrt() + EPS);
+        *value -= rate * (*m / c1) / ((*v / c2).sqrt() + EPS);
     }
 }
 

@@ -54,6 +54,8 @@ pub struct TrainOptions {
     pub budget: Budget,
     /// Of all that is random.
     pub seed: u64,
+    /// Whether lines end in CR-LF now and then.
+    pub crlf: bool,
     /// Whether it goes on from the folder's checkpoint.
     pub resume: bool,
     /// The instruction set.
@@ -149,28 +151,17 @@ impl TrainOptions {
 
     pub(super) fn batch(&self) -> Batch {
         match self.arch {
-            Arch::Gru | Arch::Lstm => Batch {
-                streams: std::env::var("KB").ok().and_then(|v| v.parse().ok()).unwrap_or(32),
-                shard: 16,
-                window: std::env::var("KT").ok().and_then(|v| v.parse().ok()).unwrap_or(96),
-                episode: 32,
-            },
+            Arch::Gru | Arch::Lstm => Batch { streams: 32, shard: 16, window: 128, episode: 32 },
             Arch::Llama => Batch { streams: 8, shard: 1, window: 512, episode: 1 },
         }
     }
 
     pub(super) fn optimiser(&self) -> OptimiserOptions {
-        let plain =
-            OptimiserOptions { adam_rate: 4e-3, muon_rate: None, weight_decay: 0.01, clip: 1.0 };
-        let knob = |n: &str| std::env::var(n).ok().and_then(|v| v.parse::<f32>().ok());
-        let plain = OptimiserOptions {
-            adam_rate: knob("KADAM").unwrap_or(4e-3),
-            muon_rate: knob("KMUON"),
-            ..plain
-        };
         match self.arch {
-            Arch::Gru | Arch::Lstm => plain,
-            Arch::Llama => OptimiserOptions { muon_rate: Some(0.02), weight_decay: 0.0, ..plain },
+            Arch::Gru | Arch::Lstm => {
+                OptimiserOptions { adam_rate: 8e-3, muon_rate: 0.04, clip: 1.0 }
+            }
+            Arch::Llama => OptimiserOptions { adam_rate: 4e-3, muon_rate: 0.02, clip: 1.0 },
         }
     }
 }

@@ -137,9 +137,12 @@ impl<'a> Run<'a> {
     fn new(options: &'a TrainOptions, corpus: &'a Corpus, tokens: &'a Tokens) -> Self {
         let network = options.network();
         let optimiser = Optimiser::new(options.isa, options.optimiser(), network.parameters());
-        let TrainOptions { arch, size, vocab_size, seed, .. } = options;
+        let TrainOptions { arch, size, vocab_size, seed, crlf, .. } = options;
         let (arch, size) = (arch.name(), size.name());
-        let what = format!("--arch {arch} --size {size} --vocab {vocab_size} --seed {seed}");
+        let what = format!(
+            "--arch {arch} --size {size} --vocab {vocab_size} --seed {seed}{}",
+            if *crlf { " --crlf" } else { "" }
+        );
         let progress = Progress { what, ..Progress::default() };
         Self { options, batch: options.batch(), corpus, tokens, network, optimiser, progress }
     }
@@ -151,7 +154,8 @@ impl<'a> Run<'a> {
         let (mut nats, mut bytes) = (0.0, 0);
         let (mut saved_s, mut measured) = (before_s, self.share());
         while self.share() < 1.0 {
-            if self.progress.steps.is_multiple_of(self.batch.episode) {
+            let is_new = parts.iter().any(|part| part.streams.is_empty());
+            if is_new || self.progress.steps.is_multiple_of(self.batch.episode) {
                 self.begin_episode(&mut parts);
                 if self.progress.elapsed_s > saved_s + CHECKPOINT_S {
                     checkpoint::save(folder, &*self.network, &self.optimiser, &self.progress)?;
@@ -202,10 +206,10 @@ impl<'a> Run<'a> {
 
     /// All streams begin elsewhere.
     fn begin_episode(&self, parts: &mut [Part<'a>]) {
-        let Batch { shard, episode, .. } = self.batch;
+        let (Batch { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
         let mut random = Random::new(&[self.options.seed, 1 + self.progress.steps / episode]);
         for part in parts {
-            part.streams = (0..shard).map(|_| self.corpus.stream(&mut random)).collect();
+            part.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
             part.states = self.network.states(shard);
         }
     }
@@ -238,7 +242,7 @@ impl<'a> Run<'a> {
     fn held_out(&self) -> f64 {
         let cost = |texts: &[&[u8]]| {
             let mut streams: Vec<Stream<'_>> =
-                texts.iter().map(|text| Stream::new(text, 0, false)).collect();
+                texts.iter().map(|text| Stream::new(text, 0)).collect();
             let mut states = self.network.states(texts.len());
             let (mut nats, mut bytes) = (0.0, 0);
             loop {

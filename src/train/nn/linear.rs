@@ -1,6 +1,6 @@
 //! Linear layers: y = x w^T + b.
 
-use super::matrix::{accumulate, accumulate_rows, pack_columns, product_with, transposed};
+use super::matrix::{accumulate, accumulate_rows, product_with, transposed};
 use super::parameter::{Gradients, Parameter};
 use crate::ops::{Isa, PackedMatrix, matmul};
 
@@ -24,7 +24,7 @@ impl Linear {
             weight,
             bias,
             forward: PackedMatrix::pack(inputs, outputs, row, biases),
-            backward: pack_columns(values, outputs),
+            backward: PackedMatrix::pack_columns(outputs, inputs, values),
         }
     }
 

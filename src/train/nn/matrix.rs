@@ -15,28 +15,28 @@ pub fn product(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
 pub fn product_with(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     let n = b.len() / k;
     let mut y = vec![0.0; a.len() / k * n];
-    matmul(isa, a, &pack_columns(b, k), &mut y);
+    matmul(isa, a, &PackedMatrix::pack_columns(k, n, b), &mut y);
     y
 }
 
-/// b^T, packed: outputs are the columns of b: `[k][n]`.
-pub fn pack_columns(b: &[f32], k: usize) -> PackedMatrix {
-    let n = b.len() / k;
-    let columns = transposed(b, n);
-    PackedMatrix::pack(k, n, |i| &columns[i * k..][..k], &[])
-}
+/// Rows and columns of a block that is transposed at once: a cache line each.
+const BLOCK: usize = 16;
 
 /// x^T. x: `[rows][columns]`; returns `[columns][rows]`.
 pub fn transposed(x: &[f32], columns: usize) -> Vec<f32> {
-    const BLOCK: usize = 16;
     let rows = x.len() / columns;
     let mut y = vec![0.0; x.len()];
-    for first in (0..rows).step_by(BLOCK) {
+    for top in (0..rows).step_by(BLOCK) {
+        let height = BLOCK.min(rows - top);
         for left in (0..columns).step_by(BLOCK) {
-            for row in first..rows.min(first + BLOCK) {
-                for column in left..columns.min(left + BLOCK) {
-                    y[column * rows + row] = x[row * columns + column];
-                }
+            let width = BLOCK.min(columns - left);
+            let mut block = [[0.0; BLOCK]; BLOCK];
+            for i in 0..height {
+                let row = &x[(top + i) * columns + left..][..width];
+                row.iter().zip(&mut block).for_each(|(&x, column)| column[i] = x);
+            }
+            for (column, block) in (left..).zip(&block[..width]) {
+                y[column * rows + top..][..height].copy_from_slice(&block[..height]);
             }
         }
     }
