@@ -3,7 +3,8 @@
 Usage: recurrent.py [--program LLMZIP] [--csv FILE] [--commit NAME] MODEL... -- FILE...
 
 MODEL is what `llmzip -m` takes, or `default`; each codes every FILE alone (--no-mix), and the default also mixed. Where
-alice29.txt is among the files, its first 10,846 bytes are one more. The table goes to standard output.
+alice29.txt is among the files, its first 10,846 bytes are one more. The table goes to standard output: KB in and out are those
+that a second of processor time takes, shares are those of decompression.
 """
 import argparse, json, pathlib, subprocess, sys, tempfile, zipfile
 
@@ -41,7 +42,7 @@ with tempfile.TemporaryDirectory() as folder:
         if file.name == "alice29.txt":
             files.append(pathlib.Path(folder) / f"alice29.{SHORT}")
             files[-1].write_bytes(file.read_bytes()[:SHORT])
-    print("| file | by | bytes | bits per byte | KB/s in | KB/s out | network | state | head | coder | rest |")
+    print("| file | by | bytes | bits per byte | KB in | KB out | network | state | head | coder | rest |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for file in files:
         archive = pathlib.Path(folder) / "zip"
@@ -51,17 +52,18 @@ with tempfile.TemporaryDirectory() as folder:
     runs = [(f"{pathlib.Path(model).name}, alone", ["-m", model, "--no-mix"]) for model in a.models]
     runs.insert(0, ("default, mixed", ["-m", "default", "--against", "gzip"]))
     for name, options in runs:
-        for path, results in bench(options).items():
-            length = pathlib.Path(path).stat().st_size
+        lengths = {file.name: file.stat().st_size for file in files}
+        for file, results in bench(options).items():
+            length = lengths[file]
             for result in results:
                 if not result["verified"]:
-                    sys.exit(f"{path} by {result['command']}: {result['problem']}")
-                times = " | ".join(f"{length / 1000 / result[way]['wall_s']:,.0f}" for way in ("compress", "decompress"))
+                    sys.exit(f"{file} by {result['command']}: {result['problem']}")
+                times = " | ".join(f"{length / 1000 / max(result[way]['cpu_s'], 0.001):,.0f}" for way in ("compress", "decompress"))
                 profile = result["own"] and result["own"]["profile"]
                 if not profile:
-                    line("gzip -9", pathlib.Path(path).name, length, result["archive_len"], f" {times} | | | | | |")
+                    line("gzip -9", file, length, result["archive_len"], f" {times} | | | | | |")
                     continue
                 percent = profile["decompress"]["percent"]
                 parts = [share(percent, "model", "attention"), percent["state"], percent["head"], share(percent, "coder", "counts")]
                 shares = " | ".join(f"{part:.0f} %" for part in [*parts, 100 - sum(parts)])
-                line(name, pathlib.Path(path).name, length, result["archive_len"], f" {times} | {shares} |")
+                line(name, file, length, result["archive_len"], f" {times} | {shares} |")
