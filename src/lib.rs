@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! archive -> codec -> predict -> models -> ops        error, profile: visible to all
-//! hub -> models
+//! hub -> models; train -> models, ops
 //! ```
 
 pub mod archive;
@@ -16,5 +16,6 @@ pub mod models;
 pub mod ops;
 pub mod predict;
 pub mod profile;
+pub mod train;
 
 pub use error::{Error, ErrorKind, Result};

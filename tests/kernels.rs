@@ -39,7 +39,10 @@ fn matmul_equals_the_reference() {
             let w = random.values(k * n);
             let bias = random.values(n);
             let with_bias = PackedMatrix::pack(k, n, |i| &w[i * k..][..k], &bias);
-            let without = PackedMatrix::pack(k, n, |i| &w[i * k..][..k], &[]);
+            let column = |k: usize| (0..n).map(move |i| (i, k));
+            let columns: Vec<f32> =
+                (0..k).flat_map(column).map(|(i, column)| w[i * k + column]).collect();
+            let without = PackedMatrix::pack_columns(k, n, &columns);
             for rows in [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 24, 25, 64] {
                 let x = random.values(rows * k);
                 for (packed, bias) in [(&with_bias, &bias), (&without, &vec![0.0; n])] {
@@ -239,10 +242,12 @@ fn edge_values(random: &mut Random) -> Vec<f32> {
 #[test]
 fn elementwise_functions_equal_the_reference() {
     type Case = (&'static str, fn(Isa, &mut [f32]), fn(f32) -> f32);
-    let cases: [Case; 3] = [
+    let cases: [Case; 5] = [
         ("exp", ops::exp, reference::exp),
         ("gelu_erf", ops::gelu_erf, reference::gelu_erf),
         ("gelu_tanh", ops::gelu_tanh, reference::gelu_tanh),
+        ("sigmoid", ops::sigmoid, reference::sigmoid),
+        ("tanh", ops::tanh, reference::tanh),
     ];
     for_each_path(|isa, random| {
         let finite: Vec<f32> = edge_values(random).into_iter().filter(|x| x.abs() < 1e10).collect();

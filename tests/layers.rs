@@ -62,6 +62,25 @@ fn the_hub_stands_beside() {
     }
 }
 
+/// Training knows models and kernels, and no layer knows it.
+#[test]
+fn training_stands_beside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for file in sources(&root.join("train")) {
+        for import in imports(&std::fs::read_to_string(&file).unwrap()) {
+            seen += 1;
+            let is_allowed = ["train", "models", "ops", "error"].contains(&import.as_str());
+            assert!(is_allowed, "{}: imports {import}", file.display());
+        }
+    }
+    assert!(seen > 10, "only {seen} imports were found: the search is broken");
+    for file in LAYERS.into_iter().chain(["hub"]).flat_map(|layer| sources(&root.join(layer))) {
+        let imports = imports(&std::fs::read_to_string(&file).unwrap());
+        assert!(!imports.contains(&"train".to_owned()), "{}: imports training", file.display());
+    }
+}
+
 /// What all layers may import knows none of them.
 #[test]
 fn what_all_see_sees_nothing() {
@@ -81,7 +100,7 @@ fn group_imports_are_seen() {
 #[test]
 fn only_the_command_line_knows_the_terminal() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for layer in LAYERS.into_iter().chain(["hub"]) {
+    for layer in LAYERS.into_iter().chain(["hub", "train"]) {
         for file in sources(&root.join(layer)) {
             let source = std::fs::read_to_string(&file).unwrap();
             let source = source.split("#[cfg(test)]").next().unwrap();

@@ -4,6 +4,7 @@ use super::bench::BenchArgs;
 use super::level::LevelArgs;
 use super::models::Verb;
 use super::size::parse_size;
+use super::train::TrainArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use llmzip::archive::{FORMAT_VERSION, NUMERICS};
 use std::path::PathBuf;
@@ -137,6 +138,13 @@ pub enum Command {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Train a language model on files (docs/training.md)
+    Train {
+        #[command(flatten)]
+        train: TrainArgs,
+        #[command(flatten)]
+        voice: VoiceArgs,
+    },
     /// Fetch, list, check and carry language models
     Models {
         #[command(subcommand)]
@@ -153,7 +161,10 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
-            Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
+            Self::Train { .. }
+            | Self::Models { .. }
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
         }
     }
 
@@ -165,9 +176,18 @@ impl Command {
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
             Self::List { .. }
+            | Self::Train { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
             | Self::Man { .. } => None,
+        }
+    }
+
+    /// Threads as typed.
+    pub fn threads(&self) -> Option<usize> {
+        match self {
+            Self::Train { train, .. } => train.threads,
+            _ => self.common()?.threads,
         }
     }
 
@@ -180,7 +200,9 @@ impl Command {
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => &common.voice,
             Self::Models { verb } => verb.voice(),
-            Self::Completions { voice, .. } | Self::Man { voice } => voice,
+            Self::Train { voice, .. } | Self::Completions { voice, .. } | Self::Man { voice } => {
+                voice
+            }
         }
     }
 }

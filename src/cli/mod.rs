@@ -22,6 +22,7 @@ mod recover;
 mod signals;
 mod size;
 mod test;
+mod train;
 mod transfer;
 
 pub use args::Arguments;
@@ -97,6 +98,7 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
         }
         Action::Completions(shell) => assets::print_completions(*shell)?,
         Action::Manual => assets::print_manual()?,
+        Action::Train { train, options } => train::run(session, train, options)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }
     Ok(failures.exit_code())

@@ -8,6 +8,7 @@ use super::bench::BenchArgs;
 use super::exit::UsageError;
 use super::models::{ModelSpec, Verb};
 use super::size::parse_size;
+use super::train::TrainArgs;
 use clap_complete::Shell;
 use llmzip::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
@@ -15,6 +16,7 @@ use llmzip::archive::{
 use llmzip::codec::Parameters;
 use llmzip::hub::Environment;
 use llmzip::ops::Isa;
+use llmzip::train::TrainOptions;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
@@ -65,6 +67,11 @@ pub enum Action {
         options: CompressOptions<'static>,
         prefix: String,
         bench: BenchArgs,
+    },
+    /// Has no inputs.
+    Train {
+        train: TrainArgs,
+        options: TrainOptions,
     },
     /// Has no inputs.
     Models(Verb),
@@ -127,7 +134,7 @@ impl Plan {
 
     fn of(command: Command) -> anyhow::Result<Self> {
         let common = command.common();
-        let threads = threads(common.and_then(|common| common.threads));
+        let threads = threads(command.threads());
         let memory = memory(common.and_then(|common| common.memlimit));
         let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
         let (voice, progress) = (voice(command.voice()), command.voice().progress);
@@ -156,6 +163,9 @@ impl Plan {
                 prefix: coding.prefix.unwrap_or_default(),
                 bench,
             },
+            Command::Train { train, .. } => {
+                Action::Train { options: train.options(isa()?)?, train }
+            }
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
             Command::Man { .. } => Action::Manual,

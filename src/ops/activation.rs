@@ -50,6 +50,10 @@ unary! {
     gelu_erf: gelu_erf_lanes;
     /// `x[i] := gelu(x[i])` by tanh, as GPT-2 has it.
     gelu_tanh: gelu_tanh_lanes;
+    /// `x[i] := 1 / (1 + e^-x[i])`; absolute error below 3e-7.
+    sigmoid: sigmoid_lanes;
+    /// `x[i] := tanh(x[i])`; absolute error below 3e-7.
+    tanh: tanh_lanes;
 }
 
 #[inline(always)]
@@ -60,6 +64,18 @@ fn negate<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 fn silu_lanes<S: Simd>(s: S, x: S::V) -> S::V {
     s.div(x, s.add(s.splat(1.0), exp_lanes(s, negate(s, x))))
+}
+
+#[inline(always)]
+pub(super) fn sigmoid_lanes<S: Simd>(s: S, x: S::V) -> S::V {
+    let one = s.splat(1.0);
+    s.div(one, s.add(one, exp_lanes(s, negate(s, x))))
+}
+
+#[inline(always)]
+pub(super) fn tanh_lanes<S: Simd>(s: S, x: S::V) -> S::V {
+    let one = s.splat(1.0);
+    s.sub(one, s.div(s.splat(2.0), s.add(exp_lanes(s, s.add(x, x)), one)))
 }
 
 #[inline(always)]
@@ -82,6 +98,5 @@ fn gelu_tanh_lanes<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
     let cubic = s.fma(s.mul(s.mul(x, x), x), constant(s, 0x3d37_2713), x);
     let u = s.mul(cubic, constant(s, 0x3f4c_422a));
-    let tanh = s.sub(one, s.div(s.splat(2.0), s.add(exp_lanes(s, s.add(u, u)), one)));
-    s.mul(s.mul(s.splat(0.5), x), s.add(one, tanh))
+    s.mul(s.mul(s.splat(0.5), x), s.add(one, tanh_lanes(s, u)))
 }

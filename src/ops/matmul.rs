@@ -56,6 +56,18 @@ impl PackedMatrix {
         Self { k, n, panels, bias: padded }
     }
 
+    /// Packs the transpose: output i's weights are column i of w: `[k][n]`. No bias.
+    pub fn pack_columns(k: usize, n: usize, w: &[f32]) -> Self {
+        let count = n.div_ceil(LANES);
+        let mut panels = vec![Line([0.0; LANES]); count * k];
+        for (row, weights) in w.chunks_exact(n).enumerate() {
+            for (panel, weights) in weights.chunks(LANES).enumerate() {
+                panels[panel * k + row].0[..weights.len()].copy_from_slice(weights);
+            }
+        }
+        Self { k, n, panels, bias: vec![Line([0.0; LANES]); count] }
+    }
+
     /// Writes output i's weights to `row`: `[k]`.
     pub fn unpack_row(&self, i: usize, row: &mut [f32]) {
         let panel = &self.panels[i / LANES * self.k..][..self.k];

@@ -24,7 +24,7 @@ pub mod reference;
 mod rotary;
 mod sum;
 
-pub use activation::{add_assign, gelu_erf, gelu_tanh, silu_mul};
+pub use activation::{add_assign, gelu_erf, gelu_tanh, sigmoid, silu_mul, tanh};
 pub use arch::Isa;
 pub use attention::{AttentionScratch, AttentionShape, attention};
 pub use exp::{counts, exp, softmax};

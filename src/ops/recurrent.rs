@@ -1,7 +1,7 @@
 //! Rule 17: the cells of recurrent networks, after their linear layers.
 
+use super::activation::{sigmoid_lanes as sigmoid, tanh_lanes as tanh};
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::exp::exp_lanes;
 use super::lanewise::padded;
 
 /// A step of a gated recurrent unit (Cho et al., 2014), as PyTorch has it: gates reset, update, new.
@@ -62,20 +62,6 @@ pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
 #[inline(always)]
 fn gates<const G: usize>(x: &[f32], n: usize) -> [&[f32]; G] {
     std::array::from_fn(|gate| &x[gate * n..][..n])
-}
-
-/// 1 / (1 + e^-x)
-#[inline(always)]
-fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
-    let one = s.splat(1.0);
-    s.div(one, s.add(one, exp_lanes(s, s.mul(x, s.splat(-1.0)))))
-}
-
-/// 1 - 2 / (e^2x + 1)
-#[inline(always)]
-fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
-    let one = s.splat(1.0);
-    s.sub(one, s.div(s.splat(2.0), s.add(exp_lanes(s, s.add(x, x)), one)))
 }
 
 /// Sixteen values from `at` on, zeros past the end.

@@ -1,0 +1,199 @@
+//! `llmzip train`: a model of one's own.
+
+use super::Session;
+use super::args::ProgressStyle;
+use super::exit::UsageError;
+use super::plan::Voice;
+use super::size::grouped;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use llmzip::ops::Isa;
+use llmzip::train::{self, Arch, Budget, Report, Size, TrainOptions};
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Minutes without --steps and --minutes.
+const MINUTES: f64 = 10.0;
+
+/// Time between two lines of plain progress.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// Kind of network
+    #[arg(long, value_name = "ARCH", value_enum, default_value_t = ArchName::Gru)]
+    arch: ArchName,
+    /// Files to learn from; NUL bytes in them end documents
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Folder of the new model
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Size of the network
+    #[arg(long, value_name = "SIZE", value_enum, default_value_t = SizeName::Small)]
+    size: SizeName,
+    /// Tokens: 256 are bytes, 300 to 65536 a vocabulary made of the data [default: 256; 2048 with
+    /// llama]
+    #[arg(long, value_name = "N")]
+    vocab: Option<usize>,
+    /// Steps in all; the same data, options and steps give the same model
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// Minutes in all [default: 10]
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    minutes: Option<f64>,
+    /// Go on with the run in DIR, which had the same data and options; --steps and --minutes count
+    /// from its beginning
+    #[arg(long)]
+    resume: bool,
+    /// Of all that is random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Let lines of one text in eight end in CR-LF, so that such files are known, too
+    #[arg(long)]
+    crlf: bool,
+    /// Threads to use, 0 for all cores; changes no byte of the result [default: 0]
+    #[arg(short = 'T', long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum ArchName {
+    /// Gated recurrent units: fast, for bytes
+    Gru,
+    /// Long short-term memory: slower than gru, a little smaller archives
+    Lstm,
+    /// A transformer of Mistral's shape, for tokens of several bytes
+    Llama,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum SizeName {
+    Tiny,
+    Small,
+    Medium,
+    Large,
+}
+
+impl TrainArgs {
+    /// With all defaults filled in.
+    ///
+    /// # Errors
+    /// UsageError.
+    pub fn options(&self, isa: Isa) -> Result<TrainOptions> {
+        let arch = match self.arch {
+            ArchName::Gru => Arch::Gru,
+            ArchName::Lstm => Arch::Lstm,
+            ArchName::Llama => Arch::Llama,
+        };
+        let vocab_size = self.vocab.unwrap_or(arch.default_vocab_size());
+        if vocab_size != 256 && !(300..=65_536).contains(&vocab_size) {
+            let message = format!("--vocab is {vocab_size}, expected 256 or 300 to 65536");
+            return Err(UsageError(message).into());
+        }
+        let minutes = self.minutes.unwrap_or(MINUTES);
+        if !(minutes > 0.0 && minutes.is_finite()) {
+            return Err(UsageError(format!("--minutes is {minutes}")).into());
+        }
+        Ok(TrainOptions {
+            arch,
+            size: match self.size {
+                SizeName::Tiny => Size::Tiny,
+                SizeName::Small => Size::Small,
+                SizeName::Medium => Size::Medium,
+                SizeName::Large => Size::Large,
+            },
+            vocab_size,
+            budget: self.steps.map_or(Budget::Minutes(minutes), Budget::Steps),
+            seed: self.seed,
+            crlf: self.crlf,
+            resume: self.resume,
+            isa,
+        })
+    }
+}
+
+/// Trains and says how it goes.
+///
+/// # Errors
+/// Those of [`train::train`].
+pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
+    let mut display = Display::new(session);
+    let mut watch = |report: &Report| display.show(report);
+    let summary = train::train(options, &args.data, &args.output, &mut watch)?;
+    if session.voice > Voice::Quiet {
+        let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
+        let folder = super::names::shown(&args.output);
+        println!(
+            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte of what was held out; \
+             use it by: llmzip -m {folder} FILE",
+            summary.held_out
+        );
+    }
+    Ok(())
+}
+
+/// How far a run is.
+enum Display {
+    None,
+    Bar(ProgressBar),
+    /// When the last line was written.
+    Lines(Instant),
+}
+
+/// Parts of a bar.
+const PARTS: u64 = 1000;
+
+impl Display {
+    fn new(session: &Session) -> Self {
+        match session.progress {
+            ProgressStyle::Auto if session.voice > Voice::Quiet && stderr().is_terminal() => {
+                let target = ProgressDrawTarget::stderr();
+                let bar = ProgressBar::with_draw_target(Some(PARTS), target);
+                let style = BarStyle::with_template("{percent:>3}% [{bar:30}] {msg} {eta}");
+                Self::Bar(bar.with_style(style.unwrap_or_else(|_| BarStyle::default_bar())))
+            }
+            ProgressStyle::Plain => Self::Lines(Instant::now()),
+            _ => Self::None,
+        }
+    }
+
+    fn show(&mut self, report: &Report) {
+        match self {
+            Self::None => (),
+            Self::Bar(bar) => {
+                bar.set_position((report.share * PARTS as f64) as u64);
+                bar.set_message(line(report));
+                if let Some(held_out) = report.held_out {
+                    bar.println(format!("{}, {held_out:.4} held out", line(report)));
+                }
+            }
+            Self::Lines(last) => {
+                if last.elapsed() >= LINE_INTERVAL || report.held_out.is_some() {
+                    *last = Instant::now();
+                    let held_out = report.held_out.map(|bits| format!(", {bits:.4} held out"));
+                    eprintln!("{}{}", line(report), held_out.unwrap_or_default());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(report: &Report) -> String {
+    let Report { steps, share, elapsed_s, bytes, learned, .. } = report;
+    let percent = 100.0 * share.min(1.0);
+    format!(
+        "{percent:.1} %, {elapsed_s:.0} s, step {steps}, {} bytes, {learned:.4} bits per byte",
+        grouped(*bytes)
+    )
+}

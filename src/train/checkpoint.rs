@@ -1,0 +1,131 @@
+//! What a run needs to go on: parameters, moments, and how far it came.
+
+use super::network::Network;
+use super::optimiser::{Moments, Optimiser};
+use crate::error::{Error, ErrorKind, Result};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// Its name in the model's folder.
+pub const NAME: &str = "checkpoint.safetensors";
+
+/// The key of [`Progress`] among the file's metadata.
+const KEY: &str = "progress";
+
+/// How far a run came.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is trained, so that another run cannot go on with it.
+    pub what: String,
+    /// Steps done.
+    pub steps: u64,
+    /// Seconds spent.
+    pub elapsed_s: f64,
+    /// Tokens and bytes learned from.
+    pub tokens: u64,
+    pub bytes: u64,
+    /// Steps, and bits per byte of what was learned and of what is held out.
+    pub curve: Vec<(u64, f64, f64)>,
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// [`ErrorKind::Io`]
+pub fn save(
+    folder: &Path,
+    network: &dyn Network,
+    optimiser: &Optimiser,
+    progress: &Progress,
+) -> Result<()> {
+    let mut tensors = Vec::new();
+    for (parameter, moments) in network.parameters().iter().zip(&optimiser.moments) {
+        let name = &parameter.name;
+        tensors.push((format!("value.{name}"), le_bytes(&parameter.values)));
+        tensors.push((format!("first.{name}"), le_bytes(&moments.first)));
+        tensors.push((format!("second.{name}"), le_bytes(&moments.second)));
+    }
+    let views = tensors.iter().map(|(name, bytes)| {
+        let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
+        (name, view.expect("four bytes for each number"))
+    });
+    let json = serde_json::to_string(progress).expect("numbers and strings");
+    let metadata = HashMap::from([(KEY.to_owned(), json)]);
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(folder, &e))?;
+    write(folder, NAME, &file)
+}
+
+/// Reads it into a network and an optimiser of the same kind.
+///
+/// # Errors
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where it is of another kind.
+pub fn load(
+    folder: &Path,
+    what: &str,
+    network: &mut dyn Network,
+    optimiser: &mut Optimiser,
+) -> Result<Progress> {
+    let path = folder.join(NAME);
+    let file = fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+    let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| failed(folder, &e))?;
+    let json = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
+    let json = json.ok_or_else(|| failed(folder, &"it says nothing of its run"))?;
+    let progress: Progress = serde_json::from_str(json).map_err(|e| failed(folder, &e))?;
+    if progress.what != what {
+        let message = format!("it is of a run with {}, not with {what}", progress.what);
+        return Err(Error::new(ErrorKind::InvalidArgument, message).at(path.display()));
+    }
+    let tensors = SafeTensors::deserialize(&file).map_err(|e| failed(folder, &e))?;
+    let read = |kind: &str, name: &str, len: usize| -> Result<Vec<f32>> {
+        let name = format!("{kind}.{name}");
+        let tensor = tensors.tensor(&name).map_err(|e| failed(folder, &e))?;
+        match floats(tensor.data()) {
+            values if values.len() == len => Ok(values),
+            _ => Err(failed(folder, &format!("tensor {name} has another size"))),
+        }
+    };
+    let mut loaded = Ok(());
+    network.update(&mut |parameters| {
+        loaded = parameters.iter_mut().zip(&mut optimiser.moments).try_for_each(|(p, m)| {
+            p.values = read("value", &p.name, p.values.len())?;
+            *m = Moments {
+                first: read("first", &p.name, m.first.len())?,
+                second: read("second", &p.name, m.second.len())?,
+            };
+            Ok(())
+        });
+    });
+    loaded?;
+    optimiser.steps = progress.steps;
+    Ok(progress)
+}
+
+/// Writes a file of a folder: under its name there is the old one or the new one, whole.
+///
+/// # Errors
+/// [`ErrorKind::Io`]
+pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let (path, draft) = (folder.join(name), folder.join(format!(".{name}.tmp")));
+    let io = |e| Error::io(format!("writing {}", path.display()), e);
+    let mut file = File::create(&draft).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    fs::rename(draft, &path).map_err(io)
+}
+
+fn le_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+}
+
+fn failed(folder: &Path, what: &dyn std::fmt::Display) -> Error {
+    let path = folder.join(NAME);
+    Error::new(ErrorKind::InvalidModel, what.to_string()).at(path.display())
+}

@@ -1,0 +1,217 @@
+//! Text to learn from: files, of which the end of each is held out, and streams through them.
+//!
+//! A NUL byte ends a document, and so does the end of a file.
+
+use super::random::Random;
+use super::vocabulary::Tokens;
+use crate::error::{Error, ErrorKind, Result};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+
+/// The share of each file that is held out, and its most bytes.
+const HELD_OUT: (usize, usize) = (50, 1 << 16);
+
+/// Least bytes of all files together.
+const LEAST: usize = 10_000;
+
+/// Text that is tokenised at once.
+const PIECE: usize = 4096;
+
+/// Files, in memory.
+pub struct Corpus {
+    /// What is learned of each file.
+    texts: Vec<Vec<u8>>,
+    /// What is held out of each.
+    held_out: Vec<Vec<u8>>,
+}
+
+impl Corpus {
+    /// Reads `files`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little to learn.
+    pub fn read(files: &[PathBuf]) -> Result<Self> {
+        let mut corpus = Self { texts: Vec::new(), held_out: Vec::new() };
+        for path in files {
+            let mut text =
+                fs::read(path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+            let (share, most) = HELD_OUT;
+            let held_out = text.split_off(text.len() - (text.len() / share).min(most));
+            corpus.texts.push(text);
+            corpus.held_out.push(held_out);
+        }
+        match corpus.len() {
+            LEAST.. => Ok(corpus),
+            len => {
+                let message = format!("{len} bytes to learn from, expected at least {LEAST}");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        }
+    }
+
+    /// Bytes to learn from.
+    pub fn len(&self) -> usize {
+        self.texts.iter().map(Vec::len).sum()
+    }
+
+    /// Of each file, what is held out.
+    pub fn held_out(&self) -> &[Vec<u8>] {
+        &self.held_out
+    }
+
+    /// Pieces from all over the texts, `len` bytes in all or all that there is.
+    pub fn sample<'a>(&'a self, len: usize) -> Vec<&'a [u8]> {
+        const PIECES: usize = 1024;
+        let share = (len as f64 / self.len() as f64).min(1.0);
+        let chunks = |text: &'a Vec<u8>| text.chunks(text.len().div_ceil(PIECES).max(1));
+        let begin = |chunk: &'a [u8]| &chunk[..(chunk.len() as f64 * share).ceil() as usize];
+        self.texts.iter().flat_map(chunks).map(begin).collect()
+    }
+
+    /// A stream that begins anywhere; one in two where a document or, in a file without NUL bytes, a
+    /// line begins. With `crlf`, lines of one in eight end in CR-LF.
+    pub fn stream(&self, random: &mut Random, crlf: bool) -> Stream<'_> {
+        let mut at = random.below(self.len());
+        let mut texts = self.texts.iter();
+        let text = loop {
+            match texts.next() {
+                Some(text) if at < text.len() => break &text[..],
+                Some(text) => at -= text.len(),
+                None => unreachable!("below the length of all"),
+            }
+        };
+        if random.below(2) == 0 {
+            let rest = &text[at..];
+            let end = rest.iter().position(|&b| b == 0);
+            let end = end.or_else(|| rest.iter().position(|&b| b == b'\n'));
+            at = end.map_or(0, |end| at + end + 1) % text.len();
+        }
+        while at > 0 && text[at] & 0xc0 == 0x80 {
+            at -= 1;
+        }
+        let ends_in_crlf = random.below(8) == 0 && crlf;
+        Stream { repeats: true, ends_in_crlf, ..Stream::new(text, at) }
+    }
+}
+
+/// Tokens of a text, from somewhere on. It opens as a document does.
+pub struct Stream<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// Whether it begins again at the end.
+    repeats: bool,
+    /// Whether lines that end in LF are made to end in CR-LF.
+    ends_in_crlf: bool,
+    tokens: VecDeque<u32>,
+}
+
+impl<'a> Stream<'a> {
+    /// The tokens of `text` from `at` on.
+    pub fn new(text: &'a [u8], at: usize) -> Self {
+        let tokens = VecDeque::from([0]);
+        Self { text, at, repeats: false, ends_in_crlf: false, tokens }
+    }
+
+    /// The next tokens, with the one that comes after them; fewer at the end.
+    pub fn window(&mut self, tokens: &Tokens, n: usize) -> Vec<u32> {
+        while self.tokens.len() <= n && self.at < self.text.len() {
+            let rest = &self.text[self.at..];
+            let len = piece(rest);
+            match self.ends_in_crlf {
+                true => tokens.encode(&with_crlf(&rest[..len]), &mut self.tokens),
+                false => tokens.encode(&rest[..len], &mut self.tokens),
+            }
+            self.at += len;
+            if self.at == self.text.len() && self.repeats {
+                self.at = 0;
+                self.tokens.push_back(0);
+            }
+        }
+        let end = self.tokens.len().min(n + 1);
+        let window: Vec<u32> = self.tokens.range(..end).copied().collect();
+        self.tokens.drain(..end.saturating_sub(1));
+        window
+    }
+}
+
+/// The same with CR-LF for LF, but where there are carriage returns already.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    if text.contains(&b'\r') {
+        return text.to_vec();
+    }
+    let mut lines = text.split(|&b| b == b'\n');
+    let mut out = lines.next().unwrap_or_default().to_vec();
+    for line in lines {
+        out.extend(b"\r\n");
+        out.extend(line);
+    }
+    out
+}
+
+/// How much of `text` to take: up to a blank, where there is one.
+fn piece(text: &[u8]) -> usize {
+    if text.len() <= PIECE {
+        return text.len();
+    }
+    let blank = text[..PIECE].iter().rposition(|&b| b == b' ' || b == b'\n');
+    blank.filter(|&at| at > 0).unwrap_or(PIECE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corpus(text: &[u8]) -> Corpus {
+        Corpus { texts: vec![text.to_vec()], held_out: vec![Vec::new()] }
+    }
+
+    #[test]
+    fn windows_follow_each_other() {
+        let text = b"one two\nthree\0four five ".repeat(1000);
+        let corpus = corpus(&text);
+        let tokens = Tokens::for_corpus(&corpus, 256).unwrap();
+        let mut stream = Stream::new(&text, 8);
+        let (mut all, mut last) = (Vec::<u32>::new(), 0);
+        loop {
+            let window = stream.window(&tokens, 100);
+            assert_eq!(window[0], last);
+            last = *window.last().unwrap();
+            if window.len() == 1 {
+                break;
+            }
+            all.extend(&window[1..]);
+        }
+        let expected: Vec<u32> = text[8..].iter().map(|&b| b.into()).collect();
+        assert!(all == expected);
+    }
+
+    #[test]
+    fn lines_may_end_in_crlf() {
+        assert_eq!(with_crlf(b"a\n\nb"), b"a\r\n\r\nb");
+        assert_eq!(with_crlf(b"\n"), b"\r\n");
+        assert_eq!(with_crlf(b"a\r\nb\n"), b"a\r\nb\n");
+    }
+
+    #[test]
+    fn streams_begin_everywhere_and_at_documents() {
+        let text = b"abcdefghij\0klm\0".repeat(700);
+        let corpus = corpus(&text);
+        let mut random = Random::new(&[7]);
+        let starts: Vec<usize> =
+            (0..1000).map(|_| corpus.stream(&mut random, false).at % 15).collect();
+        let count = |at| starts.iter().filter(|&&start| start == at).count();
+        assert!((1..15).all(|at| count(at) > 10));
+        assert!(count(11) > 250 && count(0) > 60, "{} {}", count(0), count(11));
+    }
+
+    #[test]
+    fn a_sample_is_from_everywhere() {
+        let text: Vec<u8> = (0..100_000).map(|i| (i / 1000) as u8).collect();
+        let corpus = corpus(&text);
+        let sample = corpus.sample(10_000).concat();
+        assert!((9_000..11_000).contains(&sample.len()), "{}", sample.len());
+        assert!((0..100).all(|byte| sample.contains(&byte)));
+        assert_eq!(corpus.sample(1 << 20).concat(), text);
+    }
+}

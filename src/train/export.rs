@@ -1,0 +1,83 @@
+//! The files of a trained model, in the layout of Hugging Face's hub.
+
+use super::checkpoint::{Progress, write};
+use super::curve::svg;
+use super::network::Network;
+use super::options::{Budget, TrainOptions};
+use super::vocabulary::Tokens;
+use crate::error::{Error, ErrorKind, Result};
+use half::f16;
+use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Writes configuration, tokenizer and weights.
+///
+/// # Errors
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights are past the range of float16.
+pub fn model(folder: &Path, network: &dyn Network, tokens: &Tokens) -> Result<()> {
+    let mut config = network.config();
+    config["torch_dtype"] = "float16".into();
+    let config = serde_json::to_string_pretty(&config).expect("numbers and strings") + "\n";
+    write(folder, "config.json", config.as_bytes())?;
+    write(folder, "tokenizer.json", &tokens.json)?;
+    let mut tensors = Vec::new();
+    for (name, shape, values) in network.tensors() {
+        let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+        if halves.iter().any(|half| !half.is_finite()) {
+            let message = format!("{name} went out of bounds: the training failed");
+            return Err(Error::new(ErrorKind::InvalidModel, message));
+        }
+        let bytes: Vec<u8> = halves.into_iter().flat_map(f16::to_le_bytes).collect();
+        tensors.push((name, shape, bytes));
+    }
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
+        (name, view.expect("two bytes for each number"))
+    });
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let file = safetensors::serialize(views, Some(metadata))
+        .map_err(|e| Error::new(ErrorKind::InvalidModel, e.to_string()))?;
+    write(folder, "model.safetensors", &file)
+}
+
+/// Writes the model's card and the picture of its training.
+///
+/// # Errors
+/// [`ErrorKind::Io`]
+pub fn card(
+    folder: &Path,
+    options: &TrainOptions,
+    names: &[String],
+    network: &dyn Network,
+    progress: &Progress,
+) -> Result<()> {
+    let n: usize = network.parameters().iter().map(|p| p.values.len()).sum();
+    let (_, learned, held_out) = progress.curve.last().copied().unwrap_or_default();
+    let budget = match options.budget {
+        Budget::Steps(steps) => format!("--steps {steps}"),
+        Budget::Minutes(minutes) => format!("--minutes {minutes}"),
+    };
+    let (arch, size, vocab) = (options.arch.name(), options.size.name(), options.vocab_size);
+    let (steps, tokens, bytes) = (progress.steps, progress.tokens, progress.bytes);
+    let (minutes, seed) = (progress.elapsed_s / 60.0, options.seed);
+    let crlf = if options.crlf { " --crlf" } else { "" };
+    let text = format!(
+        "# A language model for llmzip\n\n\
+         `{arch}`, {n} parameters, {vocab} tokens, kept as float16.\n\n\
+         | | |\n| --- | --- |\n\
+         | trained by | `llmzip train --arch {arch} --size {size} --vocab {vocab} {budget} --seed {seed}{crlf}`, \
+         llmzip {} |\n\
+         | trained on | {} |\n\
+         | steps | {steps}: {tokens} tokens, {bytes} bytes, {minutes:.1} minutes |\n\
+         | bits per byte, learned | {learned:.4} |\n\
+         | bits per byte, held out | {held_out:.4} |\n\n\
+         The licence of the model is up to that of its data. Archives made with it need all of its files,\n\
+         unchanged: keep a copy (`llmzip models export`).\n\n\
+         ![bits per byte](curve.svg)\n",
+        env!("CARGO_PKG_VERSION"),
+        names.join(", "),
+    );
+    write(folder, "README.md", text.as_bytes())?;
+    write(folder, "curve.svg", svg(&progress.curve).as_bytes())
+}

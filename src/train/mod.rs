@@ -1,0 +1,26 @@
+//! Training of models on a user's own files: what `llmzip train` does.
+//!
+//! Beside the layers, used by `cli` alone. It knows tokenizers and kernels, and writes folders that
+//! `models` reads; archives it does not know. Backward passes are written by hand over the exact kernels
+//! of `ops`, which are faster on a CPU than candle's (docs/training.md).
+
+mod checkpoint;
+mod corpus;
+mod curve;
+mod export;
+mod llama;
+mod network;
+pub mod nn;
+mod optimiser;
+mod options;
+mod random;
+mod recurrent;
+mod run;
+mod vocabulary;
+
+pub use llama::{LlamaNetwork, LlamaShape};
+pub use network::{Network, Shard};
+pub use options::{Arch, Budget, Size, TrainOptions};
+pub use random::Random;
+pub use recurrent::{RecurrentNetwork, RecurrentShape};
+pub use run::{Report, Summary, train};

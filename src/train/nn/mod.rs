@@ -1,0 +1,14 @@
+//! Layers that learn: each with its forward pass and, written by hand, its backward pass.
+//!
+//! Products are those of `ops`, so a network computes the same here as when it codes, but for keys
+//! and values, which are not rounded here. A pass is of one shard of a batch and on one thread.
+//! Every backward pass is held to finite differences (`tests/gradients.rs`).
+
+pub mod attention;
+pub mod linear;
+pub mod loss;
+pub mod matrix;
+pub mod norm;
+pub mod parameter;
+pub mod recurrence;
+pub mod swiglu;

@@ -1,0 +1,150 @@
+//! Muon for the matrices of hidden layers, Adam for all else, without weight decay: a run sees its text
+//! about once.
+//!
+//! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); Kingma and Ba,
+//! "Adam: A Method for Stochastic Optimization" (2015).
+
+use super::nn::matrix::{product, product_with, transposed};
+use super::nn::parameter::{Gradients, Parameter};
+use crate::ops::Isa;
+use rayon::prelude::*;
+
+/// Rates and the like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OptimiserOptions {
+    /// Rate of Adam.
+    pub adam_rate: f32,
+    /// Rate of Muon.
+    pub muon_rate: f32,
+    /// Greatest norm of all gradients together.
+    pub clip: f32,
+}
+
+/// Moments of one parameter.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// Of gradients: Adam's first, or Muon's momentum.
+    pub first: Vec<f32>,
+    /// Of their squares; Muon has none.
+    pub second: Vec<f32>,
+}
+
+/// What an optimiser remembers.
+pub struct Optimiser {
+    isa: Isa,
+    options: OptimiserOptions,
+    /// In the order of parameters.
+    pub moments: Vec<Moments>,
+    /// Steps so far.
+    pub steps: u64,
+}
+
+const BETAS: (f32, f32) = (0.9, 0.98);
+const EPS: f32 = 1e-8;
+const MOMENTUM: f32 = 0.95;
+
+impl Optimiser {
+    /// One that has seen nothing.
+    pub fn new(isa: Isa, options: OptimiserOptions, parameters: &[Parameter]) -> Self {
+        let moments = |p: &Parameter| Moments {
+            first: vec![0.0; p.values.len()],
+            second: vec![0.0; if p.is_hidden { 0 } else { p.values.len() }],
+        };
+        Self { isa, options, moments: parameters.iter().map(moments).collect(), steps: 0 }
+    }
+
+    /// Changes parameters along their gradients, at `share` of the rates.
+    pub fn step(&mut self, parameters: &mut [Parameter], gradients: &mut Gradients, share: f32) {
+        let Self { isa, options, moments, steps } = self;
+        *steps += 1;
+        clip(gradients, options.clip);
+        let all = parameters.par_iter_mut().zip(gradients).zip(moments);
+        all.for_each(|((parameter, gradient), moments)| match parameter.is_hidden {
+            true => {
+                let rate = share * options.muon_rate;
+                muon(*isa, parameter, gradient, &mut moments.first, rate);
+            }
+            false => adam(parameter, gradient, moments, share * options.adam_rate, *steps),
+        });
+    }
+}
+
+/// Shortens gradients to a norm of `most` in all.
+fn clip(gradients: &mut Gradients, most: f32) {
+    let squares = |g: &Vec<f32>| g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+    let norm = gradients.iter().map(squares).sum::<f64>().sqrt() as f32;
+    if norm > most {
+        let factor = most / norm;
+        gradients.iter_mut().flatten().for_each(|g| *g *= factor);
+    }
+}
+
+/// A step of Adam, the `steps`-th.
+fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate: f32, steps: u64) {
+    let ((b1, b2), n) = (BETAS, i32::try_from(steps).unwrap_or(i32::MAX));
+    let (c1, c2) = (1.0 - b1.powi(n), 1.0 - b2.powi(n));
+    let moments = moments.first.iter_mut().zip(&mut moments.second);
+    for ((value, g), (m, v)) in parameter.values.iter_mut().zip(gradient).zip(moments) {
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        *value -= rate * (*m / c1) / ((*v / c2).sqrt() + EPS);
+    }
+}
+
+/// Momentum, then the nearest orthogonal matrix, nearly.
+fn muon(isa: Isa, parameter: &mut Parameter, gradient: &[f32], momentum: &mut [f32], rate: f32) {
+    for (m, g) in momentum.iter_mut().zip(gradient) {
+        *m = MOMENTUM * *m + g;
+    }
+    let nesterov = gradient.iter().zip(&*momentum).map(|(g, m)| g + MOMENTUM * m);
+    let (rows, columns) = (parameter.shape[0], parameter.shape[1]);
+    let direction = orthogonal(isa, nesterov.collect(), columns);
+    let rate = rate * (rows as f32 / columns as f32).max(1.0).sqrt();
+    parameter.values.iter_mut().zip(direction).for_each(|(value, d)| *value -= rate * d);
+}
+
+/// Five Newton-Schulz iterations towards the nearest matrix with singular values of 1.
+fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
+    let rows = x.len() / columns;
+    if rows > columns {
+        return transposed(&orthogonal(isa, transposed(&x, columns), rows), rows);
+    }
+    let norm = x.iter().map(|x| x * x).sum::<f32>().sqrt() + 1e-7;
+    let mut x: Vec<f32> = x.into_iter().map(|x| x / norm).collect();
+    for _ in 0..5 {
+        let a = product(isa, &x, &x, columns);
+        let mut b = product(isa, &a, &a, rows);
+        b.iter_mut().zip(&a).for_each(|(b, a)| *b = 2.0315 * *b - 4.7750 * a);
+        let mut next = product_with(isa, &b, &x, rows);
+        next.iter_mut().zip(&x).for_each(|(next, x)| *next += 3.4445 * x);
+        x = next;
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::random::Random;
+
+    #[test]
+    fn singular_values_become_nearly_one() {
+        let mut random = Random::new(&[1]);
+        for (rows, columns) in [(12, 30), (30, 12), (16, 16)] {
+            let x: Vec<f32> = (0..rows * columns).map(|_| random.normal()).collect();
+            let y = orthogonal(Isa::detect(), x, columns);
+            let (y, n) =
+                if rows > columns { (transposed(&y, columns), columns) } else { (y, rows) };
+            let gram = product(Isa::detect(), &y, &y, y.len() / n);
+            for (i, row) in gram.chunks(n).enumerate() {
+                for (j, value) in row.iter().enumerate() {
+                    let expected = if i == j { 1.0 } else { 0.0 };
+                    assert!(
+                        (value - expected).abs() < 0.6,
+                        "{rows} x {columns}: [{i}][{j}] {value}"
+                    );
+                }
+            }
+        }
+    }
+}

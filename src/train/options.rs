@@ -1,0 +1,167 @@
+//! What is to be trained, and for how long.
+
+use super::llama::{LlamaNetwork, LlamaShape};
+use super::network::Network;
+use super::optimiser::OptimiserOptions;
+use super::random::Random;
+use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use crate::models::Cell;
+use crate::ops::Isa;
+
+/// Kinds of networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// Gated recurrent units.
+    Gru,
+    /// Long short-term memory.
+    Lstm,
+    /// A decoder of Mistral's shape.
+    Llama,
+}
+
+/// How large a network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// A network for some hundred kilobytes of text, or a first try.
+    Tiny,
+    /// A network for minutes.
+    Small,
+    /// A network for an hour.
+    Medium,
+    /// A network for a night, and many cores.
+    Large,
+}
+
+/// When training ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// After so many steps: the result depends on nothing else.
+    Steps(u64),
+    /// After so many minutes: the result depends on the machine.
+    Minutes(f64),
+}
+
+/// All of it.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainOptions {
+    /// The kind of network.
+    pub arch: Arch,
+    /// Its size.
+    pub size: Size,
+    /// Tokens: 256 are bytes, more a byte-level BPE.
+    pub vocab_size: usize,
+    /// When it ends.
+    pub budget: Budget,
+    /// Of all that is random.
+    pub seed: u64,
+    /// Whether lines end in CR-LF now and then.
+    pub crlf: bool,
+    /// Whether it goes on from the folder's checkpoint.
+    pub resume: bool,
+    /// The instruction set.
+    pub isa: Isa,
+}
+
+/// How tokens are fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Streams of text.
+    pub streams: usize,
+    /// Of them, streams that one thread takes at a time.
+    pub shard: usize,
+    /// Tokens of each stream in a step.
+    pub window: usize,
+    /// Steps until all streams begin elsewhere, with nothing remembered.
+    pub episode: u64,
+}
+
+impl Arch {
+    /// Its name, as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gru => "gru",
+            Self::Lstm => "lstm",
+            Self::Llama => "llama",
+        }
+    }
+
+    /// Tokens by default.
+    pub fn default_vocab_size(self) -> usize {
+        match self {
+            Self::Gru | Self::Lstm => 256,
+            Self::Llama => 2048,
+        }
+    }
+}
+
+impl Size {
+    /// Its name, as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Small => "small",
+            Self::Medium => "medium",
+            Self::Large => "large",
+        }
+    }
+}
+
+impl TrainOptions {
+    /// A network that has learned nothing.
+    pub(super) fn network(&self) -> Box<dyn Network> {
+        let random = &mut Random::new(&[self.seed]);
+        match self.arch {
+            Arch::Gru => {
+                Box::new(RecurrentNetwork::new(self.recurrent(Cell::Gru), self.isa, random))
+            }
+            Arch::Lstm => {
+                Box::new(RecurrentNetwork::new(self.recurrent(Cell::Lstm), self.isa, random))
+            }
+            Arch::Llama => Box::new(LlamaNetwork::new(self.llama(), self.isa, random)),
+        }
+    }
+
+    fn recurrent(&self, cell: Cell) -> RecurrentShape {
+        let (embedding_size, hidden_size, layers) = match self.size {
+            Size::Tiny => (32, 192, 1),
+            Size::Small => (64, 512, 1),
+            Size::Medium => (96, 768, 1),
+            Size::Large => (128, 1024, 2),
+        };
+        RecurrentShape { cell, vocab_size: self.vocab_size, embedding_size, hidden_size, layers }
+    }
+
+    fn llama(&self) -> LlamaShape {
+        let (hidden_size, intermediate_size, layers, window) = match self.size {
+            Size::Tiny => (128, 384, 4, 128),
+            Size::Small => (192, 576, 5, 256),
+            Size::Medium => (256, 768, 6, 256),
+            Size::Large => (384, 1024, 8, 256),
+        };
+        let vocab_size = self.vocab_size;
+        LlamaShape {
+            vocab_size,
+            hidden_size,
+            intermediate_size,
+            layers,
+            heads: hidden_size / 64,
+            window,
+        }
+    }
+
+    pub(super) fn batch(&self) -> Batch {
+        match self.arch {
+            Arch::Gru | Arch::Lstm => Batch { streams: 32, shard: 16, window: 128, episode: 32 },
+            Arch::Llama => Batch { streams: 8, shard: 1, window: 512, episode: 1 },
+        }
+    }
+
+    pub(super) fn optimiser(&self) -> OptimiserOptions {
+        match self.arch {
+            Arch::Gru | Arch::Lstm => {
+                OptimiserOptions { adam_rate: 8e-3, muon_rate: 0.04, clip: 1.0 }
+            }
+            Arch::Llama => OptimiserOptions { adam_rate: 4e-3, muon_rate: 0.02, clip: 1.0 },
+        }
+    }
+}

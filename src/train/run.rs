@@ -1,0 +1,288 @@
+//! A run: batches, steps, what is held out, checkpoints.
+//!
+//! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the number
+//! of threads changes nothing, and a run of so many steps gives the same model again.
+
+use super::checkpoint::{self, Progress};
+use super::corpus::{Corpus, Stream};
+use super::export;
+use super::network::{Network, Shard};
+use super::nn::matrix::accumulate;
+use super::nn::parameter::{Gradients, zeros};
+use super::nn::recurrence::State;
+use super::optimiser::Optimiser;
+use super::options::{Batch, Budget, TrainOptions};
+use super::random::Random;
+use super::vocabulary::Tokens;
+use crate::error::{Error, ErrorKind, Result};
+use rayon::prelude::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The share of a run in which the rates rise; then they fall to zero.
+const WARM_UP: f64 = 0.02;
+
+/// Seconds between two checkpoints.
+const CHECKPOINT_S: f64 = 60.0;
+
+/// Parts of a run after which what is held out is measured.
+const MEASURES: f64 = 20.0;
+
+/// Pieces of what is held out that are measured together.
+const SIDE_BY_SIDE: usize = 8;
+
+/// What a run says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// Steps done.
+    pub steps: u64,
+    /// Of the whole run, 0 to 1.
+    pub share: f64,
+    /// Seconds spent.
+    pub elapsed_s: f64,
+    /// Bytes learned from.
+    pub bytes: u64,
+    /// Bits per byte of what was learned since the last report.
+    pub learned: f64,
+    /// Bits per byte of what is held out, where it was measured.
+    pub held_out: Option<f64>,
+}
+
+/// What came out of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Weights.
+    pub n_parameters: usize,
+    /// Steps in all.
+    pub steps: u64,
+    /// Bits per byte of what is held out.
+    pub held_out: f64,
+}
+
+/// Trains a model on `files` and writes it into `folder`.
+///
+/// # Errors
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little data, the folder is not
+/// empty or its checkpoint is of another run; [`ErrorKind::InvalidModel`] where the training fails.
+pub fn train(
+    options: &TrainOptions,
+    files: &[PathBuf],
+    folder: &Path,
+    watch: &mut dyn FnMut(&Report),
+) -> Result<Summary> {
+    let corpus = Corpus::read(files)?;
+    prepare(folder, options.resume)?;
+    let tokens = match options.resume {
+        true => {
+            let path = folder.join("tokenizer.json");
+            let json =
+                fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+            Tokens::parse(json, options.vocab_size)?
+        }
+        false => Tokens::for_corpus(&corpus, options.vocab_size)?,
+    };
+    let mut run = Run::new(options, &corpus, &tokens);
+    if options.resume {
+        let what = run.progress.what.clone();
+        run.progress = checkpoint::load(folder, &what, &mut *run.network, &mut run.optimiser)?;
+    }
+    checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
+    run.go(folder, watch)?;
+    checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    export::model(folder, &*run.network, &tokens)?;
+    export::card(folder, options, &names, &*run.network, &run.progress)?;
+    Ok(Summary {
+        n_parameters: run.network.parameters().iter().map(|p| p.values.len()).sum(),
+        steps: run.progress.steps,
+        held_out: run.progress.curve.last().map_or(f64::NAN, |point| point.2),
+    })
+}
+
+/// A folder for a new model is empty or not there.
+fn prepare(folder: &Path, resume: bool) -> Result<()> {
+    let io = |e| Error::io(format!("making {}", folder.display()), e);
+    if resume {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(io)?;
+    if fs::read_dir(folder).map_err(io)?.next().is_some() {
+        let message = "the folder is not empty; --resume goes on with a run that is in it";
+        return Err(Error::new(ErrorKind::InvalidArgument, message).at(folder.display()));
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    options: &'a TrainOptions,
+    batch: Batch,
+    corpus: &'a Corpus,
+    tokens: &'a Tokens,
+    network: Box<dyn Network>,
+    optimiser: Optimiser,
+    progress: Progress,
+}
+
+/// Streams that one thread takes, what it remembers of them, and what it learned.
+struct Part<'a> {
+    streams: Vec<Stream<'a>>,
+    states: Vec<State>,
+    gradients: Gradients,
+    nats: f64,
+    bytes: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(options: &'a TrainOptions, corpus: &'a Corpus, tokens: &'a Tokens) -> Self {
+        let network = options.network();
+        let optimiser = Optimiser::new(options.isa, options.optimiser(), network.parameters());
+        let TrainOptions { arch, size, vocab_size, seed, crlf, .. } = options;
+        let (arch, size) = (arch.name(), size.name());
+        let what = format!(
+            "--arch {arch} --size {size} --vocab {vocab_size} --seed {seed}{}",
+            if *crlf { " --crlf" } else { "" }
+        );
+        let progress = Progress { what, ..Progress::default() };
+        Self { options, batch: options.batch(), corpus, tokens, network, optimiser, progress }
+    }
+
+    /// All steps that the budget leaves.
+    fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&Report)) -> Result<()> {
+        let (begin, before_s) = (Instant::now(), self.progress.elapsed_s);
+        let mut parts = self.parts();
+        let (mut nats, mut bytes) = (0.0, 0);
+        let (mut saved_s, mut measured) = (before_s, self.share());
+        while self.share() < 1.0 {
+            let is_new = parts.iter().any(|part| part.streams.is_empty());
+            if is_new || self.progress.steps.is_multiple_of(self.batch.episode) {
+                self.begin_episode(&mut parts);
+                if self.progress.elapsed_s > saved_s + CHECKPOINT_S {
+                    checkpoint::save(folder, &*self.network, &self.optimiser, &self.progress)?;
+                    saved_s = self.progress.elapsed_s;
+                }
+            }
+            self.step(&mut parts);
+            nats += parts.iter().map(|part| part.nats).sum::<f64>();
+            bytes += parts.iter().map(|part| part.bytes).sum::<usize>();
+            if !nats.is_finite() {
+                let message = format!("the loss is not finite at step {}", self.progress.steps);
+                return Err(Error::new(ErrorKind::InvalidModel, message));
+            }
+            self.progress.elapsed_s = before_s + begin.elapsed().as_secs_f64();
+            let share = self.share();
+            let learned = bits_per_byte(nats, bytes);
+            let is_due = share >= 1.0 || share >= measured + 1.0 / MEASURES;
+            let held_out = is_due.then(|| self.held_out());
+            if let Some(held_out) = held_out {
+                self.progress.curve.push((self.progress.steps, learned, held_out));
+                measured = share;
+                (nats, bytes) = (0.0, 0);
+            }
+            let Progress { steps, elapsed_s, bytes, .. } = self.progress;
+            watch(&Report { steps, share, elapsed_s, bytes, learned, held_out });
+        }
+        Ok(())
+    }
+
+    /// How much of the budget is spent.
+    fn share(&self) -> f64 {
+        match self.options.budget {
+            Budget::Steps(steps) => self.progress.steps as f64 / steps as f64,
+            Budget::Minutes(minutes) => self.progress.elapsed_s / (60.0 * minutes),
+        }
+    }
+
+    fn parts(&self) -> Vec<Part<'a>> {
+        let part = |_| Part {
+            streams: Vec::new(),
+            states: Vec::new(),
+            gradients: zeros(self.network.parameters()),
+            nats: 0.0,
+            bytes: 0,
+        };
+        (0..self.batch.streams / self.batch.shard).map(part).collect()
+    }
+
+    /// All streams begin elsewhere.
+    fn begin_episode(&self, parts: &mut [Part<'a>]) {
+        let (Batch { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
+        let mut random = Random::new(&[self.options.seed, 1 + self.progress.steps / episode]);
+        for part in parts {
+            part.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
+            part.states = self.network.states(shard);
+        }
+    }
+
+    fn step(&mut self, parts: &mut [Part<'a>]) {
+        let (network, tokens, n) = (&*self.network, self.tokens, self.batch.window);
+        parts.par_iter_mut().for_each(|part| {
+            let windows = part.streams.iter_mut().map(|stream| stream.window(tokens, n));
+            let shard = shard(&windows.collect::<Vec<_>>());
+            part.bytes = tokens.bytes(&shard.targets);
+            part.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
+            part.nats = network.run(&shard, &mut part.states, Some(&mut part.gradients));
+        });
+        self.progress.steps += 1;
+        self.progress.tokens += (self.batch.streams * n) as u64;
+        self.progress.bytes += parts.iter().map(|part| part.bytes as u64).sum::<u64>();
+        let (first, others) = parts.split_first_mut().expect("at least one shard");
+        let scale = 1.0 / (self.batch.streams * n) as f32;
+        first.gradients.par_iter_mut().enumerate().for_each(|(i, sum)| {
+            others.iter().for_each(|part| accumulate(sum, &part.gradients[i]));
+            sum.iter_mut().for_each(|g| *g *= scale);
+        });
+        let share = self.share();
+        let rate = (share / WARM_UP).min(1.0) * (1.0 - share).max(0.0);
+        let (optimiser, gradients) = (&mut self.optimiser, &mut first.gradients);
+        self.network.update(&mut |parameters| optimiser.step(parameters, gradients, rate as f32));
+    }
+
+    /// Bits per byte of what is held out: pieces side by side, until the first ends.
+    fn held_out(&self) -> f64 {
+        let cost = |texts: &[&[u8]]| {
+            let mut streams: Vec<Stream<'_>> =
+                texts.iter().map(|text| Stream::new(text, 0)).collect();
+            let mut states = self.network.states(texts.len());
+            let (mut nats, mut bytes) = (0.0, 0);
+            loop {
+                let window =
+                    |stream: &mut Stream<'_>| stream.window(self.tokens, self.batch.window);
+                let mut windows: Vec<Vec<u32>> = streams.iter_mut().map(window).collect();
+                let len = windows.iter().map(Vec::len).min().unwrap_or(0);
+                if len < 2 {
+                    return (nats, bytes);
+                }
+                windows.iter_mut().for_each(|window| window.truncate(len));
+                let shard = shard(&windows);
+                bytes += self.tokens.bytes(&shard.targets);
+                nats += self.network.run(&shard, &mut states, None);
+            }
+        };
+        let texts = pieces(self.corpus.held_out());
+        let costs: Vec<(f64, usize)> = texts.par_chunks(SIDE_BY_SIDE).map(cost).collect();
+        let (nats, bytes): (Vec<f64>, Vec<usize>) = costs.into_iter().unzip();
+        bits_per_byte(nats.iter().sum(), bytes.iter().sum())
+    }
+}
+
+/// Windows of as many streams, step by step.
+fn shard(windows: &[Vec<u32>]) -> Shard {
+    let steps = windows[0].len() - 1;
+    let rows = |first: usize| -> Vec<u32> {
+        let step = |step: usize| windows.iter().map(move |window| window[step + first]);
+        (0..steps).flat_map(step).collect()
+    };
+    Shard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
+}
+
+/// Pieces of texts, of about the same length.
+fn pieces(texts: &[Vec<u8>]) -> Vec<&[u8]> {
+    const LEN: usize = 1 << 12;
+    let of_text = |text: &'_ Vec<u8>| text.len().div_ceil(text.len().div_ceil(LEN).max(1)).max(1);
+    texts.iter().flat_map(|text| text.chunks(of_text(text))).collect()
+}
+
+fn bits_per_byte(nats: f64, bytes: usize) -> f64 {
+    nats / std::f64::consts::LN_2 / bytes as f64
+}

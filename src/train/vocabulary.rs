@@ -1,0 +1,123 @@
+//! Vocabularies: the 256 bytes, or a byte-level BPE trained on the corpus. Token 0 opens every
+//! document: the byte 0, or `<|endoftext|>`.
+
+use super::corpus::Corpus;
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::{Tokenizer, TokenizerFile, Vocabulary};
+use serde_json::json;
+use std::collections::HashMap;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::models::{ModelWrapper, TrainerWrapper};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
+
+/// Bytes of text that a BPE is trained on at most.
+const SAMPLE: usize = 8 << 20;
+
+/// The token that opens documents in a BPE.
+const MARK: &str = "<|endoftext|>";
+
+/// Tokens and their tokenizer.
+pub struct Tokens {
+    /// `tokenizer.json`
+    pub json: Vec<u8>,
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+    /// By id: bytes of the token; none of what is never coded.
+    lens: Vec<usize>,
+}
+
+impl Tokens {
+    /// A vocabulary of `size` tokens for `corpus`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where there cannot be so many.
+    pub fn for_corpus(corpus: &Corpus, size: usize) -> Result<Self> {
+        let json = match size {
+            256 => bytes(),
+            _ => byte_pairs(corpus, size)?,
+        };
+        Self::parse(json, size)
+    }
+
+    /// Those of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where it makes no sense.
+    pub fn parse(json: Vec<u8>, size: usize) -> Result<Self> {
+        let (tokenizer, vocabulary) = Tokenizer::load(TokenizerFile::Json(&json), size)?;
+        let len = |id| vocabulary.rank(id).map_or(0, |rank| vocabulary.bytes(rank).len());
+        let lens = (0..size as u32).map(len).collect();
+        Ok(Self { json, tokenizer, vocabulary, lens })
+    }
+
+    /// The ids of `text`'s tokens; a NUL byte is token 0.
+    pub fn encode(&self, text: &[u8], out: &mut impl Extend<u32>) {
+        for (i, part) in text.split(|&byte| byte == 0).enumerate() {
+            if i > 0 {
+                out.extend([0]);
+            }
+            let ranks = self.tokenizer.encode(part, &self.vocabulary);
+            out.extend(ranks.into_iter().map(|rank| self.vocabulary.id(rank)));
+        }
+    }
+
+    /// Bytes of all of `ids`.
+    pub fn bytes(&self, ids: &[u32]) -> usize {
+        ids.iter().map(|&id| self.lens[id as usize]).sum()
+    }
+}
+
+/// GPT-2's characters for bytes, in their order.
+fn stand_ins() -> impl Iterator<Item = char> {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut others = '\u{100}'..;
+    (0..=255u8).map(move |b| match printable(b) {
+        true => char::from(b),
+        false => others.next().unwrap_or_default(),
+    })
+}
+
+/// A tokenizer without merges, whose ids are the bytes.
+fn bytes() -> Vec<u8> {
+    let vocab: HashMap<String, usize> = stand_ins().map(String::from).zip(0..).collect();
+    let byte_level = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
+    });
+    let json = json!({
+        "version": "1.0",
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
+        "model": { "type": "BPE", "vocab": vocab, "merges": [] }
+    });
+    let mut json = json.to_string().into_bytes();
+    json.push(b'\n');
+    json
+}
+
+/// A byte-level BPE of `size` tokens (Sennrich et al., 2016).
+fn byte_pairs(corpus: &Corpus, size: usize) -> Result<Vec<u8>> {
+    let failed = |e: tokenizers::Error| {
+        Error::new(ErrorKind::InvalidArgument, format!("training the vocabulary: {e}"))
+    };
+    let trainer = BpeTrainer::builder()
+        .vocab_size(size)
+        .show_progress(false)
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .special_tokens(vec![AddedToken::from(MARK, true)])
+        .build();
+    let mut tokenizer = HfTokenizer::new(ModelWrapper::from(BPE::default()));
+    let byte_level = ByteLevel::new(false, true, true);
+    tokenizer.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
+    let sample = corpus.sample(SAMPLE);
+    let texts = sample.iter().map(|text| String::from_utf8_lossy(text));
+    tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map_err(failed)?;
+    let found = tokenizer.get_vocab_size(true);
+    if found != size {
+        let message = format!(
+            "the data give {found} tokens, --vocab asks for {size}: use fewer, or more data"
+        );
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    tokenizer.to_string(false).map(String::into_bytes).map_err(failed)
+}
