@@ -61,10 +61,10 @@ fn main() {
                     let bytes_s = text.len() as f64 / seconds / 1e3;
                     format!("{:>12.0} {:>5.1} {:>4.0}%", tokens / seconds, bytes_s, 100.0 * share)
                 };
-                let bits = 8.0 * bytes.len() as f64 / text.len() as f64;
+                let bits = 8.0 * coded.bytes.len() as f64 / text.len() as f64;
                 println!(
                     "{threads:>7} {lanes:>5} {:>7} {bits:>7.4} | {} | {}",
-                    bytes.len(),
+                    coded.bytes.len(),
                     speed(encode_s),
                     speed(decode_s)
                 );
