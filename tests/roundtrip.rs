@@ -148,7 +148,7 @@ fn chunks_decoded_together_are_those_decoded_alone() {
         let plain = &text[i * 37..][..[1, 40, 300, 7, 90][i % 5]];
         let options = ChunkOptions {
             level: if i % 6 == 3 { 1 } else { 6 },
-            ..options([1, 3, 2][i % 3], i % 4 != 0)
+            ..options([1, 3, 2][i % 3], !i.is_multiple_of(4))
         };
         (plain, code(model(), plain, &options, 1))
     };
