@@ -72,6 +72,13 @@ fn archives_of_the_language_model_are_read() {
     golden_archives_are_read(&["mixed-7-lanes", "model-64-lanes", "prefix-and-table"]);
 }
 
+/// Linear layers in integers, by the model of code 2, which is the default.
+#[test]
+fn archives_of_the_model_in_int8_are_read() {
+    golden_archives_are_read(&["int8-mixed-7-lanes", "int8-model-64-lanes"]);
+    golden_archives_are_read(&["int8-prefix-and-table", "130-chunks", "free-flags"]);
+}
+
 #[test]
 fn long_form_archives_and_their_concatenation_are_read() {
     if is_missing() {

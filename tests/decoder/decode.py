@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Decodes a .llmz archive: a second reader, written from docs/format.md, docs/numerics.md and
 docs/adaptive-model.md, to show that they suffice. It is for small archives: the language model takes
-some fifth of a second for a token.
+some fifth of a second for a token in floats, less in int8.
 
     python3 decode.py [--model FOLDER] < ARCHIVE > CONTENT
 
@@ -27,7 +27,9 @@ except ImportError:
 MAGIC, TAIL_MAGIC, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x3F
 STORED, MODEL, MIXED, ADAPTIVE = range(4)
 MOST = 1 << 26
-DEFAULT_MODEL = Path(__file__).parents[2] / "models/default"
+BUILTIN_FOLDER = Path(__file__).parents[2] / "models/default"
+BUILTIN_DIGEST = bytes.fromhex("512bddface84c700168ef41a4f9a66f1bffc1b6ffb83c1f6d23d37cc2c509c9b")
+INT8 = {"quant_method": "llmzip-int8", "activation_bits": 8}
 
 
 def crc8(data):
@@ -98,30 +100,32 @@ class Reader:
 
 @dataclass
 class Parameters:
-    """Section 5: what a stream is coded with. The digest is None for code 1."""
+    """Section 5: what a stream is coded with. The model is a code, or the digest where it is 0."""
 
-    digest: bytes = None
+    model: int | bytes
     prefix: tuple = ()
     table_log2: int = 26
 
 
 class Model:
-    """The files of section 15 of the numerics; `digest` is section 3 of the format."""
+    """The files of section 15 of the numerics; their digest is section 3 of the format."""
 
-    def __init__(self, folder, digest):
+    def __init__(self, folder, digest, quantization=None):
+        """quantization: in place of what the configuration says of it."""
         names = "config.json", "model.safetensors", "tokenizer.json"
         config, weights, tokenizer = files = [(folder / name).read_bytes() for name in names]
-        if digest:
-            parts = [part for file in files for part in (len(file).to_bytes(8, "little"), file)]
-            check_blake3(digest, "the model", *parts)
+        parts = [part for file in files for part in (len(file).to_bytes(8, "little"), file)]
+        check_blake3(digest, "the model", *parts)
         config = json.loads(config)
+        if quantization:
+            config["quantization_config"] = quantization
         self.vocabulary = Vocabulary(tokenizer, config["vocab_size"])
         self.network = Network(config, weights, self.vocabulary.ids)
         self.first_token = config.get("bos_token_id") or 0
 
 
 class Decoder:
-    """The streams of an archive; `model` gives the language model by digest."""
+    """The streams of an archive; `model` gives the language model by code or digest."""
 
     def __init__(self, data, model):
         self.reader, self.model = Reader(data), model
@@ -138,18 +142,18 @@ class Decoder:
         check(self.reader.take(4) == MAGIC, "magic")
         version, code = self.reader.byte(), self.reader.byte()
         check(version == 0x11, f"unsupported version {version:#x}")
-        check(code & 0x7F <= 1, f"unknown model {code & 0x7F}")
-        return self.single(start) if code & 0x80 else self.long(start, code)
+        check(code & 0x7F <= 2, f"unknown model {code & 0x7F}")
+        return self.single(start, code & 0x7F) if code & 0x80 else self.long(start, code)
 
-    def single(self, start):
+    def single(self, start, code):
         """Section 4."""
         reader = self.reader
-        check(reader.data[start + 5] == 0x81, "a model without a code in single form")
+        check(code > 0, "a model without a code in single form")
         tag = reader.byte()
         plain_len, payload_len = reader.lengths(tag >> 6, 0, MOST)
         check(reader.byte() == crc8(reader.data[start:reader.at - 1]), "CRC-8 of the header")
         header, content_crc, payload = reader.data[start:reader.at], reader.u32(), reader.take(payload_len)
-        plain = self.payload(tag, payload, plain_len, Parameters())
+        plain = self.payload(tag, payload, plain_len, Parameters(code))
         parts = header + plain + (b"" if tag >> 6 == STORED else payload)
         check(zlib.crc32(parts) == content_crc, "CRC-32 of the content")
         return plain
@@ -157,14 +161,14 @@ class Decoder:
     def long(self, start, code):
         """Sections 5, 7 and 8."""
         reader = self.reader
-        digest = reader.take(32) if code == 0 else None
+        model = code or reader.take(32)
         if code == 0:
             reader.take(reader.varint())
         flags, chunk_size = reader.byte(), reader.varint()
         reader.crc32(start, "the header")
         check(flags < 0x80, "unsupported flags")
         check(1 <= chunk_size <= MOST, "chunk_size is out of range")
-        parameters = self.parameters(flags, digest)
+        parameters = self.parameters(flags, model)
         chunks = []
         while reader.data[reader.at:reader.at + 1] != bytes([END_TAG]):
             chunks.append(self.chunk(chunk_size, parameters))
@@ -182,9 +186,9 @@ class Decoder:
         check(reader.take(4) == TAIL_MAGIC, "tail magic")
         return content
 
-    def parameters(self, flags, digest):
+    def parameters(self, flags, model):
         """Section 5. Of models, this reader knows those whose window slides."""
-        reader, start, parameters = self.reader, self.reader.at, Parameters(digest)
+        reader, start, parameters = self.reader, self.reader.at, Parameters(model)
         check(not flags & 0x10, "lanes that start afresh are unsupported here")
         if flags & 0x20:
             n = reader.varint()
@@ -222,7 +226,7 @@ class Decoder:
             return decode_bytes(payload[1:], plain_len, AdaptiveModel(tier, table_log2, False, 1, plain_len))
         lane_len, table_log2 = -(-plain_len // n_lanes), parameters.table_log2
         adaptive = AdaptiveModel(3, table_log2, True, n_lanes, lane_len) if method == MIXED else None
-        model = self.model(parameters.digest)
+        model = self.model(parameters.model)
         ids = model.vocabulary.ids
         check(all(rank < len(ids) for rank in parameters.prefix), "the prefix is past the vocabulary")
         opening = [model.first_token, *(ids[rank] for rank in parameters.prefix)]
@@ -236,11 +240,16 @@ def main():
     arguments = parser.parse_args()
     loaded = {}
 
-    def model(digest):
-        if digest not in loaded:
-            check(digest is None or arguments.model, f"needs the model {digest and digest.hex()}: --model")
-            loaded[digest] = Model(arguments.model if digest else DEFAULT_MODEL, digest)
-        return loaded[digest]
+    def model(name):
+        if name not in loaded:
+            loaded[name] = load(name)
+        return loaded[name]
+
+    def load(name):
+        if isinstance(name, int):
+            return Model(BUILTIN_FOLDER, BUILTIN_DIGEST, INT8 if name == 2 else None)
+        check(arguments.model, f"needs the model {name.hex()}: --model")
+        return Model(arguments.model, name)
 
     try:
         sys.stdout.buffer.write(Decoder(sys.stdin.buffer.read(), model).archive())

@@ -1,4 +1,4 @@
-"""The language model in order v1: docs/numerics.md, sections 1 to 9 and 15. Slow, but every bit is right.
+"""The language model in order v1: docs/numerics.md, sections 2 to 9 and 15. Slow, but every bit is right.
 
 Vectors run over lanes, outputs and heads, never along a chain. Legend: L lanes, C hidden size,
 H heads, G key/value heads, D dimensions of a head, V codable tokens.
@@ -9,46 +9,14 @@ import math
 
 import numpy as np
 
-F32, F64 = np.float32, np.float64
+from linear import F32, FloatLinear, Int8Linear, fma
+
 np.seterr(over="ignore", under="ignore")
 
 
 def bits(*values):
     """binary32 numbers from their bits."""
     return [np.uint32(v).view(F32) for v in values]
-
-
-def round_to_odd(p, c, s):
-    """The sum of p and c in binary64, of which s is the nearest: of the two numbers of binary64
-    around an inexact sum, the one whose last bit is 1."""
-    t = s - p
-    error = (p - (s - t)) + (c - t)
-    pattern = s.view(np.int64)
-    away = np.where((error > 0) == (s > 0), 1, -1)
-    return np.where((error != 0) & (pattern & 1 == 0), pattern + away, pattern).view(F64)
-
-
-def fma(a, b, c):
-    """a * b + c in binary32, rounded once.
-
-    In binary64 the product is exact, and the sum s is rounded a first time. The second time goes
-    wrong only where s seems to lie halfway between two numbers of binary32: of normal ones, where
-    its last 29 bits are 1 and zeros. If any might, all are rounded to odd the first time, which is
-    right everywhere (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved
-    algorithms using rounding to odd", 2008).
-    """
-    p = np.multiply(a, b, dtype=F64)
-    s = p + c
-    unsure = (s.view(np.int64) & 0x1FFFFFFF == 0x10000000) | (np.abs(s) < 2.0 ** -126)
-    return (round_to_odd(p, c, s) if unsure.any() else s).astype(F32)
-
-
-def linear(x, w):
-    """Section 1. x: [L, K]; w: [K, N] -> [L, N]."""
-    acc = np.zeros((x.shape[0], w.shape[1]), F32)
-    for k in range(w.shape[0]):
-        acc = fma(x[:, k, None], w[k], acc)
-    return acc
 
 
 def tree(a):
@@ -143,25 +111,31 @@ class Network:
     def __init__(self, config, weights, outputs):
         """outputs: the ids of the codable tokens in their order."""
         self.config, tensors = config, read_safetensors(weights)
+        quantization = config.get("quantization_config")
+
+        def linear(weight):
+            return Int8Linear(weight, quantization["activation_bits"]) if quantization else FloatLinear(weight)
+
         self.embedding = tensors["model.embed_tokens.weight"]
         tied = config.get("tie_word_embeddings", False)
         head = self.embedding if tied else tensors["lm_head.weight"]
-        self.head = np.ascontiguousarray(head[outputs].T)
+        self.head = linear(head[outputs])
+        if tied and quantization:
+            self.embedding = linear(head).floats()
         self.norm = tensors["model.norm.weight"]
         self.layers = []
         for i in range(config["num_hidden_layers"]):
             def part(*names):
-                """Parts with the same input as one, as [inputs, outputs]."""
-                found = [tensors[f"model.layers.{i}.{name}.weight"] for name in names]
-                return np.ascontiguousarray(np.concatenate(found).T)
+                """Parts with the same input as one."""
+                return np.concatenate([tensors[f"model.layers.{i}.{name}.weight"] for name in names])
 
             self.layers.append({
                 "norm1": part("input_layernorm"),
-                "qkv": part("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-                "out": part("self_attn.o_proj"),
+                "qkv": linear(part("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+                "out": linear(part("self_attn.o_proj")),
                 "norm2": part("post_attention_layernorm"),
-                "gate_up": part("mlp.gate_proj", "mlp.up_proj"),
-                "down": part("mlp.down_proj"),
+                "gate_up": linear(part("mlp.gate_proj", "mlp.up_proj")),
+                "down": linear(part("mlp.down_proj")),
             })
         self.eps = F32(config["rms_norm_eps"])
         self.heads = config["num_attention_heads"]
@@ -185,14 +159,14 @@ class Network:
         x = self.embedding[tokens]
         for layer, cache in zip(self.layers, self.caches):
             x = x + self.attend(layer, [cache[lane] for lane in lanes], x)
-            gate, up = np.split(linear(rms_norm(x, layer["norm2"], self.eps), layer["gate_up"]), 2, axis=1)
-            x = x + linear(silu(gate) * up, layer["down"])
+            gate, up = np.split(layer["gate_up"](rms_norm(x, layer["norm2"], self.eps)), 2, axis=1)
+            x = x + layer["down"](silu(gate) * up)
         self.position += 1
-        return counts(linear(rms_norm(x, self.norm, self.eps), self.head))
+        return counts(self.head(rms_norm(x, self.norm, self.eps)))
 
     def attend(self, layer, caches, x):
         """Section 7, with the projections before and after it."""
-        qkv = linear(rms_norm(x, layer["norm1"], self.eps), layer["qkv"]).reshape(len(x), -1, self.head_dim)
+        qkv = layer["qkv"](rms_norm(x, layer["norm1"], self.eps)).reshape(len(x), -1, self.head_dim)
         q, k, v = np.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
         q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
         for (keys, values), lane_k, lane_v in zip(caches, bfloat16(k), bfloat16(v)):
@@ -209,4 +183,4 @@ class Network:
         for j in range(values.shape[1]):
             o = fma(p[:, :, j, None], values[:, j], o)
         o = o * (F32(1) / total)[..., None]
-        return linear(o.reshape(len(x), -1), layer["out"])
+        return layer["out"](o.reshape(len(x), -1))
