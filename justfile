@@ -12,6 +12,10 @@ invariance:
     cargo build --release --locked
     tests/invariance.sh full target/release/llmzip target/debug/llmzip
 
+# Licences, advisories, duplicates and sources of the dependencies (deny.toml); needs cargo-deny and a network.
+deny:
+    cargo deny --locked check
+
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:
     cargo bench --bench kernels

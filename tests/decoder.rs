@@ -2,12 +2,14 @@
 //! `docs/numerics.md` and `docs/adaptive-model.md`: what it reads, those documents suffice for.
 
 mod random;
+mod shell;
 
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
 use llmzip::ops::Isa;
 use random::Random;
+use shell::Shell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -30,9 +32,9 @@ fn is_missing() -> bool {
     missing
 }
 
-fn run(archive: &[u8]) -> Output {
+fn run(archive: &[u8], arguments: &[&str]) -> Output {
     let mut command = Command::new("python3");
-    command.arg("-B").arg(path("tests/decoder/decode.py"));
+    command.arg("-B").arg(path("tests/decoder/decode.py")).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(archive).unwrap();
@@ -41,7 +43,11 @@ fn run(archive: &[u8]) -> Output {
 
 /// The content of `archive`, by the second decoder.
 fn decode(archive: &[u8], name: &str) -> Vec<u8> {
-    let output = run(archive);
+    decode_with(archive, name, &[])
+}
+
+fn decode_with(archive: &[u8], name: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = run(archive, arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {said}");
     output.stdout
@@ -79,6 +85,23 @@ fn archives_of_the_model_in_int8_are_read() {
     golden_archives_are_read(&["int8-prefix-and-table", "130-chunks", "free-flags"]);
 }
 
+/// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.
+#[test]
+fn an_archive_of_a_quantised_folder_is_read() {
+    if is_missing() {
+        return;
+    }
+    let shell = Shell::new();
+    let default = path("models/default");
+    let quantize = ["models", "quantize", "--int8", "--activation-bits=16", "-o", "int16"];
+    shell.run(&[&quantize[..], &[default.to_str().unwrap()]].concat()).expect(0);
+    let text = std::fs::read(path("docs/format.md")).unwrap()[..200].to_vec();
+    let archive = shell.pipe(&["-m", "int16", "--lanes=8"], &text).expect(0).stdout;
+    let folder = shell.path("int16");
+    let arguments = ["--model", folder.to_str().unwrap()];
+    assert!(decode_with(&archive, "int16", &arguments) == text);
+}
+
 #[test]
 fn long_form_archives_and_their_concatenation_are_read() {
     if is_missing() {
@@ -107,7 +130,7 @@ fn damaged_archives_are_refused() {
     changed[archive.len() / 2] ^= 1;
     let longer = [&archive[..], b"x"].concat();
     for damaged in [&changed[..], &longer, &archive[..archive.len() - 1]] {
-        let output = run(damaged);
+        let output = run(damaged, &[]);
         assert!(!output.status.success() && output.stdout.is_empty());
         assert!(String::from_utf8_lossy(&output.stderr).contains("damaged"));
     }

@@ -43,6 +43,7 @@ const SILENT: [(i32, &str); 29] = [
 ];
 
 /// What may ask the hub.
+#[cfg(feature = "hub")]
 const ASKING: [&str; 2] = ["models pull ORG/NAME", "compress -c -m ORG/NAME a"];
 
 fn strace_is_here() -> bool {

@@ -60,11 +60,10 @@ def quantise(x, limit):
 class Int8Linear:
     """Section 16. Sums of integers below 2^31 are exact in binary64, whatever adds them."""
 
-    def __init__(self, w, activation_bits):
-        """w: [N, K], floats."""
-        self.q, self.scale = quantise(w, 127)
-        self.w = self.q.T.astype(F64)
-        self.bits = activation_bits
+    def __init__(self, q, scale, activation_bits):
+        """q: [N, K], integers; scale: [N]."""
+        self.q, self.scale, self.bits = q, scale, activation_bits
+        self.w = q.T.astype(F64)
 
     def floats(self):
         """The weights that the integers stand for: [N, K]."""

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from linear import F32, FloatLinear, Int8Linear, fma
+from linear import F32, FloatLinear, Int8Linear, fma, quantise
 
 np.seterr(over="ignore", under="ignore")
 
@@ -97,7 +97,7 @@ def read_safetensors(data):
     for name, about in json.loads(data[8:8 + length]).items():
         if name != "__metadata__":
             start, end = about["data_offsets"]
-            kind = {"F16": "<f2", "BF16": "<u2", "F32": "<f4"}[about["dtype"]]
+            kind = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "I8": "i1"}[about["dtype"]]
             values = np.frombuffer(body[start:end], kind)
             if about["dtype"] == "BF16":
                 values = (values.astype(np.uint32) << np.uint32(16)).view(F32)
@@ -113,29 +113,34 @@ class Network:
         self.config, tensors = config, read_safetensors(weights)
         quantization = config.get("quantization_config")
 
-        def linear(weight):
-            return Int8Linear(weight, quantization["activation_bits"]) if quantization else FloatLinear(weight)
+        def integers(name):
+            """Section 16: those of the file, or of its floats, with their scales."""
+            weight, scale = tensors[f"{name}.weight"], tensors.get(f"{name}.weight_scale")
+            return quantise(weight, 127) if scale is None else (weight, scale)
 
-        self.embedding = tensors["model.embed_tokens.weight"]
+        def linear(*names, rows=slice(None)):
+            """Layers with the same input as one."""
+            if quantization:
+                q, scale = (np.concatenate(parts)[rows] for parts in zip(*map(integers, names)))
+                return Int8Linear(q, scale, quantization["activation_bits"])
+            return FloatLinear(np.concatenate([tensors[f"{name}.weight"] for name in names])[rows])
+
+        embedding = "model.embed_tokens"
         tied = config.get("tie_word_embeddings", False)
-        head = self.embedding if tied else tensors["lm_head.weight"]
-        self.head = linear(head[outputs])
-        if tied and quantization:
-            self.embedding = linear(head).floats()
+        self.head = linear(embedding if tied else "lm_head", rows=outputs)
+        self.embedding = linear(embedding).floats() if tied and quantization else tensors[f"{embedding}.weight"]
         self.norm = tensors["model.norm.weight"]
         self.layers = []
         for i in range(config["num_hidden_layers"]):
-            def part(*names):
-                """Parts with the same input as one."""
-                return np.concatenate([tensors[f"model.layers.{i}.{name}.weight"] for name in names])
-
+            layer = f"model.layers.{i}"
+            attention = [f"{layer}.self_attn.{part}_proj" for part in "qkvo"]
             self.layers.append({
-                "norm1": part("input_layernorm"),
-                "qkv": linear(part("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
-                "out": linear(part("self_attn.o_proj")),
-                "norm2": part("post_attention_layernorm"),
-                "gate_up": linear(part("mlp.gate_proj", "mlp.up_proj")),
-                "down": linear(part("mlp.down_proj")),
+                "norm1": tensors[f"{layer}.input_layernorm.weight"],
+                "qkv": linear(*attention[:3]),
+                "out": linear(attention[3]),
+                "norm2": tensors[f"{layer}.post_attention_layernorm.weight"],
+                "gate_up": linear(f"{layer}.mlp.gate_proj", f"{layer}.mlp.up_proj"),
+                "down": linear(f"{layer}.mlp.down_proj"),
             })
         self.eps = F32(config["rms_norm_eps"])
         self.heads = config["num_attention_heads"]
