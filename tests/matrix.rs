@@ -1,7 +1,8 @@
 //! The program beside zstd, xz and gzip: the same arguments on the same files end the same way.
 //!
 //! Each case is a line of [`TABLE`]; the words in it are explained there. Programs that are not
-//! here are skipped. Of the exit code of another program only counts whether it is 0.
+//! here are skipped. Of the exit code of another program only counts whether it is 0, and where its
+//! version here differs from the table, that is printed: it is no fault of this program's.
 
 mod shell;
 
@@ -369,7 +370,11 @@ fn check(program: &Program) {
         }
     }
     println!("{} cases, {n_exempt} of them otherwise: {}", table().len(), program.path);
-    assert!(faults.is_empty(), "{} does otherwise:\n{}", program.path, faults.join("\n"));
+    if program.is_own() {
+        assert!(faults.is_empty(), "{} does otherwise:\n{}", program.path, faults.join("\n"));
+    } else if !faults.is_empty() {
+        println!("this version of {} does otherwise:\n{}", program.path, faults.join("\n"));
+    }
 }
 
 #[test]
