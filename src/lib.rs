@@ -8,14 +8,22 @@
 //! hub -> models; train -> models, ops
 //! ```
 
+#[forbid(unsafe_code)]
 pub mod archive;
+#[forbid(unsafe_code)]
 pub mod codec;
+#[forbid(unsafe_code)]
 pub mod error;
+#[forbid(unsafe_code)]
 pub mod hub;
+#[forbid(unsafe_code)]
 pub mod models;
-pub mod ops;
+pub mod ops; // all the unsafe code is in `ops::arch` and `ops::fma`
+#[forbid(unsafe_code)]
 pub mod predict;
+#[forbid(unsafe_code)]
 pub mod profile;
+#[forbid(unsafe_code)]
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result};

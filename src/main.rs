@@ -1,5 +1,7 @@
 //! The `llmzip` program: parses, plans, runs, and says how it went by its exit code.
 
+#![forbid(unsafe_code)]
+
 mod cli;
 
 use clap::Parser;
