@@ -23,6 +23,7 @@ pub mod ops; // all the unsafe code is in `ops::arch` and `ops::fma`
 pub mod predict;
 #[forbid(unsafe_code)]
 pub mod profile;
+#[cfg(feature = "train")]
 #[forbid(unsafe_code)]
 pub mod train;
 

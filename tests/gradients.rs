@@ -1,6 +1,8 @@
 //! Backward passes of networks that learn, against finite differences; forward passes against the
 //! networks that code.
 
+#![cfg(feature = "train")]
+
 mod random;
 
 use llmzip::models::{Architecture, Cell, Row, Weights};

@@ -1,5 +1,7 @@
 //! `llmzip train`: models that compress, the same ones again, runs that go on, and what is refused.
 
+#![cfg(feature = "train")]
+
 mod shell;
 
 use shell::Shell;

@@ -4,6 +4,7 @@ use super::bench::BenchArgs;
 use super::level::LevelArgs;
 use super::models::Verb;
 use super::size::parse_size;
+#[cfg(feature = "train")]
 use super::train::TrainArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use llmzip::archive::{FORMAT_VERSION, NUMERICS};
@@ -139,6 +140,7 @@ pub enum Command {
         common: CommonArgs,
     },
     /// Train a language model on files (docs/training.md)
+    #[cfg(feature = "train")]
     Train {
         #[command(flatten)]
         train: TrainArgs,
@@ -161,10 +163,9 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
-            Self::Train { .. }
-            | Self::Models { .. }
-            | Self::Completions { .. }
-            | Self::Man { .. } => None,
+            #[cfg(feature = "train")]
+            Self::Train { .. } => None,
+            Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 
@@ -175,8 +176,9 @@ impl Command {
             | Self::Decompress { model, .. }
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
+            #[cfg(feature = "train")]
+            Self::Train { .. } => None,
             Self::List { .. }
-            | Self::Train { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
             | Self::Man { .. } => None,
@@ -186,6 +188,7 @@ impl Command {
     /// Threads as typed.
     pub fn threads(&self) -> Option<usize> {
         match self {
+            #[cfg(feature = "train")]
             Self::Train { train, .. } => train.threads,
             _ => self.common()?.threads,
         }
@@ -200,9 +203,9 @@ impl Command {
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => &common.voice,
             Self::Models { verb } => verb.voice(),
-            Self::Train { voice, .. } | Self::Completions { voice, .. } | Self::Man { voice } => {
-                voice
-            }
+            #[cfg(feature = "train")]
+            Self::Train { voice, .. } => voice,
+            Self::Completions { voice, .. } | Self::Man { voice } => voice,
         }
     }
 }

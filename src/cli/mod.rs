@@ -22,6 +22,7 @@ mod recover;
 mod signals;
 mod size;
 mod test;
+#[cfg(feature = "train")]
 mod train;
 mod transfer;
 
@@ -98,6 +99,7 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
         }
         Action::Completions(shell) => assets::print_completions(*shell)?,
         Action::Manual => assets::print_manual()?,
+        #[cfg(feature = "train")]
         Action::Train { train, options } => train::run(session, train, options)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }

@@ -8,6 +8,7 @@ use super::bench::BenchArgs;
 use super::exit::UsageError;
 use super::models::{ModelSpec, Verb};
 use super::size::parse_size;
+#[cfg(feature = "train")]
 use super::train::TrainArgs;
 use clap_complete::Shell;
 use llmzip::archive::{
@@ -16,6 +17,7 @@ use llmzip::archive::{
 use llmzip::codec::Parameters;
 use llmzip::hub::Environment;
 use llmzip::ops::Isa;
+#[cfg(feature = "train")]
 use llmzip::train::TrainOptions;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -69,6 +71,7 @@ pub enum Action {
         bench: BenchArgs,
     },
     /// Has no inputs.
+    #[cfg(feature = "train")]
     Train {
         train: TrainArgs,
         options: TrainOptions,
@@ -163,6 +166,7 @@ impl Plan {
                 prefix: coding.prefix.unwrap_or_default(),
                 bench,
             },
+            #[cfg(feature = "train")]
             Command::Train { train, .. } => {
                 Action::Train { options: train.options(isa()?)?, train }
             }

@@ -5,11 +5,11 @@
 //! those that make a model, and announced by the manifest with its size and hash.
 
 use super::cache::{failed, write_whole};
-use super::form::{Form, MAX_JSON_LEN, read_limited};
-use super::id::is_file_name;
 use super::identity::{folder_digest, hex, hexadecimal};
 use super::store::{check_config, label_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::form::is_file_name;
+use crate::models::form::{Form, MAX_JSON_LEN, read_limited};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -202,7 +202,7 @@ pub fn copy(from: &Path, label: &str, folder: &Path, progress: &dyn Fn(u64)) -> 
 /// Whether `folder` holds just what `manifest` says, and a model; then puts the manifest there.
 fn check_unpacked(manifest: &Manifest, folder: &Path) -> Result<()> {
     let form = Form::of_folder(folder)?;
-    let config = read_limited(&folder.join(super::form::CONFIG), MAX_JSON_LEN)?;
+    let config = read_limited(&folder.join(crate::models::form::CONFIG), MAX_JSON_LEN)?;
     check_config(&config)?;
     let files: HashSet<_> = form.files().into_iter().collect();
     if let Some(file) = manifest.files.iter().find(|file| !files.contains(file.name.as_str())) {

@@ -1,7 +1,7 @@
 //! What a model's files tell of it without loading it.
 
-use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
 use crate::error::Result;
+use crate::models::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -62,7 +62,7 @@ impl Facts {
     }
 }
 
-/// Elements of all tensors in a safetensors file, from its header.
+/// Weights in a safetensors file, from its header; the scales of integers are none.
 fn n_parameters(mut file: impl Read) -> Option<u64> {
     let mut len = [0; 8];
     file.read_exact(&mut len).ok()?;
@@ -70,7 +70,8 @@ fn n_parameters(mut file: impl Read) -> Option<u64> {
     let mut header = Vec::new();
     file.take(len.min(MAX_HEADER_LEN)).read_to_end(&mut header).ok()?;
     let header: Value = serde_json::from_slice(&header).ok()?;
-    let tensors = header.as_object()?.iter().filter(|(name, _)| *name != "__metadata__");
+    let counts = |name: &str| name != "__metadata__" && !name.ends_with("_scale");
+    let tensors = header.as_object()?.iter().filter(|(name, _)| counts(name));
     let elements = |tensor: &Value| {
         let mut sizes = tensor["shape"].as_array()?.iter();
         sizes.try_fold(1u64, |product, size| product.checked_mul(size.as_u64()?))

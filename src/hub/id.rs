@@ -4,6 +4,7 @@
 //! allows is accepted: letters, digits, `.`, `_` and `-`.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::form::is_word;
 use std::fmt;
 
 /// Longest name that the hub gives, in bytes.
@@ -113,18 +114,6 @@ pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether `name` is a file's name and nothing else: no folder, no `..`, nothing hidden.
-pub fn is_file_name(name: &str) -> bool {
-    name.len() <= 200 && is_word(name)
-}
-
-/// Whether `part` has only harmless characters and begins with a letter, a digit or `_`.
-fn is_word(part: &str) -> bool {
-    let harmless = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let begins = part.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-    begins && part.bytes().all(harmless) && !part.contains("..")
-}
-
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }
@@ -167,14 +156,6 @@ mod tests {
         assert_eq!(Reference::of_label(&label).unwrap().commit(), Some(COMMIT));
         for label in ["a/b", "a/b@main", "a/b@0123456", &label.to_uppercase(), "my model"] {
             assert_eq!(Reference::of_label(label), None, "{label}");
-        }
-    }
-
-    #[test]
-    fn file_names_are_single_normal_components() {
-        assert!(is_file_name("model-00001-of-00002.safetensors"));
-        for name in ["", ".", "..", "a/b", "/a", "../a", "a\\b", ".hidden", "a\0", "C:a"] {
-            assert!(!is_file_name(name), "{name}");
         }
     }
 }

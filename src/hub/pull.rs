@@ -4,11 +4,12 @@ use super::cache::Cache;
 use super::client::{Client, Follow};
 use super::download::Downloader;
 use super::environment::Environment;
-use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
-use super::id::{Reference, is_commit, is_file_name};
+use super::id::{Reference, is_commit};
 use super::store::{Store, StoredModel, check_config};
 use super::{Watch, not_here};
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::form::is_file_name;
+use crate::models::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
 use serde::Deserialize;
 use std::collections::HashSet;
 

@@ -5,9 +5,9 @@
 //! folder stays, so that files which changed later are found out.
 
 use super::cache::{failed, write_whole};
-use super::form::{Form, read_limited};
 use super::identity::{folder_digest, hex, hexadecimal};
 use crate::error::Result;
+use crate::models::form::{Form, read_limited};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};

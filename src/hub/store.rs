@@ -3,11 +3,11 @@
 use super::bundle::{MANIFEST, Manifest};
 use super::cache::{Cache, Repo, names};
 use super::environment::Environment;
-use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
 use super::id::{ModelId, Reference};
 use super::records::Records;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Architecture;
+use crate::models::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
 use std::fs;
 use std::path::{Path, PathBuf};
 

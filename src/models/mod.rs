@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod folder;
 mod footprint;
+pub(crate) mod form;
 mod gpt2;
 mod gpt_neox;
 mod linear;
@@ -25,6 +26,7 @@ pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryC
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
+pub use form::{Form, WeightsForm};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use tokenizer::{Tokenizer, TokenizerFile};

@@ -1,7 +1,7 @@
 //! Which files make a model: the same choice where it is downloaded, found, hashed and copied.
 
-use super::id::is_file_name;
-use crate::error::{Error, ErrorKind, Result};
+use super::invalid;
+use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -60,7 +60,7 @@ impl WeightsForm {
     /// The files that `index` names: single normal components, in order of name.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where it is no index, or names anything else.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is no index, or names anything else.
     pub fn shards(self, index: &[u8]) -> Result<Vec<String>> {
         let failed = |what: String| invalid(format!("{}: {what}", self.file()));
         let index: Value = serde_json::from_slice(index).map_err(|e| failed(e.to_string()))?;
@@ -98,7 +98,7 @@ impl Form {
     /// shards, `read` gives the index.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where something is missing; those of `read`.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where something is missing; those of `read`.
     pub fn choose(
         has: impl Fn(&str) -> bool,
         read: impl FnOnce(&str) -> Result<Vec<u8>>,
@@ -124,7 +124,7 @@ impl Form {
     /// The form of the model in `folder`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where there is no whole model in it, [`ErrorKind::Io`].
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there is no whole model in it, [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn of_folder(folder: &Path) -> Result<Self> {
         let read = |name: &str| read_limited(&folder.join(name), MAX_JSON_LEN);
         Self::choose(|name| folder.join(name).is_file(), read).map_err(|e| e.at(folder.display()))
@@ -175,7 +175,7 @@ fn tokenizer_files(has: &impl Fn(&str) -> bool) -> Result<Vec<&'static str>> {
 /// The bytes of the file `path`, of which there are at most `limit`.
 ///
 /// # Errors
-/// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where there are more.
+/// [`ErrorKind::Io`](crate::ErrorKind::Io); [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there are more.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)
@@ -187,14 +187,22 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// An [`ErrorKind::InvalidModel`] error.
-pub fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidModel, message)
+/// Whether `name` is a file's name and nothing else: no folder, no `..`, nothing hidden.
+pub fn is_file_name(name: &str) -> bool {
+    name.len() <= 200 && is_word(name)
+}
+
+/// Whether `part` has only harmless characters and begins with a letter, a digit or `_`.
+pub fn is_word(part: &str) -> bool {
+    let harmless = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let begins = part.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    begins && part.bytes().all(harmless) && !part.contains("..")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn choose(names: &[&str], index: &str) -> Result<Form> {
         Form::choose(|name| names.contains(&name), |_| Ok(index.as_bytes().to_vec()))
@@ -267,6 +275,14 @@ mod tests {
         ] {
             let error = WeightsForm::SafetensorsShards.shards(index.as_bytes()).expect_err(index);
             assert_eq!(error.kind(), ErrorKind::InvalidModel, "{index}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_single_normal_components() {
+        assert!(is_file_name("model-00001-of-00002.safetensors"));
+        for name in ["", ".", "..", "a/b", "/a", "../a", "a\\b", ".hidden", "a\0", "C:a"] {
+            assert!(!is_file_name(name), "{name}");
         }
     }
 }
