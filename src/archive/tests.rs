@@ -48,12 +48,12 @@ fn small_archives_come_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "every damage takes it minutes")]
 fn damage_in_small_archives_is_noticed_and_gone_around() {
     let models = BuiltinModels::new(Isa::detect());
     let options = DecompressOptions::default();
-    let (first, step) = if cfg!(miri) { (20, 200) } else { (0, 1) };
     for archive in archives(&models) {
-        for at in (first..archive.len()).step_by(step) {
+        for at in 0..archive.len() {
             let mut damaged = archive.clone();
             damaged[at] ^= 1 << (at % 8);
             let result = decompress(&damaged[..], std::io::sink(), &models, &options, &|_| ());
