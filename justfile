@@ -12,6 +12,13 @@ invariance:
     cargo build --release --locked
     tests/invariance.sh full target/release/llmzip target/debug/llmzip
 
+# Undefined behaviour and overflows, by Miri (a nightly toolchain with miri and rust-src): containers and coders, and the kernels
+# on the portable path and on AVX2 (docs/reliability.md).
+miri:
+    MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks" cargo +nightly miri test --locked --no-default-features --lib -- archive:: codec:: predict:: ops::
+    cargo +nightly miri test --locked --no-default-features --test kernels
+    RUSTFLAGS='-C target-feature=+avx2,+fma' cargo +nightly miri test --locked --no-default-features --test kernels
+
 # Licences, advisories, duplicates and sources of the dependencies (deny.toml); needs cargo-deny and a network.
 deny:
     cargo deny --locked check

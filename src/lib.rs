@@ -28,3 +28,15 @@ pub mod profile;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    /// In every profile: `Cargo.toml` asks for it in releases.
+    #[test]
+    #[should_panic(expected = "attempt to add with overflow")]
+    fn a_sum_that_does_not_fit_is_no_other_sum() {
+        black_box(black_box(u32::MAX) + black_box(1));
+    }
+}

@@ -7,12 +7,14 @@ mod shell;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
+use llmzip::models::Model;
 use llmzip::ops::Isa;
 use random::Random;
 use shell::Shell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -54,16 +56,24 @@ fn decode_with(archive: &[u8], name: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 fn golden_archives_are_read(names: &[&str]) {
+    golden_archives_of_a_model_are_read(names, &BuiltinModels::new(Isa::detect()), &[]);
+}
+
+/// `arguments` give the second decoder what `models` has.
+fn golden_archives_of_a_model_are_read(
+    names: &[&str],
+    models: &dyn ModelSource,
+    arguments: &[&str],
+) {
     if is_missing() {
         return;
     }
-    let models = BuiltinModels::new(Isa::detect());
     for name in names {
         let archive = golden(name);
         let mut plain = Vec::new();
         let options = DecompressOptions::default();
-        archive::decompress(&archive[..], &mut plain, &models, &options, &|_| ()).unwrap();
-        assert!(decode(&archive, name) == plain, "{name} decodes to something else");
+        archive::decompress(&archive[..], &mut plain, models, &options, &|_| ()).unwrap();
+        assert!(decode_with(&archive, name, arguments) == plain, "{name} decodes otherwise");
     }
 }
 
@@ -83,6 +93,16 @@ fn archives_of_the_language_model_are_read() {
 fn archives_of_the_model_in_int8_are_read() {
     golden_archives_are_read(&["int8-mixed-7-lanes", "int8-model-64-lanes"]);
     golden_archives_are_read(&["int8-prefix-and-table", "130-chunks", "free-flags"]);
+}
+
+/// By a model from a folder, whose window does not slide.
+#[test]
+fn archives_whose_lanes_start_afresh_are_read() {
+    let folder = path("tests/golden/no-window");
+    let model = Arc::new(Model::open(&folder, Isa::detect()).unwrap());
+    let names = ["context-mixed", "context-prefix-3-lanes", "context-model-5-lanes"];
+    let arguments = ["--model", folder.to_str().unwrap()];
+    golden_archives_of_a_model_are_read(&names, &model, &arguments);
 }
 
 /// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.

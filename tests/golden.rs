@@ -9,14 +9,15 @@ mod handmade;
 mod random;
 
 use handmade::golden::{accepted, refused};
-use llmzip::ErrorKind;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
-use llmzip::models::{DEFAULT_CODE, FLOAT_CODE};
+use llmzip::models::{DEFAULT_CODE, FLOAT_CODE, Model};
 use llmzip::ops::Isa;
+use llmzip::{ErrorKind, Result};
 use random::Random;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// After this line of README.md comes the table.
 const TABLE: &str = "<!-- written by tests/golden.rs -->\n";
@@ -24,7 +25,7 @@ const TABLE: &str = "<!-- written by tests/golden.rs -->\n";
 /// A golden archive: its name, content, model and options; more content makes it a concatenation.
 struct Golden {
     name: String,
-    code: u8,
+    model: ModelName,
     parts: Vec<Vec<u8>>,
     options: CompressOptions<'static>,
 }
@@ -45,16 +46,61 @@ fn noise() -> Vec<u8> {
     (0..100).map(|_| random.bits() as u8).collect()
 }
 
-fn goldens() -> Vec<Golden> {
+/// The compiled-in models, and one in a folder, whose window does not slide.
+struct Models {
+    builtin: BuiltinModels,
+    no_window: Arc<Model>,
+}
+
+impl Models {
+    fn new() -> Self {
+        let isa = Isa::detect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/no-window");
+        Self {
+            builtin: BuiltinModels::new(isa),
+            no_window: Model::open(&folder, isa).unwrap().into(),
+        }
+    }
+}
+
+impl ModelSource for Models {
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        self.builtin.find(wanted).or_else(|_| self.no_window.find(wanted))
+    }
+}
+
+fn goldens(models: &Models) -> Vec<Golden> {
     let float = goldens_of(FLOAT_CODE, "");
-    float.into_iter().chain(goldens_of(DEFAULT_CODE, "int8-")).collect()
+    let builtin = float.into_iter().chain(goldens_of(DEFAULT_CODE, "int8-"));
+    builtin.chain(goldens_of_contexts(ModelName::of(models.no_window.identity()))).collect()
+}
+
+/// Archives whose lanes start afresh.
+fn goldens_of_contexts(model: ModelName) -> Vec<Golden> {
+    let golden = |name: &str, options| Golden {
+        name: format!("good-1-context-{name}"),
+        model: model.clone(),
+        parts: vec![text()],
+        options,
+    };
+    let context = |len, lanes| CompressOptions {
+        context: Some(len),
+        lanes: Some(lanes),
+        ..CompressOptions::default()
+    };
+    let prefix = "The keeper wrote: ";
+    vec![
+        golden("mixed", context(40, 1)),
+        golden("prefix-3-lanes", CompressOptions { prefix, ..context(16, 3) }),
+        golden("model-5-lanes", CompressOptions { mix: false, chunk_size: 200, ..context(7, 5) }),
+    ]
 }
 
 fn goldens_of(code: u8, kind: &str) -> Vec<Golden> {
     let default = CompressOptions::default();
     let golden = |name: &str, parts, options| Golden {
         name: name.replacen("good-1-", &format!("good-1-{kind}"), 1),
-        code,
+        model: ModelName::Builtin(code),
         parts,
         options,
     };
@@ -100,7 +146,7 @@ fn is_writing() -> bool {
     std::env::var_os("LLMZIP_WRITE_GOLDEN").is_some()
 }
 
-fn decompress(archive: &[u8], models: &BuiltinModels) -> (Vec<u8>, llmzip::Result<()>) {
+fn decompress(archive: &[u8], models: &Models) -> (Vec<u8>, Result<()>) {
     let (mut plain, options) = (Vec::new(), DecompressOptions::default());
     let result = archive::decompress(archive, &mut plain, models, &options, &|_| ());
     (plain, result.map(drop))
@@ -108,9 +154,9 @@ fn decompress(archive: &[u8], models: &BuiltinModels) -> (Vec<u8>, llmzip::Resul
 
 #[test]
 fn golden_archives_are_read_and_made_again() {
-    let models = BuiltinModels::new(Isa::detect());
-    for Golden { name, code, parts, options } in goldens() {
-        let model = models.find(&ModelName::Builtin(code)).unwrap();
+    let models = Models::new();
+    for Golden { name, model, parts, options } in goldens(&models) {
+        let model = models.find(&model).unwrap();
         let mut made = Vec::new();
         for part in &parts {
             archive::compress(&part[..], &mut made, &model, &options, &|_| ()).unwrap();
@@ -125,7 +171,7 @@ fn golden_archives_are_read_and_made_again() {
 
 #[test]
 fn golden_archives_of_other_makers_are_read() {
-    let models = BuiltinModels::new(Isa::detect());
+    let models = Models::new();
     for ((name, _, made), expected) in accepted() {
         let (plain, result) = decompress(&file_of(&name, &made), &models);
         result.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -136,7 +182,7 @@ fn golden_archives_of_other_makers_are_read() {
 /// The table in README.md has for each file that must be refused the error that it must give.
 #[test]
 fn golden_archives_to_be_refused_are_refused_with_their_error() {
-    let models = BuiltinModels::new(Isa::detect());
+    let models = Models::new();
     let mut table = String::from("| file | reason | error |\n| --- | --- | --- |\n");
     for ((name, reason, _), _) in accepted() {
         table += &format!("| {name} | {reason} | |\n");
@@ -170,7 +216,7 @@ fn every_golden_file_is_tested() {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let archives = files.filter(|path| path.extension().is_some_and(|e| e == "llmz"));
     let mut found: Vec<PathBuf> = archives.collect();
-    let made = goldens().into_iter().map(|golden| golden.name);
+    let made = goldens(&Models::new()).into_iter().map(|golden| golden.name);
     let odd = accepted().into_iter().map(|((name, _, _), _)| name);
     let names = made.chain(odd).chain(refused().into_iter().map(|(name, _, _)| name));
     let mut known: Vec<PathBuf> = names.map(|name| path(&name)).collect();

@@ -7,6 +7,7 @@ use handmade::{chunk_header, footer, index, long, long_header, stored};
 use llmzip::archive::{self, BuiltinModels, DecompressOptions, Recovery};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
+use serde_json::{Value, json};
 use shell::Shell;
 use std::io::Cursor;
 
@@ -221,8 +222,44 @@ fn tests_name_every_damage() {
     let ended = shell.run(&["-t", "--keep-going", "a.llmz"]).expect(4);
     ended.saying("chunk 0: bytes 0 to 4").saying("chunk 2: bytes 11 to 15");
     shell.write("b.llmz", &three().0);
-    shell.run(&["-t", "--keep-going", "b.llmz"]).expect(0).saying("good, 3 chunks");
+    shell.run(&["-t", "--keep-going", "b.llmz"]).expect(0).saying("good, 3 chunks, 16 bytes");
     assert_eq!(shell.names(), ["a.llmz", "b.llmz"]);
+}
+
+#[test]
+fn one_chunk_and_one_byte_are_singular() {
+    let shell = Shell::new();
+    shell.write("one.llmz", &long(9, &[b"x"]));
+    for arguments in [&["-t"][..], &["-t", "--keep-going"]] {
+        let ended = shell.run(&[arguments, &["one.llmz"]].concat()).expect(0);
+        ended.saying("good, 1 chunk, 1 byte, ");
+    }
+}
+
+#[test]
+fn damage_is_told_to_programs() {
+    let shell = Shell::new();
+    let (mut archive, places) = three();
+    archive[places[1]] ^= 1;
+    shell.write("a.llmz", &archive);
+    shell.write("good.llmz", &three().0);
+    shell.write("junk.llmz", &[&three().0[..], b"junk"].concat());
+    let arguments = ["-t", "--keep-going", "--json", "a.llmz", "good.llmz", "junk.llmz", "none"];
+    let ended = shell.run(&arguments).expect(4).saying("a.llmz: chunk 1: bytes 5 to 10 ");
+    let document: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(document["files"].as_array().unwrap().len(), 1);
+    assert_eq!(document["files"][0]["name"], "good.llmz");
+    let [damaged, junk, none] = &document["errors"].as_array().unwrap()[..] else { panic!() };
+    let mut places = damaged["damage"].as_array().unwrap().clone();
+    assert!(places[0]["error"].take().as_str().unwrap().contains("the payload's CRC"));
+    let place = json!({
+        "stream": 0, "chunk": 1, "missing_offset": 5, "missing_len": 6, "error": null
+    });
+    assert_eq!(places, [place]);
+    let place = &junk["damage"][0];
+    assert_eq!((&place["stream"], &place["chunk"]), (&json!(1), &Value::Null));
+    assert_eq!((&place["missing_offset"], &place["missing_len"]), (&json!(16), &Value::Null));
+    assert_eq!(none.get("damage"), None);
 }
 
 #[test]
@@ -230,6 +267,9 @@ fn limits_and_junk_have_their_exit_codes() {
     let shell = Shell::new();
     shell.pipe(&["-d", "--keep-going", "--max-output", "9"], &damaged()).expect(5);
     shell.pipe(&["-t", "--keep-going", "--max-output", "9"], &damaged()).expect(5);
+    // Each is below the limit, and comes to nothing.
+    let vain = handmade::single(0x82, 3 << 6, &[9, 1], b"x").repeat(3);
+    shell.pipe(&["-t", "--keep-going", "--max-output", "20"], &vain).expect(5);
     let junk = [&three().0[..], b"junk"].concat();
     shell.pipe(&["-t", "--keep-going"], &junk).expect(1).saying("are not an archive");
 }

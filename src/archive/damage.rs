@@ -35,9 +35,11 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.start, self.len) {
             (_, Some(0)) => f.write_str("no content is missing"),
+            (Some(start), Some(1)) => write!(f, "byte {start} of the content is missing"),
             (Some(start), Some(len)) => {
                 write!(f, "bytes {start} to {} of the content are missing", start + len - 1)
             }
+            (None, Some(1)) => f.write_str("1 byte of the content is missing"),
             (None, Some(len)) => write!(f, "{len} bytes of the content are missing"),
             (Some(start), None) => {
                 write!(f, "content may be missing from byte {start} on")
@@ -63,5 +65,18 @@ pub(super) fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<Strin
         (None, Some(chunk)) => Some(format!("chunk {chunk}")),
         (Some(stream), None) => Some(format!("stream {stream}")),
         (Some(stream), Some(chunk)) => Some(format!("stream {stream}, chunk {chunk}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Missing;
+
+    #[test]
+    fn one_missing_byte_is_singular() {
+        let said = |start, len| Missing { start, len }.to_string();
+        assert_eq!(said(Some(5), Some(1)), "byte 5 of the content is missing");
+        assert_eq!(said(Some(5), Some(2)), "bytes 5 to 6 of the content are missing");
+        assert_eq!(said(None, Some(1)), "1 byte of the content is missing");
     }
 }

@@ -292,7 +292,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
             assert_eq!(source.offset(), bytes.len() as u64);
-            for len in 0..bytes.len() {
+            for len in (0..bytes.len()).step_by(if cfg!(miri) { 29 } else { 1 }) {
                 let cut = Header::read(&mut Source::new(&bytes[..len]), true);
                 assert_eq!(cut.unwrap_err().kind(), ErrorKind::Truncated);
             }

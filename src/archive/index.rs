@@ -94,37 +94,60 @@ pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Index and footer at the end of an input of `end` bytes, where they describe all that is left of
-/// it. Leaves the source at the end, or anywhere where there is none.
-///
-/// # Errors
-/// Io.
-pub(super) fn read_from_end<R: Read + Seek>(
-    source: &mut Source<BufReader<R>>,
-    end: u64,
-) -> Result<Option<(Vec<Entry>, Footer)>> {
-    match try_read_from_end(source, end) {
-        Err(e) if e.kind() != ErrorKind::Io => Ok(None),
-        result => result,
+/// Index and footer that the last bytes of an input lead to. Read once, however many streams are asked
+/// whether they are theirs: an archive of many streams would take the square of its size.
+#[derive(Default)]
+pub(super) struct IndexAtEnd {
+    is_read: bool,
+    found: Option<Found>,
+}
+
+struct Found {
+    /// Where its chunks begin in the file, if they fill all up to the index.
+    first_chunk: u64,
+    entries: Vec<Entry>,
+    footer: Footer,
+}
+
+impl IndexAtEnd {
+    /// Those of the stream whose chunks begin at `first_chunk`, in an input of `end` bytes. Then
+    /// leaves the source at the end, else anywhere.
+    ///
+    /// # Errors
+    /// Io.
+    pub(super) fn take<R: Read + Seek>(
+        &mut self,
+        first_chunk: u64,
+        source: &mut Source<BufReader<R>>,
+        end: u64,
+    ) -> Result<Option<(Vec<Entry>, Footer)>> {
+        if !self.is_read {
+            self.found = match read_at_end(source, end) {
+                Err(e) if e.kind() == ErrorKind::Io => return Err(e),
+                found => found.ok().flatten(),
+            };
+            self.is_read = true;
+        }
+        let Some(found) = self.found.take_if(|found| found.first_chunk == first_chunk) else {
+            return Ok(None);
+        };
+        source.seek_to(end)?;
+        Ok(Some((found.entries, found.footer)))
     }
 }
 
-fn try_read_from_end<R: Read + Seek>(
+fn read_at_end<R: Read + Seek>(
     source: &mut Source<BufReader<R>>,
     end: u64,
-) -> Result<Option<(Vec<Entry>, Footer)>> {
-    let first_chunk = source.offset();
+) -> Result<Option<Found>> {
     let Some(footer_start) = end.checked_sub(FOOTER_LEN) else { return Ok(None) };
     source.seek_to(footer_start)?;
     let footer = Footer::read(source)?;
-    let index_start = footer_start.checked_sub(footer.index_len.into());
-    let Some(index_start) = index_start.filter(|start| *start >= first_chunk) else {
-        return Ok(None);
-    };
-    source.seek_to(index_start)?;
+    let Some(start) = footer_start.checked_sub(footer.index_len.into()) else { return Ok(None) };
+    source.seek_to(start)?;
     let entries = read(source)?;
-    let frames: u64 = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
-    let fills = first_chunk + frames == index_start && source.offset() == footer_start;
-    source.seek_to(end)?;
-    Ok(fills.then_some((entries, footer)))
+    let frames = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
+    let is_whole = source.offset() == footer_start;
+    let first_chunk = start.checked_sub(frames).filter(|_| is_whole);
+    Ok(first_chunk.map(|first_chunk| Found { first_chunk, entries, footer }))
 }

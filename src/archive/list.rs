@@ -4,7 +4,7 @@ use super::ModelName;
 use super::chunk_header::{ChunkHeader, Extent};
 use super::footer::Footer;
 use super::header::{Header, LongHeader};
-use super::index::{self, Entry};
+use super::index::{self, Entry, IndexAtEnd};
 use super::single::SingleHeader;
 use super::source::Source;
 use crate::codec::{Method, Parameters};
@@ -64,7 +64,7 @@ pub fn list(mut input: impl Read + Seek) -> Result<Vec<StreamInfo>> {
     let end = input.seek(SeekFrom::End(0)).and_then(|end| input.rewind().map(|()| end));
     let end = end.map_err(|e| Error::io("cannot seek in the archive", e))?;
     let source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
-    let mut lister = Lister { source, end };
+    let mut lister = Lister { source, end, index_at_end: IndexAtEnd::default() };
     let mut streams = Vec::new();
     while let Some(stream) = lister.next_stream(streams.is_empty())? {
         streams.push(stream);
@@ -76,6 +76,7 @@ struct Lister<R> {
     source: Source<BufReader<R>>,
     /// Bytes in the input.
     end: u64,
+    index_at_end: IndexAtEnd,
 }
 
 impl<R: Read + Seek> Lister<R> {
@@ -101,7 +102,8 @@ impl<R: Read + Seek> Lister<R> {
 
     fn long(&mut self, offset: u64, header: LongHeader) -> Result<StreamInfo> {
         let first_chunk = self.source.offset();
-        let (entries, footer) = match index::read_from_end(&mut self.source, self.end)? {
+        let at_end = self.index_at_end.take(first_chunk, &mut self.source, self.end)?;
+        let (entries, footer) = match at_end {
             Some(found) => found,
             None => {
                 self.source.seek_to(first_chunk)?;

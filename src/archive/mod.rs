@@ -129,3 +129,6 @@ pub struct Summary {
     /// or a fault of the machine, but no loss.
     pub verify_failures: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,7 @@ pub fn recover(
         recovery,
         is_joined: false,
         start: Some(0),
+        n_decoded: 0,
     };
     recoverer.parts()?;
     recoverer.output.flush().map_err(write_error)?;
@@ -70,6 +71,8 @@ struct Recoverer<'a, R, W> {
     is_joined: bool,
     /// Where the part's content begins in the whole, where that is known.
     start: Option<u64>,
+    /// Plain bytes decoded so far, those that came to nothing too.
+    n_decoded: u64,
 }
 
 impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
@@ -100,7 +103,7 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
     /// header says is at `next`.
     fn single(&mut self, offset: u64, header: &SingleHeader, next: u64) -> Result<u64> {
         let plain_len = u64::from(header.extent.plain_len);
-        self.check_limit(plain_len)?;
+        self.reserve(plain_len)?;
         self.surveyor.source.seek_to(offset)?;
         let resources = self.resources();
         let plain = read_single(&mut self.surveyor.source, self.models, resources);
@@ -181,7 +184,7 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             });
         }
         let read = || frames.iter().flatten();
-        self.check_limit(read().map(|frame| u64::from(frame.header.extent.plain_len)).sum())?;
+        self.reserve(read().map(|frame| u64::from(frame.header.extent.plain_len)).sum())?;
         if model.is_none() && read().any(Frame::is_coded) {
             *model = Some(find_model(self.models, &header.model)?);
         }
@@ -238,8 +241,11 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
         Resources { threads: threads.max(1), memory, progress: self.progress }
     }
 
-    fn check_limit(&self, n_plain: u64) -> Result<()> {
-        self.options.check_limit(self.recovery.summary.plain_len + n_plain)
+    /// Refuses to decode `n_plain` bytes more where that would exceed the limit on the output. What is
+    /// decoded in vain counts: a hostile archive can have much of that.
+    fn reserve(&mut self, n_plain: u64) -> Result<()> {
+        self.n_decoded += n_plain;
+        self.options.check_limit(self.n_decoded)
     }
 }
 

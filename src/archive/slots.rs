@@ -82,10 +82,17 @@ impl LongStream {
 
     /// What is wrong where a chunk should be.
     fn why_lost(&self, offset: Option<u64>) -> Error {
-        let covers = |piece: &&Piece| offset.is_some_and(|at| piece.archive.contains(&at));
-        let error = self.pieces.iter().find(covers).and_then(|piece| piece.error.as_ref());
+        let error =
+            offset.and_then(|at| self.piece_over(at)).and_then(|piece| piece.error.as_ref());
         error
             .map_or_else(|| Error::new(ErrorKind::Corrupt, "it is not where the index says"), again)
+    }
+
+    /// The piece that `offset` is in.
+    fn piece_over(&self, offset: u64) -> Option<&Piece> {
+        let after = self.pieces.partition_point(|piece| piece.archive.start <= offset);
+        let piece = self.pieces.get(after.checked_sub(1)?)?;
+        piece.archive.contains(&offset).then_some(piece)
     }
 }
 

@@ -10,18 +10,24 @@ use std::ops::RangeInclusive;
 pub(super) struct Source<R> {
     inner: R,
     offset: u64,
+    n_read: u64,
     checksum: Checksum,
 }
 
 impl<R: Read> Source<R> {
     /// Starts at offset 0.
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, offset: 0, checksum: Checksum::default() }
+        Self { inner, offset: 0, n_read: 0, checksum: Checksum::default() }
     }
 
     /// Bytes read or skipped so far.
     pub(super) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Bytes read so far, those read again too: a measure of the work done.
+    pub(super) fn n_read(&self) -> u64 {
+        self.n_read
     }
 
     /// Forgets the fields read so far.
@@ -50,6 +56,7 @@ impl<R: Read> Source<R> {
         }
         self.checksum.update(&buffer[..n_filled]);
         self.offset += n_filled as u64;
+        self.n_read += n_filled as u64;
         Ok(n_filled)
     }
 
@@ -115,6 +122,7 @@ impl<R: Read> Source<R> {
         let read = (&mut self.inner).take(len.into()).read_to_end(&mut payload);
         read.map_err(|e| Error::io("cannot read the archive", e))?;
         self.offset += payload.len() as u64;
+        self.n_read += payload.len() as u64;
         if payload.len() < len as usize {
             return Err(self.truncated("a chunk's payload"));
         }

@@ -2,20 +2,30 @@
 //!
 //! Walks from chunk to chunk; where a chunk's header or what follows it makes no sense, looks at each
 //! offset for the next thing whose checksum fits. Reads every payload, decodes none.
+//!
+//! The work is bounded by the archive's size: one that makes the survey read its bytes again and again,
+//! as no accident does, is given up in the middle.
 
-use super::MAX_CHUNK_SIZE;
 use super::checksum::crc32;
 use super::chunk_header::{ChunkHeader, END_TAG};
 use super::footer::{FOOTER_LEN, Footer};
 use super::found::{Found, LongStream, Piece};
 use super::header::Header;
-use super::index::{self, Entry};
+use super::index::{self, Entry, IndexAtEnd};
 use super::source::Source;
+use super::{MAGIC, MAX_CHUNK_SIZE};
 use crate::error::{Error, ErrorKind, Result};
 use std::io::{BufReader, Read, Seek};
 
-/// Bytes looked through at a time.
-const WINDOW: usize = 1 << 16;
+/// Bytes looked through at a time: few at first, since most gaps are as long as a small chunk.
+const FIRST_WINDOW: usize = 1 << 6;
+const LAST_WINDOW: usize = 1 << 16;
+
+/// Bytes that may be read for each byte of the archive, and on top of that. Whatever happened to an
+/// archive by accident, each of its bytes is read a few times at most: as part of a damaged payload, of
+/// a gap, of what follows.
+const WORK_PER_BYTE: u64 = 32;
+const FREE_WORK: u64 = 1 << 20;
 
 /// What stands at an offset.
 enum Landmark {
@@ -32,6 +42,7 @@ pub(super) struct Surveyor<R> {
     pub(super) source: Source<BufReader<R>>,
     /// Bytes in the input.
     pub(super) end: u64,
+    index_at_end: IndexAtEnd,
 }
 
 impl<R: Read + Seek> Surveyor<R> {
@@ -40,7 +51,7 @@ impl<R: Read + Seek> Surveyor<R> {
     pub(super) fn new(input: R) -> Result<Self> {
         let mut source = Source::new(BufReader::new(input));
         let end = source.seek_to_end()?;
-        Ok(Self { source, end })
+        Ok(Self { source, end, index_at_end: IndexAtEnd::default() })
     }
 
     /// The part that begins at `offset`, and where the next one does.
@@ -48,6 +59,9 @@ impl<R: Read + Seek> Surveyor<R> {
     /// # Errors
     /// Io.
     pub(super) fn part(&mut self, offset: u64) -> Result<(Found, u64)> {
+        if self.is_spent() {
+            return Ok((Found::Junk(given_up(offset)), self.end));
+        }
         self.source.seek_to(offset)?;
         let fault = match Header::read(&mut self.source, offset == 0) {
             Ok(Some(Header::Single(header))) => {
@@ -75,7 +89,7 @@ impl<R: Read + Seek> Surveyor<R> {
     fn long(&mut self, mut stream: LongStream) -> Result<(Found, u64)> {
         self.source.seek_to(stream.first_chunk)?;
         let index = match stream.header {
-            Some(_) => index::read_from_end(&mut self.source, self.end)?,
+            Some(_) => self.index_at_end.take(stream.first_chunk, &mut self.source, self.end)?,
             None => None,
         };
         let Some((entries, footer)) = index else { return self.walk(stream) };
@@ -111,6 +125,12 @@ impl<R: Read + Seek> Surveyor<R> {
     fn walk(&mut self, mut stream: LongStream) -> Result<(Found, u64)> {
         let mut offset = stream.first_chunk;
         loop {
+            if self.is_spent() {
+                let (archive, error) = (offset..self.end, Some(given_up(offset)));
+                stream.pieces.push(Piece { archive, entry: None, error });
+                offset = self.end;
+                break;
+            }
             match self.landmark(offset)? {
                 Landmark::Chunk(header) => {
                     let piece = self.chunk(offset, &header)?;
@@ -200,27 +220,36 @@ impl<R: Read + Seek> Surveyor<R> {
         }
     }
 
-    /// The next offset from `from` on at which a chunk, a footer or a stream begins; else the end.
+    /// The next offset from `from` on at which a chunk, a footer or a stream begins; else, or where the
+    /// work is spent, the end.
     ///
     /// # Errors
     /// Io.
     pub(super) fn scan(&mut self, from: u64) -> Result<u64> {
-        let mut window = vec![0; WINDOW + FOOTER_LEN as usize];
-        let mut start = from;
-        while start < self.end {
+        let (mut window, mut len, mut start) = (Vec::new(), FIRST_WINDOW, from);
+        while start < self.end && !self.is_spent() {
             self.source.seek_to(start)?;
+            window.resize(len + FOOTER_LEN as usize, 0);
             let n = self.source.fill(&mut window)?;
-            for at in 0..n.min(WINDOW) {
+            for at in 0..n.min(len) {
                 let offset = start + at as u64;
                 if begins_chunk_or_footer(&window[at..n])
-                    || (window[at] == super::MAGIC[0] && self.is_stream(offset)?)
+                    || (window[at..n].starts_with(&MAGIC)
+                        && !self.is_spent()
+                        && self.is_stream(offset)?)
                 {
                     return Ok(offset);
                 }
             }
-            start += WINDOW as u64;
+            start += len as u64;
+            len = (2 * len).min(LAST_WINDOW);
         }
         Ok(self.end)
+    }
+
+    /// Whether the archive had its share of work.
+    fn is_spent(&self) -> bool {
+        self.source.n_read() > self.end.saturating_mul(WORK_PER_BYTE).saturating_add(FREE_WORK)
     }
 
     /// Whether a stream can have ended at `offset`: there is another, or nothing more.
@@ -265,6 +294,14 @@ impl<R: Read + Seek> Surveyor<R> {
     }
 }
 
+/// Why nothing is looked for from `offset` on.
+fn given_up(offset: u64) -> Error {
+    let message = format!(
+        "given up at offset {offset}: all before it was read {WORK_PER_BYTE} times, as is no accident"
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
 /// Whether `bytes` begin with a chunk's header or a footer. The end tag is none: an index is found
 /// from its footer.
 fn begins_chunk_or_footer(bytes: &[u8]) -> bool {
@@ -272,3 +309,6 @@ fn begins_chunk_or_footer(bytes: &[u8]) -> bool {
         && matches!(ChunkHeader::read(MAX_CHUNK_SIZE, &mut Source::new(bytes)), Ok(Some(_)));
     is_chunk || (Footer::ends(bytes) && Footer::read(&mut Source::new(bytes)).is_ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use super::Session;
 use super::names::with_suffix;
 use super::plan::{Input, Output, Voice};
 use super::progress::Progress;
-use super::size::{bits_per_byte, figure, grouped, ratio};
+use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
 use anyhow::{Result, bail};
 use llmzip::archive::{self, CompressOptions, Summary};
@@ -37,9 +37,10 @@ pub fn compress(
         report(&transfer, &summary, elapsed_s);
     }
     if session.voice == Voice::Verbose {
-        let stored = summary.n_stored;
-        let (chunks, size) = (summary.n_chunks, grouped(options.chunk_size.into()));
-        say!("  level {}, {chunks} chunks of up to {size} bytes, {stored} stored", options.level);
+        let (level, stored) = (options.level, summary.n_stored);
+        let chunks = counted(summary.n_chunks, "chunk");
+        let size = counted(options.chunk_size.into(), "byte");
+        say!("  level {level}, {chunks} of up to {size}, {stored} stored");
     }
     Ok(())
 }
@@ -60,10 +61,10 @@ pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
 
 fn warn_of_failures(name: &str, summary: &Summary) {
     if summary.verify_failures > 0 {
-        let n = summary.verify_failures;
+        let chunks = counted(summary.verify_failures, "chunk");
         say!(
-            "llmzip: warning: {name}: {n} chunks did not decode to what was encoded and are stored \
-             instead. Nothing is lost, but please report it: the program or this machine is faulty."
+            "llmzip: warning: {name}: {chunks} did not decode to what was encoded; stored instead. \
+             Nothing is lost, but please report it: the program or this machine is faulty."
         );
     }
 }

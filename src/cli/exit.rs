@@ -2,6 +2,7 @@
 
 use anyhow::Error;
 use llmzip::ErrorKind;
+use llmzip::archive::Damage;
 use std::fmt;
 use std::io;
 
@@ -32,6 +33,7 @@ impl std::error::Error for UsageError {}
 pub struct DamageError {
     pub kind: ErrorKind,
     pub message: String,
+    pub damage: Vec<Damage>,
 }
 
 impl fmt::Display for DamageError {

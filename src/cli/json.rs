@@ -3,7 +3,9 @@
 
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
-use llmzip::archive::{ChunkInfo, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary};
+use llmzip::archive::{
+    ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary,
+};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -24,6 +26,32 @@ pub struct FailedFile {
     pub name: String,
     pub message: String,
     pub exit_code: u8,
+    /// Of a test that kept going.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<DamagedPlace>,
+}
+
+/// A damaged place.
+#[derive(Serialize)]
+pub struct DamagedPlace {
+    stream: usize,
+    chunk: Option<usize>,
+    missing_offset: Option<u64>,
+    missing_len: Option<u64>,
+    error: String,
+}
+
+impl DamagedPlace {
+    pub fn new(damage: &Damage) -> Self {
+        let Damage { stream, chunk, missing, error } = damage;
+        Self {
+            stream: stream.unwrap_or(0),
+            chunk: *chunk,
+            missing_offset: missing.start,
+            missing_len: missing.len,
+            error: error.to_string(),
+        }
+    }
 }
 
 /// Writes the document as one line.

@@ -33,9 +33,9 @@ pub use signals::watch;
 
 use anyhow::{Error, Result};
 use args::ProgressStyle;
-use exit::advice_for;
+use exit::{DamageError, advice_for};
 use input::name_of;
-use json::FailedFile;
+use json::{DamagedPlace, FailedFile};
 use list::Listing;
 use llmzip::archive::CompressOptions;
 use models::Models;
@@ -71,14 +71,13 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
         Action::Decompress { options, output, keep_going } => failures.each(inputs, |input| {
             decompress::decompress(session, input, options, output, *keep_going)
         })?,
-        Action::Test { options, json, keep_going } => {
-            let test = if *keep_going { recover::test } else { test::test };
+        Action::Test(options) => {
             let mut tested = Vec::new();
             failures.each(inputs, |input| {
-                tested.push(test(session, input, options, *json)?);
+                tested.push(test::test(session, input, options)?);
                 Ok(())
             })?;
-            if *json {
+            if options.json {
                 json::print(&tested, &failures.files)?;
             }
         }
@@ -136,11 +135,10 @@ impl Failures {
         if let Some(advice) = advice_for(error) {
             say!("llmzip: {advice}");
         }
-        self.files.push(FailedFile {
-            name,
-            message: format!("{error:#}"),
-            exit_code: code_of(error),
-        });
+        let (message, exit_code) = (format!("{error:#}"), code_of(error));
+        let damage = error.downcast_ref().map_or(&[][..], |error: &DamageError| &error.damage);
+        let damage = damage.iter().map(DamagedPlace::new).collect();
+        self.files.push(FailedFile { name, message, exit_code, damage });
     }
 
     /// The highest code of all.

@@ -8,6 +8,7 @@ use super::bench::BenchArgs;
 use super::exit::UsageError;
 use super::models::{ModelSpec, Verb};
 use super::size::parse_size;
+use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
 use clap_complete::Shell;
@@ -60,11 +61,7 @@ pub enum Action {
     List {
         json: bool,
     },
-    Test {
-        options: DecompressOptions,
-        json: bool,
-        keep_going: bool,
-    },
+    Test(TestOptions),
     Bench {
         options: CompressOptions<'static>,
         prefix: String,
@@ -152,11 +149,13 @@ impl Plan {
                 keep_going: limit.keep_going,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
-            Command::Test { limit, machine: MachineArgs { json }, .. } => Action::Test {
-                options: decompress_options(&limit, threads, memory),
-                json,
-                keep_going: limit.keep_going,
-            },
+            Command::Test { limit, machine: MachineArgs { json }, .. } => {
+                Action::Test(TestOptions {
+                    decompress: decompress_options(&limit, threads, memory),
+                    keep_going: limit.keep_going,
+                    json,
+                })
+            }
             Command::Bench { bench, coding, .. } => Action::Bench {
                 // What is decoded and compared anyway is verified on top only where that is typed.
                 options: CompressOptions {

@@ -3,15 +3,12 @@
 use super::Session;
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
-use super::input::{OpenInput, name_of};
-use super::json::TestedFile;
-use super::plan::{Input, Voice};
 use super::progress::Progress;
-use super::size::grouped;
+use super::size::counted;
 use super::transfer::{Outcome, Transfer};
 use anyhow::Result;
 use llmzip::ErrorKind;
-use llmzip::archive::{self, DecompressOptions, Recovery};
+use llmzip::archive::{self, Damage, DecompressOptions, Recovery, Summary};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, Write};
 
@@ -40,43 +37,21 @@ pub fn decompress(
         0 => ", nothing is kept".into(),
         _ => format!(", kept in {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
     };
-    report_damage(&transfer.name, &recovery, &kept)?;
+    report_damage(&transfer.name, &recovery.summary, recovery.damage, &kept)?;
     if session.voice >= voice_of_summary(transfer) {
         let target = transfer.target().unwrap_or("(stdout)".into());
-        let plain_len = grouped(recovery.summary.plain_len);
-        say!("{} -> {target}: {plain_len} bytes, no damage, {elapsed_s:.1} s", transfer.name);
+        let bytes = counted(recovery.summary.plain_len, "byte");
+        say!("{} -> {target}: {bytes}, no damage, {elapsed_s:.1} s", transfer.name);
     }
     Ok(())
 }
 
-/// Tests every chunk.
+/// Gives `output` what of `input` is not damaged. A pipe is first put into a file without a name:
+/// damage is looked at from both ends.
 ///
 /// # Errors
-/// The system's; DamageError.
-pub fn test(
-    session: &Session,
-    input: &Input,
-    options: &DecompressOptions,
-    json: bool,
-) -> Result<TestedFile> {
-    let name = name_of(input);
-    let input = OpenInput::open(input, false, true)?;
-    let total = super::decompress::look_ahead(session, &input)?;
-    let progress = Progress::new(session.progress, session.voice, &name, total);
-    let tell = |n| progress.add(n);
-    let recovery = recover(session, &input.file, &mut io::sink(), options, &tell)?;
-    let elapsed_s = progress.finish();
-    report_damage(&name, &recovery, "")?;
-    let summary = recovery.summary;
-    if session.voice > Voice::Quiet && !json {
-        let (chunks, bytes) = (summary.n_chunks, grouped(summary.plain_len));
-        say!("{name}: good, {chunks} chunks, {bytes} bytes, {elapsed_s:.1} s");
-    }
-    Ok(TestedFile::new(name, &summary, elapsed_s))
-}
-
-/// A pipe is first put into a file without a name: damage is looked at from both ends.
-fn recover(
+/// The system's; what damage is not.
+pub fn recover(
     session: &Session,
     input: &File,
     output: &mut dyn Write,
@@ -99,19 +74,18 @@ fn spool(mut input: &File) -> io::Result<File> {
     Ok(file)
 }
 
-/// Says what is damaged.
+/// Says what is damaged; `kept` is where the rest is.
 ///
 /// # Errors
 /// DamageError, where anything is.
-fn report_damage(name: &str, recovery: &Recovery, kept: &str) -> Result<()> {
-    let Recovery { summary, damage } = recovery;
-    for damage in damage {
+pub fn report_damage(name: &str, summary: &Summary, damage: Vec<Damage>, kept: &str) -> Result<()> {
+    for damage in &damage {
         say!("llmzip: {name}: {damage}");
     }
     let kinds = || damage.iter().map(|damage| damage.error.kind());
     let is_damage = |kind: &ErrorKind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Truncated);
     let Some(kind) = kinds().find(is_damage).or(kinds().next()) else { return Ok(()) };
-    let (places, chunks, bytes) = (damage.len(), summary.n_chunks, grouped(summary.plain_len));
-    let message = format!("damaged places: {places}; good chunks: {chunks}, {bytes} bytes{kept}");
-    Err(DamageError { kind, message }.into())
+    let (chunks, bytes) = (summary.n_chunks, counted(summary.plain_len, "byte"));
+    let message = format!("damaged places: {}; good chunks: {chunks}, {bytes}{kept}", damage.len());
+    Err(DamageError { kind, message, damage }.into())
 }

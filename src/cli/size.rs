@@ -31,6 +31,11 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// `number` things called `noun`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// Original over compressed; `None` for an empty archive.
 pub fn ratio(plain_len: u64, archive_len: u64) -> Option<f64> {
     (archive_len > 0).then(|| plain_len as f64 / archive_len as f64)
@@ -64,5 +69,11 @@ mod tests {
     #[test]
     fn digits_are_grouped() {
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        let chunks = |n| counted(n, "chunk");
+        assert_eq!([0, 1, 1000].map(chunks), ["0 chunks", "1 chunk", "1,000 chunks"]);
     }
 }

@@ -6,31 +6,45 @@ use super::input::{OpenInput, name_of};
 use super::json::TestedFile;
 use super::plan::{Input, Voice};
 use super::progress::Progress;
-use super::size::grouped;
+use super::recover::{recover, report_damage};
+use super::size::counted;
 use anyhow::Result;
-use llmzip::archive::{self, DecompressOptions};
+use llmzip::archive::{self, DecompressOptions, Recovery};
+use std::io;
+
+/// What a test is to do.
+#[derive(Debug)]
+pub struct TestOptions {
+    pub decompress: DecompressOptions,
+    /// Looks for all damage, not only the first.
+    pub keep_going: bool,
+    /// What is good is said in JSON, after all inputs.
+    pub json: bool,
+}
 
 /// Tests `input`.
 ///
 /// # Errors
-/// The system's, the archive's.
-pub fn test(
-    session: &Session,
-    input: &Input,
-    options: &DecompressOptions,
-    json: bool,
-) -> Result<TestedFile> {
+/// The system's, the archive's; DamageError, where a test that keeps going found any.
+pub fn test(session: &Session, input: &Input, options: &TestOptions) -> Result<TestedFile> {
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;
     let total = look_ahead(session, &input)?;
     let progress = Progress::new(session.progress, session.voice, &name, total);
-    let sink = std::io::sink();
-    let tell = |n| progress.add(n);
-    let summary = archive::decompress(&input.file, sink, &session.models, options, &tell)?;
+    let (file, mut sink, tell) = (&input.file, io::sink(), |n| progress.add(n));
+    let Recovery { summary, damage } = if options.keep_going {
+        recover(session, file, &mut sink, &options.decompress, &tell)?
+    } else {
+        let models = &session.models;
+        let summary = archive::decompress(file, sink, models, &options.decompress, &tell)?;
+        Recovery { summary, damage: Vec::new() }
+    };
     let elapsed_s = progress.finish();
-    if session.voice > Voice::Quiet && !json {
-        let (chunks, bytes) = (summary.n_chunks, grouped(summary.plain_len));
-        say!("{name}: good, {chunks} chunks, {bytes} bytes, {elapsed_s:.1} s");
+    report_damage(&name, &summary, damage, "")?;
+    if session.voice > Voice::Quiet && !options.json {
+        let chunks = counted(summary.n_chunks, "chunk");
+        let bytes = counted(summary.plain_len, "byte");
+        say!("{name}: good, {chunks}, {bytes}, {elapsed_s:.1} s");
     }
     Ok(TestedFile::new(name, &summary, elapsed_s))
 }

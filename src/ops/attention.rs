@@ -128,6 +128,7 @@ fn score_blocks<S: Simd, E: KvElement, const G: usize>(
     stride: usize,
 ) {
     let d = q.len() / G;
+    let q: [&[f32]; G] = std::array::from_fn(|g| &q[g * d..][..d]);
     let base = seen.first / LANES * LANES;
     let mut at = 0;
     while at < stride {
@@ -138,7 +139,7 @@ fn score_blocks<S: Simd, E: KvElement, const G: usize>(
         for i in 0..d {
             let (ka, kb) = (E::load(s, &a[i]), E::load(s, &b[i]));
             for g in 0..G {
-                let x = s.splat(q[g * d + i]);
+                let x = s.splat(q[g][i]);
                 acc[g][0] = s.fma(x, ka, acc[g][0]);
                 acc[g][1] = s.fma(x, kb, acc[g][1]);
             }

@@ -17,9 +17,9 @@ pub fn cumulative_counts(isa: Isa, logits: &mut [f32], cumulative: &mut [u32]) -
     if !counts(isa, logits, &mut cumulative[1..]) {
         return Err(Error::new(ErrorKind::InvalidModel, "the model predicts what is no number"));
     }
-    let mut total = 0;
+    let mut total = 0u32;
     for count in &mut cumulative[1..] {
-        total += *count;
+        total = total.wrapping_add(*count); // rule 9: far below 2^32
         *count = total;
     }
     Ok(())

@@ -53,7 +53,7 @@ impl Counter {
         let (p, n) = (self.0 >> COUNT_BITS, self.0 & COUNT_MASK);
         let target = if bit { (1 << 22) - 1 } else { 0 };
         let step = ((target - p as i32) as i64 * RECIPROCAL[n as usize] as i64) >> 16;
-        let p = (p as i32 + step as i32) as u32;
+        let p = p.wrapping_add_signed(step as i32); // towards target: stays in 22 bits
         self.0 = p << COUNT_BITS | (n + u32::from(n < limit));
     }
 }

@@ -60,7 +60,7 @@ impl HashTable {
     }
 
     /// The slot of the context `hash`, found or made, and what it holds.
-    #[inline]
+    #[inline(always)]
     pub fn find(&mut self, hash: u32) -> (u32, Slot) {
         let (start, check) = (self.group(hash), hash as u8);
         let slots = &self.slots[start..start + GROUP];

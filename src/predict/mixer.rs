@@ -164,13 +164,15 @@ fn dot<const BLOCKS: usize>(
     ints.total(pairs.fold(ints.zeros(), |sums, (w, x)| ints.add_products(sums, x, w)))
 }
 
-/// `weights += inputs * step`, rounded and bounded. `step`: at most 2^19.
+/// `weights += inputs * step`, rounded and bounded. `step`: at most 2^19, so that all of it fits an
+/// `i32`; wrapping, since loops whose sums are checked do not vectorise.
 #[inline(always)]
 fn train<const BLOCKS: usize>(weights: &mut [Block; BLOCKS], inputs: &[Block; BLOCKS], step: i32) {
+    debug_assert!(step.abs() <= 1 << 19, "{step}");
     for (w, x) in weights.iter_mut().zip(inputs) {
         let mut moved = *x;
         for i in 0..STEP {
-            moved[i] = w[i] + ((moved[i] * step + (1 << 13)) >> 14);
+            moved[i] = w[i].wrapping_add(moved[i].wrapping_mul(step).wrapping_add(1 << 13) >> 14);
         }
         for i in 0..STEP {
             w[i] = moved[i].clamp(-WEIGHT_MAX, WEIGHT_MAX);

@@ -130,6 +130,7 @@ impl Mixed {
     }
 
     /// Learns how the decision last asked for came out.
+    #[inline]
     pub fn update(&mut self, outcome: bool) {
         match self.open.take() {
             Some(Decision::Bit(lane)) => {

@@ -86,6 +86,7 @@ fn code_tokens(bytes: &[u8], n_lanes: usize, lm: fn(bool) -> u16) -> (f64, u32) 
 
 /// Any change of these hashes is a change of the format: see docs/format.md.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn coded_probabilities_have_not_changed() {
     let text = [prose(6000), noise(500), vec![7; 1000], prose(3000)].concat();
     for isa in Isa::available() {
@@ -98,12 +99,14 @@ fn coded_probabilities_have_not_changed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn two_runs_agree() {
     let text = prose(2000);
     assert_eq!(code(&text, 3), code(&text, 3));
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn noise_hardly_grows() {
     for tier in 1..=3 {
         let bits_per_byte = code(&noise(100_000), tier).0 * 8.0 / 100_000.0;
@@ -112,6 +115,7 @@ fn noise_hardly_grows() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn equal_bytes_are_nearly_free() {
     for tier in 1..=3 {
         let bytes = code(&[b'a'; 100_000], tier).0;
@@ -120,6 +124,7 @@ fn equal_bytes_are_nearly_free() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn repeats_are_found_by_every_tier() {
     let once = noise(10_000);
     for tier in 1..=3 {
@@ -129,6 +134,7 @@ fn repeats_are_found_by_every_tier() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn a_lane_profits_from_what_others_have_read() {
     let once = noise(3000);
     let bytes = code_tokens(&once.repeat(2), 2, |_| 32768).0;
@@ -143,6 +149,7 @@ fn a_good_language_model_is_trusted_from_the_start() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn extreme_language_models_do_no_harm() {
     let text = prose(3000);
     for lm in [|truth| if truth { 65535 } else { 0 }, |truth| if truth { 0 } else { 65535 }] {

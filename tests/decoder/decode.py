@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptive import AdaptiveModel
-from network import Network
+from network import Lanes, Network
 from tokens import Damage, Vocabulary, decode_bytes, decode_lanes
 
 try:
@@ -103,6 +103,7 @@ class Parameters:
     """Section 5: what a stream is coded with. The model is a code, or the digest where it is 0."""
 
     model: int | bytes
+    context: tuple | None = None
     prefix: tuple = ()
     table_log2: int = 26
 
@@ -187,9 +188,11 @@ class Decoder:
         return content
 
     def parameters(self, flags, model):
-        """Section 5. Of models, this reader knows those whose window slides."""
+        """Section 5."""
         reader, start, parameters = self.reader, self.reader.at, Parameters(model)
-        check(not flags & 0x10, "lanes that start afresh are unsupported here")
+        if flags & 0x10:
+            length, overlap = parameters.context = reader.varint(), reader.varint()
+            check(overlap < length <= 1 << 24, "the context is out of range")
         if flags & 0x20:
             n = reader.varint()
             check(1 <= n <= 4096, "the prefix's length is out of range")
@@ -227,11 +230,14 @@ class Decoder:
         lane_len, table_log2 = -(-plain_len // n_lanes), parameters.table_log2
         adaptive = AdaptiveModel(3, table_log2, True, n_lanes, lane_len) if method == MIXED else None
         model = self.model(parameters.model)
+        most, context = model.network.most_positions, parameters.context
+        check((context is None) == (most is None), "the context is not one for the model")
+        check(context is None or context[0] <= most, "the context is longer than the model's")
         ids = model.vocabulary.ids
         check(all(rank < len(ids) for rank in parameters.prefix), "the prefix is past the vocabulary")
         opening = [model.first_token, *(ids[rank] for rank in parameters.prefix)]
-        model.network.start(n_lanes)
-        return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, model.network, adaptive)
+        lanes = Lanes(model.network, n_lanes, context)
+        return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive)
 
 
 def main():

@@ -147,8 +147,11 @@ class Network:
         self.kv_heads = config.get("num_key_value_heads") or self.heads
         self.head_dim = config.get("head_dim") or config["hidden_size"] // self.heads
         self.scale = F32(1 / math.sqrt(self.head_dim))
-        most = config["max_position_embeddings"]
-        self.window = min(config.get("sliding_window") or most, most)
+        # Section 15: a window, or as many positions as a lane has before it starts afresh.
+        most, slides = config["max_position_embeddings"], config["model_type"] == "mistral"
+        window = config.get("sliding_window") if slides else None
+        self.window = min(window or most, most)
+        self.most_positions = None if window else most
         theta, d = config.get("rope_theta", 10000.0), self.head_dim
         self.frequencies = [float(F32(1 / theta ** (2 * i / d))) for i in range(d // 2)]
 
@@ -189,3 +192,27 @@ class Network:
             o = fma(p[:, :, j, None], values[:, j], o)
         o = o * (F32(1) / total)[..., None]
         return layer["out"](o.reshape(len(x), -1))
+
+
+class Lanes:
+    """The lanes of a chunk, which step together and start afresh where the network's positions end:
+    section 14."""
+
+    def __init__(self, network, n_lanes, context):
+        """context: positions and overlap, or None."""
+        self.network, self.n_lanes, self.context = network, n_lanes, context
+        self.inputs = [[] for _ in range(n_lanes)]
+        network.start(n_lanes)
+
+    def step(self, lanes, tokens):
+        """As Network.step."""
+        if self.context and self.network.position == self.context[0]:
+            self.start_afresh(lanes, self.context[1])
+        for lane, token in zip(lanes, tokens):
+            self.inputs[lane].append(token)
+        return self.network.step(lanes, tokens)
+
+    def start_afresh(self, lanes, overlap):
+        self.network.start(self.n_lanes)
+        for back in range(overlap, 0, -1):
+            self.network.step(lanes, [self.inputs[lane][-back] for lane in lanes])

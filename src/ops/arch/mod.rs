@@ -254,7 +254,7 @@ pub fn prefetch<T>(x: &T) {
 /// over many megabytes, looking up small pages costs as much as the accesses. A hint, it changes
 /// nothing.
 pub fn prefer_large_pages<T>(memory: &mut [T]) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     {
         use rustix::mm::{Advice, madvise};
         let page = rustix::param::page_size();
@@ -266,7 +266,7 @@ pub fn prefer_large_pages<T>(memory: &mut [T]) {
             let _ = unsafe { madvise(start as *mut _, len, Advice::LinuxHugepage) };
         }
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), miri))]
     let _ = memory;
 }
 

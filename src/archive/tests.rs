@@ -1,0 +1,66 @@
+//! Whole archives small enough for Miri, which sees undefined behaviour and overflows where a
+//! processor goes on; `tests/container.rs` has more and larger ones.
+
+use super::*;
+use crate::ops::Isa;
+use std::io::Cursor;
+
+fn plain() -> Vec<u8> {
+    b"a line of a log, and the same line of a log, and noise: \xff\x00\x9c\x4c\x0d\x0a"
+        .repeat(if cfg!(miri) { 1 } else { 2 })
+}
+
+/// Archives of the adaptive model, stored chunks among theirs: in single form, in chunks, and back to
+/// back. Each coded chunk begins with tables that take Miri seconds.
+fn archives(models: &BuiltinModels) -> Vec<Vec<u8>> {
+    let model = models.default_model().unwrap();
+    let compress = |(level, chunk_size)| {
+        let options =
+            CompressOptions { level, chunk_size, table_log2: 10, ..CompressOptions::default() };
+        let mut archive = Vec::new();
+        compress(&plain()[..], &mut archive, &model, &options, &|_| ()).unwrap();
+        archive
+    };
+    let all = [(1, 1000), (1, 40), (2, 50), (3, 7)];
+    let mut archives: Vec<_> =
+        all[..if cfg!(miri) { 2 } else { 4 }].iter().copied().map(compress).collect();
+    archives.push(archives.concat());
+    archives
+}
+
+#[test]
+fn small_archives_come_back() {
+    let models = BuiltinModels::new(Isa::detect());
+    let archives = archives(&models);
+    let n_archives = archives.len() - 1;
+    for (n, archive) in archives.into_iter().enumerate() {
+        let copies = if n == n_archives { n_archives } else { 1 };
+        let (mut got, options) = (Vec::new(), DecompressOptions::default());
+        let summary = decompress(&archive[..], &mut got, &models, &options, &|_| ()).unwrap();
+        assert_eq!((got, summary.n_streams), (plain().repeat(copies), copies as u64));
+        let streams = list(Cursor::new(&archive)).unwrap();
+        assert_eq!(streams.iter().map(StreamInfo::plain_len).sum::<u64>(), summary.plain_len);
+        let last = streams.last().unwrap();
+        let chunk = last.chunks.len() - 1;
+        let alone = read_chunk(Cursor::new(&archive), last, chunk, &models, 1).unwrap();
+        assert!(plain().ends_with(&alone));
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "every damage takes it minutes")]
+fn damage_in_small_archives_is_noticed_and_gone_around() {
+    let models = BuiltinModels::new(Isa::detect());
+    let options = DecompressOptions::default();
+    for archive in archives(&models) {
+        for at in 0..archive.len() {
+            let mut damaged = archive.clone();
+            damaged[at] ^= 1 << (at % 8);
+            let result = decompress(&damaged[..], std::io::sink(), &models, &options, &|_| ());
+            assert!(result.is_err(), "byte {at}");
+            let input = Cursor::new(&damaged);
+            let result = recover(input, std::io::sink(), &models, &options, &|_| ());
+            assert!(result.is_err() || !result.unwrap().damage.is_empty(), "byte {at}");
+        }
+    }
+}
