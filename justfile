@@ -12,6 +12,10 @@ invariance:
     cargo build --release --locked
     tests/invariance.sh full target/release/llmzip target/debug/llmzip
 
+# Every fuzz target for so many seconds (fuzz/README.md).
+fuzz SECONDS:
+    fuzz/run.sh all {{SECONDS}}
+
 # Licences, advisories, duplicates and sources of the dependencies (deny.toml); needs cargo-deny and a network.
 deny:
     cargo deny --locked check
