@@ -19,6 +19,10 @@ miri:
     cargo +nightly miri test --locked --no-default-features --test kernels
     RUSTFLAGS='-C target-feature=+avx2,+fma' cargo +nightly miri test --locked --no-default-features --test kernels
 
+# Every fuzz target for so many seconds (fuzz/README.md).
+fuzz SECONDS:
+    fuzz/run.sh all {{SECONDS}}
+
 # Licences, advisories, duplicates and sources of the dependencies (deny.toml); needs cargo-deny and a network.
 deny:
     cargo deny --locked check

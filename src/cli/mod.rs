@@ -16,7 +16,7 @@ mod list;
 mod models;
 mod names;
 mod output;
-mod plan;
+pub mod plan;
 mod progress;
 mod recover;
 mod signals;

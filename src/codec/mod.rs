@@ -6,11 +6,11 @@
 //! makes bytes of decisions.
 
 mod bytes;
-mod decisions;
+pub mod decisions;
 mod effort;
 mod lanes;
 mod parameters;
-mod range_coder;
+pub mod range_coder;
 mod together;
 mod tokens;
 

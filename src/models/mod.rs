@@ -13,6 +13,7 @@ mod gpt2;
 mod gpt_neox;
 mod linear;
 mod llama;
+mod pickle;
 mod quantise;
 mod recurrent;
 mod session;

@@ -2,15 +2,13 @@
 //! quantised ones of safetensors files.
 //!
 //! A safetensors file is never held whole: each tensor is read when it is asked for, so loading takes
-//! little more memory than the network itself. Pickles go through candle's reader, which executes
-//! nothing.
+//! little more memory than the network itself.
 
 use super::config::Quantization;
 use super::invalid;
 use super::linear::Linear;
+use super::pickle::Pickle;
 use crate::error::{Error, Result};
-use candle_core::DType;
-use candle_core::pickle::PthTensors;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
@@ -35,7 +33,7 @@ pub struct Weights<'a> {
 enum Source<'a> {
     Memory { data: &'a [u8], header: Metadata },
     File { file: File, start: u64, header: Metadata },
-    Pickle(PthTensors),
+    Pickle(Pickle),
 }
 
 impl<'a> Weights<'a> {
@@ -84,8 +82,9 @@ impl<'a> Weights<'a> {
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) otherwise,
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if it cannot be read.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; shape.iter().product()];
-        self.values(name, shape, &FLOATS)?.widen(0, &mut values);
+        let stored = self.values(name, shape, &FLOATS)?;
+        let mut values = vec![0.0; shape.iter().product()]; // as many as the file has
+        stored.widen(0, &mut values);
         check_finite(name, &values)?;
         Ok(values)
     }
@@ -133,20 +132,12 @@ impl<'a> Weights<'a> {
         Ok(matrix)
     }
 
-    /// All tensors of floats, by name; those of pickles count as f32.
+    /// All tensors of floats, by name.
     pub(super) fn tensors(&self) -> BTreeMap<String, StoredTensor> {
         let tensors = self.names.iter().filter_map(|(name, &source)| {
-            let (dtype, shape) = match &self.sources[source] {
-                Source::Memory { header, .. } | Source::File { header, .. } => {
-                    let info = header.info(name)?;
-                    (info.dtype, info.shape.clone())
-                }
-                Source::Pickle(tensors) => {
-                    let info = tensors.tensor_infos().get(name)?;
-                    is_float(info.dtype).then(|| (Dtype::F32, info.layout.dims().to_vec()))?
-                }
-            };
-            FLOATS.contains(&dtype).then(|| (name.clone(), StoredTensor { dtype, shape }))
+            let (dtype, shape) = self.sources[source].info(name);
+            let dtype = dtype.filter(|dtype| FLOATS.contains(dtype))?;
+            Some((name.clone(), StoredTensor { dtype, shape: shape.to_vec() }))
         });
         tensors.collect()
     }
@@ -156,12 +147,9 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::tensor`], but that it need not be finite.
     pub(super) fn stored(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<u8>> {
-        Ok(match self.values(name, &tensor.shape, &[tensor.dtype])? {
-            Values::F32(bytes) | Values::F16(bytes) | Values::Bf16(bytes) | Values::I8(bytes) => {
-                bytes.into_owned()
-            }
-            Values::Wide(values) => values.into_iter().flat_map(f32::to_le_bytes).collect(),
-        })
+        let (Values::F32(bytes) | Values::F16(bytes) | Values::Bf16(bytes) | Values::I8(bytes)) =
+            self.values(name, &tensor.shape, &[tensor.dtype])?;
+        Ok(bytes.into_owned())
     }
 
     /// The values of the tensor `name`, of `shape` and one of `types`.
@@ -255,14 +243,12 @@ enum Values<'a> {
     F16(Cow<'a, [u8]>),
     Bf16(Cow<'a, [u8]>),
     I8(Cow<'a, [u8]>),
-    Wide(Vec<f32>),
 }
 
 impl Values<'_> {
     /// Those from `first` on.
     fn widen(&self, first: usize, out: &mut [f32]) {
         match self {
-            Self::Wide(values) => out.copy_from_slice(&values[first..first + out.len()]),
             Self::I8(bytes) => {
                 let integers = out.iter_mut().zip(&bytes[first..]);
                 integers.for_each(|(x, &byte)| *x = f32::from(byte as i8));
@@ -294,8 +280,8 @@ impl Source<'_> {
         let context = || path.display().to_string();
         let io = |e| Error::io(format!("reading {}", path.display()), e);
         if path.extension().is_some_and(|e| e == "bin") {
-            let tensors = PthTensors::new(path, None);
-            return tensors.map(Self::Pickle).map_err(|e| invalid(e.to_string()).at(context()));
+            let pickle = Pickle::open(File::open(path).map_err(io)?);
+            return pickle.map(Self::Pickle).map_err(|what| invalid(what).at(context()));
         }
         let mut file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
@@ -308,51 +294,72 @@ impl Source<'_> {
     fn names(&self) -> Vec<String> {
         match self {
             Self::Memory { header, .. } | Self::File { header, .. } => header.offset_keys(),
-            Self::Pickle(tensors) => tensors.tensor_infos().keys().cloned().collect(),
+            Self::Pickle(pickle) => pickle.names().cloned().collect(),
+        }
+    }
+
+    /// The type and shape of a tensor of this source; `None`: a type that only pickles have.
+    fn info(&self, name: &str) -> (Option<Dtype>, &[usize]) {
+        let own = "sources are asked for their own tensors";
+        match self {
+            Self::Memory { header, .. } | Self::File { header, .. } => {
+                let info = header.info(name).expect(own);
+                (Some(info.dtype), &info.shape)
+            }
+            Self::Pickle(pickle) => {
+                let tensor = pickle.tensor(name).expect(own);
+                (tensor.dtype, &tensor.shape)
+            }
         }
     }
 
     /// The values of a tensor of this source, of one of `types`.
     fn values(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Values<'_>> {
-        let expect = |found: &[usize]| match found == shape {
-            true => Ok(()),
-            false => Err(invalid(format!("tensor {name}: shape {found:?}, expected {shape:?}"))),
+        let (dtype, found) = self.info(name);
+        if found != shape {
+            return Err(invalid(format!("tensor {name}: shape {found:?}, expected {shape:?}")));
+        }
+        let bytes = match dtype {
+            Some(dtype) if types.contains(&dtype) => self.bytes(name, dtype.bitsize() / 8)?,
+            found => return Err(unexpected(name, found, types)),
         };
-        let header = match self {
-            Self::Memory { header, .. } | Self::File { header, .. } => header,
-            Self::Pickle(tensors) => {
-                expect(tensors.tensor_infos()[name].layout.dims())?;
-                return unpickle(tensors, name).map(Values::Wide);
-            }
-        };
-        let info = header.info(name).expect("sources are asked for their own tensors");
-        expect(&info.shape)?;
-        let wrap = match info.dtype {
-            found if !types.contains(&found) => return Err(unexpected(name, found, types)),
-            Dtype::F32 => Values::F32,
-            Dtype::F16 => Values::F16,
-            Dtype::BF16 => Values::Bf16,
-            _ => Values::I8,
-        };
-        let (from, to) = info.data_offsets;
+        Ok(match dtype {
+            Some(Dtype::F32) => Values::F32(bytes),
+            Some(Dtype::F16) => Values::F16(bytes),
+            Some(Dtype::BF16) => Values::Bf16(bytes),
+            _ => Values::I8(bytes),
+        })
+    }
+
+    /// The elements, of `size` bytes each, of a tensor of this source.
+    fn bytes(&self, name: &str, size: usize) -> Result<Cow<'_, [u8]>> {
+        let own = "the tensor's type was asked for";
         match self {
-            Self::Memory { data, .. } => Ok(wrap(Cow::Borrowed(&data[from..to]))),
-            Self::File { file, start, .. } => {
+            Self::Memory { data, header } => {
+                let (from, to) = header.info(name).expect(own).data_offsets;
+                Ok(Cow::Borrowed(&data[from..to]))
+            }
+            Self::File { file, start, header } => {
+                let (from, to) = header.info(name).expect(own).data_offsets;
                 let mut bytes = vec![0; to - from];
                 let mut file = file;
                 let seek = file.seek(SeekFrom::Start(start + from as u64));
                 let read = seek.and_then(|_| file.read_exact(&mut bytes));
                 read.map_err(|e| Error::io(format!("reading tensor {name}"), e))?;
-                Ok(wrap(Cow::Owned(bytes)))
+                Ok(Cow::Owned(bytes))
             }
-            Self::Pickle(_) => unreachable!("answered above"),
+            Self::Pickle(pickle) => {
+                let elements = pickle.elements(pickle.tensor(name).expect(own), size);
+                elements.map(Cow::Owned).map_err(|what| invalid(format!("tensor {name}: {what}")))
+            }
         }
     }
 }
 
-fn unexpected(name: &str, found: Dtype, types: &[Dtype]) -> Error {
+fn unexpected(name: &str, found: Option<Dtype>, types: &[Dtype]) -> Error {
     let expected =
         if types.contains(&Dtype::I8) { "f32, f16, bf16 or i8" } else { "f32, f16 or bf16" };
+    let found = found.map_or("another".to_owned(), |found| found.to_string());
     invalid(format!("tensor {name}: type {found}, expected {expected}"))
 }
 
@@ -372,21 +379,4 @@ fn read_header(file: &mut impl Read, len: u64) -> std::result::Result<(Metadata,
         true => Ok((header, start)),
         false => Err(format!("{} bytes of tensors, expected {expected}", len - start)),
     }
-}
-
-fn unpickle(tensors: &PthTensors, name: &str) -> Result<Vec<f32>> {
-    let failed = |e: candle_core::Error| invalid(format!("tensor {name}: {e}"));
-    let dtype = tensors.tensor_infos()[name].dtype;
-    if !is_float(dtype) {
-        let found = dtype.as_str();
-        return Err(invalid(format!("tensor {name}: type {found}, expected f32, f16 or bf16")));
-    }
-    let tensor = tensors.get(name).map_err(failed)?;
-    let tensor = tensor.ok_or_else(|| invalid(format!("tensor {name} is missing")))?;
-    let flat = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()).map_err(failed)?;
-    flat.to_vec1::<f32>().map_err(failed)
-}
-
-fn is_float(dtype: DType) -> bool {
-    [DType::F32, DType::F16, DType::BF16].contains(&dtype)
 }

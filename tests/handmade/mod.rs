@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod golden;
+pub mod mend;
 
 pub const MAGIC: [u8; 4] = [0x9C, 0x4C, 0x0D, 0x0A];
 pub const VERSION: u8 = 0x11;

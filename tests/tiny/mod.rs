@@ -6,10 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What `tests/oracle` has of a model.
-fn oracle(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/llama-gqa-tied");
-    fs::read(folder.join(name)).unwrap()
-}
+const CONFIG: &[u8] = include_bytes!("../oracle/llama-gqa-tied/config.json");
+const WEIGHTS: &[u8] = include_bytes!("../oracle/llama-gqa-tied/model.safetensors");
 
 /// GPT-2's stand-ins for bytes, in order: printable ones for themselves, the others from U+0100 on.
 fn stand_ins() -> Vec<char> {
@@ -36,8 +34,8 @@ fn tokenizer() -> Vec<u8> {
 /// The model's files: name and bytes.
 pub fn files() -> Vec<(&'static str, Vec<u8>)> {
     vec![
-        ("config.json", oracle("config.json")),
-        ("model.safetensors", oracle("model.safetensors")),
+        ("config.json", CONFIG.to_vec()),
+        ("model.safetensors", WEIGHTS.to_vec()),
         ("tokenizer.json", tokenizer()),
     ]
 }
