@@ -19,9 +19,9 @@ coverage='-Cpasses=sancov-module'
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     coverage+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
-RUSTFLAGS="--cfg fuzzing $coverage" cargo build --release --locked --target "$host"
+RUSTFLAGS="--cfg fuzzing $coverage" cargo build --release --locked --target "$host" --bins --examples
 bin=target/$host/release
-"$bin/seeds"
+"$bin/examples/seeds"
 
 # One thread: coverage is that of the input. A case is small, and must stay so in time (s) and memory (MiB).
 export RAYON_NUM_THREADS=1

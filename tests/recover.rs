@@ -70,6 +70,39 @@ fn several_places_are_named_by_the_index() {
     assert!(said[1].starts_with("chunk 2: bytes 11 to 15 of"), "{said:?}");
 }
 
+/// What a reader refuses is damage, even where all of the content is there.
+#[test]
+fn an_archive_with_all_chunks_may_be_damaged() {
+    let (archive, places) = three();
+    let starts = places.map(|place| place - chunk_header(0, &[5], b"first").len());
+    let end = archive.len() - 44 - index(3, &[(0, 20, 5), (0, 21, 6), (0, 20, 5)]).len();
+    let inserted = [starts[0], starts[1], starts[2], end];
+    let inserted = inserted.map(|at| [&archive[..at], b">", &archive[at..]].concat());
+    let no_index = [&archive[..end], &footer(b"firstsecondthird", 0)].concat();
+    let long_chunk = [&long_header(0, 5)[..], &archive[long_header(0, 9).len()..]].concat();
+    for damaged in inserted.into_iter().chain([no_index, long_chunk]) {
+        let (plain, said) = recovered(&damaged);
+        assert_eq!(plain, "firstsecondthird", "{said:?}");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("no content is missing: "), "{said:?}");
+    }
+}
+
+#[test]
+fn a_lost_header_costs_no_chunk_of_a_compiled_in_model() {
+    const MODEL: usize = 6; // the header's byte that names it
+    for name in ["chunks", "int8-chunks", "default-1-chunks"] {
+        let path = format!("{}/tests/golden/good-1-{name}.llmz", env!("CARGO_MANIFEST_DIR"));
+        let mut archive = std::fs::read(path).unwrap();
+        let (whole, result) = recover(&archive);
+        assert!(result.unwrap().damage.is_empty());
+        archive[MODEL] ^= 1;
+        let (plain, result) = recover(&archive);
+        assert_eq!(result.unwrap().damage.len(), 1, "{name}");
+        assert!(plain == whole, "{name}");
+    }
+}
+
 #[test]
 fn bytes_lost_or_added_cost_one_chunk() {
     let (archive, places) = three();

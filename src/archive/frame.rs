@@ -4,7 +4,7 @@ use super::checksum::crc32;
 use super::chunk_header::ChunkHeader;
 use super::source::Source;
 use super::{Resources, chunk};
-use crate::codec::Parameters;
+use crate::codec::{Method, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use std::borrow::Cow;
@@ -32,6 +32,11 @@ impl Frame {
     /// Whether decoding needs a model.
     pub(super) fn is_coded(&self) -> bool {
         !self.header.extent.tag.is_stored()
+    }
+
+    /// Whether decoding needs a model's weights.
+    pub(super) fn is_of_a_language_model(&self) -> bool {
+        matches!(self.header.extent.tag.method, Method::Model | Method::Mixed)
     }
 
     /// The plain bytes of `frames`. `model` may be `None` where none [`is_coded`](Frame::is_coded).

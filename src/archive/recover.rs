@@ -13,7 +13,7 @@ use super::survey::Surveyor;
 use super::{MAX_CHUNK_SIZE, ModelName, ModelSource, Progress, Resources, Summary};
 use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{DEFAULT_CODE, Model};
+use crate::models::{BUILTIN_CODES, DEFAULT_CODE, Model};
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct Recovery {
 /// Decompresses all chunks of `input` that are not damaged to `output`, in order; what is missing is
 /// left out. Gives out no chunk whose checksum is wrong.
 ///
-/// A stream whose header is lost is tried with the default model.
+/// A stream whose header is lost is tried with the compiled-in models.
 ///
 /// # Errors
 /// What damage is not: Io, ModelMissing, InvalidModel, LimitExceeded; where there is nothing of an
@@ -128,9 +128,12 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
         let n_before = self.recovery.damage.len();
         let has_end = stream.index.is_some() || stream.footer.is_some();
         let slots = stream.slots();
-        let contradicts_index = stream.contradicts_index();
+        let (contradicts_index, flaw) = (stream.contradicts_index(), stream.flaw());
         let LongStream { header, footer, faults, .. } = stream;
-        let header = header.unwrap_or_else(guessed_header);
+        let header = match header {
+            Some(header) => header,
+            None => self.guessed_header(&slots)?,
+        };
         let len = slots.iter().map(|slot| slot.plain_len).sum::<Option<u64>>();
         let mut hasher = blake3::Hasher::new();
         let mut model = None;
@@ -163,9 +166,40 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             let error = Error::new(ErrorKind::Corrupt, "the content's hash differs");
             self.note(None, Missing { start: self.start, len: None }, error);
         }
+        if let Some(error) = flaw
+            && self.recovery.damage.len() == n_before
+        {
+            self.note(None, Missing::NOTHING, error);
+        }
         self.start = end;
         self.recovery.summary.n_streams += 1;
         Ok(())
+    }
+
+    /// What a stream's header said, most likely: of the compiled-in models, newest first, it named the
+    /// one that the first chunk coded by a language model decodes with.
+    fn guessed_header(&mut self, slots: &[Slot]) -> Result<LongHeader> {
+        let header = |code| {
+            let (model, parameters) = (ModelName::Builtin(code), Parameters::DEFAULT);
+            LongHeader { model, chunk_size: MAX_CHUNK_SIZE, parameters }
+        };
+        for offset in slots.iter().filter_map(|slot| slot.offset.as_ref().ok()) {
+            let frame = self.frame(*offset)?;
+            if !frame.is_of_a_language_model() {
+                continue;
+            }
+            for header in BUILTIN_CODES.into_iter().rev().map(header) {
+                let Ok(model) = find_model(self.models, &header.model) else { continue };
+                let resources = self.resources().beside(Some(&model));
+                let plain =
+                    Frame::decode_all(&[&frame], Some(&model), &header.parameters, resources);
+                if plain.iter().all(Result::is_ok) {
+                    return Ok(header);
+                }
+            }
+            break;
+        }
+        Ok(header(DEFAULT_CODE))
     }
 
     /// Decodes chunks side by side, gives out the good ones in order and notes the others.
@@ -247,12 +281,6 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
         self.n_decoded += n_plain;
         self.options.check_limit(self.n_decoded)
     }
-}
-
-/// What a stream's header said, most likely.
-fn guessed_header() -> LongHeader {
-    let model = ModelName::Builtin(DEFAULT_CODE);
-    LongHeader { model, chunk_size: MAX_CHUNK_SIZE, parameters: Parameters::DEFAULT }
 }
 
 /// Tells damage (inside) from what ends all work (outside).

@@ -32,6 +32,23 @@ impl LongStream {
         self.is_contiguous() && !entries.eq(expected.iter().copied())
     }
 
+    /// What makes the archive bad though all chunks may be there.
+    pub(super) fn flaw(&self) -> Option<Error> {
+        let corrupt = |message: String| Some(Error::new(ErrorKind::Corrupt, message));
+        if let Some(gap) = self.pieces.iter().find(|piece| !piece.is_whole()) {
+            return gap.error.as_ref().map(again);
+        }
+        if self.index.is_none() {
+            return corrupt("there is no index".to_owned());
+        }
+        let most = self.header.as_ref()?.chunk_size;
+        let lens = self.pieces.iter().filter_map(|piece| piece.entry).map(|entry| entry.plain_len);
+        match lens.max().filter(|&len| len > most) {
+            Some(len) => corrupt(format!("a chunk has {len} bytes, the chunk_size is {most}")),
+            None => None,
+        }
+    }
+
     /// Whether each chunk follows the one before, the first the header.
     fn is_contiguous(&self) -> bool {
         self.header.is_some() && self.pieces.iter().all(Piece::is_whole)

@@ -6,7 +6,7 @@ use llmzip::{ErrorKind, Result};
 use std::io::Cursor;
 
 /// Most plain bytes that a case may give: more would only be slow.
-const MAX_OUTPUT: u64 = 4096;
+const MAX_OUTPUT: u64 = 1024;
 
 fn decompress(
     archive: &[u8],

@@ -23,7 +23,7 @@ pub fn run(input: &[u8]) {
         memory: u64::MAX,
         verify: flags & 4 != 0,
     };
-    let content = &fields.0[..fields.0.len().min(1024)];
+    let content = &fields.0[..fields.0.len().min(512)];
     let model = if is_tiny { &*TINY } else { &*STUB };
     let compress = |options: &CompressOptions<'_>| {
         let mut archive = Vec::new();
