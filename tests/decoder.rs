@@ -88,11 +88,12 @@ fn archives_of_the_language_model_are_read() {
     golden_archives_are_read(&["mixed-7-lanes", "model-64-lanes", "prefix-and-table"]);
 }
 
-/// Linear layers in integers, by the model of code 2, which is the default.
+/// Linear layers in integers: quantised by the reader (code 2), and in the file (code 3).
 #[test]
 fn archives_of_the_model_in_int8_are_read() {
     golden_archives_are_read(&["int8-mixed-7-lanes", "int8-model-64-lanes"]);
     golden_archives_are_read(&["int8-prefix-and-table", "130-chunks", "free-flags"]);
+    golden_archives_are_read(&["default-1-mixed-7-lanes", "default-1-model"]);
 }
 
 /// By a model from a folder, whose window does not slide.
@@ -112,7 +113,7 @@ fn an_archive_of_a_quantised_folder_is_read() {
         return;
     }
     let shell = Shell::new();
-    let default = path("models/default");
+    let default = path("models/default-0");
     let quantize = ["models", "quantize", "--int8", "--activation-bits=16", "-o", "int16"];
     shell.run(&[&quantize[..], &[default.to_str().unwrap()]].concat()).expect(0);
     let text = std::fs::read(path("docs/format.md")).unwrap()[..200].to_vec();

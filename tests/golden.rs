@@ -70,8 +70,8 @@ impl ModelSource for Models {
 }
 
 fn goldens(models: &Models) -> Vec<Golden> {
-    let float = goldens_of(FLOAT_CODE, "");
-    let builtin = float.into_iter().chain(goldens_of(DEFAULT_CODE, "int8-"));
+    let builtin = [(FLOAT_CODE, ""), (2, "int8-"), (DEFAULT_CODE, "default-1-")];
+    let builtin = builtin.into_iter().flat_map(|(code, kind)| goldens_of(code, kind));
     builtin.chain(goldens_of_contexts(ModelName::of(models.no_window.identity()))).collect()
 }
 

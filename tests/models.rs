@@ -4,19 +4,24 @@ mod random;
 
 use candle_core::{DType, Device, Tensor};
 use llmzip::models::{
-    Architecture, Config, FLOAT_CODE, Model, Network, Row, Session, Transformer, Weights,
+    Architecture, BUILTIN_CODES, Config, DEFAULT_CODE, FLOAT_CODE, Model, ModelFolder, Network,
+    Row, Session, Transformer, Weights,
 };
 use llmzip::ops::Isa;
 use random::Random;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn oracle(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name)
+    root().join("tests/oracle").join(name)
 }
 
 fn shared(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
+    root().join("../shared").join(name)
 }
 
 /// A network with its outputs in the order of token ids.
@@ -92,7 +97,7 @@ fn error_in<'a>(
 
 #[test]
 fn logits_agree_with_transformers() {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let default = root().join("models/default-0");
     let names = [
         "gpt-neox-parallel-f16",
         "gpt-neox-sequential-sharded",
@@ -252,7 +257,7 @@ fn every_schedule_gives_the_same_bits() {
 
 #[test]
 fn the_default_model_gives_the_same_bits_in_every_schedule() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let folder = root().join("models/default-0");
     let texts = texts(3, 300, 4096);
     let expected = lockstep(&load(&folder, Isa::detect()), &texts, 300);
     for isa in Isa::available().into_iter().filter(|isa| isa.name() != "scalar") {
@@ -308,10 +313,12 @@ fn lanes_may_stand_at_different_positions() {
 #[test]
 fn the_default_model_is_the_one_that_archives_name() {
     let model = Model::default_model(Isa::detect()).unwrap();
-    assert_eq!(model.identity().builtin_code, Some(2));
-    let float = Model::builtin_identity(1).unwrap();
-    let hex = "512bddface84c700168ef41a4f9a66f1bffc1b6ffb83c1f6d23d37cc2c509c9b";
-    assert_eq!(float.hex(), hex, "another model needs another code in docs/format.md");
+    assert_eq!(model.identity().builtin_code, Some(3));
+    let format = include_str!("../docs/format.md");
+    for code in BUILTIN_CODES {
+        let digest = Model::builtin_identity(code).unwrap().hex();
+        assert!(format.contains(&digest), "code {code}: {digest} is not in docs/format.md");
+    }
 }
 
 #[test]
@@ -374,9 +381,13 @@ fn bad_models_are_refused_with_what_was_expected() {
 }
 
 #[test]
-fn the_digest_of_the_default_model_is_that_of_its_files() {
-    let identity = Model::builtin_identity(FLOAT_CODE).unwrap();
-    assert_eq!(identity.digest, Model::default_files().digest());
+fn the_digests_of_compiled_in_models_are_those_of_their_files() {
+    let digest = |code| Model::builtin_identity(code).unwrap().digest;
+    assert_eq!(digest(DEFAULT_CODE), Model::default_files().digest());
+    let first = ModelFolder::find(&root().join("models/default-0")).unwrap().identity().unwrap();
+    assert_eq!(digest(FLOAT_CODE), first.digest);
+    let in_int8 = blake3::Hasher::new().update(&first.digest).update(&[8]).finalize();
+    assert_eq!(digest(2), *in_int8.as_bytes());
 }
 
 #[test]

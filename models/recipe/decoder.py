@@ -73,7 +73,7 @@ def is_block_matrix(name):
 
 
 class Decoder:
-    """The network of `config` for sequences of `length` tokens."""
+    """The network of `config` for sequences of up to `length` tokens, multiples of the window."""
 
     def __init__(self, config, length, device="cpu"):
         self.config, self.layers = config, config["num_hidden_layers"]
@@ -103,7 +103,7 @@ class Decoder:
     def _rotate(self, x):
         """x: [B, T, heads, E]"""
         a, b = x.float().chunk(2, -1)
-        cos, sin = self.cos[:, None], self.sin[:, None]
+        cos, sin = (table[: x.shape[1], None] for table in (self.cos, self.sin))
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
 
     def _attention(self, y, weight):
@@ -121,7 +121,7 @@ class Decoder:
 
         k, v = with_window(k), with_window(v)
         scores = torch.bmm(q, k.transpose(1, 2)).float().view(b, n, self.heads, w, -1) * e**-0.5
-        p = torch.softmax(scores + self.bias, -1).to(v.dtype).view(b * n, self.heads * w, -1)
+        p = torch.softmax(scores + self.bias[:n], -1).to(v.dtype).view(b * n, self.heads * w, -1)
         mixed = torch.bmm(p, v).view(b * n, self.heads, w, e).transpose(1, 2).reshape(b, t, self.heads * e)
         return F.linear(mixed, weight("o_proj"))
 

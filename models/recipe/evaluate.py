@@ -32,7 +32,8 @@ def bits(network, weights, window, tokens):
     while at < len(tokens) - 1:
         begin = max(0, at - overlap)
         piece = tokens[begin : begin + LENGTH + 1]
-        padded = torch.tensor(piece + [0] * (LENGTH + 1 - len(piece)))[None]
+        padding = -(len(piece) - 1) % window
+        padded = torch.tensor(piece + [0] * padding)[None]
         losses = network.loss(weights, padded, "none")[at - begin : len(piece) - 1]
         total += losses.double().sum().item()
         at = begin + len(piece) - 1

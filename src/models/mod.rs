@@ -4,6 +4,7 @@
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
 mod architecture;
+mod builtin;
 mod config;
 mod context;
 mod folder;
@@ -23,6 +24,7 @@ mod vocabulary;
 mod weights;
 
 pub use architecture::Architecture;
+pub use builtin::{BUILTIN_CODES, DEFAULT_CODE, FLOAT_CODE};
 pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
@@ -36,10 +38,10 @@ pub use vocabulary::{Token, TokenKind, Vocabulary};
 pub use weights::Weights;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::{ActivationBits, Isa};
+use crate::ops::Isa;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 /// One input of a network: the `position`-th token of a lane, counted from 0.
 #[derive(Clone, Copy, Debug)]
@@ -106,40 +108,6 @@ pub struct ModelFiles<'a> {
     pub tokenizer: &'a [u8],
 }
 
-/// The default model, compiled in: a static, so that the binary has it once.
-static DEFAULT: ModelFiles<'static> = ModelFiles {
-    config: include_bytes!("../../models/default/config.json"),
-    weights: include_bytes!("../../models/default/model.safetensors"),
-    tokenizer: include_bytes!("../../models/default/tokenizer.json"),
-};
-
-/// Codes of the compiled-in models in archives (docs/format.md, section 3).
-pub const BUILTIN_CODES: [u8; 2] = [FLOAT_CODE, DEFAULT_CODE];
-
-/// The default model's weights, computed with as floats.
-pub const FLOAT_CODE: u8 = 1;
-
-/// The default model: the same weights in int8, two to three times as fast; archives are 0.02 %
-/// larger (docs/levels.md).
-pub const DEFAULT_CODE: u8 = 2;
-
-/// How the default model's weights become the default model.
-const DEFAULT_QUANTIZATION: Quantization = Quantization { activations: ActivationBits::Eight };
-
-/// [`ModelFiles::digest`] of the default model, written down because hashing 11 MB would take a good
-/// part of a short run.
-const DEFAULT_DIGEST: [u8; 32] = [
-    0x51, 0x2b, 0xdd, 0xfa, 0xce, 0x84, 0xc7, 0x00, 0x16, 0x8e, 0xf4, 0x1a, 0x4f, 0x9a, 0x66, 0xf1,
-    0xbf, 0xfc, 0x1b, 0x6f, 0xfb, 0x83, 0xc1, 0xf6, 0xd2, 0x3d, 0x37, 0xcc, 0x2c, 0x50, 0x9c, 0x9b,
-];
-
-/// BLAKE3 over the digest of the default model's files and a byte: the bits of activations.
-fn quantised_digest(bits: u32) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&DEFAULT_DIGEST).update(&[bits as u8]);
-    hasher.finalize().into()
-}
-
 impl ModelFiles<'_> {
     /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of the
     /// fields.
@@ -157,8 +125,8 @@ pub struct Model {
     identity: Identity,
     isa: Isa,
     architecture: Architecture,
-    /// Empty only while a compiled-in model has not been used.
-    parts: OnceLock<Parts>,
+    /// Loaded when a compiled-in model is first used, at once for any other.
+    parts: LazyLock<Parts, Box<dyn FnOnce() -> Parts + Send>>,
 }
 
 /// What takes time and memory to load.
@@ -169,65 +137,6 @@ struct Parts {
 }
 
 impl Model {
-    /// The default model, compiled into the binary, on the instruction set `isa`; loaded when it is
-    /// first used.
-    ///
-    /// # Errors
-    /// None on an intact binary.
-    pub fn default_model(isa: Isa) -> Result<Self> {
-        Self::builtin(DEFAULT_CODE, isa)
-    }
-
-    /// The compiled-in model of `code`, to be loaded when it is first used: much of what is done
-    /// with archives needs no more than its name.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ModelMissing`] where there is none.
-    pub fn builtin(code: u8, isa: Isa) -> Result<Self> {
-        let Some(identity) = Self::builtin_identity(code) else {
-            let message = format!("there is no compiled-in model {code}");
-            return Err(Error::new(ErrorKind::ModelMissing, message));
-        };
-        let floats = Architecture::parse(DEFAULT.config)?;
-        let architecture = match code {
-            FLOAT_CODE => floats,
-            _ => floats.quantised(DEFAULT_QUANTIZATION)?,
-        };
-        Ok(Self { identity, isa, architecture, parts: OnceLock::new() })
-    }
-
-    /// The default model's weights in `quantization`, quantised as they are loaded.
-    ///
-    /// # Errors
-    /// None on an intact binary.
-    pub fn default_model_as(quantization: Quantization, isa: Isa) -> Result<Self> {
-        let architecture = Architecture::parse(DEFAULT.config)?.quantised(quantization)?;
-        let bits = quantization.activations.bits();
-        let (digest, label) = (quantised_digest(bits), format!("default-w8a{bits}"));
-        let identity = Identity { digest, label, builtin_code: None };
-        Ok(Self { identity, isa, architecture, parts: OnceLock::new() })
-    }
-
-    /// What archives name the default model by; loads nothing.
-    pub fn default_identity() -> Identity {
-        Self::builtin_identity(DEFAULT_CODE).expect("the default model is compiled in")
-    }
-
-    /// What archives name the compiled-in model of `code` by, if there is one; loads nothing.
-    pub fn builtin_identity(code: u8) -> Option<Identity> {
-        let (digest, label) = match code {
-            FLOAT_CODE => (DEFAULT_DIGEST, "default-float"),
-            DEFAULT_CODE => (quantised_digest(DEFAULT_QUANTIZATION.activations.bits()), "default"),
-            _ => return None,
-        };
-        Some(Identity { digest, label: label.to_owned(), builtin_code: Some(code) })
-    }
-
-    /// The files of the default model.
-    pub fn default_files() -> ModelFiles<'static> {
-        DEFAULT
-    }
-
     /// The model in `folder` ([`ModelFolder::find`]).
     ///
     /// # Errors
@@ -238,7 +147,7 @@ impl Model {
         let load = || {
             let (tokenizer, architecture) = (files.tokenizer()?, files.architecture()?);
             let parts = Parts::load(&architecture, &files.weights()?, tokenizer.file(), isa)?;
-            Ok(Self { identity: files.identity()?, isa, architecture, parts: parts.into() })
+            Ok(Self::of_parts(files.identity()?, isa, architecture, parts))
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }
@@ -250,7 +159,11 @@ impl Model {
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
         let architecture = Architecture::parse(files.config)?;
         let parts = Parts::of_files(&architecture, files, isa)?;
-        Ok(Self { identity, isa, architecture, parts: parts.into() })
+        Ok(Self::of_parts(identity, isa, architecture, parts))
+    }
+
+    fn of_parts(identity: Identity, isa: Isa, architecture: Architecture, parts: Parts) -> Self {
+        Self { identity, isa, architecture, parts: LazyLock::new(Box::new(|| parts)) }
     }
 
     /// The same model, which archives call `label`: at most 255 bytes, no control characters.
@@ -277,22 +190,17 @@ impl Model {
 
     /// Its network.
     pub fn network(&self) -> &dyn Network {
-        &*self.parts().network
+        &*self.parts.network
     }
 
     /// Its tokenizer; only encoders need it.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.parts().tokenizer
+        &self.parts.tokenizer
     }
 
     /// The tokens that can be coded.
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.parts().vocabulary
-    }
-
-    fn parts(&self) -> &Parts {
-        let load = || Parts::of_files(&self.architecture, DEFAULT, self.isa);
-        self.parts.get_or_init(|| load().expect("the compiled-in model is intact"))
+        &self.parts.vocabulary
     }
 
     /// The id of the token that every lane begins with; it is context only, never coded.

@@ -27,9 +27,11 @@ except ImportError:
 MAGIC, TAIL_MAGIC, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x3F
 STORED, MODEL, MIXED, ADAPTIVE = range(4)
 MOST = 1 << 26
-BUILTIN_FOLDER = Path(__file__).parents[2] / "models/default"
-BUILTIN_DIGEST = bytes.fromhex("512bddface84c700168ef41a4f9a66f1bffc1b6ffb83c1f6d23d37cc2c509c9b")
+MODELS = Path(__file__).parents[2] / "models"
 INT8 = {"quant_method": "llmzip-int8", "activation_bits": 8}
+DEFAULT_0 = "512bddface84c700168ef41a4f9a66f1bffc1b6ffb83c1f6d23d37cc2c509c9b"
+DEFAULT = "88a6cc52c3618c14afed182ece6097dbb8d7bdec04b67b8aaf036b80a52ad7a3"
+BUILTIN = {1: ("default-0", DEFAULT_0, None), 2: ("default-0", DEFAULT_0, INT8), 3: ("default", DEFAULT, None)}
 
 
 def crc8(data):
@@ -253,7 +255,8 @@ def main():
 
     def load(name):
         if isinstance(name, int):
-            return Model(BUILTIN_FOLDER, BUILTIN_DIGEST, INT8 if name == 2 else None)
+            folder, digest, quantization = BUILTIN[name]
+            return Model(MODELS / folder, bytes.fromhex(digest), quantization)
         check(arguments.model, f"needs the model {name.hex()}: --model")
         return Model(arguments.model, name)
 
