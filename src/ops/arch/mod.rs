@@ -150,6 +150,7 @@ impl Isa {
 
     /// Every path of this machine, slowest first.
     pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "only x86-64 has more")]
         let mut paths = vec![Path::Portable(portable::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
