@@ -89,8 +89,8 @@ fn samples_come_back_and_are_of_every_shape() {
 
 #[test]
 fn a_handmade_archive_is_what_the_program_writes_and_reads() {
-    assert_eq!(compress(b"a", 100), single(0x82, 0, &[1], b"a"));
-    assert_eq!(compress(b"", 100), single(0x82, 0, &[0], b""));
+    assert_eq!(compress(b"a", 100), single(0x83, 0, &[1], b"a"));
+    assert_eq!(compress(b"", 100), single(0x83, 0, &[0], b""));
     assert_eq!(compress(b"ab", 1), long(1, &[b"a", b"b"]));
     let plain: Vec<u8> = [[b'x'; 900], [b'y'; 900]].concat();
     let (got, result) = decompress(&long(1000, &[&plain[..900], &plain[900..]]));

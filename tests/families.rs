@@ -186,7 +186,7 @@ fn bad_folders_are_refused() {
         let folder = folder("gpt-neox-sequential-sharded");
         let index = serde_json::json!({"weight_map": {"x": name}}).to_string();
         std::fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
-        assert!(message(&folder).contains("not the plain name"), "{name}");
+        assert!(message(&folder).contains("names the shard"), "{name}");
     }
     let folder = folder("llama-mha-untied-pickle");
     let path = folder.path().join("pytorch_model.bin");

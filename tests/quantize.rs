@@ -6,7 +6,7 @@ mod random;
 mod shell;
 mod tiny;
 
-use family::{FAMILIES, folder};
+use family::FAMILIES;
 use llmzip::models::{FLOAT_CODE, Model, ModelFolder, Quantization, Row};
 use llmzip::ops::{ActivationBits, Isa};
 use random::Random;
@@ -19,6 +19,13 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const BITS: [ActivationBits; 2] = [ActivationBits::Eight, ActivationBits::Sixteen];
+
+/// The oracle's model `name` with a tokenizer of bytes, in a folder of its own.
+fn folder(name: &str) -> TempDir {
+    let folder = family::folder(name);
+    tiny::write(folder.path(), &tiny::files()[2..]);
+    folder
+}
 
 /// Changes the configuration in `folder`.
 fn configure(folder: &Path, change: impl FnOnce(&mut Value)) {

@@ -97,11 +97,11 @@ pub fn counts(isa: Isa, logits: &mut [f32], counts: &mut [u32]) -> bool {
             let (out, out_tail) = counts.as_chunks_mut::<LANES>();
             for (block, out) in blocks.iter().zip(out) {
                 s.truncate(s.mul(s.load(block), scale), out);
-                out.iter_mut().for_each(|c| *c += 1);
+                out.iter_mut().for_each(|c| *c = c.wrapping_add(1)); // wraps only where not finite
             }
             let mut last = [0; LANES];
             s.truncate(s.mul(s.load(&padded(tail, 0.0)), scale), &mut last);
-            out_tail.iter_mut().zip(last).for_each(|(c, l)| *c = l + 1);
+            out_tail.iter_mut().zip(last).for_each(|(c, l)| *c = l.wrapping_add(1));
             finite
         }
     }

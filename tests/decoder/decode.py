@@ -145,7 +145,7 @@ class Decoder:
         check(self.reader.take(4) == MAGIC, "magic")
         version, code = self.reader.byte(), self.reader.byte()
         check(version == 0x11, f"unsupported version {version:#x}")
-        check(code & 0x7F <= 2, f"unknown model {code & 0x7F}")
+        check(code & 0x7F in (0, *BUILTIN), f"unknown model {code & 0x7F}")
         return self.single(start, code & 0x7F) if code & 0x80 else self.long(start, code)
 
     def single(self, start, code):

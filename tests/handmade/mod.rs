@@ -49,7 +49,7 @@ pub fn single(model: u8, tag: u8, lens: &[u64], payload: &[u8]) -> Vec<u8> {
 
 /// The header of a long form with the default model.
 pub fn long_header(flags: u8, chunk_size: u64) -> Vec<u8> {
-    sealed(&[&MAGIC, &[VERSION, 2, flags], &varint(chunk_size)])
+    sealed(&[&MAGIC, &[VERSION, 3, flags], &varint(chunk_size)])
 }
 
 /// The header of a long form with a model named by digest.
