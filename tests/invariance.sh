@@ -94,12 +94,13 @@ cross() { # ARCHITECTURE
         skip "$arch: no standard library for it (rustup target add $target)"
     else
         local linker=CARGO_TARGET_${target//-/_}_LINKER
-        # Without downloads, and without optimising candle: it only reads pickles, and would be most of the time.
-        env "${linker^^}=$gcc" cargo build --release --locked --quiet --no-default-features --target "$target" \
-            --config profile.release.package.candle-core.opt-level=0
+        env "${linker^^}=$gcc" cargo build --release --locked --quiet --no-default-features --target "$target"
         foreign "$arch" "qemu-$arch" -L "/usr/$arch-linux-gnu" "target/$target/release/llmzip"
     fi
 }
-cross aarch64
-cross s390x # big-endian
+# Another build takes as long as this one did: not in a share.
+if [ "$extent" = full ]; then
+    cross aarch64
+    cross s390x # big-endian
+fi
 [ $skipped = 0 ] || echo "$skipped parts were SKIPPED, see above"
