@@ -7,11 +7,16 @@ pub struct Random(u64);
 impl Random {
     /// The sequence of some numbers together.
     pub fn new(seed: &[u64]) -> Self {
-        let mut random = Self(0);
+        let mut random = Self::from_state(0);
         for &part in seed {
             random.0 = random.bits() ^ part;
         }
         random
+    }
+
+    /// The sequence after `state`.
+    pub fn from_state(state: u64) -> Self {
+        Self(state)
     }
 
     /// 64 random bits.
