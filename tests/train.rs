@@ -4,6 +4,8 @@
 
 mod shell;
 
+use llmzip::ops::Isa;
+use llmzip::train::{Arch, Budget, Report, Size, TrainOptions, train};
 use shell::Shell;
 use std::fs;
 
@@ -21,9 +23,9 @@ fn log(lines: u32) -> Vec<u8> {
     (0..lines).map(line).collect::<String>().into_bytes()
 }
 
-fn train(shell: &Shell, folder: &str, more: &[&str]) -> shell::Ended {
-    let call = ["train", "--data", "log", "-o", folder, "--size", "tiny"];
-    shell.run(&[&call, more].concat())
+fn call(shell: &Shell, folder: &str, more: &[&str]) -> shell::Ended {
+    let train = ["train", "--data", "log", "-o", folder, "--size", "tiny"];
+    shell.run(&[&train, more].concat())
 }
 
 /// Bytes of the model's files.
@@ -40,7 +42,7 @@ fn a_trained_model_compresses_what_it_knows() {
     shell.write("rest", &text[80_000..]);
     for (arch, more) in [("gru", &[][..]), ("lstm", &[]), ("llama", &["--vocab", "300"])] {
         let options = [&["--arch", arch, "--steps", "60"], more].concat();
-        let said = String::from_utf8(train(&shell, arch, &options).expect(0).stdout).unwrap();
+        let said = String::from_utf8(call(&shell, arch, &options).expect(0).stdout).unwrap();
         assert!(said.contains("60 steps"), "{said}");
         shell.run(&["-m", arch, "--no-mix", "rest"]).expect(0);
         let len = shell.read("rest.llmz").len();
@@ -61,9 +63,9 @@ fn steps_and_seed_make_the_model() {
     let shell = Shell::new();
     shell.write("log", &log(400));
     for (folder, more) in [("a", ["-T1", "--seed", "5"]), ("b", ["-T3", "--seed", "5"])] {
-        train(&shell, folder, &[&more[..], &["--steps", "3"]].concat()).expect(0);
+        call(&shell, folder, &[&more[..], &["--steps", "3"]].concat()).expect(0);
     }
-    train(&shell, "c", &["--seed", "6", "--steps", "3"]).expect(0);
+    call(&shell, "c", &["--seed", "6", "--steps", "3"]).expect(0);
     assert!(model(&shell, "a") == model(&shell, "b"));
     assert!(model(&shell, "a")[1] != model(&shell, "c")[1]);
 }
@@ -72,30 +74,71 @@ fn steps_and_seed_make_the_model() {
 fn a_run_goes_on() {
     let shell = Shell::new();
     shell.write("log", &log(400));
-    train(&shell, "a", &["--steps", "3"]).expect(0);
+    call(&shell, "a", &["--steps", "3"]).expect(0);
     let before = model(&shell, "a");
-    let said = train(&shell, "a", &["--steps", "5", "--resume"]).expect(0).stdout;
+    let said = call(&shell, "a", &["--steps", "5", "--resume"]).expect(0).stdout;
     assert!(String::from_utf8_lossy(&said).contains("5 steps"));
     let after = model(&shell, "a");
     assert!(before[0] == after[0] && before[1] != after[1] && before[2] == after[2]);
-    let refused = train(&shell, "a", &["--steps", "9", "--resume", "--arch", "lstm"]);
+    let refused = call(&shell, "a", &["--steps", "9", "--resume", "--arch", "lstm"]);
     refused.expect(2).saying("--arch gru");
     assert!(model(&shell, "a") == after);
-    train(&shell, "a", &["--steps", "9"]).expect(2).saying("not empty");
-    train(&shell, "new", &["--steps", "9", "--resume"]).expect(1).saying("new");
+    call(&shell, "a", &["--steps", "9"]).expect(2).saying("not empty");
+    call(&shell, "new", &["--steps", "9", "--resume"]).expect(1).saying("new");
+}
+
+/// What a kill leaves is the last checkpoint; from there, the same model is made as without the kill.
+#[test]
+fn a_run_that_was_broken_off_ends_the_same() {
+    let shell = Shell::new();
+    shell.write("log", &log(400));
+    for (arch, vocab_size, steps, broken_off) in
+        [(Arch::Gru, 256, 35, 34), (Arch::Llama, 300, 3, 2)]
+    {
+        let run = |folder: &str, resume, watch: &mut dyn FnMut(&Report)| {
+            let options = TrainOptions {
+                arch,
+                size: Size::Tiny,
+                vocab_size,
+                budget: Budget::Steps(steps),
+                seed: 1,
+                crlf: true,
+                resume,
+                checkpoint_s: 0.0,
+                isa: Isa::detect(),
+            };
+            train(&options, &[shell.path("log")], &shell.path(folder), watch).unwrap();
+        };
+        let (whole, half) = (format!("{}-whole", arch.name()), format!("{}-half", arch.name()));
+        run(&whole, false, &mut |report| {
+            if report.steps == broken_off {
+                fs::create_dir(shell.path(&half)).unwrap();
+                for name in ["checkpoint.safetensors", "tokenizer.json"] {
+                    fs::copy(shell.path(&whole).join(name), shell.path(&half).join(name)).unwrap();
+                }
+            }
+        });
+        let mut first = None;
+        run(&half, true, &mut |report| {
+            first.get_or_insert(report.steps);
+        });
+        assert!(first.unwrap() <= broken_off, "{arch:?}: began after step {first:?}");
+        assert!(first.unwrap() > 1, "{arch:?}: began anew");
+        assert!(model(&shell, &whole) == model(&shell, &half), "{arch:?}");
+    }
 }
 
 #[test]
 fn what_cannot_be_trained_is_refused() {
     let shell = Shell::new();
     shell.write("log", b"too short");
-    train(&shell, "a", &[]).expect(2).saying("at least 10000");
+    call(&shell, "a", &[]).expect(2).saying("at least 10000");
     shell.write("log", &log(400));
-    train(&shell, "a", &["--vocab", "257"]).expect(2).saying("256 or 300 to 65536");
-    train(&shell, "a", &["--vocab", "60000"]).expect(2).saying("use fewer");
-    train(&shell, "a", &["--minutes", "0"]).expect(2).saying("--minutes is 0");
-    train(&shell, "a", &["--steps", "0"]).expect(2);
-    train(&shell, "a", &["--data", "missing"]).expect(1).saying("missing");
+    call(&shell, "a", &["--vocab", "257"]).expect(2).saying("256 or 300 to 65536");
+    call(&shell, "a", &["--vocab", "60000"]).expect(2).saying("use fewer");
+    call(&shell, "a", &["--minutes", "0"]).expect(2).saying("--minutes is 0");
+    call(&shell, "a", &["--steps", "0"]).expect(2);
+    call(&shell, "a", &["--data", "missing"]).expect(1).saying("missing");
     shell.run(&["train", "-o", "a"]).expect(2).saying("--data");
     assert!(!shell.path("a").join("model.safetensors").exists());
 }

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// Minutes without --steps and --minutes.
 const MINUTES: f64 = 10.0;
 
+/// Seconds between two checkpoints.
+const CHECKPOINT_S: f64 = 60.0;
+
 /// Time between two lines of plain progress.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -110,6 +113,7 @@ impl TrainArgs {
             seed: self.seed,
             crlf: self.crlf,
             resume: self.resume,
+            checkpoint_s: CHECKPOINT_S,
             isa,
         })
     }

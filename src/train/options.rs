@@ -58,6 +58,8 @@ pub struct TrainOptions {
     pub crlf: bool,
     /// Whether it goes on from the folder's checkpoint.
     pub resume: bool,
+    /// Seconds between two checkpoints.
+    pub checkpoint_s: f64,
     /// The instruction set.
     pub isa: Isa,
 }

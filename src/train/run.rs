@@ -23,9 +23,6 @@ use std::time::Instant;
 /// The share of a run in which the rates rise; then they fall to zero.
 const WARM_UP: f64 = 0.02;
 
-/// Seconds between two checkpoints.
-const CHECKPOINT_S: f64 = 60.0;
-
 /// Parts of a run after which what is held out is measured.
 const MEASURES: f64 = 20.0;
 
@@ -157,7 +154,7 @@ impl<'a> Run<'a> {
             let is_new = parts.iter().any(|part| part.streams.is_empty());
             if is_new || self.progress.steps.is_multiple_of(self.batch.episode) {
                 self.begin_episode(&mut parts);
-                if self.progress.elapsed_s > saved_s + CHECKPOINT_S {
+                if self.progress.elapsed_s > saved_s + self.options.checkpoint_s {
                     checkpoint::save(folder, &*self.network, &self.optimiser, &self.progress)?;
                     saved_s = self.progress.elapsed_s;
                 }
