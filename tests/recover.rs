@@ -4,12 +4,14 @@ mod handmade;
 mod shell;
 
 use handmade::{chunk_header, footer, index, long, long_header, stored};
-use llmzip::archive::{self, BuiltinModels, DecompressOptions, Recovery};
+use llmzip::archive::{self, BuiltinModels, DecompressOptions, ModelName, ModelSource, Recovery};
+use llmzip::models::Model;
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
 use serde_json::{Value, json};
 use shell::Shell;
 use std::io::Cursor;
+use std::sync::Arc;
 
 /// Three stored chunks in long form, and where the payload of each begins.
 fn three() -> (Vec<u8>, [usize; 3]) {
@@ -88,9 +90,11 @@ fn an_archive_with_all_chunks_may_be_damaged() {
     }
 }
 
+/// The header's byte that names a compiled-in model.
+const MODEL: usize = 6;
+
 #[test]
 fn a_lost_header_costs_no_chunk_of_a_compiled_in_model() {
-    const MODEL: usize = 6; // the header's byte that names it
     for name in ["chunks", "int8-chunks", "default-1-chunks"] {
         let path = format!("{}/tests/golden/good-1-{name}.llmz", env!("CARGO_MANIFEST_DIR"));
         let mut archive = std::fs::read(path).unwrap();
@@ -101,6 +105,24 @@ fn a_lost_header_costs_no_chunk_of_a_compiled_in_model() {
         assert_eq!(result.unwrap().damage.len(), 1, "{name}");
         assert!(plain == whole, "{name}");
     }
+}
+
+/// What is decoded only to find the model is within `--max-output`, too: found by fuzzing.
+#[test]
+fn a_lost_header_does_not_lift_the_limit() {
+    struct Unasked;
+    impl ModelSource for Unasked {
+        fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+            panic!("{wanted:?} was asked for")
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/good-1-chunks.llmz");
+    let mut archive = std::fs::read(path).unwrap();
+    archive[MODEL] ^= 1;
+    let options = DecompressOptions { max_output: Some(10), ..DecompressOptions::default() };
+    let result =
+        archive::recover(Cursor::new(archive), std::io::sink(), &Unasked, &options, &|_| ());
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::LimitExceeded);
 }
 
 #[test]

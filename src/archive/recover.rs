@@ -188,6 +188,8 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             if !frame.is_of_a_language_model() {
                 continue;
             }
+            // Not counted, since it is decoded once more: that does not give more than the limit.
+            self.options.check_limit(self.n_decoded + u64::from(frame.header.extent.plain_len))?;
             for header in BUILTIN_CODES.into_iter().rev().map(header) {
                 let Ok(model) = find_model(self.models, &header.model) else { continue };
                 let resources = self.resources().beside(Some(&model));
