@@ -12,7 +12,7 @@ use handmade::golden::{accepted, refused};
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
-use llmzip::models::{DEFAULT_CODE, FLOAT_CODE, Model};
+use llmzip::models::{DEFAULT_CODE, FLOAT_CODE, INT8_CODE, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
 use random::Random;
@@ -70,7 +70,7 @@ impl ModelSource for Models {
 }
 
 fn goldens(models: &Models) -> Vec<Golden> {
-    let builtin = [(FLOAT_CODE, ""), (2, "int8-"), (DEFAULT_CODE, "default-1-")];
+    let builtin = [(FLOAT_CODE, ""), (INT8_CODE, "int8-"), (DEFAULT_CODE, "default-1-")];
     let builtin = builtin.into_iter().flat_map(|(code, kind)| goldens_of(code, kind));
     builtin.chain(goldens_of_contexts(ModelName::of(models.no_window.identity()))).collect()
 }

@@ -40,7 +40,7 @@ static BUILTINS: [Builtin; 3] = [
         quantization: None,
     },
     Builtin {
-        code: 2,
+        code: INT8_CODE,
         label: "default-0",
         digest: "5c23859dcdfcea68256081243f9fae5f5a44fdfe40973e6b1818dddc8131c8b3",
         files: DEFAULT_0,
@@ -56,10 +56,13 @@ static BUILTINS: [Builtin; 3] = [
 ];
 
 /// Codes of the compiled-in models.
-pub const BUILTIN_CODES: [u8; BUILTINS.len()] = [FLOAT_CODE, 2, DEFAULT_CODE];
+pub const BUILTIN_CODES: [u8; BUILTINS.len()] = [FLOAT_CODE, INT8_CODE, DEFAULT_CODE];
 
-/// The first default model, `models/default-0`, computed with as floats. Code 2 is the same in int8.
+/// The first default model, `models/default-0`, computed with as floats.
 pub const FLOAT_CODE: u8 = 1;
+
+/// The same model in int8.
+pub const INT8_CODE: u8 = 2;
 
 /// The default model, `models/default`: int8, two to three times as fast as floats.
 pub const DEFAULT_CODE: u8 = 3;

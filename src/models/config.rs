@@ -162,11 +162,8 @@ impl Config {
             ("max_position_embeddings", self.max_positions, 1 << 24),
             ("sliding_window", self.sliding_window.unwrap_or(1), 1 << 24),
         ];
-        for (name, value, most) in bounded {
-            if !(1..=most).contains(&value) {
-                return Err(format!("{name} is {value}, expected 1 to {most}"));
-            }
-        }
+        check_bounds(&bounded)?;
+        check_first_token(self.first_token, self.vocab_size)?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, kv_heads) = (self.heads, self.kv_heads);
             return Err(format!("{heads} heads cannot share {kv_heads} key/value heads equally"));
@@ -188,9 +185,6 @@ impl Config {
         }
         if !(theta > 1.0 && theta.is_finite()) {
             return Err(format!("rope_theta is {theta}"));
-        }
-        if self.first_token as usize >= self.vocab_size {
-            return Err(format!("bos_token_id is {}, past the vocabulary", self.first_token));
         }
         self.check_quantization()
     }
@@ -314,6 +308,24 @@ impl Keys {
             scaling: scaling_of(scaling)?,
         })
     }
+}
+
+/// Checks that each of some numbers, each with its key, is from 1 to what follows it.
+pub(super) fn check_bounds(numbers: &[(&str, usize, usize)]) -> std::result::Result<(), String> {
+    for (key, value, most) in numbers {
+        if !(1..=*most).contains(value) {
+            return Err(format!("{key} is {value}, expected 1 to {most}"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the token that opens lanes has an embedding.
+pub(super) fn check_first_token(token: u32, vocab_size: usize) -> std::result::Result<(), String> {
+    if token as usize >= vocab_size {
+        return Err(format!("bos_token_id is {token}, past the vocabulary"));
+    }
+    Ok(())
 }
 
 /// What `quantization_config` says: ours, or nothing.

@@ -24,7 +24,7 @@ mod vocabulary;
 mod weights;
 
 pub use architecture::Architecture;
-pub use builtin::{BUILTIN_CODES, DEFAULT_CODE, FLOAT_CODE};
+pub use builtin::{BUILTIN_CODES, DEFAULT_CODE, FLOAT_CODE, INT8_CODE};
 pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};

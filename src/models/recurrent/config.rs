@@ -1,7 +1,7 @@
 //! `config.json` of a recurrent network.
 
 use crate::error::Result;
-use crate::models::config::{Quantization, quantization_of};
+use crate::models::config::{Quantization, check_bounds, check_first_token, quantization_of};
 use crate::models::{Footprint, invalid};
 use crate::ops::MAX_INPUTS;
 use serde::Deserialize;
@@ -102,15 +102,8 @@ impl RecurrentConfig {
             ("hidden_size", self.hidden_size, MAX_INPUTS),
             ("num_hidden_layers", self.layers, 512),
         ];
-        for (name, value, most) in bounded {
-            if !(1..=most).contains(&value) {
-                return Err(format!("{name} is {value}, expected 1 to {most}"));
-            }
-        }
-        if self.first_token as usize >= self.vocab_size {
-            return Err(format!("bos_token_id is {}, past the vocabulary", self.first_token));
-        }
-        Ok(())
+        check_bounds(&bounded)?;
+        check_first_token(self.first_token, self.vocab_size)
     }
 
     /// The same with linear layers in `quantization`.
