@@ -7,9 +7,14 @@
 //! archive -> codec -> predict -> models -> ops        error, profile: visible to all
 //! hub -> models; train -> models, ops
 //! ```
+//!
+//! `cli`, above all of them, is the program; its only users are `main` and tests.
 
 #[forbid(unsafe_code)]
 pub mod archive;
+#[doc(hidden)]
+#[forbid(unsafe_code)]
+pub mod cli;
 #[forbid(unsafe_code)]
 pub mod codec;
 #[forbid(unsafe_code)]

@@ -2,10 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-mod cli;
-
 use clap::Parser;
-use cli::{Arguments, BROKEN_PIPE, Plan, code_of};
+use llmzip::cli::{self, Arguments, BROKEN_PIPE, Plan, code_of};
 use std::io::Write;
 use std::process::ExitCode;
 

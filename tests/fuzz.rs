@@ -1,9 +1,6 @@
 //! The fuzz targets (fuzz/README.md) without a fuzzer: their seeds, and every case that was found and
 //! is kept, must hold.
 
-#[allow(dead_code, unused_imports, reason = "only what reads a command line is called")]
-#[path = "../src/cli/mod.rs"]
-mod cli;
 mod handmade;
 mod random;
 #[allow(dead_code, reason = "the tests of tokenizers use the rest")]

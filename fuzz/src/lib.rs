@@ -1,9 +1,6 @@
 //! What is fuzzed (`targets`), and the modules of llmzip's tests that make inputs and models for it.
 //! `tests/fuzz.rs` of llmzip compiles the same files, to run kept cases without a fuzzer.
 
-#[allow(dead_code, unused_imports, reason = "only what reads a command line is called")]
-#[path = "../../src/cli/mod.rs"]
-mod cli;
 #[path = "../../tests/handmade/mod.rs"]
 mod handmade;
 #[path = "../../tests/random/mod.rs"]

@@ -6,8 +6,8 @@ use super::models::Verb;
 use super::size::parse_size;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
+use crate::archive::{FORMAT_VERSION, NUMERICS};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use llmzip::archive::{FORMAT_VERSION, NUMERICS};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 

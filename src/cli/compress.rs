@@ -6,8 +6,8 @@ use super::plan::{Input, Output, Voice};
 use super::progress::Progress;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
+use crate::archive::{self, CompressOptions, Summary};
 use anyhow::{Result, bail};
-use llmzip::archive::{self, CompressOptions, Summary};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 

@@ -9,9 +9,9 @@ use super::progress::Progress;
 use super::recover;
 use super::size::grouped;
 use super::transfer::Transfer;
+use crate::archive::{self, DecompressOptions, StreamInfo};
+use crate::codec::Method;
 use anyhow::{Context, Result};
-use llmzip::archive::{self, DecompressOptions, StreamInfo};
-use llmzip::codec::Method;
 use std::io::{BufReader, Seek};
 
 /// Decompresses `input` to where `output` says.

@@ -1,8 +1,8 @@
 //! Exit codes, and the advice that goes with an error.
 
+use crate::ErrorKind;
+use crate::archive::Damage;
 use anyhow::Error;
-use llmzip::ErrorKind;
-use llmzip::archive::Damage;
 use std::fmt;
 use std::io;
 
@@ -53,7 +53,7 @@ pub fn code_of(error: &Error) -> u8 {
         return USAGE;
     }
     let recovered = error.downcast_ref().map(|damage: &DamageError| damage.kind);
-    match recovered.or_else(|| error.downcast_ref().map(llmzip::Error::kind)) {
+    match recovered.or_else(|| error.downcast_ref().map(crate::Error::kind)) {
         Some(ErrorKind::ModelMissing) => MODEL_MISSING,
         Some(ErrorKind::Truncated | ErrorKind::Corrupt | ErrorKind::NotAnArchive) => DAMAGED,
         Some(ErrorKind::LimitExceeded) => LIMIT_EXCEEDED,
@@ -65,7 +65,7 @@ pub fn code_of(error: &Error) -> u8 {
 
 /// What the user can do about `error`.
 pub fn advice_for(error: &Error) -> Option<&'static str> {
-    match error.downcast_ref().map(llmzip::Error::kind)? {
+    match error.downcast_ref().map(crate::Error::kind)? {
         ErrorKind::Truncated => Some("the rest of the archive is missing: fetch it again"),
         ErrorKind::Unsupported => Some("a newer llmzip reads it"),
         ErrorKind::LimitExceeded => Some("a larger --max-output or --memlimit allows it"),
@@ -76,6 +76,6 @@ pub fn advice_for(error: &Error) -> Option<&'static str> {
 
 /// The operating system's error behind `error`.
 fn io_error(error: &Error) -> Option<&io::Error> {
-    let ours = error.downcast_ref().and_then(llmzip::Error::io_error);
+    let ours = error.downcast_ref().and_then(crate::Error::io_error);
     ours.or_else(|| error.downcast_ref())
 }

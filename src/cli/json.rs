@@ -3,9 +3,7 @@
 
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
-use llmzip::archive::{
-    ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary,
-};
+use crate::archive::{ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary};
 use serde::Serialize;
 use std::io::{self, Write};
 

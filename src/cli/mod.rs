@@ -31,13 +31,13 @@ pub use exit::{BROKEN_PIPE, code_of};
 pub use plan::Plan;
 pub use signals::watch;
 
+use crate::archive::CompressOptions;
 use anyhow::{Error, Result};
 use args::ProgressStyle;
 use exit::{DamageError, advice_for};
 use input::name_of;
 use json::{DamagedPlace, FailedFile};
 use list::Listing;
-use llmzip::archive::CompressOptions;
 use models::Models;
 use plan::{Action, Input, Voice};
 use std::io;

@@ -11,15 +11,15 @@ use super::size::parse_size;
 use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
-use clap_complete::Shell;
-use llmzip::archive::{
+use crate::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
-use llmzip::codec::Parameters;
-use llmzip::hub::Environment;
-use llmzip::ops::Isa;
+use crate::codec::Parameters;
+use crate::hub::Environment;
+use crate::ops::Isa;
 #[cfg(feature = "train")]
-use llmzip::train::TrainOptions;
+use crate::train::TrainOptions;
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;

@@ -6,9 +6,9 @@ use super::exit::DamageError;
 use super::progress::Progress;
 use super::size::counted;
 use super::transfer::{Outcome, Transfer};
+use crate::ErrorKind;
+use crate::archive::{self, Damage, DecompressOptions, Recovery, Summary};
 use anyhow::Result;
-use llmzip::ErrorKind;
-use llmzip::archive::{self, Damage, DecompressOptions, Recovery, Summary};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, Write};
 
@@ -57,11 +57,11 @@ pub fn recover(
     output: &mut dyn Write,
     options: &DecompressOptions,
     progress: archive::Progress<'_>,
-) -> llmzip::Result<Recovery> {
+) -> crate::Result<Recovery> {
     let spooled;
     let mut file = input;
     if !file.stream_position().is_ok_and(|position| position == 0) {
-        spooled = spool(input).map_err(|e| llmzip::Error::io("cannot spool the input", e))?;
+        spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
         file = &spooled;
     }
     archive::recover(file, output, &session.models, options, progress)

@@ -8,8 +8,8 @@ use super::plan::{Input, Voice};
 use super::progress::Progress;
 use super::recover::{recover, report_damage};
 use super::size::counted;
+use crate::archive::{self, DecompressOptions, Recovery};
 use anyhow::Result;
-use llmzip::archive::{self, DecompressOptions, Recovery};
 use std::io;
 
 /// What a test is to do.

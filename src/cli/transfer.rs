@@ -5,8 +5,8 @@ use super::input::{OpenInput, name_of};
 use super::names::{shown, with_suffix};
 use super::output::{OutputFile, is_same_file};
 use super::plan::{Input, Output, Target};
+use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
-use llmzip::ErrorKind;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -80,7 +80,7 @@ impl<'a> Transfer<'a> {
     /// The system's, those of `copy`. Then there is no output file.
     pub fn run<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
         self.run_as(copy, |_| Outcome::Complete)
     }
@@ -91,7 +91,7 @@ impl<'a> Transfer<'a> {
     /// The same.
     pub fn run_as<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
         match &self.target {
@@ -128,7 +128,7 @@ impl<'a> Transfer<'a> {
 
     fn to_stdout<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let mut stdout = BufWriter::with_capacity(WRITE_BUFFER, stdout);
@@ -140,7 +140,7 @@ impl<'a> Transfer<'a> {
     fn to_file<T>(
         &self,
         target: &Path,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, llmzip::Error>,
+        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
         self.refuse_input_as_target(target)?;
@@ -180,7 +180,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Whether the output file is kept in spite of `error`.
-    fn is_kept(&self, error: &llmzip::Error) -> bool {
+    fn is_kept(&self, error: &crate::Error) -> bool {
         error.kind() == ErrorKind::TrailingData && self.output.force
     }
 

@@ -1,9 +1,9 @@
 //! Command lines, an argument a line: never a panic, and what is accepted can be done.
 
-use crate::cli::Arguments;
-use crate::cli::plan::{Action, Output, Plan};
 use clap::Parser;
 use llmzip::archive::{CompressOptions, MAX_CHUNK_SIZE};
+use llmzip::cli::Arguments;
+use llmzip::cli::plan::{Action, Output, Plan};
 use llmzip::codec::{MAX_LANES, Parameters};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -2,7 +2,7 @@
 
 use super::cost::Cost;
 use crate::cli::size::{bits_per_byte, ratio};
-use llmzip::profile::{Part, Profile};
+use crate::profile::{Part, Profile};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

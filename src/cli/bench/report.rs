@@ -3,7 +3,7 @@
 use super::cost::Cost;
 use super::outcome::{Outcome, Own, Profiles};
 use crate::cli::size::{figure, grouped};
-use llmzip::profile::Part;
+use crate::profile::Part;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 

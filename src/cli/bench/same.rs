@@ -1,6 +1,6 @@
 //! Whether what was restored is what it was made of.
 
-use llmzip::{Error, ErrorKind};
+use crate::{Error, ErrorKind};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 
@@ -24,7 +24,7 @@ impl Expect {
     ///
     /// # Errors
     /// The system's; Corrupt where anything else came.
-    pub fn finish(mut self) -> llmzip::Result<()> {
+    pub fn finish(mut self) -> crate::Result<()> {
         let mut rest = [0];
         let rest =
             self.original.read(&mut rest).map_err(|e| Error::io("cannot read the input", e))?;
@@ -60,7 +60,7 @@ impl Write for Expect {
 ///
 /// # Errors
 /// The system's; Corrupt where it has not.
-pub fn expect_same(original: File, mut restored: File) -> llmzip::Result<()> {
+pub fn expect_same(original: File, mut restored: File) -> crate::Result<()> {
     let mut expect = Expect::new(original);
     io::copy(&mut restored, &mut expect).map_err(|e| Error::io("cannot compare", e))?;
     expect.finish()

@@ -7,10 +7,10 @@ use super::{FoundModel, Work};
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::progress::Progress;
+use crate::hub::label_of;
+use crate::models::{Model, ModelFolder, Quantization};
+use crate::ops::ActivationBits;
 use anyhow::{Context, Result};
-use llmzip::hub::label_of;
-use llmzip::models::{Model, ModelFolder, Quantization};
-use llmzip::ops::ActivationBits;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,9 +5,9 @@ use crate::cli::json::FailedFile;
 use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
-use llmzip::hub::{Facts, Place, Store, hex};
-use llmzip::models::{Form, Model, ModelFolder};
-use llmzip::ops::Isa;
+use crate::hub::{Facts, Place, Store, hex};
+use crate::models::{Form, Model, ModelFolder};
+use crate::ops::Isa;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
@@ -70,7 +70,7 @@ impl Entry {
     ///
     /// # Errors
     /// InvalidModel where a folder holds none, Io.
-    pub fn of(found: &FoundModel, store: &Store) -> llmzip::Result<Self> {
+    pub fn of(found: &FoundModel, store: &Store) -> crate::Result<Self> {
         let Some(folder) = found.folder() else { return Ok(Self::default_model()) };
         let form = Form::of_folder(folder)?;
         let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
@@ -104,7 +104,7 @@ impl Entry {
     ///
     /// # Errors
     /// InvalidModel, Io.
-    pub fn with_facts(mut self, folder: Option<&Path>) -> llmzip::Result<Self> {
+    pub fn with_facts(mut self, folder: Option<&Path>) -> crate::Result<Self> {
         let facts = match folder {
             Some(folder) => Facts::of_folder(folder)?,
             None => {

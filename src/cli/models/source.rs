@@ -3,14 +3,14 @@
 
 use super::spec::{FoundModel, ModelSpec};
 use super::watch::Bars;
+use crate::archive::{BuiltinModels, ModelName, ModelSource};
 use crate::cli::Session;
 use crate::cli::plan::{Plan, Voice};
+use crate::hub::{self, Environment, Reference, Store, hex};
+use crate::models::{Model, ModelFolder};
+use crate::ops::Isa;
+use crate::{Error, ErrorKind};
 use anyhow::Result;
-use llmzip::archive::{BuiltinModels, ModelName, ModelSource};
-use llmzip::hub::{self, Environment, Reference, Store, hex};
-use llmzip::models::{Model, ModelFolder};
-use llmzip::ops::Isa;
-use llmzip::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -85,7 +85,7 @@ impl Models {
     }
 
     /// Loads the model in `folder`, if there is room for it.
-    fn load(&self, folder: &Path) -> llmzip::Result<Model> {
+    fn load(&self, folder: &Path) -> crate::Result<Model> {
         let weights = ModelFolder::find(folder)?.architecture()?.footprint().weights;
         if weights > self.memory {
             let (weights, limit) = (weights >> 20, self.memory >> 20);
@@ -116,7 +116,7 @@ impl Models {
     ///
     /// # Errors
     /// ModelMissing where it is not, or where its files or `-m` have another digest.
-    pub fn locate(&self, wanted: &ModelName) -> llmzip::Result<()> {
+    pub fn locate(&self, wanted: &ModelName) -> crate::Result<()> {
         match BuiltinModels::code_of(wanted) {
             Some(_) => Ok(()),
             None => self.folder_of(wanted).map(drop),
@@ -124,7 +124,7 @@ impl Models {
     }
 
     /// The folder of the model that `wanted` names, its files compared with the digest.
-    fn folder_of(&self, wanted: &ModelName) -> llmzip::Result<PathBuf> {
+    fn folder_of(&self, wanted: &ModelName) -> crate::Result<PathBuf> {
         let ModelName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
         let known = self.state().located.iter().find(|(known, _)| known == digest).cloned();
         if let Some((_, folder)) = known {
@@ -143,7 +143,7 @@ impl Models {
         spec: &ModelSpec,
         wanted: &ModelName,
         digest: &[u8; 32],
-    ) -> llmzip::Result<PathBuf> {
+    ) -> crate::Result<PathBuf> {
         let missing = |e: anyhow::Error| {
             Error::new(ErrorKind::ModelMissing, format!("the archive needs {wanted}, but {e}"))
         };
@@ -160,7 +160,7 @@ impl Models {
         wanted: &ModelName,
         digest: &[u8; 32],
         label: &str,
-    ) -> llmzip::Result<PathBuf> {
+    ) -> crate::Result<PathBuf> {
         let records = self.store.records();
         if let Some(model) = self.store.with_digest(digest, label) {
             let got = records.compute(&model.folder)?;
@@ -180,7 +180,7 @@ impl Models {
 }
 
 impl ModelSource for Models {
-    fn find(&self, wanted: &ModelName) -> llmzip::Result<Arc<Model>> {
+    fn find(&self, wanted: &ModelName) -> crate::Result<Arc<Model>> {
         if BuiltinModels::code_of(wanted).is_some() {
             return self.builtin.find(wanted);
         }
@@ -196,7 +196,7 @@ impl ModelSource for Models {
 }
 
 /// The digest of `found`, computed from its files.
-pub fn digest_of(found: &FoundModel) -> llmzip::Result<[u8; 32]> {
+pub fn digest_of(found: &FoundModel) -> crate::Result<[u8; 32]> {
     match found.folder() {
         Some(folder) => hub::folder_digest(folder),
         None => Ok(Model::default_identity().digest),

@@ -2,8 +2,8 @@
 
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
+use crate::hub::{Place, Reference, Store, StoredModel, label_of, not_here};
 use anyhow::Result;
-use llmzip::hub::{Place, Reference, Store, StoredModel, label_of, not_here};
 use std::path::{Path, PathBuf};
 
 /// A model as it is named.

@@ -3,7 +3,7 @@
 use crate::cli::args::ProgressStyle;
 use crate::cli::plan::Voice;
 use crate::cli::progress::Progress;
-use llmzip::hub::Watch;
+use crate::hub::Watch;
 use std::sync::{Mutex, PoisonError};
 
 /// Shows one file after the other.
