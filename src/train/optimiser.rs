@@ -1,8 +1,8 @@
-//! Muon for the matrices of hidden layers, Adam for all else, without weight decay: a run sees its text
-//! about once.
+//! Muon for the matrices of hidden layers, Adam for all else.
 //!
-//! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); Kingma and Ba,
-//! "Adam: A Method for Stochastic Optimization" (2015).
+//! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the weight decay
+//! of Liu et al., "Muon is Scalable for LLM Training" (2025); Kingma and Ba, "Adam: A Method for Stochastic
+//! Optimization" (2015), without.
 
 use super::nn::matrix::{product, product_with, transposed};
 use super::nn::parameter::{Gradients, Parameter};
@@ -42,6 +42,10 @@ pub struct Optimiser {
 const BETAS: (f32, f32) = (0.9, 0.98);
 const EPS: f32 = 1e-8;
 const MOMENTUM: f32 = 0.95;
+
+/// What a step of Muon takes of each weight, as a share of the rate: each step adds a matrix of the same
+/// norm, and without decay nothing bounds the sum.
+const DECAY: f32 = 0.1;
 
 impl Optimiser {
     /// One that has seen nothing.
@@ -99,8 +103,9 @@ fn muon(isa: Isa, parameter: &mut Parameter, gradient: &[f32], momentum: &mut [f
     let nesterov = gradient.iter().zip(&*momentum).map(|(g, m)| g + MOMENTUM * m);
     let (rows, columns) = (parameter.shape[0], parameter.shape[1]);
     let direction = orthogonal(isa, nesterov.collect(), columns);
-    let rate = rate * (rows as f32 / columns as f32).max(1.0).sqrt();
-    parameter.values.iter_mut().zip(direction).for_each(|(value, d)| *value -= rate * d);
+    let (kept, rate) = (1.0 - DECAY * rate, rate * (rows as f32 / columns as f32).max(1.0).sqrt());
+    let values = parameter.values.iter_mut().zip(direction);
+    values.for_each(|(value, d)| *value = kept * *value - rate * d);
 }
 
 /// Five Newton-Schulz iterations towards the nearest matrix with singular values of 1.
@@ -126,6 +131,19 @@ fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::train::random::Random;
+
+    #[test]
+    fn steps_the_same_way_stay_within_a_bound() {
+        let mut parameter = Parameter::constant("".into(), &[2, 2], 0.0);
+        let (rate, gradient) = (1.0, [1.0, 0.0, 0.0, 1.0]);
+        let mut momentum = [0.0; 4];
+        for _ in 0..1000 {
+            muon(Isa::detect(), &mut parameter, &gradient, &mut momentum, rate);
+        }
+        let [a, b, c, d] = parameter.values[..] else { unreachable!() };
+        assert!(a == d && b == 0.0 && c == 0.0, "{a} {b} {c} {d}");
+        assert!((0.6 / DECAY..1.4 / DECAY).contains(&-a), "{a}");
+    }
 
     #[test]
     fn singular_values_become_nearly_one() {

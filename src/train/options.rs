@@ -160,9 +160,9 @@ impl TrainOptions {
 
     pub(super) fn optimiser(&self) -> OptimiserOptions {
         match self.arch {
-            Arch::Gru | Arch::Lstm => {
-                OptimiserOptions { adam_rate: 8e-3, muon_rate: 0.04, clip: 1.0 }
-            }
+            // At twice this rate a GRU of size small learns until step 400 and then forgets it all.
+            Arch::Gru => OptimiserOptions { adam_rate: 8e-3, muon_rate: 0.02, clip: 1.0 },
+            Arch::Lstm => OptimiserOptions { adam_rate: 8e-3, muon_rate: 0.04, clip: 1.0 },
             Arch::Llama => OptimiserOptions { adam_rate: 4e-3, muon_rate: 0.02, clip: 1.0 },
         }
     }
