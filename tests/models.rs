@@ -4,8 +4,8 @@ mod random;
 
 use candle_core::{DType, Device, Tensor};
 use llmzip::models::{
-    Architecture, BUILTIN_CODES, Config, DEFAULT_CODE, FLOAT_CODE, Model, ModelFolder, Network,
-    Row, Session, Transformer, Weights,
+    Architecture, BUILTIN_CODES, Config, DEFAULT_CODE, FLOAT_CODE, INT8_CODE, Model, ModelFolder,
+    Network, Row, Session, Transformer, Weights,
 };
 use llmzip::ops::Isa;
 use random::Random;
@@ -387,7 +387,7 @@ fn the_digests_of_compiled_in_models_are_those_of_their_files() {
     let first = ModelFolder::find(&root().join("models/default-0")).unwrap().identity().unwrap();
     assert_eq!(digest(FLOAT_CODE), first.digest);
     let in_int8 = blake3::Hasher::new().update(&first.digest).update(&[8]).finalize();
-    assert_eq!(digest(2), *in_int8.as_bytes());
+    assert_eq!(digest(INT8_CODE), *in_int8.as_bytes());
 }
 
 #[test]
