@@ -5,7 +5,7 @@
 mod shell;
 
 use llmzip::ops::Isa;
-use llmzip::train::{Arch, Budget, Report, Size, TrainOptions, train};
+use llmzip::train::{Arch, Budget, Device, Report, Size, TrainOptions, train};
 use shell::Shell;
 use std::fs;
 
@@ -65,7 +65,7 @@ fn steps_and_seed_make_the_model() {
     for (folder, more) in [("a", ["-T1", "--seed", "5"]), ("b", ["-T3", "--seed", "5"])] {
         call(&shell, folder, &[&more[..], &["--steps", "3"]].concat()).expect(0);
     }
-    call(&shell, "c", &["--seed", "6", "--steps", "3"]).expect(0);
+    call(&shell, "c", &["--seed", "6", "--steps", "3", "--device", "cpu"]).expect(0);
     assert!(model(&shell, "a") == model(&shell, "b"));
     assert!(model(&shell, "a")[1] != model(&shell, "c")[1]);
 }
@@ -105,6 +105,7 @@ fn a_run_that_was_broken_off_ends_the_same() {
                 crlf: true,
                 resume,
                 checkpoint_s: 0.0,
+                device: Device::Cpu,
                 isa: Isa::detect(),
             };
             train(&options, &[shell.path("log")], &shell.path(folder), watch).unwrap();
@@ -138,6 +139,8 @@ fn what_cannot_be_trained_is_refused() {
     call(&shell, "a", &["--vocab", "60000"]).expect(2).saying("use fewer");
     call(&shell, "a", &["--minutes", "0"]).expect(2).saying("--minutes is 0");
     call(&shell, "a", &["--steps", "0"]).expect(2);
+    call(&shell, "a", &["--device", "gpu"]).expect(2).saying("cuda:N");
+    call(&shell, "a", &["--device", "cuda:99"]).expect(2).saying("CUDA");
     call(&shell, "a", &["--data", "missing"]).expect(1).saying("missing");
     shell.run(&["train", "-o", "a"]).expect(2).saying("--data");
     assert!(!shell.path("a").join("model.safetensors").exists());

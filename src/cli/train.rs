@@ -6,7 +6,7 @@ use super::exit::UsageError;
 use super::plan::Voice;
 use super::size::grouped;
 use crate::ops::Isa;
-use crate::train::{self, Arch, Budget, Report, Size, TrainOptions};
+use crate::train::{self, Arch, Budget, Device, Report, Size, TrainOptions};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
@@ -57,9 +57,22 @@ pub struct TrainArgs {
     /// Let lines of one text in eight end in CR-LF, so that such files are known, too
     #[arg(long)]
     crlf: bool,
+    /// What computes it: cuda[:N] in builds with the feature candle-cuda, where auto means it, too
+    #[arg(long, value_name = "auto|cpu|cuda[:N]", value_parser = device, default_value = "auto")]
+    device: Device,
     /// Threads to use, 0 for all cores; changes no byte of the result [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
+}
+
+fn device(name: &str) -> Result<Device, String> {
+    match (name, name.strip_prefix("cuda:").map(str::parse)) {
+        ("auto", _) => Ok(Device::Auto),
+        ("cpu", _) => Ok(Device::Cpu),
+        ("cuda", _) => Ok(Device::Cuda(0)),
+        (_, Some(Ok(number))) => Ok(Device::Cuda(number)),
+        _ => Err("expected auto, cpu, cuda or cuda:N".into()),
+    }
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -114,6 +127,7 @@ impl TrainArgs {
             crlf: self.crlf,
             resume: self.resume,
             checkpoint_s: CHECKPOINT_S,
+            device: self.device,
             isa,
         })
     }

@@ -89,18 +89,16 @@ pub fn load(
             _ => Err(failed(folder, &format!("tensor {name} has another size"))),
         }
     };
-    let mut loaded = Ok(());
     network.update(&mut |parameters| {
-        loaded = parameters.iter_mut().zip(&mut optimiser.moments).try_for_each(|(p, m)| {
+        parameters.iter_mut().zip(&mut optimiser.moments).try_for_each(|(p, m)| {
             p.values = read("value", &p.name, p.values.len())?;
             *m = Moments {
                 first: read("first", &p.name, m.first.len())?,
                 second: read("second", &p.name, m.second.len())?,
             };
             Ok(())
-        });
-    });
-    loaded?;
+        })
+    })?;
     optimiser.steps = progress.steps;
     Ok(progress)
 }

@@ -13,6 +13,7 @@ use super::nn::parameter::{Gradients, Parameter};
 use super::nn::recurrence::State;
 use super::nn::{norm, swiglu};
 use super::random::Random;
+use crate::error::Result;
 use crate::ops::Isa;
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ pub struct LlamaShape {
 }
 
 /// Base of the rotary frequencies.
-const THETA: f64 = 10_000.0;
+pub(super) const THETA: f64 = 10_000.0;
 
 /// Positions that configurations name: the window slides, so there is no end to them.
 const POSITIONS: usize = 131_072;
@@ -208,17 +209,23 @@ impl Network for LlamaNetwork {
         &self.parameters
     }
 
-    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter])) {
-        change(&mut self.parameters);
+    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]) -> Result<()>) -> Result<()> {
+        change(&mut self.parameters)?;
         self.layers = pack(self.shape, &self.parameters);
         self.head = Linear::new(&self.parameters, EMBEDDING, None);
+        Ok(())
     }
 
     fn states(&self, _streams: usize) -> Vec<State> {
         Vec::new()
     }
 
-    fn run(&self, shard: &Shard, _: &mut [State], mut gradients: Option<&mut Gradients>) -> f64 {
+    fn run(
+        &self,
+        shard: &Shard,
+        _: &mut [State],
+        mut gradients: Option<&mut Gradients>,
+    ) -> Result<f64> {
         let of = |x: &[u32], stream: usize| -> Vec<u32> {
             x.iter().skip(stream).step_by(shard.streams).copied().collect()
         };
@@ -226,7 +233,7 @@ impl Network for LlamaNetwork {
             let (ids, targets) = (of(&shard.inputs, stream), of(&shard.targets, stream));
             self.sequence(&ids, &targets, gradients.as_deref_mut())
         };
-        (0..shard.streams).map(cost).sum()
+        Ok((0..shard.streams).map(cost).sum())
     }
 
     fn config(&self) -> Value {

@@ -2,11 +2,14 @@
 //!
 //! Beside the layers, used by `cli` alone. It knows tokenizers and kernels, and writes folders that
 //! `models` reads; archives it does not know. Backward passes are written by hand over the exact kernels
-//! of `ops`, which are faster on a CPU than candle's (docs/training.md).
+//! of `ops`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle computes them.
 
+#[cfg(feature = "candle")]
+pub mod candle;
 mod checkpoint;
 mod corpus;
 mod curve;
+mod device;
 mod export;
 mod llama;
 mod network;
@@ -18,8 +21,10 @@ mod recurrent;
 mod run;
 mod vocabulary;
 
+pub use device::{Device, Shape};
 pub use llama::{LlamaNetwork, LlamaShape};
 pub use network::{Network, Shard};
+pub use optimiser::orthogonal;
 pub use options::{Arch, Budget, Size, TrainOptions};
 pub use random::Random;
 pub use recurrent::{RecurrentNetwork, RecurrentShape};

@@ -2,6 +2,7 @@
 
 use super::nn::parameter::{Gradients, Parameter};
 use super::nn::recurrence::State;
+use crate::error::Result;
 use serde_json::Value;
 
 /// Tokens of some streams: rows are `[steps][streams]`.
@@ -21,14 +22,25 @@ pub trait Network: Send + Sync {
     fn parameters(&self) -> &[Parameter];
 
     /// Lets `change` change the parameters' values.
-    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]));
+    ///
+    /// # Errors
+    /// Those of `change`; [`ErrorKind::Io`](crate::error::ErrorKind::Io) where a device fails.
+    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]) -> Result<()>) -> Result<()>;
 
     /// States of its layers before a text begins.
     fn states(&self, streams: usize) -> Vec<State>;
 
     /// The sum of the costs of the targets, in nats. States become those after the shard; gradients
     /// of the sum are added, where they are wanted.
-    fn run(&self, shard: &Shard, states: &mut [State], gradients: Option<&mut Gradients>) -> f64;
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where a device fails.
+    fn run(
+        &self,
+        shard: &Shard,
+        states: &mut [State],
+        gradients: Option<&mut Gradients>,
+    ) -> Result<f64>;
 
     /// `config.json`
     fn config(&self) -> Value;

@@ -6,6 +6,7 @@
 
 use super::nn::matrix::{product, product_with, transposed};
 use super::nn::parameter::{Gradients, Parameter};
+use crate::error::Result;
 use crate::ops::Isa;
 use rayon::prelude::*;
 
@@ -29,9 +30,12 @@ pub struct Moments {
     pub second: Vec<f32>,
 }
 
+/// From a matrix, row by row, and its columns to the nearest orthogonal matrix, nearly.
+pub type Orthogonal = Box<dyn Fn(Vec<f32>, usize) -> Result<Vec<f32>> + Send + Sync>;
+
 /// What an optimiser remembers.
 pub struct Optimiser {
-    isa: Isa,
+    orthogonal: Orthogonal,
     options: OptimiserOptions,
     /// In the order of parameters.
     pub moments: Vec<Moments>,
@@ -49,27 +53,42 @@ const DECAY: f32 = 0.1;
 
 impl Optimiser {
     /// One that has seen nothing.
-    pub fn new(isa: Isa, options: OptimiserOptions, parameters: &[Parameter]) -> Self {
+    pub fn new(
+        orthogonal: Orthogonal,
+        options: OptimiserOptions,
+        parameters: &[Parameter],
+    ) -> Self {
         let moments = |p: &Parameter| Moments {
             first: vec![0.0; p.values.len()],
             second: vec![0.0; if p.is_hidden { 0 } else { p.values.len() }],
         };
-        Self { isa, options, moments: parameters.iter().map(moments).collect(), steps: 0 }
+        Self { orthogonal, options, moments: parameters.iter().map(moments).collect(), steps: 0 }
     }
 
     /// Changes parameters along their gradients, at `share` of the rates.
-    pub fn step(&mut self, parameters: &mut [Parameter], gradients: &mut Gradients, share: f32) {
-        let Self { isa, options, moments, steps } = self;
+    ///
+    /// # Errors
+    /// Those of the [`Orthogonal`].
+    pub fn step(
+        &mut self,
+        parameters: &mut [Parameter],
+        gradients: &mut Gradients,
+        share: f32,
+    ) -> Result<()> {
+        let Self { orthogonal, options, moments, steps } = self;
         *steps += 1;
         clip(gradients, options.clip);
         let all = parameters.par_iter_mut().zip(gradients).zip(moments);
-        all.for_each(|((parameter, gradient), moments)| match parameter.is_hidden {
+        all.try_for_each(|((parameter, gradient), moments)| match parameter.is_hidden {
             true => {
                 let rate = share * options.muon_rate;
-                muon(*isa, parameter, gradient, &mut moments.first, rate);
+                muon(orthogonal, parameter, gradient, &mut moments.first, rate)
             }
-            false => adam(parameter, gradient, moments, share * options.adam_rate, *steps),
-        });
+            false => {
+                adam(parameter, gradient, moments, share * options.adam_rate, *steps);
+                Ok(())
+            }
+        })
     }
 }
 
@@ -96,32 +115,46 @@ fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate
 }
 
 /// Momentum, then the nearest orthogonal matrix, nearly.
-fn muon(isa: Isa, parameter: &mut Parameter, gradient: &[f32], momentum: &mut [f32], rate: f32) {
+fn muon(
+    orthogonal: &Orthogonal,
+    parameter: &mut Parameter,
+    gradient: &[f32],
+    momentum: &mut [f32],
+    rate: f32,
+) -> Result<()> {
     for (m, g) in momentum.iter_mut().zip(gradient) {
         *m = MOMENTUM * *m + g;
     }
     let nesterov = gradient.iter().zip(&*momentum).map(|(g, m)| g + MOMENTUM * m);
     let (rows, columns) = (parameter.shape[0], parameter.shape[1]);
-    let direction = orthogonal(isa, nesterov.collect(), columns);
+    let direction = orthogonal(nesterov.collect(), columns)?;
     let (kept, rate) = (1.0 - DECAY * rate, rate * (rows as f32 / columns as f32).max(1.0).sqrt());
     let values = parameter.values.iter_mut().zip(direction);
     values.for_each(|(value, d)| *value = kept * *value - rate * d);
+    Ok(())
 }
 
-/// Five Newton-Schulz iterations towards the nearest matrix with singular values of 1.
-fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
+/// What the iterations of [`orthogonal`] make of x: `a x + (b A + c A A) x`, A being `x x^T`.
+pub const NEWTON_SCHULZ: (f32, f32, f32) = (3.4445, -4.7750, 2.0315);
+
+/// Their number.
+pub const ITERATIONS: usize = 5;
+
+/// Newton-Schulz iterations towards the nearest matrix with singular values of 1.
+pub fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
     let rows = x.len() / columns;
     if rows > columns {
         return transposed(&orthogonal(isa, transposed(&x, columns), rows), rows);
     }
     let norm = x.iter().map(|x| x * x).sum::<f32>().sqrt() + 1e-7;
     let mut x: Vec<f32> = x.into_iter().map(|x| x / norm).collect();
-    for _ in 0..5 {
+    let (first, second, third) = NEWTON_SCHULZ;
+    for _ in 0..ITERATIONS {
         let a = product(isa, &x, &x, columns);
         let mut b = product(isa, &a, &a, rows);
-        b.iter_mut().zip(&a).for_each(|(b, a)| *b = 2.0315 * *b - 4.7750 * a);
+        b.iter_mut().zip(&a).for_each(|(b, a)| *b = third * *b + second * a);
         let mut next = product_with(isa, &b, &x, rows);
-        next.iter_mut().zip(&x).for_each(|(next, x)| *next += 3.4445 * x);
+        next.iter_mut().zip(&x).for_each(|(next, x)| *next += first * x);
         x = next;
     }
     x
@@ -137,8 +170,9 @@ mod tests {
         let mut parameter = Parameter::constant("".into(), &[2, 2], 0.0);
         let (rate, gradient) = (1.0, [1.0, 0.0, 0.0, 1.0]);
         let mut momentum = [0.0; 4];
+        let kernels: Orthogonal = Box::new(|x, columns| Ok(orthogonal(Isa::detect(), x, columns)));
         for _ in 0..1000 {
-            muon(Isa::detect(), &mut parameter, &gradient, &mut momentum, rate);
+            muon(&kernels, &mut parameter, &gradient, &mut momentum, rate).unwrap();
         }
         let [a, b, c, d] = parameter.values[..] else { unreachable!() };
         assert!(a == d && b == 0.0 && c == 0.0, "{a} {b} {c} {d}");

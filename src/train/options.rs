@@ -1,10 +1,9 @@
 //! What is to be trained, and for how long.
 
-use super::llama::{LlamaNetwork, LlamaShape};
-use super::network::Network;
+use super::device::{Device, Shape};
+use super::llama::LlamaShape;
 use super::optimiser::OptimiserOptions;
-use super::random::Random;
-use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use super::recurrent::RecurrentShape;
 use crate::models::Cell;
 use crate::ops::Isa;
 
@@ -60,7 +59,9 @@ pub struct TrainOptions {
     pub resume: bool,
     /// Seconds between two checkpoints.
     pub checkpoint_s: f64,
-    /// The instruction set.
+    /// What computes it.
+    pub device: Device,
+    /// The instruction set of the CPU.
     pub isa: Isa,
 }
 
@@ -109,17 +110,12 @@ impl Size {
 }
 
 impl TrainOptions {
-    /// A network that has learned nothing.
-    pub(super) fn network(&self) -> Box<dyn Network> {
-        let random = &mut Random::new(&[self.seed]);
+    /// The network's shape.
+    pub(super) fn shape(&self) -> Shape {
         match self.arch {
-            Arch::Gru => {
-                Box::new(RecurrentNetwork::new(self.recurrent(Cell::Gru), self.isa, random))
-            }
-            Arch::Lstm => {
-                Box::new(RecurrentNetwork::new(self.recurrent(Cell::Lstm), self.isa, random))
-            }
-            Arch::Llama => Box::new(LlamaNetwork::new(self.llama(), self.isa, random)),
+            Arch::Gru => Shape::Recurrent(self.recurrent(Cell::Gru)),
+            Arch::Lstm => Shape::Recurrent(self.recurrent(Cell::Lstm)),
+            Arch::Llama => Shape::Llama(self.llama()),
         }
     }
 

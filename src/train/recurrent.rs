@@ -8,6 +8,7 @@ use super::nn::matrix::accumulate;
 use super::nn::parameter::{Gradients, Parameter};
 use super::nn::recurrence::{Recurrence, State, Trace};
 use super::random::Random;
+use crate::error::Result;
 use crate::models::Cell;
 use crate::ops::Isa;
 use serde_json::{Value, json};
@@ -99,16 +100,22 @@ impl Network for RecurrentNetwork {
         &self.parameters
     }
 
-    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter])) {
-        change(&mut self.parameters);
+    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]) -> Result<()>) -> Result<()> {
+        change(&mut self.parameters)?;
         (self.layers, self.head) = pack(self.shape, &self.parameters);
+        Ok(())
     }
 
     fn states(&self, streams: usize) -> Vec<State> {
         vec![State::new(streams, self.shape.hidden_size); self.shape.layers]
     }
 
-    fn run(&self, shard: &Shard, states: &mut [State], gradients: Option<&mut Gradients>) -> f64 {
+    fn run(
+        &self,
+        shard: &Shard,
+        states: &mut [State],
+        gradients: Option<&mut Gradients>,
+    ) -> Result<f64> {
         let (isa, b, h) = (self.isa, shard.streams, self.shape.hidden_size);
         let embedded = self.embed(&shard.inputs);
         let mut traces: Vec<Trace> = Vec::new();
@@ -124,7 +131,7 @@ impl Network for RecurrentNetwork {
         let top = below(traces.len());
         let mut logits = self.head.forward(isa, top);
         let nats = cross_entropy(isa, &mut logits, &shard.targets);
-        let Some(gradients) = gradients else { return nats };
+        let Some(gradients) = gradients else { return Ok(nats) };
         let mut grad = self.head.backward(isa, top, &logits, gradients);
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let gates = layer.recurrence.backward(isa, &traces[i], b, &grad, gradients);
@@ -134,7 +141,7 @@ impl Network for RecurrentNetwork {
         for (&id, grad) in shard.inputs.iter().zip(grad.chunks_exact(e)) {
             accumulate(&mut gradients[EMBEDDING][id as usize * e..][..e], grad);
         }
-        nats
+        Ok(nats)
     }
 
     fn config(&self) -> Value {

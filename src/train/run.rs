@@ -5,6 +5,7 @@
 
 use super::checkpoint::{self, Progress};
 use super::corpus::{Corpus, Stream};
+use super::device::Placed;
 use super::export;
 use super::network::{Network, Shard};
 use super::nn::matrix::accumulate;
@@ -79,7 +80,7 @@ pub fn train(
         }
         false => Tokens::for_corpus(&corpus, options.vocab_size)?,
     };
-    let mut run = Run::new(options, &corpus, &tokens);
+    let mut run = Run::new(options, &corpus, &tokens)?;
     if options.resume {
         let what = run.progress.what.clone();
         run.progress = checkpoint::load(folder, &what, &mut *run.network, &mut run.optimiser)?;
@@ -131,9 +132,15 @@ struct Part<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(options: &'a TrainOptions, corpus: &'a Corpus, tokens: &'a Tokens) -> Self {
-        let network = options.network();
-        let optimiser = Optimiser::new(options.isa, options.optimiser(), network.parameters());
+    fn new(options: &'a TrainOptions, corpus: &'a Corpus, tokens: &'a Tokens) -> Result<Self> {
+        let random = &mut Random::new(&[options.seed]);
+        let Placed { network, orthogonal, takes_all } =
+            options.device.place(options.shape(), options.isa, random)?;
+        let optimiser = Optimiser::new(orthogonal, options.optimiser(), network.parameters());
+        let mut batch = options.batch();
+        if takes_all {
+            batch.shard = batch.streams;
+        }
         let TrainOptions { arch, size, vocab_size, seed, crlf, .. } = options;
         let (arch, size) = (arch.name(), size.name());
         let what = format!(
@@ -141,7 +148,7 @@ impl<'a> Run<'a> {
             if *crlf { " --crlf" } else { "" }
         );
         let progress = Progress { what, ..Progress::default() };
-        Self { options, batch: options.batch(), corpus, tokens, network, optimiser, progress }
+        Ok(Self { options, batch, corpus, tokens, network, optimiser, progress })
     }
 
     /// All steps that the budget leaves.
@@ -159,7 +166,7 @@ impl<'a> Run<'a> {
                     saved_s = self.progress.elapsed_s;
                 }
             }
-            self.step(&mut parts);
+            self.step(&mut parts)?;
             nats += parts.iter().map(|part| part.nats).sum::<f64>();
             bytes += parts.iter().map(|part| part.bytes).sum::<usize>();
             if !nats.is_finite() {
@@ -170,7 +177,7 @@ impl<'a> Run<'a> {
             let share = self.share();
             let learned = bits_per_byte(nats, bytes);
             let is_due = share >= 1.0 || share >= measured + 1.0 / MEASURES;
-            let held_out = is_due.then(|| self.held_out());
+            let held_out = is_due.then(|| self.held_out()).transpose()?;
             if let Some(held_out) = held_out {
                 self.progress.curve.push((self.progress.steps, learned, held_out));
                 measured = share;
@@ -211,15 +218,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn step(&mut self, parts: &mut [Part<'a>]) {
+    fn step(&mut self, parts: &mut [Part<'a>]) -> Result<()> {
         let (network, tokens, n) = (&*self.network, self.tokens, self.batch.window);
-        parts.par_iter_mut().for_each(|part| {
+        parts.par_iter_mut().try_for_each(|part| {
             let windows = part.streams.iter_mut().map(|stream| stream.window(tokens, n));
             let shard = shard(&windows.collect::<Vec<_>>());
             part.bytes = tokens.bytes(&shard.targets);
             part.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
-            part.nats = network.run(&shard, &mut part.states, Some(&mut part.gradients));
-        });
+            part.nats = network.run(&shard, &mut part.states, Some(&mut part.gradients))?;
+            Ok(())
+        })?;
         self.progress.steps += 1;
         self.progress.tokens += (self.batch.streams * n) as u64;
         self.progress.bytes += parts.iter().map(|part| part.bytes as u64).sum::<u64>();
@@ -232,11 +240,11 @@ impl<'a> Run<'a> {
         let share = self.share();
         let rate = (share / WARM_UP).min(1.0) * (1.0 - share).max(0.0);
         let (optimiser, gradients) = (&mut self.optimiser, &mut first.gradients);
-        self.network.update(&mut |parameters| optimiser.step(parameters, gradients, rate as f32));
+        self.network.update(&mut |parameters| optimiser.step(parameters, gradients, rate as f32))
     }
 
     /// Bits per byte of what is held out: pieces side by side, until the first ends.
-    fn held_out(&self) -> f64 {
+    fn held_out(&self) -> Result<f64> {
         let cost = |texts: &[&[u8]]| {
             let mut streams: Vec<Stream<'_>> =
                 texts.iter().map(|text| Stream::new(text, 0)).collect();
@@ -248,18 +256,18 @@ impl<'a> Run<'a> {
                 let mut windows: Vec<Vec<u32>> = streams.iter_mut().map(window).collect();
                 let len = windows.iter().map(Vec::len).min().unwrap_or(0);
                 if len < 2 {
-                    return (nats, bytes);
+                    return Ok((nats, bytes));
                 }
                 windows.iter_mut().for_each(|window| window.truncate(len));
                 let shard = shard(&windows);
                 bytes += self.tokens.bytes(&shard.targets);
-                nats += self.network.run(&shard, &mut states, None);
+                nats += self.network.run(&shard, &mut states, None)?;
             }
         };
         let texts = pieces(self.corpus.held_out());
-        let costs: Vec<(f64, usize)> = texts.par_chunks(SIDE_BY_SIDE).map(cost).collect();
+        let costs = texts.par_chunks(SIDE_BY_SIDE).map(cost).collect::<Result<Vec<_>>>()?;
         let (nats, bytes): (Vec<f64>, Vec<usize>) = costs.into_iter().unzip();
-        bits_per_byte(nats.iter().sum(), bytes.iter().sum())
+        Ok(bits_per_byte(nats.iter().sum(), bytes.iter().sum()))
     }
 }
 

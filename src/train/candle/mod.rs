@@ -1,0 +1,159 @@
+//! Passes by candle, for devices that `ops` has no kernels for.
+//!
+//! The same networks as on the CPU, with gradients by candle's automatic differentiation: the parameters
+//! stay with the network that they were made for, a copy is on the device. `tests/gradients.rs` holds
+//! both to each other.
+
+mod llama;
+mod recurrent;
+
+use super::device::Shape;
+use super::network::{Network, Shard};
+use super::nn::matrix::accumulate;
+use super::nn::parameter::{Gradients, Parameter};
+use super::nn::recurrence::State;
+use super::optimiser::{ITERATIONS, NEWTON_SCHULZ, Orthogonal};
+use crate::error::{Error, Result};
+use candle_core::{D, Device, Result as CandleResult, Tensor, Var};
+use serde_json::Value;
+
+/// Stack of the thread of a pass: candle walks the graph by recursion, and drops it so, and that of a
+/// recurrent network is thousands of operations deep. Only what is used takes memory.
+const STACK: usize = 1 << 28;
+
+/// The same network, on `device`, and Muon's products, too.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where the device fails.
+pub fn place(
+    network: Box<dyn Network>,
+    shape: Shape,
+    device: &Device,
+) -> Result<(Box<dyn Network>, Orthogonal)> {
+    let var = |p: &Parameter| Var::from_slice(&p.values, &p.shape[..], device);
+    let vars: CandleResult<Vec<Var>> = network.parameters().iter().map(var).collect();
+    let vars = vars.map_err(failed)?;
+    let network = CandleNetwork { network, shape, device: device.clone(), vars };
+    let device = device.clone();
+    let orthogonal = move |x: Vec<f32>, columns| orthogonal(&device, &x, columns).map_err(failed);
+    Ok((Box::new(network), Box::new(orthogonal)))
+}
+
+/// A network whose passes candle computes.
+struct CandleNetwork {
+    network: Box<dyn Network>,
+    shape: Shape,
+    device: Device,
+    /// Its parameters, in order.
+    vars: Vec<Var>,
+}
+
+impl CandleNetwork {
+    fn pass(
+        &self,
+        shard: &Shard,
+        states: &mut [State],
+        gradients: Option<&mut Gradients>,
+    ) -> CandleResult<f64> {
+        let parameter = |var: &Var| match gradients {
+            Some(_) => var.as_tensor().clone(),
+            None => var.as_detached_tensor(),
+        };
+        let parameters: Vec<Tensor> = self.vars.iter().map(parameter).collect();
+        let logits = match self.shape {
+            Shape::Recurrent(shape) => recurrent::logits(&parameters, shape, shard, states)?,
+            Shape::Llama(shape) => llama::logits(&parameters, shape, shard)?,
+        };
+        let cost = cross_entropy(&logits, &shard.targets)?;
+        if let Some(gradients) = gradients {
+            let found = cost.backward()?;
+            for (var, sum) in self.vars.iter().zip(gradients) {
+                if let Some(gradient) = found.get(var) {
+                    accumulate(sum, &gradient.flatten_all()?.to_vec1()?);
+                }
+            }
+        }
+        Ok(f64::from(cost.to_scalar::<f32>()?))
+    }
+}
+
+impl Network for CandleNetwork {
+    fn parameters(&self) -> &[Parameter] {
+        self.network.parameters()
+    }
+
+    fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]) -> Result<()>) -> Result<()> {
+        self.network.update(change)?;
+        for (parameter, var) in self.network.parameters().iter().zip(&self.vars) {
+            let new = Tensor::from_slice(&parameter.values, &parameter.shape[..], &self.device);
+            new.and_then(|new| var.set(&new)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn states(&self, streams: usize) -> Vec<State> {
+        self.network.states(streams)
+    }
+
+    fn run(
+        &self,
+        shard: &Shard,
+        states: &mut [State],
+        gradients: Option<&mut Gradients>,
+    ) -> Result<f64> {
+        std::thread::scope(|scope| {
+            let pass = || self.pass(shard, states, gradients);
+            let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, pass);
+            let thread = thread.map_err(|e| Error::io("starting a thread", e))?;
+            match thread.join() {
+                Ok(cost) => cost.map_err(failed),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn config(&self) -> Value {
+        self.network.config()
+    }
+
+    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        self.network.tensors()
+    }
+}
+
+fn failed(e: candle_core::Error) -> Error {
+    Error::io("computing on the device", std::io::Error::other(e))
+}
+
+/// Rows of a table: `[ids.len()][width]`
+fn embed(table: &Tensor, ids: &[u32]) -> CandleResult<Tensor> {
+    table.index_select(&Tensor::new(ids, table.device())?, 0)
+}
+
+/// `x - ln(sum(exp(x)))` and so on along the last dimension.
+fn log_softmax(x: &Tensor) -> CandleResult<Tensor> {
+    let x = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
+    x.broadcast_sub(&x.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+/// The sum of the targets' costs, in nats. logits: `[targets.len()][V]`
+fn cross_entropy(logits: &Tensor, targets: &[u32]) -> CandleResult<Tensor> {
+    let targets = Tensor::new(targets, logits.device())?.unsqueeze(1)?;
+    log_softmax(logits)?.gather(&targets, 1)?.sum_all()?.neg()
+}
+
+/// [`super::optimiser::orthogonal`] on a device.
+fn orthogonal(device: &Device, x: &[f32], columns: usize) -> CandleResult<Vec<f32>> {
+    let x = Tensor::from_slice(x, (x.len() / columns, columns), device)?;
+    let is_tall = x.dim(0)? > columns;
+    let mut x = if is_tall { x.t()?.contiguous()? } else { x };
+    let norm = (x.sqr()?.sum_all()?.sqrt()? + 1e-7)?;
+    x = x.broadcast_div(&norm)?;
+    let (first, second, third) = NEWTON_SCHULZ;
+    for _ in 0..ITERATIONS {
+        let a = x.matmul(&x.t()?)?;
+        let b = ((a.matmul(&a)? * f64::from(third))? + (&a * f64::from(second))?)?;
+        x = (b.matmul(&x)? + (x * f64::from(first))?)?;
+    }
+    if is_tall { x.t()? } else { x }.flatten_all()?.to_vec1()
+}

@@ -1,0 +1,72 @@
+//! GRU and LSTM networks, step by step (docs/numerics.md, section 17).
+
+use super::embed;
+use crate::models::Cell;
+use crate::train::network::Shard;
+use crate::train::nn::recurrence::State;
+use crate::train::recurrent::RecurrentShape;
+use candle_core::{Result, Tensor};
+
+/// Logits of all rows: `[T * B][V]`. States become those after the last step.
+pub fn logits(
+    parameters: &[Tensor],
+    shape: RecurrentShape,
+    shard: &Shard,
+    states: &mut [State],
+) -> Result<Tensor> {
+    let [table, layers @ .., head, bias] = parameters else { unreachable!("it has a head") };
+    let mut x = embed(table, &shard.inputs)?;
+    for (weights, state) in layers.chunks_exact(4).zip(states) {
+        x = layer(weights, shape, shard.streams, &x, state)?;
+    }
+    x.matmul(&head.t()?)?.broadcast_add(bias)
+}
+
+/// A layer's outputs, `[T * B][H]`, of its inputs, `[T * B][I]`.
+fn layer(
+    weights: &[Tensor],
+    shape: RecurrentShape,
+    streams: usize,
+    inputs: &Tensor,
+    state: &mut State,
+) -> Result<Tensor> {
+    let [w_x, w_h, bias_x, bias_h] = weights else { unreachable!("four tensors a layer") };
+    let (b, h_size) = (streams, shape.hidden_size);
+    let xs = inputs.matmul(&w_x.t()?)?.broadcast_add(bias_x)?;
+    let w_h = w_h.t()?;
+    let old = |values: &[f32]| Tensor::from_slice(values, (b, h_size), xs.device());
+    let (mut h, mut c) = (old(&state.h)?, old(&state.c)?);
+    let mut outputs = Vec::new();
+    for step in 0..xs.dim(0)? / b {
+        let x = xs.narrow(0, step * b, b)?;
+        let y = h.matmul(&w_h)?.broadcast_add(bias_h)?;
+        match shape.cell {
+            Cell::Gru => h = gru(&x, &y, &h)?,
+            Cell::Lstm => (h, c) = lstm(&x, &y, &c)?,
+        }
+        outputs.push(h.clone());
+    }
+    let values = |state: &Tensor| state.flatten_all()?.to_vec1();
+    (state.h, state.c) = (values(&h)?, values(&c)?);
+    Tensor::cat(&outputs, 0)
+}
+
+/// The state after a step. x, y: `[B][3 * H]`
+fn gru(x: &Tensor, y: &Tensor, h: &Tensor) -> Result<Tensor> {
+    let (x, y) = (x.chunk(3, 1)?, y.chunk(3, 1)?);
+    let r = sigmoid(&(&x[0] + &y[0])?)?;
+    let z = sigmoid(&(&x[1] + &y[1])?)?;
+    let new = (&x[2] + (r * &y[2])?)?.tanh()?;
+    &new + (z * (h - &new)?)?
+}
+
+/// Output and cells after a step. x, y: `[B][4 * H]`
+fn lstm(x: &Tensor, y: &Tensor, c: &Tensor) -> Result<(Tensor, Tensor)> {
+    let gates = (x + y)?.chunk(4, 1)?;
+    let c = ((sigmoid(&gates[1])? * c)? + (sigmoid(&gates[0])? * gates[2].tanh()?)?)?;
+    Ok(((sigmoid(&gates[3])? * c.tanh()?)?, c))
+}
+
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    (x * 0.5)?.tanh()?.affine(0.5, 0.5)
+}

@@ -1,0 +1,87 @@
+//! What a run computes with: the kernels of `ops`, or candle on a CUDA device.
+
+use super::llama::{LlamaNetwork, LlamaShape};
+use super::network::Network;
+use super::optimiser::{Orthogonal, orthogonal};
+use super::random::Random;
+use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use crate::error::Result;
+#[cfg(not(feature = "candle-cuda"))]
+use crate::error::{Error, ErrorKind};
+use crate::ops::Isa;
+
+/// What a run computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The first CUDA device, where this build knows CUDA and there is one; else the CPU.
+    Auto,
+    /// The CPU: the same data, options and steps give the same model.
+    Cpu,
+    /// The CUDA device of that number.
+    Cuda(usize),
+}
+
+/// A network's kind and dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A GRU or LSTM.
+    Recurrent(RecurrentShape),
+    /// A decoder.
+    Llama(LlamaShape),
+}
+
+/// A network in its place.
+pub(super) struct Placed {
+    pub network: Box<dyn Network>,
+    pub orthogonal: Orthogonal,
+    /// Whether it takes all streams at once; else each thread takes some.
+    pub takes_all: bool,
+}
+
+impl Shape {
+    /// A network that has learned nothing, on the CPU.
+    pub fn network(self, isa: Isa, random: &mut Random) -> Box<dyn Network> {
+        match self {
+            Self::Recurrent(shape) => Box::new(RecurrentNetwork::new(shape, isa, random)),
+            Self::Llama(shape) => Box::new(LlamaNetwork::new(shape, isa, random)),
+        }
+    }
+}
+
+impl Device {
+    /// A network that has learned nothing, on this device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) where there is no such
+    /// device.
+    pub(super) fn place(self, shape: Shape, isa: Isa, random: &mut Random) -> Result<Placed> {
+        let network = shape.network(isa, random);
+        #[cfg(feature = "candle-cuda")]
+        if let Some(device) = self.cuda()? {
+            let (network, orthogonal) = super::candle::place(network, shape, &device)?;
+            return Ok(Placed { network, orthogonal, takes_all: true });
+        }
+        #[cfg(not(feature = "candle-cuda"))]
+        if let Self::Cuda(_) = self {
+            let message = "this build of llmzip does not know CUDA; one that does is made by: \
+                           cargo install --path . --locked --features candle-cuda";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let orthogonal = Box::new(move |x, columns| Ok(orthogonal(isa, x, columns)));
+        Ok(Placed { network, orthogonal, takes_all: false })
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda(self) -> Result<Option<candle_core::Device>> {
+        use crate::error::{Error, ErrorKind};
+        match self {
+            Self::Cpu => Ok(None),
+            Self::Auto => Ok(candle_core::Device::new_cuda(0).ok()),
+            Self::Cuda(number) => match candle_core::Device::new_cuda(number) {
+                Ok(device) => Ok(Some(device)),
+                Err(e) => Err(Error::new(ErrorKind::InvalidArgument, e.to_string())
+                    .at(format!("CUDA device {number}"))),
+            },
+        }
+    }
+}
