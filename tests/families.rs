@@ -108,7 +108,9 @@ fn coded_size_is_the_cross_entropy() {
         let ranks = model.tokenizer().encode(&plain, vocabulary);
         let context = context(name, 64).map(Context::new);
         let mut session: Box<dyn Session> = match context {
-            Some(context) => Box::new(RestartingSession::new(network, 1, ranks.len(), context)),
+            Some(context) => {
+                Box::new(RestartingSession::new(network, 1, ranks.len(), usize::MAX, context))
+            }
             None => network.session(1, ranks.len(), usize::MAX),
         };
         let inputs = ranks[..ranks.len() - 1].iter().map(|&rank| vocabulary.id(rank));
@@ -146,7 +148,7 @@ fn a_lane_that_starts_afresh_is_a_new_lane() {
         let row = |at: usize| Row { lane: 0, position: (at - first) as u32, token: tokens[at] };
         range.map(row).collect()
     };
-    let mut restarting = RestartingSession::new(network, 1, 50, context);
+    let mut restarting = RestartingSession::new(network, 1, 50, 50, context);
     let mut all = vec![0.0; 50 * v];
     restarting.forward(&rows(0..50, 0), &mut all);
     // Starts: inputs 0..20, then 14..34, then 28..48, then 42..
@@ -155,11 +157,48 @@ fn a_lane_that_starts_afresh_is_a_new_lane() {
         network.session(1, 50, usize::MAX).forward(&rows(first..to, first), &mut fresh);
         assert!(fresh[(from - first) * v..] == all[from * v..to * v], "from {from}");
     }
-    let mut stepwise = RestartingSession::new(network, 1, 1, context);
+    let mut stepwise = RestartingSession::new(network, 1, 1, 50, context);
     for at in 0..50 {
         let mut logits = vec![0.0; v];
         stepwise.forward(&rows(at..at + 1, 0), &mut logits);
         assert!(logits == all[at * v..][..v], "step {at}");
+    }
+}
+
+/// A lane that was copied goes on as one that was fed the same, before and after its ring of positions
+/// is used up.
+#[test]
+fn lanes_are_copied() {
+    for name in FAMILIES {
+        let model = open(name, Isa::detect());
+        let network = model.network();
+        let restarting = |_| -> Box<dyn Session> {
+            let context = Context { len: 20, overlap: 6 };
+            Box::new(RestartingSession::new(network, 3, 1, usize::MAX, context))
+        };
+        for fed in [7, 45] {
+            go_on_alike(name, network.outputs(), fed, [0, 1].map(|_| network.session(3, 1, 9)));
+            if context(name, 20).is_some() {
+                go_on_alike(name, network.outputs(), fed, [0, 1].map(restarting));
+            }
+        }
+    }
+}
+
+fn go_on_alike(name: &str, v: usize, fed: u32, sessions: [Box<dyn Session + '_>; 2]) {
+    let [mut copied, mut both] = sessions;
+    let row = |lane, position: u32| Row { lane, position, token: position * 7 % 250 };
+    for position in 0..fed {
+        copied.forward(&[row(0, position)], &mut []);
+        both.forward(&[row(0, position), row(2, position)], &mut []);
+    }
+    copied.copy_lane(0, 2, fed as usize);
+    for position in fed..fed + 10 {
+        let rows = [row(0, position), row(2, position)];
+        let [mut found, mut expected] = [(); 2].map(|()| vec![0.0; 2 * v]);
+        copied.forward(&rows, &mut found);
+        both.forward(&rows, &mut expected);
+        assert!(found == expected, "{name}: position {position} after {fed}");
     }
 }
 

@@ -155,7 +155,8 @@ fn read_parameters<R: Read>(flags: u8, source: &mut Source<R>) -> Result<Paramet
     source.begin_check();
     if flags & CONTEXT != 0 {
         let len = source.varint_in("the context's length", 1..=MAX_CONTEXT)?;
-        let overlap = source.varint_in("the context's overlap", 0..=len - 1)?;
+        let most = Context::most_overlap(len);
+        let overlap = source.varint_in("the context's overlap", 0..=most)?;
         parameters.context = Some(Context { len, overlap });
     }
     if flags & PREFIX != 0 {

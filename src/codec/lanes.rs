@@ -46,12 +46,14 @@ impl<'m> Lanes<'m> {
     /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory.
     pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
         let Codec { model, parameters, threads, .. } = codec;
-        check_memory(codec, lanes, steps, lane_len)?;
+        // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
+        let most = lane_len + parameters.prefix.len() + steps;
+        check_memory(codec, lanes, steps, most)?;
         let n_shards = threads.clamp(1, lanes);
         let opening = parameters.opening(model);
         let shard = |i: usize| {
             let lanes = lane_range(lanes, n_shards, i);
-            let session = session(model, parameters, lanes.len(), steps);
+            let session = session(model, parameters, lanes.len(), steps, most);
             let cumulative = vec![0; model.network().outputs() + 1];
             let mut shard =
                 Shard { lanes, session, rows: Vec::new(), logits: Vec::new(), cumulative };
@@ -105,13 +107,11 @@ impl<'m> Lanes<'m> {
     }
 }
 
-/// Refuses lanes that would take more than the codec's memory.
-fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, lane_len: usize) -> Result<()> {
+/// Refuses lanes of up to `most` tokens that would take more than the codec's memory.
+fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, most: usize) -> Result<()> {
     let Codec { model, parameters, memory, .. } = codec;
     let network = model.network();
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
-    // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
-    let most = lane_len + parameters.prefix.len() + steps;
     let needed =
         model.architecture().footprint().session(lanes, positions.min(most), lanes * steps);
     if needed <= memory {
@@ -123,17 +123,18 @@ fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, lane_len: usize) -
     Err(Error::new(ErrorKind::LimitExceeded, message))
 }
 
-/// A session for `lanes` lanes that take up to `steps` tokens in a call.
+/// A session for `lanes` lanes that take up to `steps` tokens in a call and `most` in all.
 fn session<'m>(
     model: &'m Model,
     parameters: &Parameters,
     lanes: usize,
     steps: usize,
+    most: usize,
 ) -> Box<dyn Session + 'm> {
     let network = model.network();
     match parameters.context {
-        Some(context) => Box::new(RestartingSession::new(network, lanes, steps, context)),
-        None => network.session(lanes, steps, usize::MAX),
+        Some(context) => Box::new(RestartingSession::new(network, lanes, steps, most, context)),
+        None => network.session(lanes, steps, most),
     }
 }
 
@@ -142,13 +143,13 @@ impl Shard<'_> {
     fn open(&mut self, opening: &[u32], steps: usize) {
         let tokens = &opening[..opening.len() - 1];
         for (i, tokens) in tokens.chunks(steps).enumerate() {
-            let first = (i * steps) as u32;
-            for lane in 0..self.lanes.len() as u32 {
-                let row = |(position, &token)| Row { lane, position, token };
-                self.rows.clear();
-                self.rows.extend((first..).zip(tokens).map(row));
-                self.session.forward(&self.rows, &mut []);
-            }
+            let row = |(position, &token)| Row { lane: 0, position, token };
+            self.rows.clear();
+            self.rows.extend(((i * steps) as u32..).zip(tokens).map(row));
+            self.session.forward(&self.rows, &mut []);
+        }
+        if !tokens.is_empty() {
+            (1..self.lanes.len()).for_each(|lane| self.session.copy_lane(0, lane, tokens.len()));
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 pub struct Context {
     /// Positions until a lane starts afresh.
     pub len: u32,
-    /// Inputs that are fed again then; less than `len`.
+    /// Inputs that are fed again then; at most [`Context::most_overlap`].
     pub overlap: u32,
 }
 
@@ -24,6 +24,11 @@ impl Context {
     /// `len` positions with the default overlap, a quarter of them.
     pub fn new(len: u32) -> Self {
         Self { len, overlap: len / 4 }
+    }
+
+    /// The most that `overlap` may be with that `len`: a token costs four rows at most.
+    pub fn most_overlap(len: u32) -> u32 {
+        (u64::from(len) * 3 / 4) as u32
     }
 
     /// Where a lane's input `at` stands: how often the lane has started afresh, and the position since.
@@ -63,11 +68,18 @@ struct Round {
 }
 
 impl<'a> RestartingSession<'a> {
-    /// `lanes` empty lanes of `network` that take up to `steps` rows each in one call.
-    pub fn new(network: &'a dyn Network, lanes: usize, steps: usize, context: Context) -> Self {
-        debug_assert!(context.overlap < context.len);
+    /// `lanes` empty lanes of `network` that take up to `steps` rows each in one call, and `most` in
+    /// all.
+    pub fn new(
+        network: &'a dyn Network,
+        lanes: usize,
+        steps: usize,
+        most: usize,
+        context: Context,
+    ) -> Self {
+        debug_assert!(context.overlap <= Context::most_overlap(context.len));
         Self {
-            inner: network.session(lanes, steps, context.len as usize),
+            inner: network.session(lanes, steps, most.min(context.len as usize)),
             outputs: network.outputs(),
             context,
             recent: vec![VecDeque::new(); lanes],
@@ -127,6 +139,11 @@ impl Session for RestartingSession<'_> {
                 logits[place * *outputs..][..*outputs].copy_from_slice(from);
             }
         }
+    }
+
+    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+        self.inner.copy_lane(from, to, fed);
+        self.recent[to] = self.recent[from].clone();
     }
 }
 

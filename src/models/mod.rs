@@ -74,6 +74,9 @@ pub trait Session: Send {
     /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes may come in any order; how rows are spread
     /// over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
+
+    /// Lane `to`, which was fed nothing so far, becomes what lane `from` is, which was fed `fed` rows.
+    fn copy_lane(&mut self, from: usize, to: usize, fed: usize);
 }
 
 /// What an archive names a model by.

@@ -79,6 +79,10 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
             network.head.apply(network.isa, &work.normed, logits, &mut work.quantised);
         }
     }
+
+    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+        self.caches.iter_mut().for_each(|cache| cache.copy_lane(from, to, fed));
+    }
 }
 
 impl Workspace {

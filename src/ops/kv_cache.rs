@@ -106,4 +106,16 @@ impl<E: KvElement> KvCache<E> {
             row.iter_mut().zip(v).for_each(|(kept, &v)| *kept = E::round(v));
         }
     }
+
+    /// Copies what lane `from` has of its first `positions` positions, or of all later ones, to lane
+    /// `to`.
+    pub fn copy_lane(&mut self, from: usize, to: usize, positions: usize) {
+        let blocks = positions.div_ceil(LANES).min(self.blocks);
+        let (key, value) = (self.head_dim, LANES * self.value_vectors());
+        for head in 0..self.heads {
+            let [from, to] = [from, to].map(|lane| (lane * self.heads + head) * self.blocks);
+            self.keys.copy_within(from * key..(from + blocks) * key, to * key);
+            self.values.copy_within(from * value..(from + blocks) * value, to * value);
+        }
+    }
 }

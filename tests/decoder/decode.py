@@ -194,7 +194,7 @@ class Decoder:
         reader, start, parameters = self.reader, self.reader.at, Parameters(model)
         if flags & 0x10:
             length, overlap = parameters.context = reader.varint(), reader.varint()
-            check(overlap < length <= 1 << 24, "the context is out of range")
+            check(length <= 1 << 24 and overlap <= 3 * length // 4, "the context is out of range")
         if flags & 0x20:
             n = reader.varint()
             check(1 <= n <= 4096, "the prefix's length is out of range")

@@ -70,6 +70,15 @@ impl Session for RecurrentSession<'_> {
             network.head.apply(network.isa, &work.x, logits, &mut work.quantised);
         }
     }
+
+    fn copy_lane(&mut self, from: usize, to: usize, _fed: usize) {
+        let width = self.network.config.hidden_size;
+        for values in self.states.iter_mut().flat_map(|state| [&mut state.h, &mut state.c]) {
+            if !values.is_empty() {
+                values.copy_within(from * width..(from + 1) * width, to * width);
+            }
+        }
+    }
 }
 
 impl Workspace {
