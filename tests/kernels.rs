@@ -359,6 +359,32 @@ fn softmax_and_counts_equal_the_reference() {
     });
 }
 
+/// What a model that overflows makes is defined, too: both sides must go wrong in the same way.
+#[test]
+fn numbers_that_are_none_have_one_result() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS {
+            for at in [0, n / 2, n - 1] {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x: Vec<f32> = random.values(n).iter().map(|x| x * 8.0).collect();
+                    x[at] = bad;
+                    x[n / 3] = f32::NAN;
+                    let what = format!("{isa:?} {bad} at {at} of {n}");
+                    let mut found = x.clone();
+                    ops::exp(isa, &mut found);
+                    let expected: Vec<f32> = x.iter().map(|&x| reference::exp(x)).collect();
+                    assert_same_bits(&found, &expected, &format!("exp {what}"));
+                    let mut found = x.clone();
+                    ops::softmax(isa, &mut found);
+                    let r = 1.0 / reference::softmax_parts(&mut x);
+                    let expected: Vec<f32> = x.iter().map(|e| e * r).collect();
+                    assert_same_bits(&found, &expected, &format!("softmax {what}"));
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn counts_notice_what_is_not_finite() {
     for_each_path(|isa, random| {
@@ -444,5 +470,33 @@ fn rotation_equals_the_reference() {
         ops::rotate(&mut x, 32, &cos, &sin);
         expected.chunks_mut(32).for_each(|head| reference::rotate(&mut head[..24], &cos, &sin));
         assert_same_bits(&x, &expected, &format!("position {position}"));
+    }
+}
+
+/// Archives depend on every bit of them, and they are libm's: another version must give the same.
+#[test]
+#[cfg_attr(miri, ignore = "libm takes square roots by an instruction, which it cannot")]
+fn rotations_are_pinned() {
+    use ops::RotaryScaling::{Linear, Llama3, None};
+    let llama3 = Llama3 { factor: 8.0, low: 1.0, high: 4.0, positions: 8192.0 };
+    let cases = [
+        (64, 10_000.0, None, "790d6fb6072e0f12"),
+        (128, 1_000_000.0, None, "9527ace4bfba4930"),
+        (128, 10_000.0, Linear(2.5), "14400fc7b9ea4b80"),
+        (128, 500_000.0, llama3, "5f65173e9d715699"),
+    ];
+    for (dims, theta, scaling, expected) in cases {
+        let rotary = ops::Rotary::new(dims, theta, scaling);
+        let (mut cos, mut sin) = (vec![0.0; dims / 2], vec![0.0; dims / 2]);
+        let mut hasher = blake3::Hasher::new();
+        let far = (0..24).flat_map(|log2| [(1 << log2) - 1, 1 << log2, 3 << log2]);
+        for position in (0..4096).chain(far) {
+            rotary.at(position, &mut cos, &mut sin);
+            for x in cos.iter().chain(&sin) {
+                hasher.update(&x.to_le_bytes());
+            }
+        }
+        let found = &hasher.finalize().to_hex()[..16];
+        assert_eq!(found, expected, "{dims} dimensions, base {theta}, {scaling:?}");
     }
 }

@@ -55,12 +55,12 @@ pub fn rms_norm(x: &[f32], g: &[f32], eps: f32) -> Vec<f32> {
     x.iter().zip(g).map(|(x, g)| (x * r) * g).collect()
 }
 
-/// Rule 4: e^x, relative error below 2.4e-7 on [-87, 88]; 0 below, e^88 above.
+/// Rule 4: e^x, relative error below 2.4e-7 on [-87, 88]; 0 below, e^88 above; e^-87 of a NaN.
 pub fn exp(x: f32) -> f32 {
     if x < -87.0 {
         return 0.0;
     }
-    let x = if x > 88.0 { 88.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { greater(x, -87.0) };
     let magic = f32::from_bits(0x4b40_0000);
     let t = fma(x, f32::from_bits(0x3fb8_aa3b), magic);
     let n = t - magic;
@@ -115,9 +115,24 @@ pub fn round_bf16(x: f32) -> f32 {
     f32::from_bits(rounded & 0xffff_0000)
 }
 
+/// Compare and select.
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The greatest of x, in the order that shows where there are NaNs.
+fn greatest(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for at in 0..(x.len() / 16 + 1) * 16 {
+        let x = x.get(at).copied().unwrap_or(f32::NEG_INFINITY);
+        lanes[at % 16] = greater(lanes[at % 16], x);
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, greater)
+}
+
 /// Rule 7: e^(s - max), their sum16, for scores `s`, in place; returns the sum.
 pub fn softmax_parts(s: &mut [f32]) -> f32 {
-    let max = s[1..].iter().fold(s[0], |m, &x| if m > x { m } else { x });
+    let max = greatest(s);
     s.iter_mut().for_each(|s| *s = exp(*s - max));
     sum16(s)
 }
