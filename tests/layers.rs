@@ -17,13 +17,33 @@ fn imports(source: &str) -> Vec<String> {
     let code: Vec<&str> = source.lines().filter(|line| !line.trim().starts_with("//")).collect();
     let code = code.join("\n");
     let names = code.split("crate::").skip(1).flat_map(|after| match after.strip_prefix('{') {
-        Some(group) => group.split('}').next().unwrap_or("").split(',').map(str::trim).collect(),
+        Some(group) => members(group).into_iter().filter(|name| !name.is_empty()).collect(),
         None => vec![after],
     });
     let first = |path: &str| {
         path.split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned)
     };
     names.filter_map(first).collect()
+}
+
+/// What stands between commas up to the brace that closes the group, with the groups in it.
+fn members(group: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut members) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            '}' | ',' if depth == 0 => {
+                members.push(group[from..at].trim());
+                from = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => (),
+        }
+    }
+    members
 }
 
 #[test]
@@ -88,6 +108,9 @@ fn what_all_see_sees_nothing() {
 fn group_imports_are_seen() {
     let source = "use crate::{archive::Summary, ops};\n// crate::cli\nuse crate::error::Result;";
     assert_eq!(imports(source), ["archive", "ops", "error"]);
+    let nested =
+        "use crate::{ops::{Isa, arch::{Simd}}, cli::Plan,\n    error};\nfn f() { g(a, b) }";
+    assert_eq!(imports(nested), ["ops", "cli", "error"]);
 }
 
 #[test]
@@ -102,5 +125,19 @@ fn only_the_command_line_knows_the_terminal() {
                 assert!(!source.contains(word), "{place}: {word} belongs to the command line");
             }
         }
+    }
+}
+
+/// So that the search above finds what is imported: nobody climbs to the root by `super`.
+#[test]
+fn other_layers_are_named_from_the_root() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in sources(&root) {
+        let inside = file.strip_prefix(&root).unwrap();
+        let is_mod = inside.ends_with("mod.rs");
+        let depth = inside.components().count() - usize::from(is_mod);
+        let climbs = "super::".repeat(depth.max(2));
+        let source = std::fs::read_to_string(&file).unwrap();
+        assert!(!source.contains(&climbs), "{}: {climbs} leaves its layer", file.display());
     }
 }
