@@ -82,9 +82,27 @@ fn a_run_goes_on() {
     assert!(before[0] == after[0] && before[1] != after[1] && before[2] == after[2]);
     let refused = call(&shell, "a", &["--steps", "9", "--resume", "--arch", "lstm"]);
     refused.expect(2).saying("--arch gru");
+    shell.write("other", &log(401));
+    let refused = call(&shell, "a", &["--steps", "9", "--resume", "--data", "other"]);
+    refused.expect(2).saying("data of digest");
     assert!(model(&shell, "a") == after);
     call(&shell, "a", &["--steps", "9"]).expect(2).saying("not empty");
     call(&shell, "new", &["--steps", "9", "--resume"]).expect(1).saying("new");
+}
+
+/// Of files too short to hold out a share of each, some are held out whole.
+#[test]
+fn many_short_files_are_data() {
+    let shell = Shell::new();
+    let text = log(1000);
+    let names: Vec<String> = (0..300).map(|i| format!("{i}")).collect();
+    names.iter().zip(text.chunks(45)).for_each(|(name, text)| shell.write(name, text));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let train = ["train", "-o", "a", "--size", "tiny", "--steps", "1", "--data"];
+    let said = shell.run(&[&train, &names[..]].concat()).expect(0).stdout;
+    assert!(!String::from_utf8_lossy(&said).contains("NaN"));
+    let more = ["train", "-o", "a", "--size", "tiny", "--steps", "2", "--resume", "--data"];
+    shell.run(&[&more, &names[..]].concat()).expect(0);
 }
 
 /// What a kill leaves is the last checkpoint; from there, the same model is made as without the kill.

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 
-/// The share of each file that is held out, and its most bytes.
+/// One byte in so many of each file is held out, and its most bytes. Of files too short for that, one in
+/// so many is held out.
 const HELD_OUT: (usize, usize) = (50, 1 << 16);
 
 /// Least bytes of all files together.
@@ -24,6 +25,7 @@ pub struct Corpus {
     texts: Vec<Vec<u8>>,
     /// What is held out of each.
     held_out: Vec<Vec<u8>>,
+    digest: blake3::Hash,
 }
 
 impl Corpus {
@@ -32,15 +34,24 @@ impl Corpus {
     /// # Errors
     /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little to learn.
     pub fn read(files: &[PathBuf]) -> Result<Self> {
-        let mut corpus = Self { texts: Vec::new(), held_out: Vec::new() };
+        let (mut texts, mut all_held_out) = (Vec::new(), Vec::new());
+        let (mut hasher, mut short) = (blake3::Hasher::new(), 0);
         for path in files {
             let mut text =
                 fs::read(path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(&text);
             let (share, most) = HELD_OUT;
-            let held_out = text.split_off(text.len() - (text.len() / share).min(most));
-            corpus.texts.push(text);
-            corpus.held_out.push(held_out);
+            let held_out = match text.len() / share {
+                0 => {
+                    short += 1;
+                    if short % share == 0 { text.len() } else { 0 }
+                }
+                len => len.min(most),
+            };
+            all_held_out.push(text.split_off(text.len() - held_out));
+            texts.push(text);
         }
+        let corpus = Self { texts, held_out: all_held_out, digest: hasher.finalize() };
         match corpus.len() {
             LEAST.. => Ok(corpus),
             len => {
@@ -48,6 +59,11 @@ impl Corpus {
                 Err(Error::new(ErrorKind::InvalidArgument, message))
             }
         }
+    }
+
+    /// Of the files' contents, in order.
+    pub fn digest(&self) -> blake3::Hash {
+        self.digest
     }
 
     /// Bytes to learn from.
@@ -163,7 +179,8 @@ mod tests {
     use super::*;
 
     fn corpus(text: &[u8]) -> Corpus {
-        Corpus { texts: vec![text.to_vec()], held_out: vec![Vec::new()] }
+        let digest = blake3::hash(text);
+        Corpus { texts: vec![text.to_vec()], held_out: vec![Vec::new()], digest }
     }
 
     #[test]

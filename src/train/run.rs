@@ -86,6 +86,10 @@ pub fn train(
         run.progress = checkpoint::load(folder, &what, &mut *run.network, &mut run.optimiser)?;
     }
     checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
+    if !options.resume {
+        // There is something to go on with from the beginning.
+        checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
+    }
     run.go(folder, watch)?;
     checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
@@ -144,8 +148,9 @@ impl<'a> Run<'a> {
         let TrainOptions { arch, size, vocab_size, seed, crlf, .. } = options;
         let (arch, size) = (arch.name(), size.name());
         let what = format!(
-            "--arch {arch} --size {size} --vocab {vocab_size} --seed {seed}{}",
-            if *crlf { " --crlf" } else { "" }
+            "--arch {arch} --size {size} --vocab {vocab_size} --seed {seed}{} and data of digest {:.12}",
+            if *crlf { " --crlf" } else { "" },
+            corpus.digest().to_hex()
         );
         let progress = Progress { what, ..Progress::default() };
         Ok(Self { options, batch, corpus, tokens, network, optimiser, progress })
