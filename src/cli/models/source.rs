@@ -60,6 +60,23 @@ impl Models {
     /// # Errors
     /// Those of finding, fetching and loading it.
     pub fn for_compression(&self, session: &Session) -> Result<Arc<Model>> {
+        self.chosen(|reference, _| self.fetch(session, reference))
+    }
+
+    /// The same, of the models that are here.
+    ///
+    /// # Errors
+    /// Those of finding and loading it.
+    pub fn here(&self) -> Result<Arc<Model>> {
+        self.chosen(|_, error| Err(error))
+    }
+
+    /// The model of `-m`, else the default one; `elsewhere` gets the name of one that is not here, and
+    /// the error of that.
+    fn chosen(
+        &self,
+        elsewhere: impl FnOnce(&Reference, anyhow::Error) -> Result<FoundModel>,
+    ) -> Result<Arc<Model>> {
         let Some(spec) = self.spec.as_ref().filter(|spec| **spec != ModelSpec::Default) else {
             return Ok(self.builtin.default_model()?);
         };
@@ -68,8 +85,8 @@ impl Models {
         }
         let found = match (spec.find(&self.store), spec) {
             (Ok(found), _) => found,
-            (Err(_), ModelSpec::Named { reference: Some(reference), .. }) => {
-                self.fetch(session, reference)?
+            (Err(error), ModelSpec::Named { reference: Some(reference), .. }) => {
+                elsewhere(reference, error)?
             }
             (Err(error), _) => return Err(error),
         };
