@@ -121,12 +121,14 @@ impl Models {
         let Some(folder) = found.folder() else {
             return Ok(Model::default_model(self.isa)?);
         };
-        let model = self.load(folder)?.with_label(found.label().to_owned());
-        let recorded = self.store.records().recorded(folder);
-        match recorded.filter(|digest| *digest != model.identity().digest) {
-            None => Ok(model),
-            Some(digest) => Err(changed(found.label(), &model.identity().digest, &digest).into()),
+        let loaded = self.load(folder);
+        if let Some(recorded) = self.store.records().recorded(folder)
+            && let Some(got) = digest_with(&loaded, folder)
+            && got != recorded
+        {
+            return Err(changed(found.label(), &got, &recorded).into());
         }
+        Ok(loaded?.with_label(found.label().to_owned()))
     }
 
     /// Makes sure that the model that `wanted` names is here, without loading it.
@@ -209,6 +211,15 @@ impl ModelSource for Models {
         let model = Arc::new(self.load(&self.folder_of(wanted)?)?);
         self.state().loaded = Some(Arc::clone(&model));
         Ok(model)
+    }
+}
+
+/// The digest of the files in `folder` when they were `loaded`, or too damaged for that.
+fn digest_with(loaded: &crate::Result<Model>, folder: &Path) -> Option<[u8; 32]> {
+    match loaded {
+        Ok(model) => Some(model.identity().digest),
+        Err(error) if error.kind() == ErrorKind::InvalidModel => hub::folder_digest(folder).ok(),
+        Err(_) => None,
     }
 }
 
