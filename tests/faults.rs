@@ -166,6 +166,23 @@ fn with_limit(runs: &Runs, way: usize, limit: &str) -> Ended {
 }
 
 #[test]
+fn mode_and_time_are_on_disk_before_the_name() {
+    let runs = Runs::new(600);
+    if !strace_is_here() {
+        return println!("skipped: there is no strace here that works");
+    }
+    let mut command = Command::new("strace");
+    let calls = "trace=fchmod,utimensat,fsync,renameat2,rename,renameat,linkat,link";
+    command.args(["-fqq", "-o", "trace", "-e", calls, PROGRAM]).args(WAYS[0].0);
+    command.current_dir(runs.shell.path("")).env("HOME", runs.shell.path("home"));
+    end(command).expect(0);
+    let trace = String::from_utf8(runs.shell.read("trace")).unwrap();
+    let at = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call} in {trace}"));
+    assert!(at("fchmod(") < at("fsync(") && at("utimensat(") < at("fsync("), "{trace}");
+    assert!(at("fsync(") < at("a.llmz\""), "{trace}");
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_is_an_error() {
     let runs = Runs::new(30_000);
     for way in 0..WAYS.len() {

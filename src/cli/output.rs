@@ -1,7 +1,7 @@
 //! A file that appears under its name only when it is complete.
 //!
-//! Written under another name in the same folder with mode 0600, then synchronised, given the
-//! input's mode and time, and renamed. Until then a failure, a signal or a crash leaves nothing
+//! Written under another name in the same folder with mode 0600, then given the input's mode and
+//! time, synchronised, and renamed. Until then a failure, a signal or a crash leaves nothing
 //! under the name.
 
 use super::signals::unfinished;
@@ -81,8 +81,8 @@ impl OutputFile {
     /// The system's; where a file of that name appeared meanwhile.
     pub fn finish(mut self, input: Option<&Metadata>) -> Result<()> {
         let file = self.file()?;
-        file.sync_all().context("cannot synchronise the output file")?;
         take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
+        file.sync_all().context("cannot synchronise the output file")?;
         self.rename()?;
         let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
         folder.context("cannot synchronise the output's folder")
