@@ -5,7 +5,7 @@ use super::names::shown;
 use super::plan::Input;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, FileType, Metadata};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -90,6 +90,17 @@ impl OpenInput {
     pub fn len(&self) -> Option<u64> {
         self.metadata.as_ref().map(Metadata::len)
     }
+}
+
+/// A temporary copy of what is left in a pipe, at its beginning: there one can go back.
+///
+/// # Errors
+/// The system's.
+pub fn spool(mut pipe: &File) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut pipe, &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// What messages call `input`.
