@@ -201,6 +201,24 @@ fn inputs_are_removed_only_on_request_and_after_success() {
 }
 
 #[test]
+fn what_is_removed_is_the_name_of_a_regular_file() {
+    let shell = with_archives();
+    symlink("a", shell.path("link")).unwrap();
+    shell.run(&["--rm", "-f", "link"]).expect(0);
+    assert_eq!(shell.names(), ["a", "a.llmz", "link.llmz", "long.llmz"]);
+    let mut mkfifo = Command::new("mkfifo");
+    mkfifo.arg(shell.path("pipe"));
+    end(mkfifo).expect(0);
+    let writer = std::thread::spawn({
+        let pipe = shell.path("pipe");
+        move || fs::write(pipe, text())
+    });
+    shell.run(&["--rm", "-o", "b", "pipe"]).expect(1).saying("not a regular file");
+    let _ = writer.join().unwrap(); // nobody read it
+    assert_eq!(shell.names(), ["a", "a.llmz", "link.llmz", "long.llmz", "pipe"]);
+}
+
+#[test]
 fn mode_and_time_are_taken_over_without_special_bits() {
     let shell = Shell::new();
     shell.write("a", &text());

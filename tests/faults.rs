@@ -107,6 +107,11 @@ fn a_kill_at_any_time_leaves_nothing_partial() {
     assert!(n_stopped > 0, "no kill came in time");
 }
 
+fn strace_is_here() -> bool {
+    let strace = Command::new("strace").args(["-fqq", "-o", "/dev/null", "true"]).output();
+    strace.is_ok_and(|output| output.status.success())
+}
+
 /// Runs way `way` under strace, with `fault` injected in its system calls.
 fn with_fault(runs: &Runs, way: usize, fault: &str) -> Ended {
     let mut command = Command::new("strace");
@@ -119,8 +124,7 @@ fn with_fault(runs: &Runs, way: usize, fault: &str) -> Ended {
 #[test]
 fn system_calls_that_fail_leave_nothing_partial() {
     let runs = Runs::new(30_000);
-    let strace = Command::new("strace").args(["-fqq", "-o", "/dev/null", "true"]).output();
-    if !strace.is_ok_and(|output| output.status.success()) {
+    if !strace_is_here() {
         return println!("skipped: there is no strace here that works");
     }
     let calls = [
@@ -159,6 +163,23 @@ fn with_limit(runs: &Runs, way: usize, limit: &str) -> Ended {
     command.args(["-c", &format!("{limit}; exec \"$@\""), "sh", PROGRAM]).args(WAYS[way].0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     end(command)
+}
+
+#[test]
+fn mode_and_time_are_on_disk_before_the_name() {
+    let runs = Runs::new(600);
+    if !strace_is_here() {
+        return println!("skipped: there is no strace here that works");
+    }
+    let mut command = Command::new("strace");
+    let calls = "trace=fchmod,utimensat,fsync,renameat2,rename,renameat,linkat,link";
+    command.args(["-fqq", "-o", "trace", "-e", calls, PROGRAM]).args(WAYS[0].0);
+    command.current_dir(runs.shell.path("")).env("HOME", runs.shell.path("home"));
+    end(command).expect(0);
+    let trace = String::from_utf8(runs.shell.read("trace")).unwrap();
+    let at = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call} in {trace}"));
+    assert!(at("fchmod(") < at("fsync(") && at("utimensat(") < at("fsync("), "{trace}");
+    assert!(at("fsync(") < at("a.llmz\""), "{trace}");
 }
 
 #[test]
@@ -248,10 +269,66 @@ fn an_input_that_changes_meanwhile_leaves_no_output() {
         while runs.shell.names().len() < 3 {
             std::thread::yield_now(); // until the unfinished file is there
         }
-        let mut sh = Command::new("sh");
-        sh.current_dir(runs.shell.path("")).args(["-c", change]);
-        assert_eq!(end(sh).code, Some(0));
+        in_shell(&runs, change);
         assert_eq!(child.wait().unwrap().code(), Some(1), "{change}");
         assert_eq!(runs.shell.names(), ["a", "b.llmz"], "{change}");
+    }
+}
+
+/// Runs `line` in the folder of `runs`.
+fn in_shell(runs: &Runs, line: &str) {
+    let mut sh = Command::new("sh");
+    sh.current_dir(runs.shell.path("")).args(["-c", line]);
+    assert_eq!(end(sh).code, Some(0), "{line}");
+}
+
+#[test]
+fn an_input_that_is_replaced_meanwhile_is_not_removed() {
+    for (change, left) in [
+        ("mv a a.1; printf new > a", &["a", "a.1", "a.llmz", "b.llmz"][..]),
+        ("mv a a.1; ln -s a.1 a", &["a", "a.1", "a.llmz", "b.llmz"]),
+        ("mv a a.1", &["a.1", "a.llmz", "b.llmz"]),
+    ] {
+        let runs = Runs::new(60_000);
+        let mut command = runs.shell.command(&["--rm", "-9", "a"]);
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        while runs.shell.names().len() < 3 {
+            std::thread::yield_now(); // until the unfinished file is there
+        }
+        in_shell(&runs, change);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{change}: {said}");
+        assert!(said.contains("is not removed"), "{change}: {said}");
+        assert_eq!(runs.shell.names(), left, "{change}");
+        assert!(runs.shell.read("a.1") == runs.expected[1], "{change}");
+        assert!(runs.shell.run(&["-dc", "a.llmz"]).expect(0).stdout == runs.expected[1]);
+    }
+}
+
+/// The input changes when it was read and the archive has its name.
+#[test]
+fn an_input_that_changes_after_it_was_read_is_not_removed() {
+    if !strace_is_here() {
+        return println!("skipped: there is no strace here that works");
+    }
+    for change in ["printf more >> a", "mv a a.1; printf new > a"] {
+        let runs = Runs::new(600);
+        let folder_is_synchronised_late = "inject=fsync:delay_enter=2000000:when=2";
+        let mut command = Command::new("strace");
+        command.args(["-fqq", "-o", "/dev/null", "-e", folder_is_synchronised_late, PROGRAM]);
+        command.args(["--rm", "-2", "--chunk-size=4K", "a"]).stderr(Stdio::piped());
+        command.current_dir(runs.shell.path("")).env("HOME", runs.shell.path("home"));
+        let child = command.spawn().unwrap();
+        while !runs.shell.path("a.llmz").exists() {
+            std::thread::yield_now();
+        }
+        in_shell(&runs, change);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{change}: {said}");
+        assert!(said.contains("is not removed"), "{change}: {said}");
+        assert!(runs.shell.path("a").exists(), "{change}");
+        assert!(runs.shell.read("a.llmz") == runs.expected[0], "{change}");
     }
 }

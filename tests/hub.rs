@@ -124,6 +124,17 @@ fn compress_fetches_what_it_is_told_to_unless_offline() {
 }
 
 #[test]
+fn what_is_measured_is_not_fetched() {
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    let bench = ["bench", "--no-profile", "-m", "org/tiny", "a"];
+    machine.run(&bench).expect(3).saying("llmzip models pull org/tiny");
+    assert!(hub.hub_log().is_empty());
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    machine.run(&bench).expect(0);
+}
+
+#[test]
 fn a_revision_is_a_branch_a_tag_or_a_commit() {
     let hub = StubHub::new(&tiny::files());
     let machine = Machine::new(&hub.endpoint);

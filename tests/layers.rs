@@ -141,3 +141,18 @@ fn other_layers_are_named_from_the_root() {
         assert!(!source.contains(&climbs), "{}: {climbs} leaves its layer", file.display());
     }
 }
+
+/// A line on standard output may find it closed or full, which is an error, and one on standard error
+/// that nobody hears it, which is none; these macros panic.
+#[test]
+fn the_command_line_never_panics_where_it_speaks() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&root.join("cli")).into_iter().chain([root.join("main.rs")]);
+    for file in files {
+        let source = std::fs::read_to_string(&file).unwrap();
+        let code = source.lines().filter(|line| !line.trim().starts_with("//"));
+        for (line, word) in code.flat_map(|line| ["print!", "println!"].map(|word| (line, word))) {
+            assert!(!line.contains(word), "{}: {line}: say! or writeln!", file.display());
+        }
+    }
+}

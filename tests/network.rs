@@ -10,7 +10,7 @@ use std::process::Command;
 
 /// What each verb is called with, in a folder with `a`, its archive `a.llmz`, `tiny.llmz` of the
 /// model in `folder/tiny`, and the damaged `cut.llmz`; with the exit code.
-const SILENT: [(i32, &str); 29] = [
+const SILENT: [(i32, &str); 30] = [
     (0, "compress -f a"),
     (0, "compress -c -1 a"),
     (0, "compress -c -m default a"),
@@ -27,6 +27,7 @@ const SILENT: [(i32, &str); 29] = [
     (3, "test tiny.llmz"),
     (4, "test --keep-going cut.llmz"),
     (0, "bench --no-profile a"),
+    (3, "bench --no-profile -m ORG/NAME a"),
     (0, "models list"),
     (0, "models info"),
     (3, "models info ORG/NAME"),

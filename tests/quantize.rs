@@ -288,3 +288,13 @@ fn malformed_weights_are_refused() {
     let message = refusal(target.path());
     assert!(message.contains("I8, expected f32, f16 or bf16"), "{message}");
 }
+
+/// What is written on the way is in the unfinished folder, which goes at a signal.
+#[test]
+fn no_other_folder_is_needed() {
+    let shell = Shell::new();
+    let mut command = shell.command(&["models", "quantize", "--int8", "-o", "int8"]);
+    command.env("TMPDIR", shell.path("nowhere"));
+    shell::end(command).expect(1).saying("quantised already");
+    assert!(shell.names().is_empty(), "{:?}", shell.names());
+}

@@ -212,6 +212,24 @@ fn files_that_changed_since_they_came_are_found_out() {
 }
 
 #[test]
+fn a_model_that_is_too_damaged_to_load_is_damaged() {
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        let shell = with_archive();
+        shell.run(&["models", "import", "tiny"]).expect(0);
+        let path = imported(&shell).join(name);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(path.metadata().unwrap().len() / 2).unwrap();
+        let model = imported(&shell);
+        let compress = ["-c".as_ref(), "-m".as_ref(), model.as_os_str(), "a".as_ref()];
+        let ended = shell.run(&compress).expect(4).saying(&digests().0).saying("models rm");
+        assert!(ended.stdout.is_empty(), "{name}");
+        // Of files that were never here nobody knows what they were.
+        fs::remove_dir_all(shell.path("home/.local/share/llmzip/models/.digests")).unwrap();
+        shell.run(&compress).expect(1);
+    }
+}
+
+#[test]
 fn models_are_listed_found_and_removed() {
     let shell = with_archive();
     shell.run(&["models", "import", "tiny"]).expect(0);

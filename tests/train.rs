@@ -163,3 +163,27 @@ fn what_cannot_be_trained_is_refused() {
     shell.run(&["train", "-o", "a"]).expect(2).saying("--data");
     assert!(!shell.path("a").join("model.safetensors").exists());
 }
+
+#[test]
+fn what_cannot_be_said_is_no_panic() {
+    let shell = Shell::new();
+    shell.write("log", &log(400));
+    let command = |folder| {
+        let train = ["train", "--data", "log", "--size", "tiny", "--steps", "3"];
+        shell.command(&[&train[..], &["--progress", "plain", "-o", folder]].concat())
+    };
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command("a").stdout(writer).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(141), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("llmzip:"), "{said}");
+    let mut unheard = command("b");
+    unheard.stdout(full());
+    shell::end(unheard).expect(1);
+    let mut unheard = command("c");
+    unheard.stderr(full());
+    shell::end(unheard).expect(0);
+    assert!(model(&shell, "a") == model(&shell, "c"));
+}

@@ -15,7 +15,7 @@ use crate::models::Model;
 use crate::profile::{Part, enter};
 use std::io::{Read, Write};
 
-/// How to compress. All but `threads` and `verify` show in the archive's bytes.
+/// How to compress. All but `threads`, `memory` and `verify` show in the archive's bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct CompressOptions<'a> {
     /// Plain bytes in a chunk, 1..=[`MAX_CHUNK_SIZE`].

@@ -12,7 +12,7 @@ use super::transfer::Transfer;
 use crate::archive::{self, DecompressOptions, StreamInfo};
 use crate::codec::Method;
 use anyhow::{Context, Result};
-use std::io::{BufReader, Seek};
+use std::io::Seek;
 
 /// Decompresses `input` to where `output` says.
 ///
@@ -60,7 +60,7 @@ pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     if input.metadata.is_none() || file.stream_position()? != 0 {
         return Ok(None);
     }
-    let streams = archive::list(BufReader::new(file)).ok();
+    let streams = archive::list(file).ok();
     file.rewind()?;
     let Some(streams) = streams else { return Ok(None) };
     let needs_model =

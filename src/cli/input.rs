@@ -4,9 +4,10 @@ use super::exit::UsageError;
 use super::names::shown;
 use super::plan::Input;
 use anyhow::{Context, Result, bail};
-use std::fs::{File, FileType, Metadata};
-use std::io::{self, IsTerminal};
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{self, IsTerminal, Seek};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// An open input.
@@ -16,6 +17,8 @@ pub struct OpenInput {
     pub path: Option<PathBuf>,
     /// As it was when it was opened; only of regular files.
     pub metadata: Option<Metadata>,
+    /// What had the path's name when it was opened: the file, or a symbolic link to it.
+    named: Option<Metadata>,
 }
 
 impl OpenInput {
@@ -39,12 +42,12 @@ impl OpenInput {
         }
         let file = File::from(stdin.as_fd().try_clone_to_owned()?);
         let metadata = regular(&file)?;
-        Ok(Self { file, path: None, metadata })
+        Ok(Self { file, path: None, metadata, named: None })
     }
 
     fn path(path: &Path, is_beside: bool, follow: bool) -> Result<Self> {
-        let file_type = path.symlink_metadata().context("cannot open")?.file_type();
-        if is_beside && file_type.is_symlink() && !follow {
+        let named = path.symlink_metadata().context("cannot open")?;
+        if is_beside && named.file_type().is_symlink() && !follow {
             bail!("is a symbolic link; -f follows it");
         }
         refuse_folder(path, path.metadata().context("cannot open")?.file_type())?;
@@ -53,7 +56,7 @@ impl OpenInput {
         if is_beside && metadata.is_none() {
             bail!("is not a regular file; -c or -o names the output");
         }
-        Ok(Self { file, path: Some(path.to_owned()), metadata })
+        Ok(Self { file, path: Some(path.to_owned()), metadata, named: Some(named) })
     }
 
     /// Refuses a file that was written to since it was opened.
@@ -69,10 +72,35 @@ impl OpenInput {
         Ok(())
     }
 
+    /// Removes the name that a regular file was opened by; standard input stays.
+    ///
+    /// # Errors
+    /// The system's; where the file changed, or another has its name. Then nothing is removed.
+    pub fn remove(&self) -> Result<()> {
+        let (Some(path), Some(named)) = (&self.path, &self.named) else { return Ok(()) };
+        let Some(opened) = &self.metadata else { return Ok(()) };
+        self.check_unchanged()?;
+        if !is_same(named, &path.symlink_metadata()?) || !is_same(opened, &path.metadata()?) {
+            bail!("another file has its name now");
+        }
+        Ok(fs::remove_file(path)?)
+    }
+
     /// Bytes in it, where that is known.
     pub fn len(&self) -> Option<u64> {
         self.metadata.as_ref().map(Metadata::len)
     }
+}
+
+/// A temporary copy of what is left in a pipe, at its beginning: there one can go back.
+///
+/// # Errors
+/// The system's.
+pub fn spool(mut pipe: &File) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut pipe, &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// What messages call `input`.
@@ -90,6 +118,11 @@ fn refuse_folder(path: &Path, file_type: FileType) -> Result<()> {
         bail!("is a directory; pack it with:  tar -I llmzip -cf {name}.tar.llmz {name}");
     }
     Ok(())
+}
+
+/// Whether both are of the same file.
+pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 fn regular(file: &File) -> Result<Option<Metadata>> {

@@ -1,6 +1,6 @@
 //! Says what archives hold, for people and for programs.
 
-use super::input::{OpenInput, name_of};
+use super::input::{OpenInput, name_of, spool};
 use super::json::ListedFile;
 use super::plan::{Input, Voice};
 use super::size::{bits_per_byte, figure, grouped, ratio};
@@ -8,7 +8,6 @@ use crate::archive::{self, ModelName, StreamInfo};
 use crate::codec::Method;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Seek, Write};
 
 /// Hex digits of a digest that are shown to people.
@@ -30,7 +29,10 @@ impl Listing {
         let name = name_of(input);
         let input = OpenInput::open(input, false, true)?;
         let is_seekable = input.metadata.is_some() && (&input.file).stream_position()? == 0;
-        let mut file = if is_seekable { input.file } else { spool(input.file)? };
+        let mut file = match is_seekable {
+            true => input.file,
+            false => spool(&input.file).context("cannot spool the input")?,
+        };
         let streams = archive::list(&file)?;
         Ok(Self { name, archive_len: file.seek(io::SeekFrom::End(0))?, streams })
     }
@@ -62,13 +64,6 @@ impl Listing {
     pub fn to_json(&self) -> ListedFile {
         ListedFile::new(self)
     }
-}
-
-/// A temporary copy of a pipe, where one can go back.
-fn spool(mut pipe: File) -> Result<File> {
-    let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
-    io::copy(&mut pipe, &mut file).context("cannot read the archive")?;
-    Ok(file)
 }
 
 fn print_stream(out: &mut dyn Write, stream: &StreamInfo, voice: Voice) -> io::Result<()> {

@@ -1,13 +1,13 @@
 //! A file that appears under its name only when it is complete.
 //!
-//! Written under another name in the same folder with mode 0600, then synchronised, given the
-//! input's mode and time, and renamed. Until then a failure, a signal or a crash leaves nothing
+//! Written under another name in the same folder with mode 0600, then given the input's mode and
+//! time, synchronised, and renamed. Until then a failure, a signal or a crash leaves nothing
 //! under the name.
 
 use super::signals::unfinished;
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -81,8 +81,8 @@ impl OutputFile {
     /// The system's; where a file of that name appeared meanwhile.
     pub fn finish(mut self, input: Option<&Metadata>) -> Result<()> {
         let file = self.file()?;
-        file.sync_all().context("cannot synchronise the output file")?;
         take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
+        file.sync_all().context("cannot synchronise the output file")?;
         self.rename()?;
         let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
         folder.context("cannot synchronise the output's folder")
@@ -146,9 +146,4 @@ fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
-}
-
-/// Whether both name the same file.
-pub fn is_same_file(a: &Metadata, b: &Path) -> bool {
-    fs::metadata(b).is_ok_and(|b| (a.dev(), a.ino()) == (b.dev(), b.ino()))
 }

@@ -3,6 +3,7 @@
 use super::Session;
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
+use super::input::spool;
 use super::progress::Progress;
 use super::size::counted;
 use super::transfer::{Outcome, Transfer};
@@ -10,7 +11,7 @@ use crate::ErrorKind;
 use crate::archive::{self, Damage, DecompressOptions, Recovery, Summary};
 use anyhow::Result;
 use std::fs::File;
-use std::io::{self, BufReader, Seek, Write};
+use std::io::{Seek, Write};
 
 /// Decompresses what is not damaged.
 ///
@@ -65,13 +66,6 @@ pub fn recover(
         file = &spooled;
     }
     archive::recover(file, output, &session.models, options, progress)
-}
-
-fn spool(mut input: &File) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    io::copy(&mut BufReader::new(&mut input), &mut file)?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// Says what is damaged; `kept` is where the rest is.

@@ -10,7 +10,7 @@ use crate::train::{self, Arch, Budget, Device, Report, Size, TrainOptions};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -136,7 +136,7 @@ impl TrainArgs {
 /// Trains and says how it goes.
 ///
 /// # Errors
-/// Those of [`train::train`].
+/// Those of [`train::train`]; the system's.
 pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
     let mut display = Display::new(session);
     let mut watch = |report: &Report| display.show(report);
@@ -144,11 +144,12 @@ pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Resul
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
         let folder = super::names::shown(&args.output);
-        println!(
+        writeln!(
+            stdout(),
             "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte of what was held out; \
              use it by: llmzip -m {folder} FILE",
             summary.held_out
-        );
+        )?;
     }
     Ok(())
 }
@@ -192,7 +193,7 @@ impl Display {
                 if last.elapsed() >= LINE_INTERVAL || report.held_out.is_some() {
                     *last = Instant::now();
                     let held_out = report.held_out.map(|bits| format!(", {bits:.4} held out"));
-                    eprintln!("{}{}", line(report), held_out.unwrap_or_default());
+                    say!("{}{}", line(report), held_out.unwrap_or_default());
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! What compressing and decompressing have in common: from one input to its output.
 
 use super::exit::UsageError;
-use super::input::{OpenInput, name_of};
+use super::input::{OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::{OutputFile, is_same_file};
+use super::output::OutputFile;
 use super::plan::{Input, Output, Target};
 use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ impl<'a> Transfer<'a> {
         let is_beside = output.target == Target::BesideInput;
         let name = name_of(input);
         let input = OpenInput::open(input, is_beside, output.force)?;
+        if output.remove_input && input.path.is_some() && input.metadata.is_none() {
+            bail!("is not a regular file, and --rm removes no other");
+        }
         let target = match (&output.target, &input.path) {
             (Target::Stdout, _) | (Target::BesideInput, None) => None,
             (Target::Named(target), _) => Some(target.clone()),
@@ -162,21 +165,21 @@ impl<'a> Transfer<'a> {
             }
             Ok(Outcome::Complete) | Err(_) => (),
         }
-        self.finish(file, is_complete).with_context(|| shown(target))?;
+        let remove = self.output.remove_input && is_complete;
+        self.finish(file, remove).with_context(|| shown(target))?;
+        if remove {
+            let kept = || format!("is not removed; {} has what was read of it", shown(target));
+            self.input.remove().with_context(kept)?;
+        }
         Ok(done?)
     }
 
-    /// Completes the output file and, where that is wanted, removes the input.
-    fn finish(&self, file: OutputFile, is_complete: bool) -> Result<()> {
-        let remove = self.output.remove_input && is_complete;
-        if remove {
+    /// Completes the output file; reads it back where the input is to `be_removed`.
+    fn finish(&self, file: OutputFile, be_removed: bool) -> Result<()> {
+        if be_removed {
             file.read_back()?;
         }
-        file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))?;
-        match &self.input.path {
-            Some(path) if remove => fs::remove_file(path).context("cannot remove the input"),
-            _ => Ok(()),
-        }
+        file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))
     }
 
     /// Whether the output file is kept in spite of `error`.
@@ -186,7 +189,9 @@ impl<'a> Transfer<'a> {
 
     fn refuse_input_as_target(&self, target: &Path) -> Result<()> {
         match &self.input.metadata {
-            Some(input) if is_same_file(input, target) => bail!("input and output are the same"),
+            Some(input) if target.metadata().is_ok_and(|target| is_same(input, &target)) => {
+                bail!("input and output are the same")
+            }
             _ => Ok(()),
         }
     }

@@ -25,7 +25,7 @@ pub fn run(
     options: &CompressOptions<'_>,
     bench: &BenchArgs,
 ) -> Result<Outcome> {
-    let model = session.models.for_compression(session)?;
+    let model = session.models.here()?;
     let plain_len = path.metadata()?.len();
     let total = plain_len * 2 * u64::from(bench.runs);
     let progress = Progress::new(session.progress, session.voice, &shown(path), Some(total));

@@ -39,7 +39,11 @@ impl Work<'_> {
         };
         match found.folder() {
             Some(source) => quantise(source)?,
-            None => quantise(default_folder()?.path())?,
+            None => {
+                let source = default_folder(staging.path())?;
+                quantise(source.path())?;
+                source.close().context("cannot remove the default model's files")?;
+            }
         }
         progress.finish();
         staging.rename(&folder).with_context(|| shown(&folder))?;
@@ -59,9 +63,9 @@ fn folder_name(found: &FoundModel) -> PathBuf {
     format!("{name}-int8").into()
 }
 
-/// The compiled-in model's files in a folder.
-fn default_folder() -> Result<tempfile::TempDir> {
-    let folder = tempfile::tempdir().context("no folder for the default model")?;
+/// The compiled-in model's files in a folder in `parent`, with which a signal removes them.
+fn default_folder(parent: &Path) -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir_in(parent).context("no folder for the default model")?;
     let files = Model::default_files();
     fs::write(folder.path().join("config.json"), files.config)?;
     fs::write(folder.path().join("model.safetensors"), files.weights)?;

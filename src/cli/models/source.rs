@@ -60,6 +60,23 @@ impl Models {
     /// # Errors
     /// Those of finding, fetching and loading it.
     pub fn for_compression(&self, session: &Session) -> Result<Arc<Model>> {
+        self.chosen(|reference, _| self.fetch(session, reference))
+    }
+
+    /// The same, of the models that are here.
+    ///
+    /// # Errors
+    /// Those of finding and loading it.
+    pub fn here(&self) -> Result<Arc<Model>> {
+        self.chosen(|_, error| Err(error))
+    }
+
+    /// The model of `-m`, else the default one; `elsewhere` gets the name of one that is not here, and
+    /// the error of that.
+    fn chosen(
+        &self,
+        elsewhere: impl FnOnce(&Reference, anyhow::Error) -> Result<FoundModel>,
+    ) -> Result<Arc<Model>> {
         let Some(spec) = self.spec.as_ref().filter(|spec| **spec != ModelSpec::Default) else {
             return Ok(self.builtin.default_model()?);
         };
@@ -68,8 +85,8 @@ impl Models {
         }
         let found = match (spec.find(&self.store), spec) {
             (Ok(found), _) => found,
-            (Err(_), ModelSpec::Named { reference: Some(reference), .. }) => {
-                self.fetch(session, reference)?
+            (Err(error), ModelSpec::Named { reference: Some(reference), .. }) => {
+                elsewhere(reference, error)?
             }
             (Err(error), _) => return Err(error),
         };
@@ -104,12 +121,14 @@ impl Models {
         let Some(folder) = found.folder() else {
             return Ok(Model::default_model(self.isa)?);
         };
-        let model = self.load(folder)?.with_label(found.label().to_owned());
-        let recorded = self.store.records().recorded(folder);
-        match recorded.filter(|digest| *digest != model.identity().digest) {
-            None => Ok(model),
-            Some(digest) => Err(changed(found.label(), &model.identity().digest, &digest).into()),
+        let loaded = self.load(folder);
+        if let Some(recorded) = self.store.records().recorded(folder)
+            && let Some(got) = digest_with(&loaded, folder)
+            && got != recorded
+        {
+            return Err(changed(found.label(), &got, &recorded).into());
         }
+        Ok(loaded?.with_label(found.label().to_owned()))
     }
 
     /// Makes sure that the model that `wanted` names is here, without loading it.
@@ -192,6 +211,15 @@ impl ModelSource for Models {
         let model = Arc::new(self.load(&self.folder_of(wanted)?)?);
         self.state().loaded = Some(Arc::clone(&model));
         Ok(model)
+    }
+}
+
+/// The digest of the files in `folder` when they were `loaded`, or too damaged for that.
+fn digest_with(loaded: &crate::Result<Model>, folder: &Path) -> Option<[u8; 32]> {
+    match loaded {
+        Ok(model) => Some(model.identity().digest),
+        Err(error) if error.kind() == ErrorKind::InvalidModel => hub::folder_digest(folder).ok(),
+        Err(_) => None,
     }
 }
 
