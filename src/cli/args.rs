@@ -50,6 +50,7 @@ fn version() -> &'static str {
 #[derive(Parser, Debug)]
 #[command(name = "llmzip", version = version(), after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_help_heading = "Commands")]
+#[command(args_override_self = true)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -123,8 +124,10 @@ pub enum Command {
         #[command(flatten)]
         voice: VoiceArgs,
     },
-    /// Write the manual page to standard output
+    /// Write the manual page to standard output, or that of a command
     Man {
+        /// Which: as it is typed, models pull
+        command: Vec<String>,
         #[command(flatten)]
         voice: VoiceArgs,
     },
@@ -205,7 +208,7 @@ impl Command {
             Self::Models { verb } => verb.voice(),
             #[cfg(feature = "train")]
             Self::Train { voice, .. } => voice,
-            Self::Completions { voice, .. } | Self::Man { voice } => voice,
+            Self::Completions { voice, .. } | Self::Man { voice, .. } => voice,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a package installs beside the program, made from the command line's own definition.
 
 use super::Arguments;
+use super::exit::UsageError;
+use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use std::io::{self, Write};
@@ -15,14 +17,17 @@ pub fn print_completions(shell: Shell) -> io::Result<()> {
     io::stdout().write_all(&script)
 }
 
-/// Writes the manual page to standard output: the program's, then those of its commands.
+/// Writes a manual page to standard output: the command's, or the program's where there is none.
 ///
 /// # Errors
-/// The system's.
-pub fn print_manual() -> io::Result<()> {
+/// The system's; UsageError where there is no such command.
+pub fn print_manual(command: &[String]) -> Result<()> {
+    let mut program = Arguments::command();
+    program.build();
+    let named = command.iter().try_fold(&program, |at, name| at.find_subcommand(name));
+    let message =
+        || UsageError(format!("there is no command '{}'", command.join(" ").escape_debug()));
     let mut page = Vec::new();
-    let mut command = Arguments::command();
-    command.build();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
-    io::stdout().write_all(&page)
+    clap_mangen::Man::new(named.ok_or_else(message)?.clone()).render(&mut page)?;
+    Ok(io::stdout().write_all(&page)?)
 }

@@ -27,7 +27,8 @@ pub fn compress(
     // With verification each byte is done twice: coded, and decoded again.
     let passes = if options.verify { 2 } else { 1 };
     let total = transfer.input.len().map(|len| len * passes);
-    let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
+    let progress =
+        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
     let summary = transfer.run(|input, output| {
         archive::compress(input, output, &model, options, &|n| progress.add(n))
     })?;

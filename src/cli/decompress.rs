@@ -37,7 +37,8 @@ pub fn decompress(
     if keep_going {
         return recover::decompress(session, &transfer, options, total);
     }
-    let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
+    let progress =
+        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
     let summary = transfer.run(|input, output| {
         archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
     })?;

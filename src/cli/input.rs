@@ -50,12 +50,13 @@ impl OpenInput {
         if is_beside && named.file_type().is_symlink() && !follow {
             bail!("is a symbolic link; -f follows it");
         }
-        refuse_folder(path, path.metadata().context("cannot open")?.file_type())?;
+        let file_type = path.metadata().context("cannot open")?.file_type();
+        refuse_folder(path, file_type)?;
+        if is_beside && !file_type.is_file() {
+            bail!("is not a regular file; -c or -o names the output"); // a pipe would wait for its writer
+        }
         let file = File::open(path).context("cannot open")?;
         let metadata = regular(&file)?;
-        if is_beside && metadata.is_none() {
-            bail!("is not a regular file; -c or -o names the output");
-        }
         Ok(Self { file, path: Some(path.to_owned()), metadata, named: Some(named) })
     }
 

@@ -39,6 +39,7 @@ use input::name_of;
 use json::{DamagedPlace, FailedFile};
 use list::Listing;
 use models::Models;
+use names::printable;
 use plan::{Action, Input, Voice};
 use std::io;
 
@@ -97,7 +98,7 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
             bench::run(session, plan, options, bench, &mut failures)?
         }
         Action::Completions(shell) => assets::print_completions(*shell)?,
-        Action::Manual => assets::print_manual()?,
+        Action::Manual(command) => assets::print_manual(command)?,
         #[cfg(feature = "train")]
         Action::Train { train, options } => train::run(session, train, options)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
@@ -131,7 +132,7 @@ impl Failures {
     }
 
     fn note(&mut self, name: String, error: &Error) {
-        say!("llmzip: {name}: {error:#}");
+        say!("llmzip: {name}: {}", printable(&format!("{error:#}")));
         if let Some(advice) = advice_for(error) {
             say!("llmzip: {advice}");
         }

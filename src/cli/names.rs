@@ -6,9 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// `path` for people: characters that steer a terminal or the direction of text are escaped.
 pub fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy(), false)
+}
+
+/// The same of a message that may quote what a foreign file holds; its lines stay.
+pub fn printable(message: &str) -> String {
+    escaped(message, true)
+}
+
+fn escaped(text: &str, keeps_lines: bool) -> String {
     let mut out = String::new();
-    for character in path.to_string_lossy().chars() {
+    for character in text.chars() {
         match character {
+            '\n' if keeps_lines => out.push('\n'),
             '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
                 out.extend(character.escape_unicode());
             }

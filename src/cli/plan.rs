@@ -76,7 +76,8 @@ pub enum Action {
     /// Has no inputs.
     Models(Verb),
     Completions(Shell),
-    Manual,
+    /// Of that command; the program's where it is empty.
+    Manual(Vec<String>),
 }
 
 /// One input.
@@ -120,6 +121,16 @@ impl Plan {
     /// UsageError.
     pub fn new(arguments: Arguments) -> anyhow::Result<Self> {
         let Arguments { command, mode, coding, model, output, limit, machine, common } = arguments;
+        let writes = command.is_none() && !(mode.test || mode.list);
+        let reads = mode.test || mode.list;
+        if writes && machine.json {
+            return Err(UsageError("--json goes with --list and --test".into()).into());
+        }
+        if reads && (output.output.is_some() || output.rm) {
+            return Err(
+                UsageError("--list and --test write no file: not with -o or --rm".into()).into()
+            );
+        }
         let command = command.unwrap_or(if mode.decompress {
             Command::Decompress { model, output, limit, common }
         } else if mode.test {
@@ -171,7 +182,7 @@ impl Plan {
             }
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
-            Command::Man { .. } => Action::Manual,
+            Command::Man { command, .. } => Action::Manual(command),
         };
         let isa = isa()?;
         Ok(Self { action, inputs, threads, memory, isa, voice, progress, model, environment })

@@ -24,7 +24,8 @@ pub fn decompress(
     total: Option<u64>,
 ) -> Result<()> {
     transfer.refuse_existing_part()?;
-    let progress = Progress::new(session.progress, session.voice, &transfer.name, total);
+    let progress =
+        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
     let copy = |input: &File, output: &mut dyn Write| {
         recover(session, input, output, options, &|n| progress.add(n))
     };

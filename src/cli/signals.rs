@@ -34,13 +34,15 @@ pub fn watch() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes the unfinished file or folder and ends the process. Never lets go of the lock.
+/// Removes the unfinished file or folder and dies of the signal, so that a shell's loop ends, too. Never
+/// lets go of the lock.
 fn stop(signal: i32) -> ! {
     let path = unfinished();
     if let Some(path) = path.as_ref() {
         // Nothing better can be done where this fails.
         let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
     signal_hook::low_level::exit(128 + signal)
 }
 

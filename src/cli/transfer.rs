@@ -1,5 +1,6 @@
 //! What compressing and decompressing have in common: from one input to its output.
 
+use super::args::ProgressStyle;
 use super::exit::UsageError;
 use super::input::{OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
@@ -70,6 +71,15 @@ impl<'a> Transfer<'a> {
         }
         let message = "compressed data is not written to a terminal; -f forces it, -o names a file";
         Err(UsageError(message.into()).into())
+    }
+
+    /// How progress is shown: as a filter not by itself, for a bar and a result that goes to the same
+    /// terminal destroy each other.
+    pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
+        match (wanted, &self.target) {
+            (ProgressStyle::Auto, None) => ProgressStyle::Never,
+            _ => wanted,
+        }
     }
 
     /// Whether the output is a file, and which.

@@ -117,9 +117,13 @@ fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, most: usize) -> Re
     if needed <= memory {
         return Ok(());
     }
-    let (needed, limit) = (needed >> 20, memory >> 20);
-    let message =
-        format!("{lanes} lanes take about {needed} MiB for a chunk, the limit leaves {limit}");
+    let kib = |bytes: u64| bytes.div_ceil(1024);
+    let (needed, limit, model) =
+        (kib(needed), memory / 1024, kib(model.architecture().footprint().weights));
+    let message = format!(
+        "the lanes of a chunk, {lanes}, take about {needed} KiB beside the model's {model}, the limit \
+         leaves {limit}"
+    );
     Err(Error::new(ErrorKind::LimitExceeded, message))
 }
 

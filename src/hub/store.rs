@@ -79,13 +79,8 @@ impl Store {
         let repos = self.cache.iter().flat_map(Cache::repos);
         let hub = repos.flat_map(|repo| repo.commits().into_iter().map(move |c| (repo.clone(), c)));
         let hub = hub.filter_map(|(repo, commit)| hub_model(&repo, &commit));
-        let imports = self.imports.iter().flat_map(|root| {
-            let mut names = names(root);
-            names.retain(|name| !name.starts_with('.'));
-            names.sort();
-            names.into_iter().map(|name| root.join(name))
-        });
-        hub.chain(imports.filter_map(|folder| imported_model(&folder))).collect()
+        let imports = self.import_folders();
+        hub.chain(imports.iter().filter_map(|folder| imported_model(folder))).collect()
     }
 
     /// The model that `reference` names. Without a revision that is the branch `main`; where that is
@@ -105,10 +100,34 @@ impl Store {
         })
     }
 
-    /// The imported model that archives call `label`.
-    pub fn find_imported(&self, label: &str) -> Option<StoredModel> {
-        let is_it = |m: &StoredModel| m.place == Place::Imported && m.label == label;
-        self.models().into_iter().find(is_it)
+    /// The imported models that archives call `name`, or the one whose folder is called so.
+    pub fn imported(&self, name: &str) -> Vec<StoredModel> {
+        let is_it =
+            |m: &StoredModel| m.label == name || m.folder.file_name() == Some(name.as_ref());
+        let mut models = self.models();
+        models.retain(|model| model.place == Place::Imported && is_it(model));
+        models
+    }
+
+    /// Folders of imported models that are there only in part, and what is wrong with each.
+    pub fn damaged_imports(&self) -> Vec<(PathBuf, Error)> {
+        let damage = |folder: PathBuf| {
+            let manifest = read_limited(&folder.join(MANIFEST), MAX_JSON_LEN).ok()?;
+            let checked = Manifest::parse(&manifest).map(drop);
+            let checked = checked.and_then(|()| Form::of_folder(&folder).map(drop));
+            let config = || check_config(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?);
+            Some((folder.clone(), checked.and_then(|()| config()).err()?))
+        };
+        self.import_folders().into_iter().filter_map(damage).collect()
+    }
+
+    /// Folders of imported models, in order of name.
+    fn import_folders(&self) -> Vec<PathBuf> {
+        let Some(root) = &self.imports else { return Vec::new() };
+        let mut names = names(root);
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names.into_iter().map(|name| root.join(name)).collect()
     }
 
     /// The model with `digest`, as far as records and files tell: whoever loads it compares again.

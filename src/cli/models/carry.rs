@@ -48,6 +48,7 @@ impl Work<'_> {
         let tell = |n| progress.add(n);
         let manifest = if source.is_dir() {
             let found = self.find(source)?;
+            self.session.models.try_folder(source)?; // what cannot be used is not taken in
             hub::copy(source, found.label(), staging.path(), &tell)?
         } else {
             let file = File::open(source).context("cannot open")?;

@@ -17,6 +17,7 @@ use super::names::shown;
 use super::plan::Voice;
 use super::size::grouped;
 use super::{Failures, Session};
+use crate::ErrorKind;
 use crate::hub::{self, Reference};
 use anyhow::Result;
 use show::Entry;
@@ -154,6 +155,12 @@ impl Work<'_> {
             let found = FoundModel::Stored(model);
             let done = self.verify(&found);
             self.note(&found.label().escape_debug().to_string(), done)?;
+        }
+        for (folder, error) in self.session.models.store.damaged_imports() {
+            let advice = "remove the folder and take the model in again";
+            let message = format!("an imported model is there only in part: {error}; {advice}");
+            let error = crate::Error::new(ErrorKind::Corrupt, message);
+            self.note(&shown(&folder), Err(error.into()))?;
         }
         Ok(())
     }

@@ -51,6 +51,14 @@ impl Models {
         }
     }
 
+    /// Checks that the model in `folder` can be loaded.
+    ///
+    /// # Errors
+    /// Those of loading it.
+    pub fn try_folder(&self, folder: &Path) -> crate::Result<()> {
+        self.load(folder).map(drop)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

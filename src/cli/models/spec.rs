@@ -48,6 +48,12 @@ impl ModelSpec {
             return Ok(Self::Folder(typed.to_owned()));
         }
         let name = typed.to_str().filter(|name| !name.is_empty());
+        if typed.is_file() {
+            let message =
+                "is a file: name the model's folder, or take in what `models export` wrote with";
+            let message = format!("{} {message}:  llmzip models import", shown(typed));
+            return Err(UsageError(message).into());
+        }
         let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
         match name.filter(|_| !is_path) {
             Some("default") => Ok(Self::Default),
@@ -68,8 +74,12 @@ impl ModelSpec {
             Self::Default => Ok(FoundModel::Default),
             Self::Folder(folder) => Ok(of_folder(folder, store)),
             Self::Named { name, reference } => {
+                let mut imported = store.imported(name);
+                if imported.len() > 1 {
+                    return Err(ambiguous(name, &imported).into());
+                }
                 let by_reference = || store.find(reference.as_ref()?);
-                match (store.find_imported(name).or_else(by_reference), reference) {
+                match (imported.pop().or_else(by_reference), reference) {
                     (Some(model), _) => Ok(FoundModel::Stored(model)),
                     (None, Some(reference)) => Err(not_here(reference).into()),
                     (None, None) => {
@@ -81,6 +91,14 @@ impl ModelSpec {
             }
         }
     }
+}
+
+/// The error of a name that several imported models have.
+fn ambiguous(name: &str, models: &[StoredModel]) -> UsageError {
+    let folder = |model: &StoredModel| shown(model.folder.file_name().unwrap_or_default().as_ref());
+    let folders: Vec<String> = models.iter().map(folder).collect();
+    let (name, folders) = (name.escape_debug(), folders.join(", "));
+    UsageError(format!("{} models are called '{name}': name one of {folders}", models.len()))
 }
 
 /// The model in `folder`, which may be one of the store's.
