@@ -572,3 +572,44 @@ fn the_version_names_format_and_numerics() {
     let expected = concat!("llmzip ", env!("CARGO_PKG_VERSION"), " (format 1, numerics 1)\n");
     assert_eq!(String::from_utf8(stdout).unwrap(), expected);
 }
+
+#[test]
+fn options_are_repeated_and_those_of_other_modes_refused() {
+    let shell = Shell::new();
+    shell.write("a", &text());
+    shell.run(&["-q", "-q", "-k", "-k", "-f", "-f", "-T", "2", "-T1", "-1", "-3", "a"]).expect(0);
+    shell.run(&["compress", "-v", "-v", "--no-verify", "--no-verify", "-f", "a"]).expect(0);
+    let before = shell.names();
+    for wrong in [
+        &["--json", "-f", "a"][..],
+        &["-d", "--json", "-f", "a.llmz"],
+        &["-l", "-o", "list", "a.llmz"],
+        &["-t", "--rm", "a.llmz"],
+    ] {
+        shell.run(wrong).expect(2);
+    }
+    assert_eq!(shell.names(), before);
+}
+
+/// Opening it would wait for a writer.
+#[test]
+fn a_pipe_among_the_files_is_passed_over() {
+    let shell = Shell::new();
+    shell.write("a", &text());
+    let made = Command::new("mkfifo").arg(shell.path("pipe")).status();
+    assert!(made.unwrap().success());
+    shell.run(&["pipe", "a"]).expect(1).saying("not a regular file");
+    assert!(shell.names().contains(&"a.llmz".to_owned()));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let shell = Shell::new();
+    let page = |command: &[&str]| {
+        String::from_utf8(shell.run(&[&["man"], command].concat()).expect(0).stdout).unwrap()
+    };
+    assert!(page(&[]).contains("keep\\-going"));
+    assert!(page(&["bench"]).contains("against"));
+    assert!(page(&["models", "pull"]).contains("offline"));
+    shell.run(&["man", "nonsense"]).expect(2).saying("nonsense");
+}

@@ -105,7 +105,8 @@ fn names_that_lead_nowhere_are_refused() {
         ("./none", 2),
         ("/none", 2),
         ("no such", 2),
-        ("a", 3),
+        ("none", 3),
+        ("a", 2), // a file
         ("", 2),
         ("org/none@../x", 2),
     ] {
@@ -302,4 +303,70 @@ fn the_store_is_where_the_environment_says() {
         let listed = String::from_utf8(shell.pipe(&["-l"], &archive).expect(0).stdout).unwrap();
         assert!(listed.contains(&format!("org/tiny@{commit}")), "{listed}");
     }
+}
+
+#[test]
+fn models_of_one_name_are_told_apart_by_their_folders() {
+    let shell = with_archive();
+    shell.run(&["models", "import", "tiny"]).expect(0);
+    let first = imported(&shell);
+    tiny::write(&shell.path("other/tiny"), &tiny::files_with_one_bit_changed());
+    shell.run(&["models", "import", "other/tiny"]).expect(0);
+    fs::remove_dir_all(shell.path("tiny")).unwrap();
+    let folder = first.file_name().unwrap().to_str().unwrap();
+    for verb in ["info", "verify", "rm"] {
+        shell.run(&["models", verb, "tiny"]).expect(2).saying("2 models").saying(folder);
+    }
+    shell.run(&["-cm", "tiny", "a"]).expect(2).saying(folder);
+    shell.run(&["models", "rm", folder]).expect(0);
+    assert!(!first.exists());
+    let list = json(shell.run(&["models", "list", "--json"]).expect(0));
+    assert_eq!(list["models"].as_array().unwrap().len(), 2);
+    shell.run(&["models", "info", "tiny"]).expect(0);
+}
+
+#[test]
+fn a_model_that_is_there_only_in_part_is_found_out() {
+    for name in ["model.safetensors", "config.json", "tokenizer.json"] {
+        let shell = with_archive();
+        shell.run(&["models", "import", "tiny"]).expect(0);
+        shell.run(&["models", "verify"]).expect(0);
+        fs::remove_file(imported(&shell).join(name)).unwrap();
+        shell.run(&["models", "verify"]).expect(4).saying("only in part");
+        shell.run(&["models", "import", "tiny"]).expect(0);
+        shell.run(&["models", "verify"]).expect(0);
+    }
+}
+
+#[test]
+fn what_cannot_be_loaded_is_not_taken_in() {
+    for name in ["model.safetensors", "tokenizer.json"] {
+        let shell = with_archive();
+        let weights = shell.read(format!("tiny/{name}"));
+        shell.write(format!("tiny/{name}"), &weights[..weights.len() / 2]);
+        shell.run(&["models", "import", "tiny"]).expect(1).saying(name);
+        let list = json(shell.run(&["models", "list", "--json"]).expect(0));
+        assert_eq!(list["models"].as_array().unwrap().len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_file_is_no_model() {
+    let shell = with_archive();
+    for file in ["tiny/model.safetensors", "a"] {
+        shell.run(&["-cm", file, "a"]).expect(2).saying("is a file").saying("models import");
+    }
+}
+
+/// What a foreign file holds does not steer the terminal.
+#[test]
+fn messages_have_no_control_characters() {
+    let shell = with_archive();
+    shell.run(&["models", "export", "tiny", "-o", "tiny.tar"]).expect(0);
+    let mut file = shell.read("tiny.tar");
+    file[148..156].copy_from_slice(b"\x1b[31mX\x07 "); // the checksum of the first header
+    shell.write("hostile.tar", &file);
+    let ended = shell.run(&["models", "import", "hostile.tar"]).expect(4);
+    let said = &ended.stderr;
+    assert!(!said.contains(['\x1b', '\x07']), "{}", said.escape_debug());
 }

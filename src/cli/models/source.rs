@@ -93,7 +93,9 @@ impl Models {
         }
         let found = match (spec.find(&self.store), spec) {
             (Ok(found), _) => found,
-            (Err(error), ModelSpec::Named { reference: Some(reference), .. }) => {
+            (Err(error), ModelSpec::Named { reference: Some(reference), .. })
+                if is_missing(&error) =>
+            {
                 elsewhere(reference, error)?
             }
             (Err(error), _) => return Err(error),
@@ -229,6 +231,10 @@ fn digest_with(loaded: &crate::Result<Model>, folder: &Path) -> Option<[u8; 32]>
         Err(error) if error.kind() == ErrorKind::InvalidModel => hub::folder_digest(folder).ok(),
         Err(_) => None,
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|e: &Error| e.kind() == ErrorKind::ModelMissing)
 }
 
 /// The digest of `found`, computed from its files.

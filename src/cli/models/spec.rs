@@ -48,12 +48,6 @@ impl ModelSpec {
             return Ok(Self::Folder(typed.to_owned()));
         }
         let name = typed.to_str().filter(|name| !name.is_empty());
-        if typed.is_file() {
-            let message =
-                "is a file: name the model's folder, or take in what `models export` wrote with";
-            let message = format!("{} {message}:  llmzip models import", shown(typed));
-            return Err(UsageError(message).into());
-        }
         let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
         match name.filter(|_| !is_path) {
             Some("default") => Ok(Self::Default),
@@ -81,6 +75,11 @@ impl ModelSpec {
                 let by_reference = || store.find(reference.as_ref()?);
                 match (imported.pop().or_else(by_reference), reference) {
                     (Some(model), _) => Ok(FoundModel::Stored(model)),
+                    (None, _) if Path::new(name).is_file() => {
+                        let message = "is a file: name the model's folder, or take in what \
+                                       `models export` wrote with:  llmzip models import";
+                        Err(UsageError(format!("{} {message}", shown(name.as_ref()))).into())
+                    }
                     (None, Some(reference)) => Err(not_here(reference).into()),
                     (None, None) => {
                         let name = name.escape_debug();
