@@ -1,7 +1,7 @@
 //! Digests that were computed before, so that a model is found without reading all models again.
 //!
 //! A record is a hint. It says what a folder's files hashed to when they had these sizes and times;
-//! whoever loads a model computes the digest from the bytes that it loads. The first record of a
+//! whoever loads a model computes the digest again. The first record of a
 //! folder stays, so that files which changed later are found out.
 
 use super::cache::{failed, write_whole};

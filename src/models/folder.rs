@@ -5,6 +5,7 @@ use super::{Architecture, Identity, TokenizerFile, Weights};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Largest file of a tokenizer, in bytes.
 const MAX_TOKENIZER_LEN: u64 = 1 << 28;
@@ -58,16 +59,17 @@ impl ModelFolder {
         Ok(Identity { digest, label: name.to_string_lossy().into(), builtin_code: None })
     }
 
-    /// Bytes of all files with weights.
+    /// Sizes and times of all files: equal before and after, nobody wrote to them meanwhile.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io)
-    pub fn weights_len(&self) -> Result<u64> {
-        let len = |path: PathBuf| {
+    pub(super) fn stamps(&self) -> Result<Vec<(u64, SystemTime)>> {
+        let stamp = |path: PathBuf| {
             let io = |e| Error::io(format!("reading {}", path.display()), e);
-            Ok(path.metadata().map_err(io)?.len())
+            let metadata = path.metadata().map_err(io)?;
+            Ok((metadata.len(), metadata.modified().map_err(io)?))
         };
-        self.paths(&self.form.weights).map(len).sum()
+        self.files().map(stamp).collect()
     }
 
     /// Reads `config.json`.

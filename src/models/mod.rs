@@ -32,7 +32,7 @@ pub use footprint::Footprint;
 pub use form::{Form, WeightsForm};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
-pub use tokenizer::{Tokenizer, TokenizerFile};
+pub use tokenizer::{Tokenizer, TokenizerFile, stand_ins};
 pub use transformer::Transformer;
 pub use vocabulary::{Token, TokenKind, Vocabulary};
 pub use weights::Weights;
@@ -144,13 +144,20 @@ impl Model {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no
-    /// sense.
+    /// sense or changes meanwhile.
     pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
         let files = ModelFolder::find(folder)?;
         let load = || {
+            let before = files.stamps()?;
             let (tokenizer, architecture) = (files.tokenizer()?, files.architecture()?);
             let parts = Parts::load(&architecture, &files.weights()?, tokenizer.file(), isa)?;
-            Ok(Self::of_parts(files.identity()?, isa, architecture, parts))
+            let identity = files.identity()?;
+            if files.stamps()? != before {
+                // Archives would name another model than they are made with.
+                let message = "a file was changed while it was read";
+                return Err(Error::new(ErrorKind::InvalidModel, message));
+            }
+            Ok(Self::of_parts(identity, isa, architecture, parts))
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }

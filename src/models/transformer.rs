@@ -1,5 +1,5 @@
 //! Decoder-only transformers: one network for all families, which differ in their norms, positions,
-//! feed-forward layers and residuals. `gpt_neox.rs`, `gpt2.rs`, `llama.rs` and `qwen3.rs` say how each
+//! feed-forward layers and residuals. `gpt_neox.rs`, `gpt2.rs` and `llama.rs` (Qwen3's, too) say how each
 //! family names and arranges its tensors; `docs/numerics.md`, section 8, the order of operations.
 //!
 //! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.

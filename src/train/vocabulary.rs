@@ -3,7 +3,7 @@
 
 use super::corpus::Corpus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Tokenizer, TokenizerFile, Vocabulary};
+use crate::models::{Tokenizer, TokenizerFile, Vocabulary, stand_ins};
 use serde_json::json;
 use std::collections::HashMap;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -68,19 +68,10 @@ impl Tokens {
     }
 }
 
-/// GPT-2's characters for bytes, in their order.
-fn stand_ins() -> impl Iterator<Item = char> {
-    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut others = '\u{100}'..;
-    (0..=255u8).map(move |b| match printable(b) {
-        true => char::from(b),
-        false => others.next().unwrap_or_default(),
-    })
-}
-
 /// A tokenizer without merges, whose ids are the bytes.
 fn bytes() -> Vec<u8> {
-    let vocab: HashMap<String, usize> = stand_ins().map(String::from).zip(0..).collect();
+    let vocab: HashMap<String, usize> =
+        stand_ins().into_iter().map(String::from).zip(0..).collect();
     let byte_level = json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
     });

@@ -15,6 +15,7 @@ mod sentencepiece;
 use super::Vocabulary;
 use crate::error::Result;
 use bpe::Family;
+pub use byte_level::stand_ins;
 
 /// The files of a tokenizer, as bytes.
 #[derive(Clone, Copy)]
