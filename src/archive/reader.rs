@@ -20,7 +20,8 @@ use std::sync::Arc;
 /// How to decompress.
 #[derive(Debug, Clone, Copy)]
 pub struct DecompressOptions {
-    /// Threads to use, at least 1; also the number of chunks in memory at once.
+    /// Threads to use, at least 1. As many chunks are in memory at once; more where they are small,
+    /// up to 256 KiB of plain bytes for each thread.
     pub threads: usize,
     /// Most plain bytes to give out.
     pub max_output: Option<u64>,
@@ -54,8 +55,9 @@ impl DecompressOptions {
 
 /// Decompresses all streams of `input` to `output`; to [`std::io::sink`] this is a test.
 ///
-/// Holds at most `options.threads` chunks in memory and runs on the caller's rayon pool. Gives out
-/// whole chunks whose checksum is right, in order; where it fails, all those before the fault.
+/// Holds `options.threads` chunks in memory, more where they are small, and runs on the caller's rayon
+/// pool. Gives out whole chunks whose checksum is right, in order; where it fails, all those before
+/// the fault.
 /// `models` is asked only where a chunk is not stored.
 ///
 /// # Errors

@@ -33,7 +33,8 @@ pub struct CompressOptions<'a> {
     pub context: Option<u32>,
     /// Greatest size of the adaptive model's table in a chunk, log2 of bytes.
     pub table_log2: u8,
-    /// Threads to use, at least 1; also the number of chunks in memory at once.
+    /// Threads to use, at least 1. As many chunks are in memory at once; more where they are small,
+    /// up to 256 KiB of plain bytes for each thread.
     pub threads: usize,
     /// Memory that the language model and its lanes may take, in bytes.
     pub memory: u64,
