@@ -60,8 +60,16 @@ impl fmt::Display for Damage {
     }
 }
 
+/// Names the chunk where `error` is, and the stream, unless it is the first.
+pub(super) fn at_chunk(error: Error, stream: u64, chunk: usize) -> Error {
+    match place((stream > 0).then_some(stream as usize), Some(chunk)) {
+        Some(place) => error.at(place),
+        None => error,
+    }
+}
+
 /// What messages call a place.
-pub(super) fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
+fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
     match (stream, chunk) {
         (None, None) => None,
         (None, Some(chunk)) => Some(format!("chunk {chunk}")),

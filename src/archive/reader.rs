@@ -2,7 +2,7 @@
 
 use super::chunk;
 use super::chunk_header::{ChunkHeader, Extent};
-use super::damage::place;
+use super::damage::at_chunk;
 use super::footer::Footer;
 use super::frame::Frame;
 use super::header::{Header, LongHeader};
@@ -196,11 +196,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
 
     /// Names the place where `error` is.
     fn at_chunk(&self, error: Error, chunk: usize) -> Error {
-        let stream = (self.summary.n_streams > 0).then_some(self.summary.n_streams as usize);
-        match place(stream, Some(chunk)) {
-            Some(place) => error.at(place),
-            None => error,
-        }
+        at_chunk(error, self.summary.n_streams, chunk)
     }
 
     /// What all that is decoded at a time may take.

@@ -1,6 +1,7 @@
 //! Compression: any reader to an archive of one stream, in bounded memory.
 
 use super::chunk::{self, EncodedChunk};
+use super::damage::at_chunk;
 use super::footer::Footer;
 use super::header::LongHeader;
 use super::index::{self, Entry};
@@ -225,7 +226,7 @@ impl<W: Write> Writer<'_, W> {
     /// Encodes the chunks of `batch` side by side and writes them in order.
     fn write_batch(&mut self, batch: &[Vec<u8>], entries: &mut Vec<Entry>) -> Result<()> {
         for (plain, chunk) in batch.iter().zip(self.encoder.encode_all(batch)) {
-            let chunk = chunk.map_err(|e| e.at(format!("chunk {}", self.summary.n_chunks)))?;
+            let chunk = chunk.map_err(|e| at_chunk(e, 0, entries.len()))?;
             let header = chunk.header(plain);
             entries.push(Entry::of(&header));
             self.write_chunk(&header.to_bytes(), plain, &chunk)?;
