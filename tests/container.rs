@@ -266,6 +266,23 @@ fn errors_name_chunk_and_offset() {
     assert!(message.contains(&format!("offset {}", payload + 4)), "{message}");
 }
 
+/// All readers name it in the same way.
+#[test]
+fn errors_in_a_later_stream_name_it() {
+    let (first, second) = (long(9, &[b"first"]), long(9, &[b"second", b"third"]));
+    let mut joined = [&first[..], &second].concat();
+    let place = joined.len() - second.len() + long_header(0, 9).len();
+    let next = place + stored(b"second").len();
+    joined[next + 2] ^= 1; // the second chunk's header
+    *joined.last_mut().unwrap() ^= 1; // so that the list does without the index
+    let listed = archive::list(Cursor::new(&joined)).unwrap_err().to_string();
+    assert!(listed.starts_with("stream 1, chunk 1: damaged before offset "), "{listed}");
+    assert_eq!(decompress(&joined).1.unwrap_err().to_string(), listed);
+    let cut = [&first[..], &single(0x82, 0, &[3], b"abc")].concat();
+    let listed = archive::list(Cursor::new(&cut[..cut.len() - 1])).unwrap_err().to_string();
+    assert!(listed.starts_with("stream 1, chunk 0: truncated at offset "), "{listed}");
+}
+
 #[test]
 fn swapped_chunks_are_corrupt() {
     let right = long(9, &[b"abc", b"xyz"]);

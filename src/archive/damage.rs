@@ -6,7 +6,8 @@ use std::fmt;
 /// One damaged place.
 #[derive(Debug)]
 pub struct Damage {
-    /// Number of the stream, from 0; `None` where there is only one.
+    /// Number of the stream, from 0, among those found; `None` where there is only one. What is between
+    /// two has that of the second.
     pub stream: Option<usize>,
     /// Number of the chunk in its stream, from 0; `None` where it is not one chunk, or unknown
     /// which.
@@ -20,7 +21,8 @@ pub struct Damage {
 /// Bytes of the content; `None` is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
-    /// The first of them, counted in the whole content of the archive.
+    /// The first of them, counted in the whole content of the archive; where `len` is unknown, it may be
+    /// any after this one, too.
     pub start: Option<u64>,
     /// How many; 0 where all content is there.
     pub len: Option<u64>,
@@ -58,8 +60,16 @@ impl fmt::Display for Damage {
     }
 }
 
+/// Names the chunk where `error` is, and the stream, unless it is the first.
+pub(super) fn at_chunk(error: Error, stream: u64, chunk: usize) -> Error {
+    match place((stream > 0).then_some(stream as usize), Some(chunk)) {
+        Some(place) => error.at(place),
+        None => error,
+    }
+}
+
 /// What messages call a place.
-pub(super) fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
+fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
     match (stream, chunk) {
         (None, None) => None,
         (None, Some(chunk)) => Some(format!("chunk {chunk}")),

@@ -1,24 +1,27 @@
 //! What a survey of a damaged archive finds: streams, chunks and the gaps between them.
 
 use super::footer::Footer;
-use super::header::LongHeader;
+use super::header::{LongHeader, ROOM_FOR_ONE};
 use super::index::Entry;
 use super::single::SingleHeader;
 use crate::error::Error;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// One part of an archive; parts fill it.
 pub(super) enum Found {
     Single(SingleHeader),
-    Long(LongStream),
+    Long(Box<LongStream>),
     /// Between streams, before the first or after the last; why it is none.
     Junk(Error),
 }
 
 /// A stream in long form.
 pub(super) struct LongStream {
-    /// `None`: lost.
+    /// `None`: lost. Then the first piece is the gap that it was in.
     pub(super) header: Option<LongHeader>,
+    /// Bytes that may be before its first chunk, a good header not counted, without there having been
+    /// another stream, too.
+    pub(super) room: RangeInclusive<u64>,
     /// Where its first chunk begins, or would.
     pub(super) first_chunk: u64,
     /// In the order of the file.
@@ -26,11 +29,13 @@ pub(super) struct LongStream {
     /// Where the index begins, and what it says.
     pub(super) index: Option<(u64, Vec<Entry>)>,
     pub(super) footer: Option<Footer>,
-    /// What is wrong with header, index or footer.
-    pub(super) faults: Vec<Error>,
+    /// What is wrong with the footer after an index.
+    pub(super) footer_fault: Option<Error>,
+    /// Whether what follows the index has another length than a footer: then it may have been more.
+    pub(super) is_end_lost: bool,
 }
 
-/// A chunk, or a gap in which there may be any number of them.
+/// A chunk, or a gap in which there may be any number of them: an empty one where a stream breaks off.
 pub(super) struct Piece {
     /// Bytes in the file.
     pub(super) archive: Range<u64>,
@@ -41,9 +46,24 @@ pub(super) struct Piece {
 }
 
 impl LongStream {
-    pub(super) fn new(header: Option<LongHeader>, first_chunk: u64) -> Self {
-        let (pieces, faults) = (Vec::new(), Vec::new());
-        Self { header, first_chunk, pieces, index: None, footer: None, faults }
+    pub(super) fn new(header: LongHeader, first_chunk: u64) -> Self {
+        Self { header: Some(header), ..Self::headless(0..=ROOM_FOR_ONE, first_chunk) }
+    }
+
+    /// One whose header is lost in the gap `lost`, as `error` says.
+    pub(super) fn without_header(
+        lost: Range<u64>,
+        room: RangeInclusive<u64>,
+        error: Error,
+    ) -> Self {
+        let mut stream = Self::headless(room, lost.end);
+        stream.pieces.push(Piece { archive: lost, entry: None, error: Some(error) });
+        stream
+    }
+
+    fn headless(room: RangeInclusive<u64>, first_chunk: u64) -> Self {
+        let (header, pieces, index, footer, footer_fault) = (None, Vec::new(), None, None, None);
+        Self { header, room, first_chunk, pieces, index, footer, footer_fault, is_end_lost: false }
     }
 
     /// A last gap that ran over a good index is only as long as there is no index.

@@ -9,6 +9,7 @@ use crate::codec::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Context;
 use std::io::Read;
+use std::ops::RangeInclusive;
 
 /// The only version byte of this release: format in the high nibble, numerics in the low.
 const VERSION: u8 = FORMAT_VERSION << 4 | NUMERICS;
@@ -36,6 +37,18 @@ const MAX_CONTEXT: u32 = 1 << 24;
 
 /// Past the ranks of any vocabulary.
 const MAX_RANK: u32 = 1 << 20;
+
+/// Shortest header of the long form, in bytes.
+const MIN_LONG_LEN: u64 = 12;
+
+/// Shortest stream with any content, in bytes: a single form of one byte.
+const MIN_STREAM_LEN: u64 = 14;
+
+/// In so many bytes there is no room for a stream beside a header of the long form.
+pub(super) const ROOM_FOR_ONE: u64 = MIN_LONG_LEN + MIN_STREAM_LEN - 1;
+
+/// Longest header that names a model by its digest, in bytes, parameters not counted.
+const MAX_DIGEST_LEN: u64 = 6 + 32 + 2 + MAX_LABEL_LEN as u64 + 1 + 4 + 4;
 
 /// Longest label, in bytes.
 const MAX_LABEL_LEN: usize = 255;
@@ -174,6 +187,19 @@ fn read_parameters<R: Read>(flags: u8, source: &mut Source<R>) -> Result<Paramet
     }
     source.expect_crc32("the parameters' CRC")?;
     Ok(parameters)
+}
+
+/// Bytes that the damaged header of a long form at which `source` stands may fill. Where there are more,
+/// there may have been another stream before it; where there are fewer, bytes were lost.
+///
+/// # Errors
+/// Io.
+pub(super) fn room_for_damaged<R: Read>(source: &mut Source<R>) -> Result<RangeInclusive<u64>> {
+    let by_digest = start(BY_DIGEST);
+    let mut bytes = vec![0; by_digest.len()];
+    let n_read = source.fill(&mut bytes)?;
+    let is_by_digest = bytes[..n_read] == by_digest;
+    Ok(MIN_LONG_LEN..=if is_by_digest { MAX_DIGEST_LEN } else { ROOM_FOR_ONE })
 }
 
 /// Magic, version and model byte of a stream in single form.

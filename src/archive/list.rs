@@ -2,6 +2,7 @@
 
 use super::ModelName;
 use super::chunk_header::{ChunkHeader, Extent};
+use super::damage::at_chunk;
 use super::footer::Footer;
 use super::header::{Header, LongHeader};
 use super::index::{self, Entry, IndexAtEnd};
@@ -66,7 +67,7 @@ pub fn list(mut input: impl Read + Seek) -> Result<Vec<StreamInfo>> {
     let source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
     let mut lister = Lister { source, end, index_at_end: IndexAtEnd::default() };
     let mut streams = Vec::new();
-    while let Some(stream) = lister.next_stream(streams.is_empty())? {
+    while let Some(stream) = lister.next_stream(streams.len() as u64)? {
         streams.push(stream);
     }
     Ok(streams)
@@ -80,13 +81,15 @@ struct Lister<R> {
 }
 
 impl<R: Read + Seek> Lister<R> {
-    /// Reads the next stream's figures; `None` at the end.
-    fn next_stream(&mut self, is_first: bool) -> Result<Option<StreamInfo>> {
+    /// Reads the figures of the next stream, `number`; `None` at the end.
+    fn next_stream(&mut self, number: u64) -> Result<Option<StreamInfo>> {
         let offset = self.source.offset();
-        let mut stream = match Header::read(&mut self.source, is_first)? {
+        let mut stream = match Header::read(&mut self.source, number == 0)? {
             None => return Ok(None),
-            Some(Header::Single(header)) => self.single(offset, &header)?,
-            Some(Header::Long(header)) => self.long(offset, header)?,
+            Some(Header::Single(header)) => {
+                self.single(offset, &header).map_err(|e| at_chunk(e, number, 0))?
+            }
+            Some(Header::Long(header)) => self.long(number, offset, header)?,
         };
         stream.archive_len = self.source.offset() - offset;
         Ok(Some(stream))
@@ -95,19 +98,21 @@ impl<R: Read + Seek> Lister<R> {
     fn single(&mut self, offset: u64, header: &SingleHeader) -> Result<StreamInfo> {
         self.source.skip(header.extent.payload_len, self.end)?;
         let archive_len = self.source.offset() - offset;
-        let chunks = vec![chunk_info(offset, archive_len, &header.extent)];
+        let Extent { tag, plain_len, .. } = header.extent;
+        let entry = Entry { tag, frame_len: archive_len as u32, plain_len };
+        let chunks = chunk_infos(offset, &[entry]);
         let (model, parameters) = (header.model(), Parameters::default());
         Ok(StreamInfo { offset, archive_len, model, parameters, content: None, chunks })
     }
 
-    fn long(&mut self, offset: u64, header: LongHeader) -> Result<StreamInfo> {
+    fn long(&mut self, number: u64, offset: u64, header: LongHeader) -> Result<StreamInfo> {
         let first_chunk = self.source.offset();
         let at_end = self.index_at_end.take(first_chunk, &mut self.source, self.end)?;
         let (entries, footer) = match at_end {
             Some(found) => found,
             None => {
                 self.source.seek_to(first_chunk)?;
-                self.walk(&header)?
+                self.walk(number, &header)?
             }
         };
         let content = Some(footer.content);
@@ -116,10 +121,12 @@ impl<R: Read + Seek> Lister<R> {
         Ok(StreamInfo { offset, archive_len: 0, model, parameters, content, chunks })
     }
 
-    /// Reads forward over all chunks of a stream, its index and its footer.
-    fn walk(&mut self, header: &LongHeader) -> Result<(Vec<Entry>, Footer)> {
+    /// Reads forward over all chunks of stream `number`, its index and its footer.
+    fn walk(&mut self, number: u64, header: &LongHeader) -> Result<(Vec<Entry>, Footer)> {
         let mut entries = Vec::new();
-        while let Some(entry) = self.walk_chunk(header).map_err(|e| at_chunk(e, &entries))? {
+        loop {
+            let entry = self.walk_chunk(header).map_err(|e| at_chunk(e, number, entries.len()))?;
+            let Some(entry) = entry else { break };
             entries.push(entry);
         }
         let index_start = self.source.offset() - 1;
@@ -143,22 +150,10 @@ impl<R: Read + Seek> Lister<R> {
     }
 }
 
-/// Names the chunk that follows `entries`.
-fn at_chunk(error: Error, entries: &[Entry]) -> Error {
-    error.at(format!("chunk {}", entries.len()))
-}
-
-fn chunk_info(offset: u64, archive_len: u64, extent: &Extent) -> ChunkInfo {
-    let (plain_len, tag) = (extent.plain_len.into(), extent.tag);
-    ChunkInfo { offset, archive_len, plain_len, method: tag.method, lanes: tag.lanes }
-}
-
 /// The chunks of `entries`, the first of which begins at `offset`.
 fn chunk_infos(mut offset: u64, entries: &[Entry]) -> Vec<ChunkInfo> {
-    let chunk_info = |entry: &Entry| {
-        let Entry { tag, frame_len, plain_len } = *entry;
-        let archive_len = frame_len.into();
-        let (plain_len, here) = (plain_len.into(), offset);
+    let chunk_info = |&Entry { tag, frame_len, plain_len }: &Entry| {
+        let (here, archive_len, plain_len) = (offset, frame_len.into(), plain_len.into());
         offset += archive_len;
         ChunkInfo { offset: here, archive_len, plain_len, method: tag.method, lanes: tag.lanes }
     };

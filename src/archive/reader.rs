@@ -2,7 +2,7 @@
 
 use super::chunk;
 use super::chunk_header::{ChunkHeader, Extent};
-use super::damage::place;
+use super::damage::at_chunk;
 use super::footer::Footer;
 use super::frame::Frame;
 use super::header::{Header, LongHeader};
@@ -20,7 +20,8 @@ use std::sync::Arc;
 /// How to decompress.
 #[derive(Debug, Clone, Copy)]
 pub struct DecompressOptions {
-    /// Threads to use, at least 1; also the number of chunks in memory at once.
+    /// Threads to use, at least 1. As many chunks are in memory at once; more where they are small,
+    /// up to 256 KiB of plain bytes for each thread.
     pub threads: usize,
     /// Most plain bytes to give out.
     pub max_output: Option<u64>,
@@ -54,8 +55,9 @@ impl DecompressOptions {
 
 /// Decompresses all streams of `input` to `output`; to [`std::io::sink`] this is a test.
 ///
-/// Holds at most `options.threads` chunks in memory and runs on the caller's rayon pool. Gives out
-/// whole chunks whose checksum is right, in order; where it fails, all those before the fault.
+/// Holds `options.threads` chunks in memory, more where they are small, and runs on the caller's rayon
+/// pool. Gives out whole chunks whose checksum is right, in order; where it fails, all those before
+/// the fault.
 /// `models` is asked only where a chunk is not stored.
 ///
 /// # Errors
@@ -194,11 +196,7 @@ impl<'a, R: Read, W: Write> Reader<'a, R, W> {
 
     /// Names the place where `error` is.
     fn at_chunk(&self, error: Error, chunk: usize) -> Error {
-        let stream = (self.summary.n_streams > 0).then_some(self.summary.n_streams as usize);
-        match place(stream, Some(chunk)) {
-            Some(place) => error.at(place),
-            None => error,
-        }
+        at_chunk(error, self.summary.n_streams, chunk)
     }
 
     /// What all that is decoded at a time may take.

@@ -8,7 +8,7 @@ use super::header::LongHeader;
 use super::random_access::read_single;
 use super::reader::{DecompressOptions, find_model};
 use super::single::SingleHeader;
-use super::slots::Slot;
+use super::slots::{Layout, Slot};
 use super::survey::Surveyor;
 use super::{MAX_CHUNK_SIZE, ModelName, ModelSource, Progress, Resources, Summary};
 use crate::codec::Parameters;
@@ -84,7 +84,7 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             self.is_joined |= next < end;
             offset = match part {
                 Found::Single(header) => self.single(offset, &header, next)?,
-                Found::Long(stream) => self.long(stream).map(|()| next)?,
+                Found::Long(stream) => self.long(*stream).map(|()| next)?,
                 Found::Junk(error) if offset == 0 && next == end => return Err(error),
                 Found::Junk(error) => self.junk(error, next),
             };
@@ -115,8 +115,10 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             Err(error) => {
                 let is_sure = self.surveyor.leads_on(next)?;
                 let len = is_sure.then_some(plain_len);
+                let next = if is_sure { next } else { self.surveyor.scan(offset + 1)? };
+                self.is_joined |= next < self.surveyor.end;
                 self.note(Some(0), Missing { start: self.start, len }, error);
-                (len, if is_sure { next } else { self.surveyor.scan(offset + 1)? })
+                (len, next)
             }
         };
         self.start = self.start.zip(len).map(|(start, len)| start + len);
@@ -125,11 +127,11 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
     }
 
     fn long(&mut self, stream: LongStream) -> Result<()> {
-        let n_before = self.recovery.damage.len();
-        let has_end = stream.index.is_some() || stream.footer.is_some();
-        let slots = stream.slots();
-        let (contradicts_index, flaw) = (stream.contradicts_index(), stream.flaw());
-        let LongStream { header, footer, faults, .. } = stream;
+        let (n_before, given_before) =
+            (self.recovery.damage.len(), self.recovery.summary.plain_len);
+        let Layout { slots, is_indexed, may_hide } = stream.layout();
+        let (has_index, flaw) = (stream.index.is_some(), stream.flaw());
+        let LongStream { header, footer, footer_fault, is_end_lost, .. } = stream;
         let header = match header {
             Some(header) => header,
             None => self.guessed_header(&slots)?,
@@ -143,35 +145,43 @@ impl<'a, R: Read + Seek, W: Write> Recoverer<'a, R, W> {
             self.batch(batch, &header, &mut model, &mut hasher)?;
         }
         let is_whole = footer.map(|footer| footer.content == <[u8; 32]>::from(hasher.finalize()));
-        if is_whole == Some(true) {
-            // Then a gap was one of the index.
-            for damage in &mut self.recovery.damage[n_before..] {
-                (damage.chunk, damage.missing) = (None, Missing::NOTHING);
+        let damage = &mut self.recovery.damage[n_before..];
+        if is_whole == Some(true) && !may_hide {
+            // Then a gap was one of header or index.
+            for gap in damage.iter_mut().filter(|damage| damage.missing.len.is_none()) {
+                gap.missing = Missing::NOTHING;
             }
         }
-        let end = self.start.zip(len).map(|(start, len)| start + len);
-        for fault in faults {
-            let is_cut = !has_end && fault.kind() == ErrorKind::Truncated;
-            let missing = match is_cut {
-                true => Missing { start: end, len: None },
-                false => Missing::NOTHING,
+        let is_all_there = damage.iter().all(|damage| damage.missing == Missing::NOTHING);
+        let given = self.recovery.summary.plain_len - given_before;
+        let len = match is_whole == Some(true) && is_all_there {
+            true => Some(given),
+            false => len.filter(|_| is_indexed),
+        };
+        let from_here = Missing { start: self.start, len: None };
+        let rest = if len.is_some() { Missing::NOTHING } else { from_here };
+        self.start = self.start.zip(len).map(|(start, len)| start + len);
+        if let Some(fault) = footer_fault {
+            let missing = match is_end_lost && rest == Missing::NOTHING {
+                true => Missing { start: self.start.take(), len: None },
+                false => rest,
             };
             self.note(None, missing, fault);
         }
-        if contradicts_index {
+        if has_index && !is_indexed {
             let error = Error::new(ErrorKind::Corrupt, "the index disagrees with the chunks");
-            self.note(None, Missing::NOTHING, error);
+            self.note(None, rest, error);
         }
-        if is_whole == Some(false) && self.recovery.damage.len() == n_before {
+        if is_whole == Some(false) && is_all_there && rest == Missing::NOTHING {
             let error = Error::new(ErrorKind::Corrupt, "the content's hash differs");
-            self.note(None, Missing { start: self.start, len: None }, error);
+            self.note(None, from_here, error);
+            self.start = None;
         }
         if let Some(error) = flaw
             && self.recovery.damage.len() == n_before
         {
             self.note(None, Missing::NOTHING, error);
         }
-        self.start = end;
         self.recovery.summary.n_streams += 1;
         Ok(())
     }

@@ -3,10 +3,12 @@
 use super::found::{LongStream, Piece};
 use super::index::Entry;
 use crate::error::{Error, ErrorKind};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// A chunk's place in its stream. Where neither is damaged, slots are the chunks in order.
 pub(super) struct Slot {
-    /// Number of the chunk, where known.
+    /// Number of the chunk, where it is one and known which.
     pub(super) chunk: Option<usize>,
     /// First plain byte in the stream, where known.
     pub(super) start: Option<u64>,
@@ -16,37 +18,42 @@ pub(super) struct Slot {
     pub(super) offset: Result<u64, Error>,
 }
 
-impl LongStream {
-    /// All chunks that are there or missing, in order.
-    pub(super) fn slots(&self) -> Vec<Slot> {
-        match &self.index {
-            Some((start, entries)) if !self.is_contiguous() => self.slots_by_index(*start, entries),
-            _ => self.slots_by_counting(),
-        }
-    }
+/// What of a stream there is or was.
+pub(super) struct Layout {
+    /// All chunks that are there or missing, in order, and the gaps between.
+    pub(super) slots: Vec<Slot>,
+    /// Whether the index says so: else it is lost, or disagrees.
+    pub(super) is_indexed: bool,
+    /// Whether there was room for another stream before its first chunk, though all of its own are
+    /// there.
+    pub(super) may_hide: bool,
+}
 
-    /// Whether `slots` are in conflict with the index.
-    pub(super) fn contradicts_index(&self) -> bool {
-        let entries = self.pieces.iter().filter_map(|piece| piece.entry);
-        let Some((_, expected)) = &self.index else { return false };
-        self.is_contiguous() && !entries.eq(expected.iter().copied())
+impl LongStream {
+    /// All that is known of its chunks.
+    pub(super) fn layout(&self) -> Layout {
+        let by_counting = |next| {
+            let may_hide = self.may_hide(self.chunks_end(), self.found_len(), self.pieces.first());
+            Layout { slots: self.slots_by_counting(next), is_indexed: false, may_hide }
+        };
+        let Some((start, entries)) = &self.index else { return by_counting(Some((0, 0))) };
+        let found = self.pieces.iter().map(|piece| piece.entry);
+        if self.is_contiguous() && found.eq(entries.iter().copied().map(Some)) {
+            return Layout { is_indexed: true, ..by_counting(Some((0, 0))) };
+        }
+        self.by_index(*start, entries).unwrap_or_else(|| by_counting(None))
     }
 
     /// What makes the archive bad though all chunks may be there.
     pub(super) fn flaw(&self) -> Option<Error> {
-        let corrupt = |message: String| Some(Error::new(ErrorKind::Corrupt, message));
         if let Some(gap) = self.pieces.iter().find(|piece| !piece.is_whole()) {
             return gap.error.as_ref().map(again);
         }
-        if self.index.is_none() {
-            return corrupt("there is no index".to_owned());
-        }
         let most = self.header.as_ref()?.chunk_size;
         let lens = self.pieces.iter().filter_map(|piece| piece.entry).map(|entry| entry.plain_len);
-        match lens.max().filter(|&len| len > most) {
-            Some(len) => corrupt(format!("a chunk has {len} bytes, the chunk_size is {most}")),
-            None => None,
-        }
+        let len = lens.max().filter(|&len| len > most)?;
+        let message = format!("a chunk has {len} bytes, the chunk_size is {most}");
+        Some(Error::new(ErrorKind::Corrupt, message))
     }
 
     /// Whether each chunk follows the one before, the first the header.
@@ -54,62 +61,216 @@ impl LongStream {
         self.header.is_some() && self.pieces.iter().all(Piece::is_whole)
     }
 
-    fn slots_by_counting(&self) -> Vec<Slot> {
-        // The next chunk's number and first byte, until there is a gap.
-        let mut next = self.header.as_ref().map(|_| (0, 0));
+    /// The pieces in order. `next` is the first chunk's number and first byte; unknown after a gap.
+    fn slots_by_counting(&self, mut next: Option<(usize, u64)>) -> Vec<Slot> {
         let mut slots = Vec::new();
-        for piece in &self.pieces {
+        let mut pieces = self.pieces.iter().peekable();
+        while let Some(piece) = pieces.next() {
+            let Some(entry) = piece.entry else {
+                slots.push(Slot::gap(next.take(), piece.offset()));
+                continue;
+            };
+            let plain_len = u64::from(entry.plain_len);
             let (chunk, start) = next.unzip();
-            let plain_len = piece.entry.map(|entry| u64::from(entry.plain_len));
-            slots.push(Slot { chunk, start, plain_len, offset: piece.offset() });
-            let whole_len = plain_len.filter(|_| piece.is_whole());
-            next = next.zip(whole_len).map(|((chunk, start), len)| (chunk + 1, start + len));
+            slots.push(Slot { chunk, start, plain_len: Some(plain_len), offset: piece.offset() });
+            next = next.map(|(chunk, start)| (chunk + 1, start + plain_len));
+            if !piece.is_whole() && pieces.peek().is_none_or(|after| after.entry.is_some()) {
+                let offset = piece.archive.start + u64::from(entry.frame_len);
+                let error = lost(format!("nothing known follows at offset {offset}"));
+                slots.push(Slot::gap(next.take(), Err(error)));
+            }
+        }
+        let is_open = self.pieces.last().is_none_or(Piece::is_whole);
+        if self.index.is_none() && is_open {
+            slots.push(Slot::gap(next, Err(lost("there is no index"))));
         }
         slots
     }
 
-    /// A chunk is the one of an entry where it stands as far from the stream's beginning, or from the
-    /// index, as the entries say, and its header says the same as the entry.
-    fn slots_by_index(&self, index_start: u64, entries: &[Entry]) -> Vec<Slot> {
-        let frames: u64 = entries.iter().map(|entry| u64::from(entry.frame_len)).sum();
-        let (mut before, mut start) = (0, 0);
-        let slot = |(chunk, entry): (usize, &Entry)| {
-            let from_front = self.header.as_ref().map(|_| self.first_chunk + before);
-            let from_back = index_start.checked_sub(frames - before);
-            let found = [from_front, from_back].into_iter().flatten();
-            let offset = found
-                .filter_map(|offset| self.piece_at(offset))
-                .find(|piece| piece.entry == Some(*entry))
-                .map_or_else(|| Err(self.why_lost(from_front.or(from_back))), Piece::offset);
+    /// The chunks of `entries`, and before them the header where it is lost. A chunk is the one of an
+    /// entry where it stands as far from the stream's beginning, or from the index, as the entries
+    /// say, and its header says the same as the entry. `None` where a chunk is of no entry or of
+    /// several: bytes were lost or added so that it is unknown which, or the index is another stream's.
+    fn by_index(&self, index_start: u64, entries: &[Entry]) -> Option<Layout> {
+        let front = self.header.as_ref().map(|_| self.first_chunk);
+        let places = Places::new(front, index_start, entries);
+        let found: Vec<Option<usize>> = entries
+            .iter()
+            .enumerate()
+            .map(|(chunk, entry)| self.find(*entry, places.of(chunk)))
+            .collect::<Option<_>>()?;
+        if !found.iter().flatten().is_sorted_by(|a, b| a < b)
+            || !self.are_all(&found, entries, &places)
+        {
+            return None;
+        }
+        let first = found.first().copied().flatten().map(|piece| &self.after_header()[piece]);
+        let may_hide = self.may_hide(index_start, places.len(), first);
+        let mut slots = Vec::new();
+        if self.header.is_none() || may_hide {
+            slots.extend(self.slot_before_chunks(may_hide));
+        }
+        let mut start = (!may_hide).then_some(0);
+        for (chunk, (entry, piece)) in entries.iter().zip(found).enumerate() {
+            let offset = match piece {
+                Some(piece) => self.after_header()[piece].offset(),
+                None => Err(self.why_lost(places.of(chunk).into_iter().flatten().next())),
+            };
             let plain_len = u64::from(entry.plain_len);
-            let slot =
-                Slot { chunk: Some(chunk), start: Some(start), plain_len: Some(plain_len), offset };
-            before += u64::from(entry.frame_len);
-            start += plain_len;
-            slot
-        };
-        entries.iter().enumerate().map(slot).collect()
+            slots.push(Slot { chunk: Some(chunk), start, plain_len: Some(plain_len), offset });
+            start = start.map(|start| start + plain_len);
+        }
+        Some(Layout { slots, is_indexed: true, may_hide })
     }
 
-    /// The piece that begins at `offset`.
-    fn piece_at(&self, offset: u64) -> Option<&Piece> {
-        let at = self.pieces.binary_search_by_key(&offset, |piece| piece.archive.start).ok()?;
-        self.pieces.get(at)
+    /// What is lost before the chunks of an index: the header alone, or another stream, too.
+    fn slot_before_chunks(&self, may_hide: bool) -> Option<Slot> {
+        let lost = self.pieces.iter().find(|piece| !piece.is_whole())?;
+        let slot = Slot::gap(Some((0, 0)), lost.offset());
+        match may_hide {
+            true => Some(slot),
+            false => Some(Slot { start: None, plain_len: Some(0), ..slot }),
+        }
+    }
+
+    /// Whether another stream may have been before the first chunk, where `chunks_len` bytes up to
+    /// `chunks_end` are the stream's chunks and `first` is the first, if it is found.
+    fn may_hide(&self, chunks_end: u64, chunks_len: u64, first: Option<&Piece>) -> bool {
+        let first = first.filter(|first| first.entry.is_some());
+        let start = match (&self.header, self.pieces.first()) {
+            (None, Some(lost)) => lost.archive.start,
+            _ if first.is_some_and(|first| first.archive.start == self.first_chunk) => {
+                return false;
+            }
+            _ => self.first_chunk,
+        };
+        match (chunks_end.checked_sub(start + chunks_len), &self.header, first) {
+            (Some(len_before), Some(_), None) => len_before != 0,
+            (Some(len_before), ..) => !self.room.contains(&len_before),
+            (None, ..) => true,
+        }
+    }
+
+    /// Where the index begins or, where it is lost, would before the footer.
+    fn chunks_end(&self) -> u64 {
+        match (&self.index, &self.footer, self.pieces.last()) {
+            (Some((start, _)), ..) => *start,
+            (_, Some(footer), Some(last)) => {
+                last.archive.end.saturating_sub(footer.index_len.into())
+            }
+            (_, _, last) => last.map_or(self.first_chunk, |last| last.archive.end),
+        }
+    }
+
+    /// Bytes of the chunks that were found.
+    fn found_len(&self) -> u64 {
+        self.pieces
+            .iter()
+            .filter_map(|piece| piece.entry)
+            .map(|entry| u64::from(entry.frame_len))
+            .sum()
+    }
+
+    /// The pieces but the gap of a lost header.
+    fn after_header(&self) -> &[Piece] {
+        &self.pieces[usize::from(self.header.is_none()).min(self.pieces.len())..]
+    }
+
+    /// The number of the piece that is the chunk of `entry`, which begins at one of `places`, if it is
+    /// there; `None` where two can be.
+    fn find(&self, entry: Entry, places: [Option<u64>; 2]) -> Option<Option<usize>> {
+        let pieces = self.after_header();
+        let find = |place| {
+            let at = pieces.binary_search_by_key(&place, |piece| piece.archive.start).ok()?;
+            (pieces[at].entry == Some(entry)).then_some(at)
+        };
+        match places.map(|place| place.and_then(find)) {
+            [Some(front), Some(back)] if front != back => None,
+            [front, back] => Some(front.or(back)),
+        }
+    }
+
+    /// Whether all chunks in the file are `found`. One inside a chunk that is lost was in its payload, and
+    /// is none of the stream's, unless it follows the header without a gap or a lost entry tells of it.
+    fn are_all(&self, found: &[Option<usize>], entries: &[Entry], places: &Places) -> bool {
+        let lost = entries.iter().zip(found).filter(|(_, found)| found.is_none());
+        let lost: BTreeSet<_> = lost.map(|(entry, _)| (entry.frame_len, entry.plain_len)).collect();
+        let leading = self.pieces.iter().take_while(|piece| piece.is_whole()).count();
+        let is_sure = |number| self.header.is_some() && number <= leading;
+        let mut numbers = found.iter().flatten().peekable();
+        self.after_header().iter().enumerate().all(|(number, piece)| {
+            let is_found = numbers.next_if_eq(&&number).is_some();
+            let is_lost = |chunk: usize| found[chunk].is_none();
+            let Some(entry) = piece.entry.filter(|_| !is_found) else { return true };
+            !is_sure(number)
+                && !lost.contains(&(entry.frame_len, entry.plain_len))
+                && places.around(&piece.archive).any(is_lost)
+        })
     }
 
     /// What is wrong where a chunk should be.
     fn why_lost(&self, offset: Option<u64>) -> Error {
-        let error =
-            offset.and_then(|at| self.piece_over(at)).and_then(|piece| piece.error.as_ref());
-        error
-            .map_or_else(|| Error::new(ErrorKind::Corrupt, "it is not where the index says"), again)
+        let piece = offset.and_then(|at| self.piece_over(at));
+        let error = piece.and_then(|piece| piece.error.as_ref());
+        error.map_or_else(|| lost("it is not where the index says"), again)
     }
 
     /// The piece that `offset` is in.
     fn piece_over(&self, offset: u64) -> Option<&Piece> {
-        let after = self.pieces.partition_point(|piece| piece.archive.start <= offset);
-        let piece = self.pieces.get(after.checked_sub(1)?)?;
+        let pieces = self.after_header();
+        let after = pieces.partition_point(|piece| piece.archive.start <= offset);
+        let piece = pieces.get(after.checked_sub(1)?)?;
         piece.archive.contains(&offset).then_some(piece)
+    }
+}
+
+impl Slot {
+    /// Any number of chunks from `next` on.
+    fn gap(next: Option<(usize, u64)>, offset: Result<u64, Error>) -> Self {
+        Self { chunk: None, start: next.map(|(_, start)| start), plain_len: None, offset }
+    }
+}
+
+/// Where the chunks of an index would be in the file.
+struct Places {
+    /// Where the first begins, counted from the stream's beginning, if that is known.
+    front: Option<u64>,
+    /// Where the last ends: at the index.
+    back: u64,
+    /// Bytes before each chunk, and before the index.
+    before: Vec<u64>,
+}
+
+impl Places {
+    fn new(front: Option<u64>, back: u64, entries: &[Entry]) -> Self {
+        let ends = entries.iter().scan(0, |end, entry| {
+            *end += u64::from(entry.frame_len);
+            Some(*end)
+        });
+        Self { front, back, before: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// Bytes of all chunks.
+    fn len(&self) -> u64 {
+        self.before.last().copied().unwrap_or(0)
+    }
+
+    /// Where `chunk` begins, counted from the front and from the back.
+    fn of(&self, chunk: usize) -> [Option<u64>; 2] {
+        let before = self.before[chunk];
+        [self.front.map(|front| front + before), self.back.checked_sub(self.len() - before)]
+    }
+
+    /// The chunks in whose payload all of `piece` is, counted from the front and from the back.
+    fn around(&self, piece: &Range<u64>) -> impl Iterator<Item = usize> {
+        let len = piece.end - piece.start;
+        let from_front = self.front.and_then(|front| piece.start.checked_sub(front));
+        let from_back = (piece.start + self.len()).checked_sub(self.back);
+        [from_front, from_back].into_iter().flatten().filter_map(move |at| {
+            let chunk = self.before.partition_point(|&before| before <= at) - 1;
+            let end = self.before.get(chunk + 1)?;
+            (self.before[chunk] < at && at + len <= *end).then_some(chunk)
+        })
     }
 }
 
@@ -123,6 +284,10 @@ impl Piece {
     fn offset(&self) -> Result<u64, Error> {
         self.error.as_ref().map_or(Ok(self.archive.start), |error| Err(again(error)))
     }
+}
+
+fn lost(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 /// The same error once more. An [`std::io::Error`] never gets here.

@@ -10,7 +10,7 @@ use super::checksum::crc32;
 use super::chunk_header::{ChunkHeader, END_TAG};
 use super::footer::{FOOTER_LEN, Footer};
 use super::found::{Found, LongStream, Piece};
-use super::header::Header;
+use super::header::{self, Header};
 use super::index::{self, Entry, IndexAtEnd};
 use super::source::Source;
 use super::{MAGIC, MAX_CHUNK_SIZE};
@@ -69,7 +69,7 @@ impl<R: Read + Seek> Surveyor<R> {
                 return Ok((Found::Single(header), next));
             }
             Ok(Some(Header::Long(header))) => {
-                let stream = LongStream::new(Some(header), self.source.offset());
+                let stream = LongStream::new(header, self.source.offset());
                 return self.long(stream);
             }
             Ok(None) => Error::new(ErrorKind::Truncated, "nothing is left"),
@@ -80,18 +80,14 @@ impl<R: Read + Seek> Surveyor<R> {
         if self.leads_on(next)? {
             return Ok((Found::Junk(fault), next));
         }
-        let mut stream = LongStream::new(None, next);
-        stream.faults.push(fault);
-        self.long(stream)
+        self.source.seek_to(offset)?;
+        let room = header::room_for_damaged(&mut self.source)?;
+        self.walk(LongStream::without_header(offset..next, room, fault))
     }
 
     /// What follows the header of `stream`: where the index at the end says, or chunk by chunk.
     fn long(&mut self, mut stream: LongStream) -> Result<(Found, u64)> {
-        self.source.seek_to(stream.first_chunk)?;
-        let index = match stream.header {
-            Some(_) => self.index_at_end.take(stream.first_chunk, &mut self.source, self.end)?,
-            None => None,
-        };
+        let index = self.index_at_end.take(stream.first_chunk, &mut self.source, self.end)?;
         let Some((entries, footer)) = index else { return self.walk(stream) };
         let mut offset = stream.first_chunk;
         for entry in &entries {
@@ -104,7 +100,7 @@ impl<R: Read + Seek> Surveyor<R> {
         }
         stream.footer = Some(footer);
         stream.index = Some((offset, entries));
-        Ok((Found::Long(stream), self.end))
+        Ok((Found::Long(Box::new(stream)), self.end))
     }
 
     /// The chunk at `offset` that an index tells of; `None` where there is a good one, but another.
@@ -140,10 +136,7 @@ impl<R: Read + Seek> Surveyor<R> {
                 Landmark::Index(entries) => {
                     stream.index = Some((offset, entries));
                     offset = self.source.offset();
-                    if let Err(e) = self.read_footer(&mut stream, offset) {
-                        stream.faults.push(e);
-                    }
-                    offset = (offset + FOOTER_LEN).min(self.end);
+                    offset = self.after_footer(&mut stream, offset)?;
                     break;
                 }
                 Landmark::Footer(footer) => {
@@ -154,7 +147,8 @@ impl<R: Read + Seek> Surveyor<R> {
                 }
                 Landmark::End => {
                     let message = format!("the stream breaks off at offset {offset}");
-                    stream.faults.push(Error::new(ErrorKind::Truncated, message));
+                    let error = Some(Error::new(ErrorKind::Truncated, message));
+                    stream.pieces.push(Piece { archive: offset..offset, entry: None, error });
                     break;
                 }
                 Landmark::Nothing(error) => {
@@ -166,7 +160,7 @@ impl<R: Read + Seek> Surveyor<R> {
             }
         }
         stream.forget_the_gap_of_the_index();
-        Ok((Found::Long(stream), offset))
+        Ok((Found::Long(Box::new(stream)), offset))
     }
 
     /// What stands at `offset`. After an index the source stands behind it.
@@ -267,6 +261,19 @@ impl<R: Read + Seek> Surveyor<R> {
             Err(e) if e.kind() == ErrorKind::Io => Err(e),
             result => Ok(matches!(result, Ok(Some(_)))),
         }
+    }
+
+    /// Reads the footer at `offset`, after the index of `stream`; returns where the next part begins.
+    /// Where bytes of the footer were lost, that is sooner than after a whole one.
+    fn after_footer(&mut self, stream: &mut LongStream, offset: u64) -> Result<u64> {
+        let next = (offset + FOOTER_LEN).min(self.end);
+        match self.read_footer(stream, offset) {
+            Ok(()) => return Ok(next),
+            Err(e) if e.kind() == ErrorKind::Io => return Err(e),
+            Err(e) => stream.footer_fault = Some(e),
+        }
+        stream.is_end_lost = next < offset + FOOTER_LEN || !self.leads_on(next)?;
+        if stream.is_end_lost { Ok(self.scan(offset)?.min(next)) } else { Ok(next) }
     }
 
     /// Reads the footer at `offset` into `stream`.

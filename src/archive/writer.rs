@@ -1,6 +1,7 @@
 //! Compression: any reader to an archive of one stream, in bounded memory.
 
 use super::chunk::{self, EncodedChunk};
+use super::damage::at_chunk;
 use super::footer::Footer;
 use super::header::LongHeader;
 use super::index::{self, Entry};
@@ -33,7 +34,8 @@ pub struct CompressOptions<'a> {
     pub context: Option<u32>,
     /// Greatest size of the adaptive model's table in a chunk, log2 of bytes.
     pub table_log2: u8,
-    /// Threads to use, at least 1; also the number of chunks in memory at once.
+    /// Threads to use, at least 1. As many chunks are in memory at once; more where they are small,
+    /// up to 256 KiB of plain bytes for each thread.
     pub threads: usize,
     /// Memory that the language model and its lanes may take, in bytes.
     pub memory: u64,
@@ -224,7 +226,7 @@ impl<W: Write> Writer<'_, W> {
     /// Encodes the chunks of `batch` side by side and writes them in order.
     fn write_batch(&mut self, batch: &[Vec<u8>], entries: &mut Vec<Entry>) -> Result<()> {
         for (plain, chunk) in batch.iter().zip(self.encoder.encode_all(batch)) {
-            let chunk = chunk.map_err(|e| e.at(format!("chunk {}", self.summary.n_chunks)))?;
+            let chunk = chunk.map_err(|e| at_chunk(e, 0, entries.len()))?;
             let header = chunk.header(plain);
             entries.push(Entry::of(&header));
             self.write_chunk(&header.to_bytes(), plain, &chunk)?;

@@ -58,7 +58,8 @@ pub struct Codec<'a> {
     pub parameters: &'a Parameters,
     /// Threads that a call may use; changes no byte.
     pub threads: usize,
-    /// Memory that the language model's lanes may take for a chunk, in bytes.
+    /// Memory that the language model's lanes may take in all that is coded at a time, in bytes; each
+    /// of several chunks side by side has its part of it (`shared_by`).
     pub memory: u64,
     /// Is told of plain bytes as they are done.
     pub progress: Progress<'a>,
