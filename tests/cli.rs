@@ -11,9 +11,10 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 const NONE: [&str; 0] = [];
 
@@ -217,6 +218,134 @@ fn what_is_removed_is_the_name_of_a_regular_file() {
     shell.run(&["--rm", "-o", "b", "pipe"]).expect(1).saying("not a regular file");
     let _ = writer.join().unwrap(); // nobody read it
     assert_eq!(shell.names(), ["a", "a.llmz", "link.llmz", "long.llmz", "pipe"]);
+}
+
+/// Makes the pipe `name` and reads it to its end.
+fn reader_of(shell: &Shell, name: &str) -> JoinHandle<Vec<u8>> {
+    let path = shell.path(name);
+    let mut mkfifo = Command::new("mkfifo");
+    mkfifo.arg(&path);
+    end(mkfifo).expect(0);
+    std::thread::spawn(move || fs::read(path).unwrap())
+}
+
+fn is_pipe(shell: &Shell, name: &str) -> bool {
+    shell.path(name).symlink_metadata().unwrap().file_type().is_fifo()
+}
+
+#[test]
+fn pipes_and_devices_that_are_named_are_written_into() {
+    let shell = with_archives();
+    for (arguments, result) in [
+        (&["-o", "pipe", "a"][..], shell.read("a.llmz")),
+        (&["-f", "-o", "pipe", "a"], shell.read("a.llmz")),
+        (&["-d", "-o", "pipe", "long.llmz"], text()),
+        (&["-d", "-f", "--keep-going", "-o", "link", "long.llmz"], text()),
+        (&["-d", "--keep-going", "-o", "pipe", "long.llmz"], text()),
+    ] {
+        let reader = reader_of(&shell, "pipe");
+        symlink("pipe", shell.path("link")).unwrap();
+        let ended = shell.run(arguments);
+        assert!(is_pipe(&shell, "pipe"), "{arguments:?}"); // or its reader waits for ever
+        assert!(shell.path("link").is_symlink(), "{arguments:?}");
+        ended.expect(0);
+        assert!(reader.join().unwrap() == result, "{arguments:?}");
+        fs::remove_file(shell.path("pipe")).unwrap();
+        fs::remove_file(shell.path("link")).unwrap();
+    }
+    symlink("/dev/null", shell.path("null")).unwrap();
+    for arguments in [&["-o", "null", "a"][..], &["-f", "-o", "null", "a"]] {
+        shell.run(arguments).expect(0);
+        assert!(shell.path("null").is_symlink());
+    }
+    symlink("/dev/full", shell.path("full")).unwrap();
+    shell.run(&["-f", "-o", "full", "a"]).expect(1).saying("No space left");
+    assert_eq!(shell.names(), ["a", "a.llmz", "full", "long.llmz", "null"]);
+}
+
+#[test]
+fn the_name_of_standard_output_is_standard_output() {
+    let shell = with_archives();
+    symlink("/proc/self/fd/1", shell.path("out")).unwrap();
+    for arguments in [&["-o", "out", "a"][..], &["-f", "-o", "out", "a"]] {
+        assert!(shell.run(arguments).expect(0).stdout == shell.read("a.llmz"));
+        let mut command = shell.command(arguments);
+        let mut file = File::create(shell.path("file")).unwrap();
+        file.write_all(b"before").unwrap();
+        command.stdout(file);
+        end(command).expect(0);
+        assert!(shell.read("file") == [b"before", &shell.read("a.llmz")[..]].concat());
+        assert!(shell.path("out").is_symlink());
+    }
+    assert_eq!(shell.names(), ["a", "a.llmz", "file", "long.llmz", "out"]);
+}
+
+#[test]
+fn an_input_whose_result_cannot_be_read_back_is_not_removed() {
+    let shell = with_archives();
+    symlink("/dev/null", shell.path("null")).unwrap();
+    shell.run(&["--rm", "-f", "-o", "null", "a"]).expect(1).saying("cannot be read back");
+    symlink("/proc/self/fd/1", shell.path("out")).unwrap();
+    shell.run(&["--rm", "-f", "-o", "out", "a"]).expect(1).saying("cannot be read back");
+    assert_eq!(shell.names(), ["a", "a.llmz", "long.llmz", "null", "out"]);
+    assert!(shell.path("null").is_symlink() && shell.path("out").is_symlink());
+}
+
+#[test]
+fn a_pipe_beside_the_input_is_neither_replaced_nor_waited_for() {
+    let shell = with_archives();
+    fs::remove_file(shell.path("a.llmz")).unwrap();
+    let mut mkfifo = Command::new("mkfifo");
+    mkfifo.arg(shell.path("a.llmz"));
+    end(mkfifo).expect(0);
+    shell.run(&["a"]).expect(1).saying("not a regular file");
+    shell.run(&["-f", "a"]).expect(1).saying("not a regular file");
+    assert!(is_pipe(&shell, "a.llmz"));
+}
+
+#[test]
+fn a_disk_is_overwritten_only_by_force() {
+    let shell = with_archives();
+    let mut mknod = Command::new("mknod");
+    mknod.args(["disk", "b", "0", "0"]).current_dir(shell.path("")); // a driver that there never is
+    if !mknod.output().is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: no device can be made here");
+    }
+    shell.run(&["-o", "disk", "a"]).expect(1).saying("-f overwrites it");
+    shell.run(&["-f", "-o", "disk", "a"]).expect(1).saying("cannot open");
+    assert!(shell.path("disk").metadata().unwrap().file_type().is_block_device());
+}
+
+#[test]
+fn the_file_that_a_named_link_leads_to_is_replaced_and_the_link_stays() {
+    let shell = with_archives();
+    fs::create_dir(shell.path("folder")).unwrap();
+    shell.write("folder/b", b"precious");
+    symlink("folder/b", shell.path("link")).unwrap();
+    shell.run(&["-o", "link", "a"]).expect(1).saying("-f overwrites it");
+    assert_eq!(shell.read("folder/b"), b"precious");
+    shell.run(&["-f", "-o", "link", "a"]).expect(0);
+    assert_eq!(fs::read_link(shell.path("link")).unwrap().as_os_str(), "folder/b");
+    assert_eq!(shell.read("folder/b"), shell.read("a.llmz"));
+    assert_eq!(fs::read_dir(shell.path("folder")).unwrap().count(), 1);
+    symlink("nothing", shell.path("dangling")).unwrap();
+    for arguments in [&["-o", "dangling", "a"][..], &["-f", "-o", "dangling", "a"]] {
+        shell.run(arguments).expect(1).saying("cannot follow the symbolic link");
+        assert!(shell.path("dangling").is_symlink());
+    }
+    assert!(!shell.path("nothing").exists());
+}
+
+#[test]
+fn a_link_beside_the_input_is_replaced_itself() {
+    let shell = with_archives();
+    shell.write("b", b"precious");
+    fs::remove_file(shell.path("a.llmz")).unwrap();
+    symlink("b", shell.path("a.llmz")).unwrap();
+    shell.run(&["a"]).expect(1).saying("-f overwrites it");
+    shell.run(&["-f", "a"]).expect(0);
+    assert!(!shell.path("a.llmz").is_symlink());
+    assert_eq!(shell.read("b"), b"precious");
 }
 
 #[test]

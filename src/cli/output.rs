@@ -1,20 +1,87 @@
-//! A file that appears under its name only when it is complete.
+//! A file that appears under its name only when it is complete; and what is written straight into
+//! because it is no file: a device, a pipe, a socket.
 //!
 //! Written under another name in the same folder with mode 0600, then given the input's mode and
 //! time, synchronised, and renamed. Until then a failure, a signal or a crash leaves nothing
 //! under the name.
 
+use super::input::is_same;
 use super::signals::unfinished;
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// Permission bits that are taken over: no set-user-id, no set-group-id, no sticky bit.
 const MODE_BITS: u32 = 0o777;
+
+/// What the name that was given for an output leads to. Names that the program makes itself are not
+/// followed: there `-f` replaces a link.
+pub enum Place {
+    /// What is written straight into.
+    Stream(Stream),
+    /// What is to be a file; the path that a link leads to.
+    File(PathBuf),
+}
+
+/// What is written straight into, not yet open.
+pub enum Stream {
+    /// What standard output is, too, a file or not.
+    Stdout,
+    /// A device, a pipe, a socket.
+    Special(PathBuf),
+}
+
+impl Place {
+    /// Follows `named` and opens nothing. A block device is `overwrite`n like a file.
+    ///
+    /// # Errors
+    /// The system's; a link that leads to nothing; a block device that is not to be overwritten.
+    pub fn of(named: &Path, overwrite: bool) -> Result<Self> {
+        let is_link = named.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        let there = match named.metadata() {
+            Err(error) if is_link => return Err(error).context("cannot follow the symbolic link"),
+            Err(_) => return Ok(Self::File(named.to_owned())),
+            Ok(there) => there,
+        };
+        if is_same(&there, &stdout()?.metadata()?) {
+            return Ok(Self::Stream(Stream::Stdout));
+        }
+        if there.is_file() || there.is_dir() {
+            let path = if is_link { named.canonicalize()? } else { named.to_owned() };
+            return Ok(Self::File(path));
+        }
+        if there.file_type().is_block_device() && !overwrite {
+            bail!("is a block device; -f overwrites it");
+        }
+        Ok(Self::Stream(Stream::Special(named.to_owned())))
+    }
+}
+
+impl Stream {
+    /// Opens it. A pipe waits for its reader.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Stdout => stdout(),
+            Self::Special(path) => File::options().write(true).open(path),
+        }
+    }
+}
+
+/// Standard output without a buffer.
+///
+/// # Errors
+/// The system's.
+pub fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
 
 /// An unfinished output file; dropped, it leaves nothing.
 pub struct OutputFile {
@@ -28,11 +95,9 @@ impl OutputFile {
     /// Begins a file that is to be called `target`; replaces one of that name only to `overwrite`.
     ///
     /// # Errors
-    /// The system's; where `target` exists and is not to be overwritten.
+    /// The system's; those of [`refuse_existing`].
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
-        if !overwrite && target.symlink_metadata().is_ok() {
-            bail!("exists already; -f overwrites it");
-        }
+        refuse_existing(target, overwrite)?;
         let mut path = unfinished();
         let temp = tempfile::Builder::new()
             .prefix(".llmzip-")
@@ -119,6 +184,21 @@ impl Drop for OutputFile {
             *path = None;
         }
     }
+}
+
+/// Refuses what a file of the name `target` cannot take the place of.
+///
+/// # Errors
+/// Where `target` exists and is not to be overwritten, or is a device, a pipe or a socket.
+pub fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
+    let Ok(there) = target.symlink_metadata() else { return Ok(()) };
+    if !(there.is_file() || there.is_dir() || there.is_symlink()) {
+        bail!("exists already and is not a regular file; -o writes into it");
+    }
+    if !overwrite {
+        bail!("exists already; -f overwrites it");
+    }
+    Ok(())
 }
 
 /// Sets the mode and modification time of `input`; without one, the mode of any new file.
