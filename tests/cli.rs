@@ -184,6 +184,41 @@ fn nothing_is_overwritten_unless_forced() {
     assert_eq!(shell.read("a"), text());
 }
 
+/// The input is no archive: where work began, the exit code is 4.
+#[test]
+fn names_that_no_file_can_get_are_refused_before_the_work() {
+    let shell = Shell::new();
+    shell.write("x.llmz", b"bad");
+    shell.write("y.llmz", b"bad");
+    fs::create_dir(shell.path("x")).unwrap();
+    fs::create_dir(shell.path("y.recovered")).unwrap();
+    symlink("x", shell.path("link")).unwrap();
+    let before = shell.names();
+    let long = "n".repeat(256);
+    for (arguments, words) in [
+        (&["x.llmz"][..], "x: is a directory"),
+        (&["-f", "x.llmz"], "x: is a directory"),
+        (&["-o", "x", "y.llmz"], "x: is a directory"),
+        (&["-f", "-o", "x", "y.llmz"], "x: is a directory"),
+        (&["-f", "-o", "x/", "y.llmz"], "x/: is a directory"),
+        (&["-f", "-o", ".", "y.llmz"], ".: is a directory"),
+        (&["-f", "-o", "link", "y.llmz"], "is a directory"),
+        (&["-o", "new/", "y.llmz"], "names a directory"),
+        (&["-f", "-o", "new/.", "y.llmz"], "names a directory"),
+        (&["-o", "x.llmz/", "y.llmz"], "Not a directory"),
+        (&["-o", &long, "y.llmz"], "too long"),
+        (&["-f", "--keep-going", "y.llmz"], "y.recovered: is a directory"),
+    ] {
+        let ended = shell.run(&[&["-d"], arguments].concat());
+        assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.stderr);
+        ended.saying(words);
+        assert_eq!(shell.names(), before, "{arguments:?}");
+    }
+    let name = "n".repeat(252);
+    shell.write(&name, &text());
+    shell.run(&[&name]).expect(1).saying("cannot be the output file's name").saying("too long");
+}
+
 #[test]
 fn inputs_are_removed_only_on_request_and_after_success() {
     let shell = with_archives();

@@ -12,6 +12,7 @@ use filetime::FileTime;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -95,9 +96,9 @@ impl OutputFile {
     /// Begins a file that is to be called `target`; replaces one of that name only to `overwrite`.
     ///
     /// # Errors
-    /// The system's; those of [`refuse_existing`].
+    /// The system's; those of [`refuse_name`].
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
-        refuse_existing(target, overwrite)?;
+        refuse_name(target, overwrite)?;
         let mut path = unfinished();
         let temp = tempfile::Builder::new()
             .prefix(".llmzip-")
@@ -186,19 +187,36 @@ impl Drop for OutputFile {
     }
 }
 
-/// Refuses what a file of the name `target` cannot take the place of.
+/// Refuses a name that the finished file could not get, so that no work is lost.
 ///
 /// # Errors
-/// Where `target` exists and is not to be overwritten, or is a device, a pipe or a socket.
-pub fn refuse_existing(target: &Path, overwrite: bool) -> Result<()> {
-    let Ok(there) = target.symlink_metadata() else { return Ok(()) };
-    if !(there.is_file() || there.is_dir() || there.is_symlink()) {
+/// The system's; where `target` is a folder, a device, a pipe or a socket, or a file that is not to be
+/// overwritten.
+pub fn refuse_name(target: &Path, overwrite: bool) -> Result<()> {
+    let there = match target.symlink_metadata() {
+        Ok(there) => there,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).context("cannot be the output file's name");
+        }
+        Err(_) if names_folder(target) => bail!("names a directory, and there is none"),
+        Err(_) => return Ok(()),
+    };
+    if there.is_dir() {
+        bail!("is a directory");
+    }
+    if !(there.is_file() || there.is_symlink()) {
         bail!("exists already and is not a regular file; -o writes into it");
     }
     if !overwrite {
         bail!("exists already; -f overwrites it");
     }
     Ok(())
+}
+
+/// Whether only a folder can have this name.
+fn names_folder(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
 /// Sets the mode and modification time of `input`; without one, the mode of any new file.

@@ -4,7 +4,7 @@ use super::args::ProgressStyle;
 use super::exit::UsageError;
 use super::input::{OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::{OutputFile, Place, refuse_existing, stdout};
+use super::output::{OutputFile, Place, refuse_name, stdout};
 use super::plan::{Input, Output, Target};
 use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
@@ -141,11 +141,11 @@ impl<'a> Transfer<'a> {
     /// Refuses to begin what could not be named in the end.
     ///
     /// # Errors
-    /// Where the file for part of the content exists and is not to be overwritten.
-    pub fn refuse_existing_part(&self) -> Result<()> {
+    /// Those of [`refuse_name`] for the file that is to get part of the content.
+    pub fn refuse_part(&self) -> Result<()> {
         let Sink::File(target) = &self.sink else { return Ok(()) };
         let part = self.part_path(target);
-        refuse_existing(&part, self.output.force).with_context(|| shown(&part))
+        refuse_name(&part, self.output.force).with_context(|| shown(&part))
     }
 
     fn part_path(&self, target: &Path) -> PathBuf {
