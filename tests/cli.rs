@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
@@ -399,6 +399,43 @@ fn mode_and_time_are_taken_over_without_special_bits() {
     assert_taken_over("a.llmz");
     shell.run(&["-d", "a.llmz"]).expect(0);
     assert_taken_over("a");
+}
+
+#[test]
+fn nobody_gains_or_loses_access() {
+    let shell = Shell::new();
+    shell.write("a", &text());
+    if chown(shell.path("a"), Some(1234), Some(2345)).is_err() {
+        return eprintln!("skipped: files can be given to others only by root");
+    }
+    let set_mode = |mode| {
+        fs::set_permissions(shell.path("a"), Permissions::from_mode(mode)).unwrap();
+    };
+    let result = || {
+        let metadata = shell.path("a.llmz").metadata().unwrap();
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+    };
+    set_mode(0o640);
+    shell.run(&["a"]).expect(0);
+    assert_eq!(result(), (1234, 2345, 0o640));
+
+    fs::copy(env!("CARGO_BIN_EXE_llmzip"), shell.path("llmzip")).unwrap();
+    chown(shell.path(""), Some(1000), Some(100)).unwrap();
+    chown(shell.path("a"), Some(1000), Some(500)).unwrap();
+    let run = |groups: &str| {
+        let mut command = Command::new("setpriv");
+        command.current_dir(shell.path("")).args(["--reuid=1000", "--regid=100", groups]);
+        command.args(["./llmzip", "-f", "a"]).output()
+    };
+    if !run("--groups=500").is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: there is no util-linux setpriv(1) here");
+    }
+    assert_eq!(result(), (1000, 500, 0o640));
+    for (mode, expected) in [(0o640, 0o600), (0o674, 0o644), (0o607, 0o600), (0o751, 0o711)] {
+        set_mode(mode);
+        assert!(run("--clear-groups").unwrap().status.success());
+        assert_eq!(result(), (1000, 100, expected), "{mode:o}");
+    }
 }
 
 #[test]

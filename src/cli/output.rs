@@ -1,9 +1,9 @@
 //! A file that appears under its name only when it is complete; and what is written straight into
 //! because it is no file: a device, a pipe, a socket.
 //!
-//! Written under another name in the same folder with mode 0600, then given the input's mode and
-//! time, synchronised, and renamed. Until then a failure, a signal or a crash leaves nothing
-//! under the name.
+//! Written under another name in the same folder with mode 0600, then given the input's mode, time,
+//! group and owner, synchronised, and renamed. Until then a failure, a signal or a crash leaves
+//! nothing under the name.
 
 use super::input::is_same;
 use super::signals::unfinished;
@@ -13,7 +13,7 @@ use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -141,7 +141,7 @@ impl OutputFile {
         Ok(())
     }
 
-    /// Puts the file on disk with the mode and time of `input`, and gives it its name.
+    /// Puts the file on disk with the mode, time, group and owner of `input`, and gives it its name.
     ///
     /// # Errors
     /// The system's; where a file of that name appeared meanwhile.
@@ -219,15 +219,27 @@ fn names_folder(path: &Path) -> bool {
     path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
-/// Sets the mode and modification time of `input`; without one, the mode of any new file.
+/// Sets mode, modification time, group and owner of `input`; without one, the mode of any new file.
+/// Only a privileged process sets any owner and group, and that others cannot is no error.
 fn take_over_attributes(file: &File, input: Option<&Metadata>) -> io::Result<()> {
-    let mode = input.map_or_else(mode_of_new_files, |input| input.mode() & MODE_BITS);
+    let Some(input) = input else {
+        return file.set_permissions(Permissions::from_mode(mode_of_new_files()));
+    };
+    let has_group =
+        file.metadata()?.gid() == input.gid() || fchown(file, None, Some(input.gid())).is_ok();
+    let mode = if has_group { input.mode() & MODE_BITS } else { mode_in_other_group(input.mode()) };
     file.set_permissions(Permissions::from_mode(mode))?;
-    if let Some(input) = input {
-        let time = FileTime::from_last_modification_time(input);
-        filetime::set_file_handle_times(file, None, Some(time))?;
-    }
+    let time = FileTime::from_last_modification_time(input);
+    filetime::set_file_handle_times(file, None, Some(time))?;
+    let _ = fchown(file, Some(input.uid()), None); // last: the rest may be for the owner alone to set
     Ok(())
+}
+
+/// What of `mode` a file may have whose group is not the one that `mode` is meant for: its group was
+/// `other` before, and who was in the old one is `other` now, so both get what both had.
+fn mode_in_other_group(mode: u32) -> u32 {
+    let both = mode >> 3 & mode & 0o007;
+    mode & 0o700 | both << 3 | both
 }
 
 /// Read and write for all, less the process's mask.
