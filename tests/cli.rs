@@ -11,9 +11,10 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 const NONE: [&str; 0] = [];
 
@@ -183,6 +184,41 @@ fn nothing_is_overwritten_unless_forced() {
     assert_eq!(shell.read("a"), text());
 }
 
+/// The input is no archive: where work began, the exit code is 4.
+#[test]
+fn names_that_no_file_can_get_are_refused_before_the_work() {
+    let shell = Shell::new();
+    shell.write("x.llmz", b"bad");
+    shell.write("y.llmz", b"bad");
+    fs::create_dir(shell.path("x")).unwrap();
+    fs::create_dir(shell.path("y.recovered")).unwrap();
+    symlink("x", shell.path("link")).unwrap();
+    let before = shell.names();
+    let long = "n".repeat(256);
+    for (arguments, words) in [
+        (&["x.llmz"][..], "x: is a directory"),
+        (&["-f", "x.llmz"], "x: is a directory"),
+        (&["-o", "x", "y.llmz"], "x: is a directory"),
+        (&["-f", "-o", "x", "y.llmz"], "x: is a directory"),
+        (&["-f", "-o", "x/", "y.llmz"], "x/: is a directory"),
+        (&["-f", "-o", ".", "y.llmz"], ".: is a directory"),
+        (&["-f", "-o", "link", "y.llmz"], "is a directory"),
+        (&["-o", "new/", "y.llmz"], "names a directory"),
+        (&["-f", "-o", "new/.", "y.llmz"], "names a directory"),
+        (&["-o", "x.llmz/", "y.llmz"], "Not a directory"),
+        (&["-o", &long, "y.llmz"], "too long"),
+        (&["-f", "--keep-going", "y.llmz"], "y.recovered: is a directory"),
+    ] {
+        let ended = shell.run(&[&["-d"], arguments].concat());
+        assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.stderr);
+        ended.saying(words);
+        assert_eq!(shell.names(), before, "{arguments:?}");
+    }
+    let name = "n".repeat(252);
+    shell.write(&name, &text());
+    shell.run(&[&name]).expect(1).saying("cannot be the output file's name").saying("too long");
+}
+
 #[test]
 fn inputs_are_removed_only_on_request_and_after_success() {
     let shell = with_archives();
@@ -219,6 +255,134 @@ fn what_is_removed_is_the_name_of_a_regular_file() {
     assert_eq!(shell.names(), ["a", "a.llmz", "link.llmz", "long.llmz", "pipe"]);
 }
 
+/// Makes the pipe `name` and reads it to its end.
+fn reader_of(shell: &Shell, name: &str) -> JoinHandle<Vec<u8>> {
+    let path = shell.path(name);
+    let mut mkfifo = Command::new("mkfifo");
+    mkfifo.arg(&path);
+    end(mkfifo).expect(0);
+    std::thread::spawn(move || fs::read(path).unwrap())
+}
+
+fn is_pipe(shell: &Shell, name: &str) -> bool {
+    shell.path(name).symlink_metadata().unwrap().file_type().is_fifo()
+}
+
+#[test]
+fn pipes_and_devices_that_are_named_are_written_into() {
+    let shell = with_archives();
+    for (arguments, result) in [
+        (&["-o", "pipe", "a"][..], shell.read("a.llmz")),
+        (&["-f", "-o", "pipe", "a"], shell.read("a.llmz")),
+        (&["-d", "-o", "pipe", "long.llmz"], text()),
+        (&["-d", "-f", "--keep-going", "-o", "link", "long.llmz"], text()),
+        (&["-d", "--keep-going", "-o", "pipe", "long.llmz"], text()),
+    ] {
+        let reader = reader_of(&shell, "pipe");
+        symlink("pipe", shell.path("link")).unwrap();
+        let ended = shell.run(arguments);
+        assert!(is_pipe(&shell, "pipe"), "{arguments:?}"); // or its reader waits for ever
+        assert!(shell.path("link").is_symlink(), "{arguments:?}");
+        ended.expect(0);
+        assert!(reader.join().unwrap() == result, "{arguments:?}");
+        fs::remove_file(shell.path("pipe")).unwrap();
+        fs::remove_file(shell.path("link")).unwrap();
+    }
+    symlink("/dev/null", shell.path("null")).unwrap();
+    for arguments in [&["-o", "null", "a"][..], &["-f", "-o", "null", "a"]] {
+        shell.run(arguments).expect(0);
+        assert!(shell.path("null").is_symlink());
+    }
+    symlink("/dev/full", shell.path("full")).unwrap();
+    shell.run(&["-f", "-o", "full", "a"]).expect(1).saying("No space left");
+    assert_eq!(shell.names(), ["a", "a.llmz", "full", "long.llmz", "null"]);
+}
+
+#[test]
+fn the_name_of_standard_output_is_standard_output() {
+    let shell = with_archives();
+    symlink("/proc/self/fd/1", shell.path("out")).unwrap();
+    for arguments in [&["-o", "out", "a"][..], &["-f", "-o", "out", "a"]] {
+        assert!(shell.run(arguments).expect(0).stdout == shell.read("a.llmz"));
+        let mut command = shell.command(arguments);
+        let mut file = File::create(shell.path("file")).unwrap();
+        file.write_all(b"before").unwrap();
+        command.stdout(file);
+        end(command).expect(0);
+        assert!(shell.read("file") == [b"before", &shell.read("a.llmz")[..]].concat());
+        assert!(shell.path("out").is_symlink());
+    }
+    assert_eq!(shell.names(), ["a", "a.llmz", "file", "long.llmz", "out"]);
+}
+
+#[test]
+fn an_input_whose_result_cannot_be_read_back_is_not_removed() {
+    let shell = with_archives();
+    symlink("/dev/null", shell.path("null")).unwrap();
+    shell.run(&["--rm", "-f", "-o", "null", "a"]).expect(1).saying("cannot be read back");
+    symlink("/proc/self/fd/1", shell.path("out")).unwrap();
+    shell.run(&["--rm", "-f", "-o", "out", "a"]).expect(1).saying("cannot be read back");
+    assert_eq!(shell.names(), ["a", "a.llmz", "long.llmz", "null", "out"]);
+    assert!(shell.path("null").is_symlink() && shell.path("out").is_symlink());
+}
+
+#[test]
+fn a_pipe_beside_the_input_is_neither_replaced_nor_waited_for() {
+    let shell = with_archives();
+    fs::remove_file(shell.path("a.llmz")).unwrap();
+    let mut mkfifo = Command::new("mkfifo");
+    mkfifo.arg(shell.path("a.llmz"));
+    end(mkfifo).expect(0);
+    shell.run(&["a"]).expect(1).saying("not a regular file");
+    shell.run(&["-f", "a"]).expect(1).saying("not a regular file");
+    assert!(is_pipe(&shell, "a.llmz"));
+}
+
+#[test]
+fn a_disk_is_overwritten_only_by_force() {
+    let shell = with_archives();
+    let mut mknod = Command::new("mknod");
+    mknod.args(["disk", "b", "0", "0"]).current_dir(shell.path("")); // a driver that there never is
+    if !mknod.output().is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: no device can be made here");
+    }
+    shell.run(&["-o", "disk", "a"]).expect(1).saying("-f overwrites it");
+    shell.run(&["-f", "-o", "disk", "a"]).expect(1).saying("cannot open");
+    assert!(shell.path("disk").metadata().unwrap().file_type().is_block_device());
+}
+
+#[test]
+fn the_file_that_a_named_link_leads_to_is_replaced_and_the_link_stays() {
+    let shell = with_archives();
+    fs::create_dir(shell.path("folder")).unwrap();
+    shell.write("folder/b", b"precious");
+    symlink("folder/b", shell.path("link")).unwrap();
+    shell.run(&["-o", "link", "a"]).expect(1).saying("-f overwrites it");
+    assert_eq!(shell.read("folder/b"), b"precious");
+    shell.run(&["-f", "-o", "link", "a"]).expect(0);
+    assert_eq!(fs::read_link(shell.path("link")).unwrap().as_os_str(), "folder/b");
+    assert_eq!(shell.read("folder/b"), shell.read("a.llmz"));
+    assert_eq!(fs::read_dir(shell.path("folder")).unwrap().count(), 1);
+    symlink("nothing", shell.path("dangling")).unwrap();
+    for arguments in [&["-o", "dangling", "a"][..], &["-f", "-o", "dangling", "a"]] {
+        shell.run(arguments).expect(1).saying("cannot follow the symbolic link");
+        assert!(shell.path("dangling").is_symlink());
+    }
+    assert!(!shell.path("nothing").exists());
+}
+
+#[test]
+fn a_link_beside_the_input_is_replaced_itself() {
+    let shell = with_archives();
+    shell.write("b", b"precious");
+    fs::remove_file(shell.path("a.llmz")).unwrap();
+    symlink("b", shell.path("a.llmz")).unwrap();
+    shell.run(&["a"]).expect(1).saying("-f overwrites it");
+    shell.run(&["-f", "a"]).expect(0);
+    assert!(!shell.path("a.llmz").is_symlink());
+    assert_eq!(shell.read("b"), b"precious");
+}
+
 #[test]
 fn mode_and_time_are_taken_over_without_special_bits() {
     let shell = Shell::new();
@@ -235,6 +399,43 @@ fn mode_and_time_are_taken_over_without_special_bits() {
     assert_taken_over("a.llmz");
     shell.run(&["-d", "a.llmz"]).expect(0);
     assert_taken_over("a");
+}
+
+#[test]
+fn nobody_gains_or_loses_access() {
+    let shell = Shell::new();
+    shell.write("a", &text());
+    if chown(shell.path("a"), Some(1234), Some(2345)).is_err() {
+        return eprintln!("skipped: files can be given to others only by root");
+    }
+    let set_mode = |mode| {
+        fs::set_permissions(shell.path("a"), Permissions::from_mode(mode)).unwrap();
+    };
+    let result = || {
+        let metadata = shell.path("a.llmz").metadata().unwrap();
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+    };
+    set_mode(0o640);
+    shell.run(&["a"]).expect(0);
+    assert_eq!(result(), (1234, 2345, 0o640));
+
+    fs::copy(env!("CARGO_BIN_EXE_llmzip"), shell.path("llmzip")).unwrap();
+    chown(shell.path(""), Some(1000), Some(100)).unwrap();
+    chown(shell.path("a"), Some(1000), Some(500)).unwrap();
+    let run = |groups: &str| {
+        let mut command = Command::new("setpriv");
+        command.current_dir(shell.path("")).args(["--reuid=1000", "--regid=100", groups]);
+        command.args(["./llmzip", "-f", "a"]).output()
+    };
+    if !run("--groups=500").is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: there is no util-linux setpriv(1) here");
+    }
+    assert_eq!(result(), (1000, 500, 0o640));
+    for (mode, expected) in [(0o640, 0o600), (0o674, 0o644), (0o607, 0o600), (0o751, 0o711)] {
+        set_mode(mode);
+        assert!(run("--clear-groups").unwrap().status.success());
+        assert_eq!(result(), (1000, 100, expected), "{mode:o}");
+    }
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn system_calls_that_fail_leave_nothing_partial() {
         ("write", "ENOSPC", 12),
         ("read", "EIO", 40),
         ("fsync", "EIO", 2),
+        ("fchown", "EPERM", 1),
         ("fchmod", "EPERM", 1),
         ("utimensat", "EPERM", 1),
         ("renameat2,rename,renameat,linkat,link", "EIO", 2),
@@ -166,19 +167,20 @@ fn with_limit(runs: &Runs, way: usize, limit: &str) -> Ended {
 }
 
 #[test]
-fn mode_and_time_are_on_disk_before_the_name() {
+fn mode_time_and_owner_are_on_disk_before_the_name() {
     let runs = Runs::new(600);
     if !strace_is_here() {
         return println!("skipped: there is no strace here that works");
     }
     let mut command = Command::new("strace");
-    let calls = "trace=fchmod,utimensat,fsync,renameat2,rename,renameat,linkat,link";
+    let calls = "trace=fchown,fchmod,utimensat,fsync,renameat2,rename,renameat,linkat,link";
     command.args(["-fqq", "-o", "trace", "-e", calls, PROGRAM]).args(WAYS[0].0);
     command.current_dir(runs.shell.path("")).env("HOME", runs.shell.path("home"));
     end(command).expect(0);
     let trace = String::from_utf8(runs.shell.read("trace")).unwrap();
     let at = |call: &str| trace.find(call).unwrap_or_else(|| panic!("no {call} in {trace}"));
     assert!(at("fchmod(") < at("fsync(") && at("utimensat(") < at("fsync("), "{trace}");
+    assert!(at("fchown(") < at("fsync("), "{trace}");
     assert!(at("fsync(") < at("a.llmz\""), "{trace}");
 }
 

@@ -123,6 +123,12 @@ fn a_model_is_carried_to_a_machine_without_a_network() {
     let shell = with_archive();
     shell.run(&["models", "export", "tiny", "-o", "tiny.tar"]).expect(0);
     shell.run(&["models", "export", "tiny", "-o", "tiny.tar"]).expect(1).saying("-f");
+    std::os::unix::fs::symlink("/proc/self/fd/1", shell.path("out")).unwrap();
+    for arguments in [&["-o", "out"][..], &["-f", "-o", "out"]] {
+        let arguments = [&["models", "export", "tiny"], arguments].concat();
+        assert!(shell.run(&arguments).expect(0).stdout == shell.read("tiny.tar"));
+        assert!(shell.path("out").is_symlink());
+    }
     let other = Shell::new();
     other.write("a.llmz", &shell.read("a.llmz"));
     other.write("tiny.tar", &shell.read("tiny.tar"));

@@ -23,7 +23,7 @@ pub fn decompress(
     options: &DecompressOptions,
     total: Option<u64>,
 ) -> Result<()> {
-    transfer.refuse_existing_part()?;
+    transfer.refuse_part()?;
     let progress =
         Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
     let copy = |input: &File, output: &mut dyn Write| {

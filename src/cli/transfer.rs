@@ -4,13 +4,12 @@ use super::args::ProgressStyle;
 use super::exit::UsageError;
 use super::input::{OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::OutputFile;
+use super::output::{OutputFile, Place, refuse_name, stdout};
 use super::plan::{Input, Output, Target};
 use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Bytes collected before they are written.
@@ -33,8 +32,15 @@ pub struct Transfer<'a> {
     /// What messages call the input.
     pub name: String,
     output: &'a Output,
-    /// `None`: standard output.
-    target: Option<PathBuf>,
+    sink: Sink,
+}
+
+/// Where the result goes.
+enum Sink {
+    /// Standard output, or what was named and is no file.
+    Stream { file: File, named: Option<PathBuf> },
+    /// A file that gets this path.
+    File(PathBuf),
 }
 
 impl<'a> Transfer<'a> {
@@ -53,12 +59,17 @@ impl<'a> Transfer<'a> {
         if output.remove_input && input.path.is_some() && input.metadata.is_none() {
             bail!("is not a regular file, and --rm removes no other");
         }
-        let target = match (&output.target, &input.path) {
-            (Target::Stdout, _) | (Target::BesideInput, None) => None,
-            (Target::Named(target), _) => Some(target.clone()),
-            (Target::BesideInput, Some(path)) => Some(beside(path)?),
+        let sink = match (&output.target, &input.path) {
+            (Target::Stdout, _) | (Target::BesideInput, None) => {
+                Sink::Stream { file: stdout()?, named: None }
+            }
+            (Target::BesideInput, Some(path)) => Sink::File(beside(path)?),
+            (Target::Named(named), _) => {
+                refuse_input_as_target(&input, named)?;
+                Sink::named(named, output).with_context(|| shown(named))?
+            }
         };
-        Ok(Self { input, name, output, target })
+        Ok(Self { input, name, output, sink })
     }
 
     /// Refuses to fill a terminal with binary data.
@@ -66,25 +77,31 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// UsageError.
     pub fn refuse_terminal(&self) -> Result<()> {
-        if self.target.is_some() || self.output.force || !io::stdout().is_terminal() {
-            return Ok(());
+        match &self.sink {
+            Sink::Stream { file, .. } if !self.output.force && file.is_terminal() => {
+                let message =
+                    "compressed data is not written to a terminal; -f forces it, -o names a file";
+                Err(UsageError(message.into()).into())
+            }
+            _ => Ok(()),
         }
-        let message = "compressed data is not written to a terminal; -f forces it, -o names a file";
-        Err(UsageError(message.into()).into())
     }
 
     /// How progress is shown: as a filter not by itself, for a bar and a result that goes to the same
     /// terminal destroy each other.
     pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
-        match (wanted, &self.target) {
-            (ProgressStyle::Auto, None) => ProgressStyle::Never,
+        match (wanted, &self.sink) {
+            (ProgressStyle::Auto, Sink::Stream { .. }) => ProgressStyle::Never,
             _ => wanted,
         }
     }
 
-    /// Whether the output is a file, and which.
+    /// What the output is called; `None` where it has no name.
     pub fn target(&self) -> Option<String> {
-        self.target.as_deref().map(shown)
+        match &self.sink {
+            Sink::Stream { named, .. } => named.as_deref().map(shown),
+            Sink::File(target) => Some(shown(target)),
+        }
     }
 
     /// Does the work: `copy` reads its first argument and writes its second.
@@ -107,29 +124,28 @@ impl<'a> Transfer<'a> {
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
-        match &self.target {
-            Some(target) => self.to_file(target, copy, outcome),
-            None => self.to_stdout(copy),
+        match &self.sink {
+            Sink::Stream { file, .. } => self.to_stream(file, copy),
+            Sink::File(target) => self.to_file(target, copy, outcome),
         }
     }
 
-    /// The file that is written where only part of the content is there.
+    /// What the output is called where only part of the content is there.
     pub fn target_of_part(&self) -> Option<String> {
-        self.target.as_deref().map(|target| shown(&self.part_path(target)))
+        match &self.sink {
+            Sink::Stream { .. } => self.target(),
+            Sink::File(target) => Some(shown(&self.part_path(target))),
+        }
     }
 
     /// Refuses to begin what could not be named in the end.
     ///
     /// # Errors
-    /// Where the file for part of the content exists and is not to be overwritten.
-    pub fn refuse_existing_part(&self) -> Result<()> {
-        let part = self.target.as_deref().map(|target| self.part_path(target));
-        match part {
-            Some(part) if !self.output.force && part.symlink_metadata().is_ok() => {
-                bail!("{}: exists already; -f overwrites it", shown(&part))
-            }
-            _ => Ok(()),
-        }
+    /// Those of [`refuse_name`] for the file that is to get part of the content.
+    pub fn refuse_part(&self) -> Result<()> {
+        let Sink::File(target) = &self.sink else { return Ok(()) };
+        let part = self.part_path(target);
+        refuse_name(&part, self.output.force).with_context(|| shown(&part))
     }
 
     fn part_path(&self, target: &Path) -> PathBuf {
@@ -139,13 +155,13 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn to_stdout<T>(
+    fn to_stream<T>(
         &self,
+        stream: &File,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
-        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let mut stdout = BufWriter::with_capacity(WRITE_BUFFER, stdout);
-        let done = copy(&self.input.file, &mut stdout)?;
+        let mut stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
+        let done = copy(&self.input.file, &mut stream)?;
         self.input.check_unchanged()?;
         Ok(done)
     }
@@ -156,7 +172,7 @@ impl<'a> Transfer<'a> {
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
-        self.refuse_input_as_target(target)?;
+        refuse_input_as_target(&self.input, target)?;
         let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, file);
         let done = copy(&self.input.file, &mut file);
@@ -196,13 +212,28 @@ impl<'a> Transfer<'a> {
     fn is_kept(&self, error: &crate::Error) -> bool {
         error.kind() == ErrorKind::TrailingData && self.output.force
     }
+}
 
-    fn refuse_input_as_target(&self, target: &Path) -> Result<()> {
-        match &self.input.metadata {
-            Some(input) if target.metadata().is_ok_and(|target| is_same(input, &target)) => {
-                bail!("input and output are the same")
-            }
-            _ => Ok(()),
+impl Sink {
+    /// Where the name that the user gave leads to.
+    fn named(named: &Path, output: &Output) -> Result<Self> {
+        let stream = match Place::of(named, output.force)? {
+            Place::File(path) => return Ok(Self::File(path)),
+            Place::Stream(stream) => stream,
+        };
+        if output.remove_input {
+            bail!("what is written into it cannot be read back, and --rm needs that");
         }
+        let file = stream.open().context("cannot open")?;
+        Ok(Self::Stream { file, named: Some(named.to_owned()) })
+    }
+}
+
+fn refuse_input_as_target(input: &OpenInput, target: &Path) -> Result<()> {
+    match &input.metadata {
+        Some(input) if target.metadata().is_ok_and(|target| is_same(input, &target)) => {
+            bail!("input and output are the same")
+        }
+        _ => Ok(()),
     }
 }

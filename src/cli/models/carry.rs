@@ -4,13 +4,13 @@ use super::show::Entry;
 use super::{FoundModel, Work};
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::output::OutputFile;
+use crate::cli::output::{OutputFile, Place};
 use crate::cli::progress::Progress;
 use crate::cli::signals::unfinished;
 use crate::hub::{self, Manifest, Store, StoredModel};
 use anyhow::{Context, Result};
 use std::fs::{self, File, Permissions};
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -28,13 +28,26 @@ impl Work<'_> {
         };
         let store = &self.session.models.store;
         let entry = Entry::of(&found, store)?;
-        let out = OutputFile::create(file, force).with_context(|| shown(file))?;
-        let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
-        let progress = self.progress(found.label(), Some(entry.len));
-        let manifest = hub::export(folder, found.label(), &mut out, &|n| progress.add(n))?;
-        progress.finish();
-        let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        out.finish(None).with_context(|| shown(file))?;
+        let export = |out: &mut dyn Write| {
+            let progress = self.progress(found.label(), Some(entry.len));
+            let manifest = hub::export(folder, found.label(), out, &|n| progress.add(n))?;
+            progress.finish();
+            anyhow::Ok(manifest)
+        };
+        let manifest = match Place::of(file, force).with_context(|| shown(file))? {
+            Place::Stream(stream) => {
+                let out = stream.open().context("cannot open").with_context(|| shown(file))?;
+                export(&mut BufWriter::with_capacity(BUFFER_LEN, out))?
+            }
+            Place::File(file) => {
+                let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
+                let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
+                let manifest = export(&mut out)?;
+                let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+                out.finish(None).with_context(|| shown(&file))?;
+                manifest
+            }
+        };
         self.report(entry.with_digest(&manifest.digest), "exported");
         Ok(())
     }
