@@ -79,7 +79,7 @@ impl Device {
             Self::Auto => Ok(candle_core::Device::new_cuda(0).ok()),
             Self::Cuda(number) => match candle_core::Device::new_cuda(number) {
                 Ok(device) => Ok(Some(device)),
-                Err(e) => Err(Error::new(ErrorKind::InvalidArgument, e.to_string())
+                Err(e) => Err(Error::new(ErrorKind::InvalidArgument, super::candle::message(&e))
                     .at(format!("CUDA device {number}"))),
             },
         }

@@ -122,7 +122,12 @@ impl Network for CandleNetwork {
 }
 
 fn failed(e: candle_core::Error) -> Error {
-    Error::io("computing on the device", std::io::Error::other(e))
+    Error::io("computing on the device", std::io::Error::other(message(&e)))
+}
+
+/// What went wrong, without the backtrace that candle may add.
+pub(super) fn message(e: &candle_core::Error) -> String {
+    e.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Rows of a table: `[ids.len()][width]`
