@@ -107,10 +107,10 @@ pub fn compress(
     let first = content.next_chunk()?;
     let summary = Summary { n_streams: 1, ..Summary::default() };
     let is_plain = parameters == Parameters::default();
-    let codec =
-        Codec { model, parameters: &parameters, threads: 1, memory: options.memory, progress };
-    let encoder = Encoder { codec, options };
-    let mut writer = Writer { output, encoder, threads: options.threads, summary };
+    let all = Resources { threads: options.threads, memory: options.memory, progress };
+    let Resources { threads, memory, .. } = all.beside(Some(model));
+    let codec = Codec { model, parameters: &parameters, threads, memory, progress };
+    let mut writer = Writer { output, codec, options, summary };
     match model.identity().builtin_code {
         Some(code) if content.ended && is_plain => writer.single(code, first)?,
         _ => writer.long(first, content)?,
@@ -162,36 +162,25 @@ impl<R: Read> Content<R> {
     }
 }
 
-/// What all chunks are encoded with.
-#[derive(Clone, Copy)]
-struct Encoder<'a> {
-    codec: Codec<'a>,
-    options: &'a CompressOptions<'a>,
-}
-
-impl Encoder<'_> {
-    /// Encodes chunks side by side.
-    fn encode_all(self, plains: &[Vec<u8>]) -> Vec<Result<EncodedChunk>> {
-        let CompressOptions { level, lanes, mix, verify, threads, memory, .. } = *self.options;
-        let all = Resources { threads, memory, progress: self.codec.progress };
-        let Resources { threads, memory, .. } = all.beside(Some(self.codec.model));
-        let codec = Codec { threads, memory, ..self.codec };
-        chunk::encode_all(codec, plains, &ChunkOptions { level, lanes, mix }, verify)
-    }
-}
-
 struct Writer<'a, W> {
     output: W,
-    encoder: Encoder<'a>,
-    threads: usize,
+    /// What all chunks are encoded with.
+    codec: Codec<'a>,
+    options: &'a CompressOptions<'a>,
     summary: Summary,
 }
 
 impl<W: Write> Writer<'_, W> {
+    /// Encodes chunks side by side.
+    fn encode_all(&self, plains: &[Vec<u8>]) -> Vec<Result<EncodedChunk>> {
+        let CompressOptions { level, lanes, mix, verify, .. } = *self.options;
+        chunk::encode_all(self.codec, plains, &ChunkOptions { level, lanes, mix }, verify)
+    }
+
     /// Writes content of one chunk in single form.
     fn single(&mut self, code: u8, plain: Vec<u8>) -> Result<()> {
         let plains = [plain];
-        let chunk = self.encoder.encode_all(&plains).remove(0)?;
+        let chunk = self.encode_all(&plains).remove(0)?;
         let [plain] = &plains;
         let header = SingleHeader::to_bytes(code, chunk.extent(), plain, chunk.payload());
         self.write_chunk(&header, plain, &chunk)
@@ -199,7 +188,7 @@ impl<W: Write> Writer<'_, W> {
 
     /// Writes `first` and all other chunks of `content` in long form.
     fn long<R: Read>(&mut self, first: Vec<u8>, mut content: Content<R>) -> Result<()> {
-        let Codec { model, parameters, .. } = self.encoder.codec;
+        let Codec { model, parameters, .. } = self.codec;
         let header = LongHeader {
             model: ModelName::of(model.identity()),
             chunk_size: content.chunk_size,
@@ -209,7 +198,7 @@ impl<W: Write> Writer<'_, W> {
         let mut entries = Vec::new();
         let mut hasher = blake3::Hasher::new();
         let mut batch = if first.is_empty() { Vec::new() } else { vec![first] };
-        content.fill(&mut batch, self.threads)?;
+        content.fill(&mut batch, self.codec.threads)?;
         while !batch.is_empty() {
             let hashing = enter(Part::Io);
             for plain in &batch {
@@ -218,14 +207,14 @@ impl<W: Write> Writer<'_, W> {
             drop(hashing);
             self.write_batch(&batch, &mut entries)?;
             batch.clear();
-            content.fill(&mut batch, self.threads)?;
+            content.fill(&mut batch, self.codec.threads)?;
         }
         self.finish(&entries, hasher.finalize().into())
     }
 
     /// Encodes the chunks of `batch` side by side and writes them in order.
     fn write_batch(&mut self, batch: &[Vec<u8>], entries: &mut Vec<Entry>) -> Result<()> {
-        for (plain, chunk) in batch.iter().zip(self.encoder.encode_all(batch)) {
+        for (plain, chunk) in batch.iter().zip(self.encode_all(batch)) {
             let chunk = chunk.map_err(|e| at_chunk(e, 0, entries.len()))?;
             let header = chunk.header(plain);
             entries.push(Entry::of(&header));

@@ -73,7 +73,9 @@ impl Parameters {
         let most = model.architecture().max_positions();
         match (most, self.context) {
             (None, None) => (),
-            (Some(most), Some(context)) if context.len as usize <= most => (),
+            (Some(most), Some(context))
+                if context.len as usize <= most
+                    && context.overlap <= Context::most_overlap(context.len) => {}
             (most, context) => {
                 return Err(corrupt(format!(
                     "context {context:?}, the model has {most:?} positions"
