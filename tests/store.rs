@@ -212,6 +212,13 @@ fn files_that_changed_since_they_came_are_found_out() {
         shell.run(&["models", "verify"]).expect(4).saying(&right).saying(&changed);
         let name = imported(&shell);
         shell.run(&["-c".as_ref(), "-m".as_ref(), name.as_os_str(), "a".as_ref()]).expect(4);
+        let label = imported(&shell).file_name().unwrap().to_str().unwrap().to_owned();
+        for verb in
+            [&["export", "-o", "out", &label][..], &["quantize", "--int8", "-o", "out", &label]]
+        {
+            shell.run(&[&["models"], verb].concat()).expect(4).saying(&right);
+            assert!(!shell.path("out").exists());
+        }
     }
     shell.run(&["models", "import", "tiny"]).expect(0); // brings the good one back
     shell.run(&["models", "verify"]).expect(0);

@@ -21,7 +21,7 @@ const BUFFER_LEN: usize = 1 << 16;
 impl Work<'_> {
     /// Writes the model to `file`.
     pub fn export(&mut self, model: &Path, file: &Path, force: bool) -> Result<()> {
-        let found = self.find(model)?;
+        let found = self.find_unchanged(model)?;
         let Some(folder) = found.folder() else {
             let message = "the default model is compiled into every llmzip: nothing to carry";
             return Err(UsageError(message.into()).into());

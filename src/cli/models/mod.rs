@@ -18,7 +18,7 @@ use super::plan::Voice;
 use super::size::grouped;
 use super::{Failures, Session};
 use crate::ErrorKind;
-use crate::hub::{self, Reference};
+use crate::hub::{self, Reference, StoredModel};
 use anyhow::Result;
 use show::Entry;
 use source::{changed, digest_of};
@@ -94,6 +94,29 @@ impl Work<'_> {
         ModelSpec::parse(model)?.find(&self.session.models.store)
     }
 
+    /// The same to make something of it: not one of the store whose files changed since they came.
+    fn find_unchanged(&self, model: &Path) -> Result<FoundModel> {
+        let found = self.find(model)?;
+        if let FoundModel::Stored(stored) = &found {
+            self.compare(stored)?;
+        }
+        Ok(found)
+    }
+
+    /// Computes the digest of `model` and compares it with the recorded one; returns it, and whether
+    /// there was one.
+    fn compare(&self, model: &StoredModel) -> Result<([u8; 32], bool)> {
+        let records = self.session.models.store.records();
+        let recorded = records.recorded(&model.folder);
+        let digest = records.compute(&model.folder)?;
+        match recorded {
+            Some(recorded) if recorded != digest => {
+                Err(changed(&model.label, &digest, &recorded).into())
+            }
+            recorded => Ok((digest, recorded.is_some())),
+        }
+    }
+
     /// Says what was done to the model of `entry`.
     fn report(&mut self, entry: Entry, done: &str) {
         if self.session.voice > Voice::Quiet && !self.json {
@@ -165,7 +188,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Computes the digest of `found` and compares it with the recorded one.
+    /// Says whether the files of `found` are those that were recorded.
     fn verify(&mut self, found: &FoundModel) -> Result<()> {
         let store = &self.session.models.store;
         let entry = Entry::of(found, store)?;
@@ -173,15 +196,9 @@ impl Work<'_> {
             self.report(entry.with_digest(&digest_of(found)?), "nothing recorded to compare with");
             return Ok(());
         };
-        let recorded = store.records().recorded(&model.folder);
-        let digest = store.records().compute(&model.folder)?;
-        match recorded {
-            Some(recorded) if recorded != digest => {
-                return Err(changed(&model.label, &digest, &recorded).into());
-            }
-            Some(_) => self.report(entry.with_digest(&digest), "good"),
-            None => self.report(entry.with_digest(&digest), "recorded now"),
-        }
+        let (digest, was_recorded) = self.compare(model)?;
+        let done = if was_recorded { "good" } else { "recorded now" };
+        self.report(entry.with_digest(&digest), done);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ impl Work<'_> {
             16 => ActivationBits::Sixteen,
             _ => return Err(UsageError(format!("{bits} bits, expected 8 or 16")).into()),
         };
-        let found = self.find(model)?;
+        let found = self.find_unchanged(model)?;
         let folder = folder.map_or_else(|| folder_name(&found), Path::to_owned);
         if folder.symlink_metadata().is_ok() {
             let message = format!("{} exists already; -o names another folder", shown(&folder));
