@@ -1,4 +1,4 @@
-"""The default model's network: a Mistral-shaped decoder as a function of a dictionary of weights.
+"""The default model's network: a decoder of Mistral's or Qwen3's shape as a function of a dictionary of weights.
 
 Weights go by their names in Hugging Face's checkpoints, the configuration is the checkpoint's own config.json. Shapes:
 B sequences of T tokens (T a multiple of the window W), d wide, H heads of E, one key/value head (Shazeer,
@@ -15,18 +15,26 @@ BLOCKS = 2  # of queries in a window: fewer are simpler, more compute less that 
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def configuration(*, vocabulary, width, layers, heads, hidden, window):
-    """config.json of a model that transformers opens."""
-    return {
-        "architectures": ["MistralForCausalLM"],
-        "model_type": "mistral",
+def configuration(*, vocabulary, width, layers, heads, hidden, window, qk_norm=False, head_dim=64):
+    """config.json of a model that transformers opens: a Mistral, or with `qk_norm` a Qwen3."""
+    family = {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+    if qk_norm:
+        family = {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "use_sliding_window": True,
+            "max_window_layers": 0,
+            "layer_types": ["sliding_attention"] * layers,
+            "attention_bias": False,
+        }
+    return family | {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": 1,
-        "head_dim": width // heads,
+        "head_dim": head_dim,
         "hidden_act": "silu",
         "max_position_embeddings": 131072,
         "rms_norm_eps": 1e-05,
@@ -57,6 +65,9 @@ def initial_weights(config, seed):
         weights[at + "input_layernorm.weight"] = torch.ones(width)
         weights[at + "self_attn.q_proj.weight"] = matrix(queries, width)
         weights[at + "self_attn.k_proj.weight"] = matrix(keys, width)
+        if config["model_type"] == "qwen3":
+            weights[at + "self_attn.q_norm.weight"] = torch.ones(keys)
+            weights[at + "self_attn.k_norm.weight"] = torch.ones(keys)
         weights[at + "self_attn.v_proj.weight"] = matrix(keys, width)
         weights[at + "self_attn.o_proj.weight"] = matrix(width, queries, into_residual)
         weights[at + "post_attention_layernorm.weight"] = torch.ones(width)
@@ -77,6 +88,7 @@ class Decoder:
 
     def __init__(self, config, length, device="cpu"):
         self.config, self.layers = config, config["num_hidden_layers"]
+        self.qk_norm = config["model_type"] == "qwen3"
         self.heads, self.head_dim, self.window = (
             config[k] for k in ("num_attention_heads", "head_dim", "sliding_window")
         )
@@ -97,6 +109,7 @@ class Decoder:
         return torch.zeros(blocks, 1, b, w + b).masked_fill(~(seen & exists[:, None, None]), -torch.inf)
 
     def _norm(self, x, weight):
+        x = x.float()
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.config["rms_norm_eps"])
         return (x * scale * weight.float()).to(weight.dtype)
 
@@ -110,8 +123,11 @@ class Decoder:
         """y: [B, T, d]"""
         b, t, _ = y.shape
         n, w, e = t // self.block, self.block, self.head_dim
-        q = self._rotate(F.linear(y, weight("q_proj")).view(b, t, self.heads, e))
-        k = self._rotate(F.linear(y, weight("k_proj")).view(b, t, 1, e))
+        q = F.linear(y, weight("q_proj")).view(b, t, self.heads, e)
+        k = F.linear(y, weight("k_proj")).view(b, t, 1, e)
+        if self.qk_norm:
+            q, k = self._norm(q, weight("q_norm")), self._norm(k, weight("k_norm"))
+        q, k = self._rotate(q), self._rotate(k)
         v = F.linear(y, weight("v_proj")).view(b, t, 1, e)
         q = q.view(b * n, w, self.heads, e).transpose(1, 2).reshape(b * n, self.heads * w, e)
 

@@ -28,16 +28,30 @@ LENGTH = 1024  # tokens that are learned of each sequence
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients, five iterations
 REPORT_S = 60
+COMPILED = 2  # steps after which each worker has compiled its passes
+JOB = 2  # sequences that a CPU process takes at a time
+
+
+def working_type(device):
+    """The type that products are fastest in: bfloat16 where the processor multiplies it, else float32."""
+    if device == "cuda":
+        return torch.bfloat16
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return torch.bfloat16 if "avx512_bf16" in flags or "amx_bf16" in flags else torch.float32
 
 
 class Sampler:
     """Sequences of LENGTH + 1 tokens. Three in five begin anywhere, one in five at a document's beginning, and one in five
     anywhere but after token 0: so llmzip's lanes begin."""
 
-    def __init__(self, folder, seed):
-        self.files = [np.memmap(path, np.uint16, "r") for path in sorted(folder.glob("train-*.tokens"))]
+    def __init__(self, folder, seed, shares):
+        """`shares`: `{name of a file of tokens: its share of the sequences}`; the others share the rest by length."""
+        paths = sorted(folder.glob("train-*.tokens"))
+        self.files = [np.memmap(path, np.uint16, "r") for path in paths]
         self.starts = [np.flatnonzero(file[: -LENGTH - 1] == 0) for file in self.files]
-        self.share = np.array([len(file) for file in self.files]) / sum(len(file) for file in self.files)
+        fixed = np.array([shares.get(path.stem, 0.0) for path in paths])
+        free = np.where(fixed > 0, 0, [len(file) for file in self.files])
+        self.share = fixed + (1 - fixed.sum()) * free / free.sum()
         self.random = np.random.default_rng(seed)
 
     def next(self):
@@ -60,6 +74,7 @@ class Gradients:
 
     def __init__(self, config, working, workers, device):
         self.working, self.workers, self.device = working, workers, device
+        self.processor_s = 0.0  # of the workers, all together
         self.network = Decoder(config, LENGTH, device)
         if device == "cuda":
             self.loss = torch.compile(self.network.loss)
@@ -80,9 +95,12 @@ class Gradients:
             loss = self.loss(leaves, torch.stack(batch).to(self.device))
             gradients = torch.autograd.grad(loss, list(leaves.values()))
             return loss.item(), {name: g.float() for name, g in zip(leaves, gradients)}
-        for sequence in batch:
-            self.jobs.put(sequence.numpy())
-        loss = sum(self.losses.get() for _ in batch) / len(batch)
+        jobs = [torch.stack(batch[i : i + JOB]).numpy() for i in range(0, len(batch), JOB)]
+        for job in jobs:
+            self.jobs.put(job)
+        answers = [self.losses.get() for _ in jobs]
+        loss = sum(loss for loss, _ in answers) / len(batch)
+        self.processor_s += sum(seconds for _, seconds in answers)
         total = {name: sum(sums[name] for sums in self.sums) / len(batch) for name in self.working}
         for sums in self.sums:
             for tensor in sums.values():
@@ -91,15 +109,17 @@ class Gradients:
 
 
 def work(config, working, sums, jobs, losses):
-    """A process that adds the gradients of one sequence after the other to `sums`."""
+    """A process that adds the gradients of one job after the other to `sums`."""
     torch.set_num_threads(1)
     loss_of = torch.compile(Decoder(config, LENGTH).loss)
     leaves = {name: w.requires_grad_() for name, w in working.items()}
     while True:
-        loss = loss_of(leaves, torch.from_numpy(jobs.get())[None])
+        job = torch.from_numpy(jobs.get())
+        begun = time.process_time()
+        loss = loss_of(leaves, job) * len(job)
         for total, gradient in zip(sums.values(), torch.autograd.grad(loss, list(leaves.values()))):
             total.add_(gradient)
-        losses.put(loss.item())
+        losses.put((loss.item(), time.process_time() - begun))
 
 
 class Optimiser:
@@ -159,6 +179,8 @@ def main():
     parser.add_argument("--minutes", type=float, required=True, help="of this piece")
     parser.add_argument("--decay", type=float, default=0, help="its last minutes, in which the rate falls to zero")
     parser.add_argument("--from", dest="start", help="begin with this model's weights, not with random ones")
+    parser.add_argument("--processor", action="store_true", help="minutes are the workers' processor time, over their number")
+    parser.add_argument("--share", action="append", default=[], metavar="NAME=P", help="of the sequences that come from NAME.tokens")
     parser.add_argument("--levels", type=int, help="of each sign that weights are rounded to, at most 127")
     parser.add_argument("--batch", type=int, default=16, help="sequences a step")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="CPU processes")
@@ -168,6 +190,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     for name, value in dict(width=256, layers=6, heads=4, hidden=768, window=256).items():
         parser.add_argument(f"--{name}", type=int, default=value, help="of a new model")
+    parser.add_argument("--qk-norm", action="store_true", help="a new model's queries and keys are normalised")
     args = parser.parse_args()
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -180,7 +203,7 @@ def main():
     elif args.start:
         config, weights = checkpoint.load(args.start)
     else:
-        size = {k: getattr(args, k) for k in ("width", "layers", "heads", "hidden", "window")}
+        size = {k: getattr(args, k) for k in ("width", "layers", "heads", "hidden", "window", "qk_norm")}
         config = configuration(vocabulary=len(json.loads(tokenizer.read_text())["model"]["vocab"]), **size)
         weights = initial_weights(config, args.seed)
     weights = {name: w.to(device) for name, w in weights.items()}
@@ -191,9 +214,10 @@ def main():
         optimiser.adam.load_state_dict(state["adam"])
         for name, momentum in optimiser.momentum.items():
             momentum.copy_(state["momentum"][name])
-    working = {name: w.to(torch.bfloat16) for name, w in weights.items()}
+    working = {name: w.to(working_type(device)) for name, w in weights.items()}
     gradients = Gradients(config, working, args.workers, device)
-    sampler = Sampler(args.data, (args.seed, steps))
+    shares = {name: float(p) for name, p in (share.split("=") for share in args.share)}
+    sampler = Sampler(args.data, (args.seed, steps), shares)
 
     def save():
         torch.save({"config": config, "weights": weights, "adam": optimiser.adam.state_dict(),
@@ -202,7 +226,13 @@ def main():
 
     start = reported = time.monotonic()
     first, smooth = steps, None
-    while (left := args.minutes - (time.monotonic() - start) / 60) > 0:
+
+    def spent():
+        """Minutes of this piece so far; compiling takes none of the processor's."""
+        seconds = gradients.processor_s / args.workers if args.processor else time.monotonic() - start
+        return seconds / 60
+
+    while (left := args.minutes - spent()) > 0:
         factor = min(1.0, (steps + 1) / args.warmup, left / args.decay if args.decay else 1.0)
         refresh(working, weights, args.levels)
         loss, gradient = gradients.of([sampler.next() for _ in range(args.batch)])
@@ -210,6 +240,8 @@ def main():
             raise SystemExit(f"step {steps}: the loss is {loss}")
         optimiser.step(gradient, factor)
         steps += 1
+        if steps - first == COMPILED:
+            gradients.processor_s = 0.0
         bits = loss / math.log(2)
         smooth = bits if smooth is None else 0.98 * smooth + 0.02 * bits
         if time.monotonic() - reported > REPORT_S:
