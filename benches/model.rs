@@ -53,7 +53,7 @@ fn main() {
                 let coded = encode(codec, &text, &options).expect("encodes");
                 let encode_s = start.elapsed().as_secs_f64();
                 let start = Instant::now();
-                let plain = decode(codec, coded.code(text.len()));
+                let plain = decode(codec, &coded);
                 let decode_s = start.elapsed().as_secs_f64();
                 assert!(plain.expect("decodes") == text, "round trip");
                 let speed = |seconds: f64| {
@@ -61,10 +61,10 @@ fn main() {
                     let bytes_s = text.len() as f64 / seconds / 1e3;
                     format!("{:>12.0} {:>5.1} {:>4.0}%", tokens / seconds, bytes_s, 100.0 * share)
                 };
-                let bits = 8.0 * coded.bytes.len() as f64 / text.len() as f64;
+                let bits = 8.0 * coded.payload.len() as f64 / text.len() as f64;
                 println!(
                     "{threads:>7} {lanes:>5} {:>7} {bits:>7.4} | {} | {}",
-                    coded.bytes.len(),
+                    coded.payload.len(),
                     speed(encode_s),
                     speed(decode_s)
                 );

@@ -64,6 +64,13 @@ impl Error {
         self.source.as_ref()
     }
 
+    /// The same error once more; of a system's error only its kind and text.
+    pub(crate) fn duplicate(&self) -> Self {
+        let same = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+        let source = self.source.as_ref().map(same);
+        Self { kind: self.kind, message: self.message.clone(), source }
+    }
+
     /// The same error with `place` (a chunk, a file) named before its message.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {

@@ -89,9 +89,10 @@ fn samples_come_back_and_are_of_every_shape() {
 
 #[test]
 fn a_handmade_archive_is_what_the_program_writes_and_reads() {
-    assert_eq!(compress(b"a", 100), single(0x83, 0, &[1], b"a"));
-    assert_eq!(compress(b"", 100), single(0x83, 0, &[0], b""));
-    assert_eq!(compress(b"ab", 1), long(1, &[b"a", b"b"]));
+    assert_eq!(compress(b"a", 100), single(0x80, 0, &[1], b"a"));
+    assert_eq!(compress(b"", 100), single(0x80, 0, &[0], b""));
+    let no_model = [&sealed(&[&MAGIC, &[VERSION, 0], &varint(1)]), &long(1, &[b"a", b"b"])[11..]];
+    assert_eq!(compress(b"ab", 1), no_model.concat());
     let plain: Vec<u8> = [[b'x'; 900], [b'y'; 900]].concat();
     let (got, result) = decompress(&long(1000, &[&plain[..900], &plain[900..]]));
     assert_eq!((got, result.unwrap().n_chunks), (plain, 2));
@@ -106,7 +107,7 @@ fn the_examples_of_the_format_decode() {
         .map(|block| block.split("```").next().unwrap())
         .map(|block| block.lines().flat_map(hex_column).collect())
         .collect();
-    assert_eq!(examples.iter().map(Vec::len).collect::<Vec<_>>(), [14, 102]);
+    assert_eq!(examples.iter().map(Vec::len).collect::<Vec<_>>(), [14, 101]);
     assert_eq!(decompress(&examples[0]).0, b"a");
     let (plain, result) = decompress(&examples[1]);
     assert_eq!((&plain[..], result.unwrap().n_chunks), (&b"abcabc"[..], 2));
@@ -122,7 +123,7 @@ fn hex_column(line: &str) -> Vec<u8> {
 fn small_content_costs_at_most_16_bytes_more() {
     let noise: Vec<u8> = mixed_content()[100..].repeat(20);
     assert_eq!(noise.len(), 1000);
-    let handmade = single(0x82, 1 << 6, &[1000, 999], &[]);
+    let handmade = single(0x81, 1 << 6, &[1000, 999], &[]);
     assert_eq!(handmade.len(), 16, "all that stands before a coded payload");
     let archive = compress(&noise, 1 << 20);
     assert!(archive.len() <= noise.len() + 16, "{}", archive.len());
@@ -220,15 +221,87 @@ fn newer_archives_are_unsupported_and_both_versions_named() {
 }
 
 #[test]
-fn flags_are_understood_or_ignored() {
-    let rest = &long(9, &[b"abc"])[long_header(0, 9).len()..];
-    for bit in 0..8 {
-        let archive = [&long_header(1 << bit, 9)[..], rest].concat();
-        match bit {
-            0..4 => assert_eq!(decompress(&archive).0, b"abc"),
-            // Announces a field that is not there.
-            4..7 => assert_eq!(kind(&archive), ErrorKind::Corrupt),
-            _ => assert_eq!(kind(&archive), ErrorKind::Unsupported),
+fn extensions_are_understood_or_skipped() {
+    let rest = &long(9, &[b"abc"])[long_header(9).len()..];
+    for id in 0..20 {
+        let archive = [&extended_header(&extension(id, true, b""), 9)[..], rest].concat();
+        match id {
+            id if id % 2 == 1 => assert_eq!(decompress(&archive).0, b"abc"),
+            2 | 4 | 6 => assert_eq!(kind(&archive), ErrorKind::Corrupt, "{id}"),
+            _ => {
+                let error = decompress(&archive).1.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                assert!(error.to_string().contains(&format!("extension {id}")), "{error}");
+            }
+        }
+    }
+}
+
+/// Tapes, FIFOs and block devices fill their last block with zeros.
+#[test]
+fn zeros_after_the_last_stream_are_padding_and_nothing_else_is() {
+    for (archive, plain) in samples() {
+        for n in [1, 3, 4, 100, 70_000] {
+            let padded = [&archive[..], &vec![0; n]].concat();
+            let (got, result) = decompress(&padded);
+            assert_eq!((got, result.is_ok()), (plain.clone(), true), "{n} zeros");
+            let listed = archive::list(Cursor::new(&padded)).unwrap();
+            assert_eq!(
+                listed.iter().map(|stream| stream.plain_len()).sum::<u64>(),
+                plain.len() as u64
+            );
+            for junk in [&b"x"[..], &archive] {
+                let (got, result) = decompress(&[&padded[..], junk].concat());
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::TrailingData, "{n} zeros");
+                assert_eq!(got, plain);
+            }
+        }
+    }
+    assert_eq!(kind(&[0; 100]), ErrorKind::NotAnArchive);
+}
+
+/// A prefix is coded, and primes both models; its archive needs no more than its chunks do.
+#[test]
+fn a_prefix_primes_every_chunk() {
+    let line =
+        |i: u32| format!("[Sun Dec 04 04:{:02}:47] [notice] workerEnv.init() ok {i}\n", i % 60);
+    let text: String = (0..200).map(line).collect();
+    let (prefix, plain) = text.as_bytes().split_at(800);
+    let model = models().default_model().unwrap();
+    for (level, lanes, mix) in
+        [(1, None, true), (6, None, true), (6, Some(3), true), (6, Some(2), false)]
+    {
+        let pack = |prefix, chunk_size| {
+            let options = CompressOptions {
+                level,
+                lanes,
+                mix,
+                prefix,
+                chunk_size,
+                ..CompressOptions::default()
+            };
+            let mut archive = Vec::new();
+            archive::compress(plain, &mut archive, &model, &options, &|_| ()).unwrap();
+            archive
+        };
+        for chunk_size in [1000, 1 << 20] {
+            let (with, without) = (pack(prefix, chunk_size), pack(b"", chunk_size));
+            assert_eq!(decompress(&with).0, plain);
+            if chunk_size == 1000 && mix {
+                assert!(
+                    with.len() < without.len(),
+                    "level {level}: {} {}",
+                    with.len(),
+                    without.len()
+                );
+            }
+            let streams = archive::list(Cursor::new(&with)).unwrap();
+            assert_eq!((streams[0].prefix_len, streams[0].needs_model()), (800, level == 6));
+            let last = streams[0].chunks.len() - 1;
+            let options = DecompressOptions::default();
+            let alone =
+                archive::read_chunk(Cursor::new(&with), &streams[0], last, models(), &options);
+            assert!(plain.ends_with(&alone.unwrap()));
         }
     }
 }
@@ -271,14 +344,14 @@ fn errors_name_chunk_and_offset() {
 fn errors_in_a_later_stream_name_it() {
     let (first, second) = (long(9, &[b"first"]), long(9, &[b"second", b"third"]));
     let mut joined = [&first[..], &second].concat();
-    let place = joined.len() - second.len() + long_header(0, 9).len();
+    let place = joined.len() - second.len() + long_header(9).len();
     let next = place + stored(b"second").len();
     joined[next + 2] ^= 1; // the second chunk's header
     *joined.last_mut().unwrap() ^= 1; // so that the list does without the index
     let listed = archive::list(Cursor::new(&joined)).unwrap_err().to_string();
     assert!(listed.starts_with("stream 1, chunk 1: damaged before offset "), "{listed}");
     assert_eq!(decompress(&joined).1.unwrap_err().to_string(), listed);
-    let cut = [&first[..], &single(0x82, 0, &[3], b"abc")].concat();
+    let cut = [&first[..], &single(0x81, 0, &[3], b"abc")].concat();
     let listed = archive::list(Cursor::new(&cut[..cut.len() - 1])).unwrap_err().to_string();
     assert!(listed.starts_with("stream 1, chunk 0: truncated at offset "), "{listed}");
 }
@@ -286,7 +359,7 @@ fn errors_in_a_later_stream_name_it() {
 #[test]
 fn swapped_chunks_are_corrupt() {
     let right = long(9, &[b"abc", b"xyz"]);
-    let (header, frame) = (long_header(0, 9).len(), stored(b"abc").len());
+    let (header, frame) = (long_header(9).len(), stored(b"abc").len());
     let (first, rest) = right[header..].split_at(frame);
     let (second, rest) = rest.split_at(frame);
     let swapped = [&right[..header], second, first, rest].concat();
@@ -407,9 +480,18 @@ fn a_model_is_asked_for_only_where_a_chunk_needs_it() {
     };
     assert!(matches!(decompress(&long(9, &[b"abc"])), (false, Ok(_))));
     assert!(matches!(decompress(&compress(b"", 9)), (false, Ok(_))));
+    let compress = |level, mix, chunk_size| {
+        let options = CompressOptions { level, mix, chunk_size, ..CompressOptions::default() };
+        let (model, mut archive) = (models().default_model().unwrap(), Vec::new());
+        archive::compress(&[b'a'; 100][..], &mut archive, &model, &options, &|_| ()).unwrap();
+        archive
+    };
     for chunk_size in [50, 100] {
-        let archive = compress(&[b'a'; 100], chunk_size);
-        assert!(matches!(decompress(&archive), (true, Err(ErrorKind::ModelMissing))));
+        let coded = compress(6, false, chunk_size);
+        assert!(matches!(decompress(&coded), (true, Err(ErrorKind::ModelMissing))));
+        let adaptive = compress(1, true, chunk_size);
+        assert!(matches!(decompress(&adaptive), (false, Ok(_))));
+        assert_eq!(archive::list(Cursor::new(&adaptive)).unwrap()[0].model, None);
     }
 }
 
@@ -446,11 +528,19 @@ fn each_chunk_decodes_alone() {
     for stream in archive::list(Cursor::new(&archive)).unwrap() {
         for chunk in 0..stream.chunks.len() {
             let input = Cursor::new(&archive);
-            let alone = archive::read_chunk(input, &stream, chunk, models(), 1).unwrap();
+            let alone =
+                archive::read_chunk(input, &stream, chunk, models(), &DecompressOptions::default())
+                    .unwrap();
             assert_eq!(alone.len() as u64, stream.chunks[chunk].plain_len);
             got.extend(alone);
         }
-        let past = archive::read_chunk(Cursor::new(&archive), &stream, 9, models(), 1);
+        let past = archive::read_chunk(
+            Cursor::new(&archive),
+            &stream,
+            9,
+            models(),
+            &DecompressOptions::default(),
+        );
         assert_eq!(past.unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
     assert_eq!(got, plain.repeat(2));
@@ -537,7 +627,7 @@ fn no_bytes_make_it_panic() {
     for seed in 0..100 {
         let mut random = Random::new(seed);
         let tail: Vec<u8> = (0..random.bits() % 200).map(|_| random.bits() as u8).collect();
-        for start in [&[][..], &MAGIC, &long_header(0, 1000), &long(9, &[b"abc"])] {
+        for start in [&[][..], &MAGIC, &long_header(1000), &long(9, &[b"abc"])] {
             let archive = [start, &tail].concat();
             let _ = decompress(&archive);
             let _ = archive::list(Cursor::new(&archive));

@@ -1,6 +1,7 @@
 //! `tests/decoder/decode.py`, a second decoder in Python, written from `docs/format.md`,
 //! `docs/numerics.md` and `docs/adaptive-model.md`: what it reads, those documents suffice for.
 
+mod floats;
 mod random;
 mod shell;
 
@@ -113,9 +114,10 @@ fn an_archive_of_a_quantised_folder_is_read() {
         return;
     }
     let shell = Shell::new();
-    let default = path("models/default-0");
+    std::fs::create_dir(shell.path("floats")).unwrap();
+    floats::write_default(&shell.path("floats"));
     let quantize = ["models", "quantize", "--int8", "--activation-bits=16", "-o", "int16"];
-    shell.run(&[&quantize[..], &[default.to_str().unwrap()]].concat()).expect(0);
+    shell.run(&[&quantize[..], &["floats"]].concat()).expect(0);
     let text = std::fs::read(path("docs/format.md")).unwrap()[..200].to_vec();
     let archive = shell.pipe(&["-m", "int16", "--lanes=8"], &text).expect(0).stdout;
     let folder = shell.path("int16");

@@ -12,7 +12,7 @@ use handmade::golden::{accepted, refused};
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
-use llmzip::models::{DEFAULT_CODE, FLOAT_CODE, INT8_CODE, Model};
+use llmzip::models::{DEFAULT_CODE, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
 use random::Random;
@@ -70,9 +70,8 @@ impl ModelSource for Models {
 }
 
 fn goldens(models: &Models) -> Vec<Golden> {
-    let builtin = [(FLOAT_CODE, ""), (INT8_CODE, "int8-"), (DEFAULT_CODE, "default-1-")];
-    let builtin = builtin.into_iter().flat_map(|(code, kind)| goldens_of(code, kind));
-    builtin.chain(goldens_of_contexts(ModelName::of(models.no_window.identity()))).collect()
+    let contexts = goldens_of_contexts(ModelName::of(models.no_window.identity()));
+    goldens_of_default().into_iter().chain(contexts).collect()
 }
 
 /// Archives whose lanes start afresh.
@@ -88,7 +87,7 @@ fn goldens_of_contexts(model: ModelName) -> Vec<Golden> {
         lanes: Some(lanes),
         ..CompressOptions::default()
     };
-    let prefix = "The keeper wrote: ";
+    let prefix = b"The keeper wrote: ";
     vec![
         golden("mixed", context(40, 1)),
         golden("prefix-3-lanes", CompressOptions { prefix, ..context(16, 3) }),
@@ -96,11 +95,11 @@ fn goldens_of_contexts(model: ModelName) -> Vec<Golden> {
     ]
 }
 
-fn goldens_of(code: u8, kind: &str) -> Vec<Golden> {
+fn goldens_of_default() -> Vec<Golden> {
     let default = CompressOptions::default();
     let golden = |name: &str, parts, options| Golden {
-        name: name.replacen("good-1-", &format!("good-1-{kind}"), 1),
-        model: ModelName::Builtin(code),
+        name: name.into(),
+        model: ModelName::Builtin(DEFAULT_CODE),
         parts,
         options,
     };
@@ -124,7 +123,22 @@ fn goldens_of(code: u8, kind: &str) -> Vec<Golden> {
         golden(
             "good-1-prefix-and-table",
             vec![text()],
-            CompressOptions { prefix: "The keeper wrote: ", table_log2: 12, ..default },
+            CompressOptions { prefix: b"The keeper wrote: ", table_log2: 12, ..default },
+        ),
+        golden(
+            "good-1-prefix-chunks",
+            vec![[records(), text(), text()].concat()],
+            CompressOptions { prefix: b"The keeper wrote: ", chunk_size: 300, ..default },
+        ),
+        golden(
+            "good-1-prefix-model",
+            vec![text()],
+            CompressOptions { prefix: b"The keeper wrote: ", lanes: Some(2), ..no_mix },
+        ),
+        golden(
+            "good-1-prefix-adaptive",
+            vec![text()],
+            CompressOptions { prefix: b"The keeper wrote: ", level: 1, ..default },
         ),
         golden("good-1-joined", vec![text(), vec![], records()], default),
     ]

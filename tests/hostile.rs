@@ -73,12 +73,12 @@ fn any_fields(random: &mut Random) -> Vec<u8> {
     let noise: Vec<u8> = (0..4096).map(|_| random.bits() as u8).collect();
     let mut archive = match random.bits() % 4 {
         0 => digest_header([7; 32], length(random), b"label"),
-        1 => long_header(0, length(random)),
-        _ => long_header(0, handmade::MAX),
+        1 => long_header(length(random)),
+        _ => long_header(handmade::MAX),
     };
     if random.bits().is_multiple_of(8) {
         // A coded one would be decoded: its only checksum is that of the content.
-        archive = single(0x82, random.bits() as u8 & 0x3F, &[length(random)], b"");
+        archive = single(0x81, random.bits() as u8 & 0x3F, &[length(random)], b"");
     }
     for _ in 0..random.bits() % 4 {
         let lens = [length(random), length(random)];

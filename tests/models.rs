@@ -4,8 +4,7 @@ mod random;
 
 use candle_core::{DType, Device, Tensor};
 use llmzip::models::{
-    Architecture, BUILTIN_CODES, Config, DEFAULT_CODE, FLOAT_CODE, INT8_CODE, Model, ModelFolder,
-    Network, Row, Session, Transformer, Weights,
+    Architecture, Config, DEFAULT_CODE, Model, Network, Row, Session, Transformer, Weights,
 };
 use llmzip::ops::Isa;
 use random::Random;
@@ -97,7 +96,6 @@ fn error_in<'a>(
 
 #[test]
 fn logits_agree_with_transformers() {
-    let default = root().join("models/default-0");
     let names = [
         "gpt-neox-parallel-f16",
         "gpt-neox-sequential-sharded",
@@ -106,10 +104,10 @@ fn logits_agree_with_transformers() {
         "llama-gqa-untied-headdim",
         "llama-mha-untied-bf16",
         "llama-mha-untied-pickle",
+        "mistral-window",
         "qwen3-tied",
     ];
-    let cases = names.map(|name| (name, oracle(name))).into_iter().chain([("default", default)]);
-    for (name, folder) in cases {
+    for (name, folder) in names.map(|name| (name, oracle(name))) {
         let network = load(&folder, Isa::detect());
         let error = error_against(&oracle(name).join("reference.safetensors"), &network);
         println!("{name}: greatest difference {error:e}");
@@ -257,7 +255,7 @@ fn every_schedule_gives_the_same_bits() {
 
 #[test]
 fn the_default_model_gives_the_same_bits_in_every_schedule() {
-    let folder = root().join("models/default-0");
+    let folder = root().join("models/default");
     let texts = texts(3, 300, 4096);
     let expected = lockstep(&load(&folder, Isa::detect()), &texts, 300);
     for isa in Isa::available().into_iter().filter(|isa| isa.name() != "scalar") {
@@ -313,12 +311,10 @@ fn lanes_may_stand_at_different_positions() {
 #[test]
 fn the_default_model_is_the_one_that_archives_name() {
     let model = Model::default_model(Isa::detect()).unwrap();
-    assert_eq!(model.identity().builtin_code, Some(3));
+    assert_eq!(model.identity().builtin_code, Some(DEFAULT_CODE));
     let format = include_str!("../docs/format.md");
-    for code in BUILTIN_CODES {
-        let digest = Model::builtin_identity(code).unwrap().hex();
-        assert!(format.contains(&digest), "code {code}: {digest} is not in docs/format.md");
-    }
+    let digest = model.identity().hex();
+    assert!(format.contains(&digest), "{digest} is not in docs/format.md");
 }
 
 #[test]
@@ -381,13 +377,8 @@ fn bad_models_are_refused_with_what_was_expected() {
 }
 
 #[test]
-fn the_digests_of_compiled_in_models_are_those_of_their_files() {
-    let digest = |code| Model::builtin_identity(code).unwrap().digest;
-    assert_eq!(digest(DEFAULT_CODE), Model::default_files().digest());
-    let first = ModelFolder::find(&root().join("models/default-0")).unwrap().identity().unwrap();
-    assert_eq!(digest(FLOAT_CODE), first.digest);
-    let in_int8 = blake3::Hasher::new().update(&first.digest).update(&[8]).finalize();
-    assert_eq!(digest(INT8_CODE), *in_int8.as_bytes());
+fn the_digest_of_the_default_model_is_that_of_its_files() {
+    assert_eq!(Model::default_identity().digest, Model::default_files().digest());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod random;
 
 use llmzip::ErrorKind;
-use llmzip::codec::{ChunkOptions, Code, Codec, Coded, Method, decode, decode_all, encode};
+use llmzip::codec::{ChunkOptions, Codec, Coded, Coding, Method, decode, decode_all, encode};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use random::Random;
@@ -24,12 +24,12 @@ fn options(lanes: u8, mix: bool) -> ChunkOptions {
     ChunkOptions { level: 6, lanes: Some(lanes), mix }
 }
 
-fn code(model: &Model, plain: &[u8], options: &ChunkOptions, threads: usize) -> Coded {
+fn code(model: &Model, plain: &[u8], options: &ChunkOptions, threads: usize) -> Coded<'static> {
     in_pool(threads, || encode(Codec::new(model, threads), plain, options).unwrap())
 }
 
-fn undo(model: &Model, coded: &Coded, len: usize, threads: usize) -> Vec<u8> {
-    in_pool(threads, || decode(Codec::new(model, threads), coded.code(len)).unwrap())
+fn undo(model: &Model, coded: &Coded<'_>, threads: usize) -> Vec<u8> {
+    in_pool(threads, || decode(Codec::new(model, threads), coded).unwrap())
 }
 
 /// Text of every kind that tokenisers stumble over, about 1,500 bytes.
@@ -51,10 +51,10 @@ fn lanes_threads_and_instruction_sets_decode_each_other() {
     let plain = difficult_text();
     for (lanes, mix) in [(1, true), (2, false), (7, true), (64, true), (64, false)] {
         let coded = code(model(), &plain, &options(lanes, mix), 1);
-        assert!(coded.bytes.len() < plain.len());
+        assert!(coded.payload.len() < plain.len());
         for threads in [1, 2, 3] {
-            assert_eq!(undo(model(), &coded, plain.len(), threads), plain, "{threads} threads");
-            assert!(code(model(), &plain, &options(lanes, mix), threads).bytes == coded.bytes);
+            assert_eq!(undo(model(), &coded, threads), plain, "{threads} threads");
+            assert!(code(model(), &plain, &options(lanes, mix), threads).payload == coded.payload);
         }
     }
     let short = &plain[..200];
@@ -63,8 +63,8 @@ fn lanes_threads_and_instruction_sets_decode_each_other() {
         for isa in Isa::available() {
             let model = Model::default_model(isa).unwrap();
             let again = code(&model, short, &options(3, mix), 2);
-            assert!(again.bytes == coded.bytes, "{isa:?} encodes other bytes");
-            assert_eq!(undo(&model, &coded, short.len(), 2), short, "{isa:?}");
+            assert!(again.payload == coded.payload, "{isa:?} encodes other bytes");
+            assert_eq!(undo(&model, &coded, 2), short, "{isa:?}");
         }
     }
 }
@@ -76,8 +76,8 @@ fn text_longer_than_the_window_comes_back() {
     let word = |_| format!("{} ", words[random.bits() as usize % words.len()]);
     let plain: Vec<u8> = (0..2000).map(word).collect::<String>().into_bytes();
     let coded = code(model(), &plain, &options(2, true), 2);
-    assert!(8 * coded.bytes.len() < 3 * plain.len(), "{} bytes", coded.bytes.len());
-    assert_eq!(undo(model(), &coded, plain.len(), 1), plain);
+    assert!(8 * coded.payload.len() < 3 * plain.len(), "{} bytes", coded.payload.len());
+    assert_eq!(undo(model(), &coded, 1), plain);
 }
 
 /// Small inputs of several families, cut anywhere; seeds are fixed, so a failure repeats.
@@ -103,7 +103,7 @@ fn random_small_inputs_come_back() {
             let mix = !random.bits().is_multiple_of(4);
             let options = ChunkOptions { level, ..options(lanes, mix) };
             let coded = encode(Codec::new(model(), 2), &plain, &options).unwrap();
-            let got = decode(Codec::new(model(), 2), coded.code(len));
+            let got = decode(Codec::new(model(), 2), &Coded { plain_len: len, ..coded.clone() });
             assert_eq!(got.unwrap(), plain, "seed {seed}");
         }
     });
@@ -119,7 +119,7 @@ fn progress_adds_up_to_the_plain_length() {
         let codec = Codec { progress: &count, ..Codec::new(model(), 2) };
         let coded = encode(codec, &plain, &options).unwrap();
         assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
-        decode(codec, coded.code(plain.len())).unwrap();
+        decode(codec, &coded).unwrap();
         assert_eq!(done.swap(0, Ordering::Relaxed), plain.len() as u64, "level {level}");
     }
 }
@@ -131,11 +131,11 @@ fn damaged_code_does_not_panic() {
     let coded = code(model(), plain, &options(2, true), 1);
     let mut random = Random::new(4);
     for _ in 0..60 {
-        let mut bytes = coded.bytes.clone();
+        let mut bytes = coded.payload.to_vec();
         let at = random.bits() as usize % bytes.len();
         bytes[at] ^= 1 << (random.bits() % 8);
-        let damaged = Code { bytes: &bytes, ..coded.code(plain.len()) };
-        if let Ok(got) = decode(Codec::new(model(), 1), damaged) {
+        let damaged = Coded { payload: bytes.into(), ..coded.clone() };
+        if let Ok(got) = decode(Codec::new(model(), 1), &damaged) {
             assert_eq!(got.len(), plain.len());
         }
     }
@@ -153,22 +153,21 @@ fn chunks_decoded_together_are_those_decoded_alone() {
         (plain, code(model(), plain, &options, 1))
     };
     let chunks: Vec<_> = (0..18).map(chunk).collect();
-    let mut damaged = chunks[4].1.bytes.clone();
+    let mut damaged = chunks[4].1.payload.to_vec();
     damaged.truncate(damaged.len() / 2);
     damaged.iter_mut().for_each(|byte| *byte ^= 0x5A);
     for threads in 1..=3 {
-        let mut codes: Vec<Code> =
-            chunks.iter().map(|(plain, coded)| coded.code(plain.len())).collect();
+        let mut codes: Vec<Coded<'_>> = chunks.iter().map(|(_, coded)| coded.clone()).collect();
         let decoded = in_pool(threads, || decode_all(Codec::new(model(), threads), &codes));
         for ((plain, _), decoded) in chunks.iter().zip(decoded) {
             assert_eq!(decoded.unwrap(), *plain, "{threads} threads");
         }
-        codes[4].bytes = &damaged;
-        codes[7].lanes = 65;
-        let alone = codes[4];
+        codes[4].payload = damaged.clone().into();
+        codes[7].coding.lanes = 65;
+        let alone = codes[4].clone();
         let decoded = in_pool(threads, || decode_all(Codec::new(model(), threads), &codes));
         assert!(decoded[7].is_err());
-        let alone = decode(Codec::new(model(), 1), alone).map_err(|e| e.to_string());
+        let alone = decode(Codec::new(model(), 1), &alone).map_err(|e| e.to_string());
         for (i, ((plain, _), decoded)) in chunks.iter().zip(decoded).enumerate() {
             match i {
                 4 => assert_eq!(decoded.map_err(|e| e.to_string()), alone),
@@ -183,8 +182,9 @@ fn chunks_decoded_together_are_those_decoded_alone() {
 fn lanes_out_of_range_are_refused() {
     for lanes in [0, 65] {
         assert!(encode(Codec::new(model(), 1), b"text", &options(lanes, true)).is_err());
-        let code = Code { method: Method::Model, lanes, bytes: b"", plain_len: 4 };
-        assert!(decode(Codec::new(model(), 1), code).is_err());
+        let coding = Coding { method: Method::Model, lanes };
+        let code = Coded { coding, plain_len: 4, payload: Vec::new().into() };
+        assert!(decode(Codec::new(model(), 1), &code).is_err());
     }
 }
 
@@ -207,7 +207,7 @@ fn coded_size_is_the_models_cross_entropy() {
         bits += (sum.ln() - f64::from(logits[rank as usize] - max)) / std::f64::consts::LN_2;
         previous = vocabulary.id(rank);
     }
-    let got = 8.0 * coded.bytes.len() as f64;
+    let got = 8.0 * coded.payload.len() as f64;
     assert!((got / bits - 1.0).abs() < 0.003, "{got} bits coded, cross-entropy {bits}");
 }
 
@@ -220,30 +220,32 @@ fn the_smaller_way_to_code_is_taken() {
     let noise: Vec<u8> = (0..40_000).map(|_| random.bits() as u8).collect();
     for level in [6, 9] {
         let options = ChunkOptions { level, lanes: None, mix: true };
-        assert_eq!(code(model(), text, &options, 2).method, Method::Mixed);
-        assert_eq!(code(model(), &records, &options, 2).method, Method::Adaptive);
+        assert_eq!(code(model(), text, &options, 2).coding.method, Method::Mixed);
+        assert_eq!(code(model(), &records, &options, 2).coding.method, Method::Adaptive);
         let coded = code(model(), &noise[..if level == 9 { 2_000 } else { 40_000 }], &options, 2);
-        assert_eq!(coded.method, Method::Adaptive, "level {level}");
+        assert_eq!(coded.coding.method, Method::Adaptive, "level {level}");
     }
     let options = ChunkOptions { level: 1, lanes: None, mix: true };
-    assert_eq!(code(model(), text, &options, 2).method, Method::Adaptive);
+    assert_eq!(code(model(), text, &options, 2).coding.method, Method::Adaptive);
 }
 
 #[test]
 fn parameters_of_adaptive_chunks_are_checked() {
     let plain = b"abcabcabcabcabcabcabcabcabc";
-    let (options, plain_len) = (ChunkOptions { level: 2, ..options(1, true) }, plain.len());
-    let Coded { method, bytes, .. } = code(model(), plain, &options, 1);
+    let coded = code(model(), plain, &ChunkOptions { level: 2, ..options(1, true) }, 1);
+    let bytes = &coded.payload;
     let with = |parameters: u8| {
-        let bytes = [&[parameters][..], &bytes[1..]].concat();
-        decode(Codec::new(model(), 1), Code { method, lanes: 1, bytes: &bytes, plain_len })
+        let payload = [&[parameters][..], &bytes[1..]].concat().into();
+        decode(Codec::new(model(), 1), &Coded { payload, ..coded.clone() })
     };
     assert_eq!(with(bytes[0]).unwrap(), plain);
     for bad in [bytes[0] | 3, 9 << 2, 27 << 2, 63 << 2] {
         assert_eq!(with(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:#04x}");
     }
-    let bad = |lanes, bytes| {
-        decode(Codec::new(model(), 1), Code { method, lanes, bytes, plain_len }).is_err()
+    let bad = |lanes, payload: &[u8]| {
+        let coding = Coding { lanes, ..coded.coding };
+        let code = Coded { coding, payload: payload.to_vec().into(), ..coded.clone() };
+        decode(Codec::new(model(), 1), &code).is_err()
     };
-    assert!(bad(2, &bytes) && bad(1, &[]));
+    assert!(bad(2, bytes) && bad(1, &[]));
 }

@@ -1,21 +1,27 @@
-//! A chunk of the long form as it was read: its header and its payload, whole and checked.
+//! A chunk as it was read, and the decoder of a stream's chunks.
 
-use super::checksum::crc32;
-use super::chunk_header::ChunkHeader;
-use super::source::Source;
-use super::{Resources, chunk};
-use crate::codec::{Method, Parameters};
+use super::format::{ChunkHeader, Extent, Setup, SingleHeader, Source, crc32};
+use super::{ModelName, ModelSource, Resources};
+use crate::codec::{self, Codec, Coded, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
+use crate::profile::{Part, enter};
 use std::borrow::Cow;
 use std::io::Read;
+use std::sync::Arc;
 
-/// Header and payload.
-///
-/// The payload's checksum is right.
+/// Header and payload of a chunk in either form; nothing of them needs another check but the plain
+/// bytes.
 pub(super) struct Frame {
-    pub(super) header: ChunkHeader,
+    pub(super) extent: Extent,
     payload: Vec<u8>,
+    check: Check,
+}
+
+/// Checksums that the plain bytes must have.
+enum Check {
+    Crc(u32),
+    Single(Box<SingleHeader>),
 }
 
 impl Frame {
@@ -26,41 +32,111 @@ impl Frame {
     pub(super) fn read<R: Read>(header: ChunkHeader, source: &mut Source<R>) -> Result<Self> {
         let payload = source.payload(header.extent.payload_len)?;
         source.expect("the payload's CRC", header.payload_crc, crc32(&payload))?;
-        Ok(Self { header, payload })
+        Ok(Self { extent: header.extent, payload, check: Check::Crc(header.plain_crc) })
     }
 
-    /// Whether decoding needs a model.
-    pub(super) fn is_coded(&self) -> bool {
-        !self.header.extent.tag.is_stored()
-    }
-
-    /// Whether decoding needs a model's weights.
-    pub(super) fn is_of_a_language_model(&self) -> bool {
-        matches!(self.header.extent.tag.method, Method::Model | Method::Mixed)
-    }
-
-    /// The plain bytes of `frames`. `model` may be `None` where none [`is_coded`](Frame::is_coded).
+    /// Reads the payload that follows the `header` of a single form.
     ///
     /// # Errors
-    /// Each frame's: those of the codec; Corrupt where the checksum differs.
-    pub(super) fn decode_all<'a>(
-        frames: &[&'a Self],
-        model: Option<&Model>,
-        parameters: &Parameters,
-        resources: Resources<'_>,
-    ) -> Vec<Result<Cow<'a, [u8]>>> {
-        let chunks: Vec<_> =
-            frames.iter().map(|frame| (frame.header.extent, &frame.payload[..])).collect();
-        let plains = chunk::decode_all(model, parameters, &chunks, resources).into_iter();
-        plains.zip(frames).map(|(plain, frame)| frame.checked(plain?)).collect()
+    /// Io, Truncated.
+    pub(super) fn read_single<R: Read>(
+        header: SingleHeader,
+        source: &mut Source<R>,
+    ) -> Result<Self> {
+        let payload = source.payload(header.extent.payload_len)?;
+        Ok(Self { extent: header.extent, payload, check: Check::Single(Box::new(header)) })
     }
 
+    fn coded(&self) -> Coded<'_> {
+        self.extent.coded(Cow::Borrowed(&self.payload))
+    }
+
+    /// Checks the plain bytes.
     fn checked<'a>(&self, plain: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>> {
-        let (got, expected) = (crc32(&plain), self.header.plain_crc);
+        let expected = match &self.check {
+            Check::Crc(crc) => *crc,
+            Check::Single(header) => {
+                return header.check(&plain, &self.payload).map(|()| plain);
+            }
+        };
+        let got = crc32(&plain);
         if got == expected {
             return Ok(plain);
         }
         let message = format!("decoded to bytes of CRC {got:#010x}, expected {expected:#010x}");
         Err(Error::new(ErrorKind::Corrupt, message))
     }
+}
+
+/// Decodes the chunks of one stream; finds its model and decodes its prefix when a chunk needs them.
+pub(super) struct StreamDecoder<'a> {
+    setup: Setup,
+    models: &'a dyn ModelSource,
+    model: Option<Arc<Model>>,
+    /// The decoded prefix; `None`: no chunk needed it so far.
+    prefix: Option<Result<Prefix>>,
+}
+
+impl<'a> StreamDecoder<'a> {
+    /// A decoder for chunks of a stream of `setup`.
+    pub(super) fn new(setup: Setup, models: &'a dyn ModelSource) -> Self {
+        Self { setup, models, model: None, prefix: None }
+    }
+
+    /// The plain bytes of `frames`, decoded side by side.
+    ///
+    /// # Errors
+    /// Each frame's: those of the codec, and Corrupt where its checksum differs. Of all: those of
+    /// finding the model.
+    pub(super) fn decode<'f>(
+        &mut self,
+        frames: &[&'f Frame],
+        resources: Resources<'_>,
+    ) -> Result<Vec<Result<Cow<'f, [u8]>>>> {
+        let _other = enter(Part::Other);
+        let coded: Vec<Coded<'_>> =
+            frames.iter().filter(|f| !f.extent.is_stored()).map(|f| f.coded()).collect();
+        let needs_model = |coded: &Coded<'_>| coded.needs_model(self.setup.prefix.as_ref());
+        if self.model.is_none() && coded.iter().any(needs_model) {
+            self.model =
+                self.setup.model.as_ref().map(|m| find_model(self.models, m)).transpose()?;
+        }
+        let model = self.model.as_deref();
+        let Resources { isa, threads, memory, progress } = resources.beside(model);
+        let parameters = &self.setup.parameters;
+        let codec =
+            Codec { model, parameters, memory, progress, ..Codec::without_model(isa, threads) };
+        let prefix = match &self.setup.prefix {
+            Some(prefix) if !coded.is_empty() => {
+                let decoded = self.prefix.get_or_insert_with(|| Prefix::decode(codec, prefix));
+                decoded.as_ref().map_err(|e| e.duplicate().at("the prefix"))
+            }
+            _ => Ok(Prefix::none()),
+        };
+        let mut decoded = match &prefix {
+            Ok(prefix) => codec::decode_all(Codec { prefix, ..codec }, &coded),
+            Err(e) => coded.iter().map(|_| Err(e.duplicate())).collect(),
+        }
+        .into_iter();
+        let plain = |frame: &&'f Frame| {
+            let plain = match frame.extent.is_stored() {
+                true => {
+                    progress(frame.extent.plain_len.into());
+                    Cow::Borrowed(&frame.payload[..])
+                }
+                false => Cow::Owned(decoded.next().expect("each coded chunk was decoded")?),
+            };
+            frame.checked(plain)
+        };
+        Ok(frames.iter().map(plain).collect())
+    }
+}
+
+/// The model that `name` names, and no other.
+///
+/// # Errors
+/// Those of `models`; ModelMissing where it gives another model.
+fn find_model(models: &dyn ModelSource, name: &ModelName) -> Result<Arc<Model>> {
+    let model = models.find(name)?;
+    if name.matches(model.identity()) { Ok(model) } else { Err(name.missing()) }
 }

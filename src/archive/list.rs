@@ -1,14 +1,12 @@
-//! What an archive holds, without decoding it.
+//! Contents of an archive: streams and chunks, without decoding them.
 
 use super::ModelName;
-use super::chunk_header::{ChunkHeader, Extent};
-use super::damage::at_chunk;
-use super::footer::Footer;
-use super::header::{Header, LongHeader};
-use super::index::{self, Entry, IndexAtEnd};
-use super::single::SingleHeader;
-use super::source::Source;
-use crate::codec::{Method, Parameters};
+use super::format::{
+    ChunkHeader, Extent, Footer, Header, IndexAtEnd, LongHeader, Setup, SingleHeader, Source,
+    read_and_compare,
+};
+use super::repair::at_chunk;
+use crate::codec::{Coding, Parameters};
 use crate::error::{Error, Result};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -22,10 +20,14 @@ pub struct StreamInfo {
     pub offset: u64,
     /// All its bytes in the file.
     pub archive_len: u64,
-    /// The model it names; needed only where a chunk is not stored.
-    pub model: ModelName,
-    /// What its chunks are coded with.
+    /// The model it names, if any; needed only where [`needs_model`](Self::needs_model).
+    pub model: Option<ModelName>,
+    /// Parameters of its chunks.
     pub parameters: Parameters,
+    /// Plain bytes of its prefix; 0: it has none.
+    pub prefix_len: u64,
+    /// Model, parameters and prefix.
+    pub(super) setup: Setup,
     /// BLAKE3 of the content; `None` in the single form, which has a CRC-32.
     pub content: Option<[u8; 32]>,
     /// Its chunks, in order.
@@ -41,13 +43,26 @@ pub struct ChunkInfo {
     pub archive_len: u64,
     /// Plain bytes.
     pub plain_len: u64,
-    /// How it is coded.
-    pub method: Method,
-    /// Lanes it is coded in.
-    pub lanes: u8,
+    /// Method and lanes.
+    pub coding: Coding,
 }
 
 impl StreamInfo {
+    fn new(offset: u64, setup: Setup, content: Option<[u8; 32]>, chunks: Vec<ChunkInfo>) -> Self {
+        let Setup { model, parameters, prefix } = &setup;
+        let prefix_len = prefix.as_ref().map_or(0, |prefix| prefix.plain_len as u64);
+        let (model, parameters) = (model.clone(), *parameters);
+        Self { offset, archive_len: 0, model, parameters, prefix_len, setup, content, chunks }
+    }
+
+    /// Whether some chunk runs a language model.
+    pub fn needs_model(&self) -> bool {
+        let by_prefix = self.setup.prefix.as_ref().is_some_and(|prefix| prefix.coding.runs_model());
+        let needs_model =
+            |c: &ChunkInfo| c.coding.runs_model() || (by_prefix && !c.coding.is_stored());
+        self.chunks.iter().any(needs_model)
+    }
+
     /// Plain bytes in all chunks.
     pub fn plain_len(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.plain_len).sum()
@@ -87,7 +102,7 @@ impl<R: Read + Seek> Lister<R> {
         let mut stream = match Header::read(&mut self.source, number == 0)? {
             None => return Ok(None),
             Some(Header::Single(header)) => {
-                self.single(offset, &header).map_err(|e| at_chunk(e, number, 0))?
+                self.single(offset, header).map_err(|e| at_chunk(e, number, 0))?
             }
             Some(Header::Long(header)) => self.long(number, offset, header)?,
         };
@@ -95,67 +110,64 @@ impl<R: Read + Seek> Lister<R> {
         Ok(Some(stream))
     }
 
-    fn single(&mut self, offset: u64, header: &SingleHeader) -> Result<StreamInfo> {
-        self.source.skip(header.extent.payload_len, self.end)?;
-        let archive_len = self.source.offset() - offset;
-        let Extent { tag, plain_len, .. } = header.extent;
-        let entry = Entry { tag, frame_len: archive_len as u32, plain_len };
-        let chunks = chunk_infos(offset, &[entry]);
-        let (model, parameters) = (header.model(), Parameters::default());
-        Ok(StreamInfo { offset, archive_len, model, parameters, content: None, chunks })
+    fn single(&mut self, offset: u64, header: SingleHeader) -> Result<StreamInfo> {
+        let SingleHeader { extent, setup, .. } = header;
+        self.source.skip(extent.payload_len, self.end)?;
+        let (archive_len, plain_len) = (self.source.offset() - offset, extent.plain_len.into());
+        let chunk = ChunkInfo { offset, archive_len, plain_len, coding: extent.coding() };
+        Ok(StreamInfo::new(offset, setup, None, vec![chunk]))
     }
 
     fn long(&mut self, number: u64, offset: u64, header: LongHeader) -> Result<StreamInfo> {
         let first_chunk = self.source.offset();
         let at_end = self.index_at_end.take(first_chunk, &mut self.source, self.end)?;
-        let (entries, footer) = match at_end {
+        let (extents, footer) = match at_end {
             Some(found) => found,
             None => {
                 self.source.seek_to(first_chunk)?;
                 self.walk(number, &header)?
             }
         };
-        let content = Some(footer.content);
-        let chunks = chunk_infos(first_chunk, &entries);
-        let LongHeader { model, parameters, .. } = header;
-        Ok(StreamInfo { offset, archive_len: 0, model, parameters, content, chunks })
+        let chunks = chunk_infos(first_chunk, &extents);
+        Ok(StreamInfo::new(offset, header.setup, Some(footer.content), chunks))
     }
 
     /// Reads forward over all chunks of stream `number`, its index and its footer.
-    fn walk(&mut self, number: u64, header: &LongHeader) -> Result<(Vec<Entry>, Footer)> {
-        let mut entries = Vec::new();
+    fn walk(&mut self, number: u64, header: &LongHeader) -> Result<(Vec<Extent>, Footer)> {
+        let mut extents = Vec::new();
         loop {
-            let entry = self.walk_chunk(header).map_err(|e| at_chunk(e, number, entries.len()))?;
-            let Some(entry) = entry else { break };
-            entries.push(entry);
+            let extent = self.walk_chunk(header).map_err(|e| at_chunk(e, number, extents.len()))?;
+            let Some(extent) = extent else { break };
+            extents.push(extent);
         }
         let index_start = self.source.offset() - 1;
-        index::read_and_compare(&mut self.source, &entries)?;
+        read_and_compare(&mut self.source, &extents)?;
         let index_len = self.source.offset() - index_start;
         let footer = Footer::read(&mut self.source)?;
         if u64::from(footer.index_len) != index_len {
             let got = footer.index_len;
             return Err(self.source.corrupt(format!("index_len is {got}, expected {index_len}")));
         }
-        Ok((entries, footer))
+        Ok((extents, footer))
     }
 
     /// Reads a chunk's header and passes over its payload; `None` at the end tag.
-    fn walk_chunk(&mut self, header: &LongHeader) -> Result<Option<Entry>> {
+    fn walk_chunk(&mut self, header: &LongHeader) -> Result<Option<Extent>> {
         let Some(chunk) = ChunkHeader::read(header.chunk_size, &mut self.source)? else {
             return Ok(None);
         };
         self.source.skip(chunk.extent.payload_len, self.end)?;
-        Ok(Some(Entry::of(&chunk)))
+        Ok(Some(chunk.extent))
     }
 }
 
-/// The chunks of `entries`, the first of which begins at `offset`.
-fn chunk_infos(mut offset: u64, entries: &[Entry]) -> Vec<ChunkInfo> {
-    let chunk_info = |&Entry { tag, frame_len, plain_len }: &Entry| {
-        let (here, archive_len, plain_len) = (offset, frame_len.into(), plain_len.into());
+/// The chunks of `extents`, the first of which begins at `offset`.
+fn chunk_infos(mut offset: u64, extents: &[Extent]) -> Vec<ChunkInfo> {
+    let chunk_info = |extent: &Extent| {
+        let (here, archive_len) = (offset, extent.frame_len().into());
         offset += archive_len;
-        ChunkInfo { offset: here, archive_len, plain_len, method: tag.method, lanes: tag.lanes }
+        let (plain_len, coding) = (extent.plain_len.into(), extent.coding());
+        ChunkInfo { offset: here, archive_len, plain_len, coding }
     };
-    entries.iter().map(chunk_info).collect()
+    extents.iter().map(chunk_info).collect()
 }

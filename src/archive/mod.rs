@@ -18,48 +18,26 @@
 //! # Ok::<(), llmzip::Error>(())
 //! ```
 
-mod checksum;
 mod chunk;
-mod chunk_header;
-mod damage;
-mod footer;
-mod found;
+mod compress;
+mod decompress;
+mod format;
 mod frame;
-mod header;
-mod index;
 mod list;
 mod model_name;
 mod random_access;
-mod reader;
-mod recover;
-mod single;
-mod slots;
-mod source;
-mod survey;
-mod varint;
-mod writer;
+mod repair;
 
 use crate::models::Model;
+use crate::ops::Isa;
 
-pub use damage::{Damage, Missing};
+pub use compress::{CompressOptions, compress};
+pub use decompress::{DecompressOptions, decompress};
+pub use format::{FORMAT_VERSION, MAX_CHUNK_SIZE, NUMERICS};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use random_access::read_chunk;
-pub use reader::{DecompressOptions, decompress};
-pub use recover::{Recovery, recover};
-pub use writer::{CompressOptions, compress};
-
-/// First bytes of a stream (`docs/format.md`, section 3).
-const MAGIC: [u8; 4] = [0x9C, b'L', b'\r', b'\n'];
-
-/// The format version that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u8 = 1;
-
-/// The order of operations that this release codes with (`docs/numerics.md`).
-pub const NUMERICS: u8 = crate::ops::NUMERICS_VERSION;
-
-/// Largest plain length of a chunk, in bytes (`docs/format.md`, section 10).
-pub const MAX_CHUNK_SIZE: u32 = 64 << 20;
+pub use repair::{Damage, Missing, Recovery, recover};
 
 /// Plain length of a chunk at `level` unless the caller asks for another, in bytes
 /// (`docs/levels.md`).
@@ -74,12 +52,14 @@ pub fn default_chunk_size(level: u8) -> u32 {
 /// Effort unless the caller asks for another: 1 is fast, 9 is small.
 pub const DEFAULT_LEVEL: u8 = 6;
 
-/// Is told of plain bytes as they are done, in any order, from any thread.
+/// Progress callback: called with the number of plain bytes just processed, from any thread, in any
+/// order.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// What coding a chunk may take.
+/// Resource limits for coding chunks.
 #[derive(Clone, Copy)]
 struct Resources<'a> {
+    isa: Isa,
     /// At least 1.
     threads: usize,
     /// Bytes, for the language model and its lanes.
@@ -87,15 +67,8 @@ struct Resources<'a> {
     progress: Progress<'a>,
 }
 
-impl Resources<'static> {
-    /// `threads` threads, any memory, nobody told.
-    fn of(threads: usize) -> Self {
-        Self { threads: threads.max(1), memory: u64::MAX, progress: &|_| () }
-    }
-}
-
 impl Resources<'_> {
-    /// What `model` leaves, once it is loaded.
+    /// The resources that `model` leaves, once it is loaded.
     fn beside(self, model: Option<&Model>) -> Self {
         let weights = model.map_or(0, |model| model.architecture().footprint().weights);
         Self { memory: self.memory.saturating_sub(weights), ..self }
@@ -112,7 +85,7 @@ fn keeps_busy(threads: usize, n_chunks: usize, plain_len: u64) -> bool {
     n_chunks >= threads && plain_len >= threads as u64 * BATCH_LEN
 }
 
-/// What a call read and wrote.
+/// Figures of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Plain bytes.

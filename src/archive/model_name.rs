@@ -1,15 +1,15 @@
-//! How an archive names its model, and how a reader finds it.
+//! Names of models in archives, and sources that find them.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{BUILTIN_CODES, DEFAULT_CODE, Identity, Model};
+use crate::models::{Identity, Model};
 use crate::ops::Isa;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// What a stream's header names its model by (`docs/format.md`, sections 3 and 5).
+/// Name of a model in a stream's header (`docs/format.md`, section 3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelName {
-    /// The code of a compiled-in model, 1..=127.
+    /// The code of a compiled-in model, 1..=62.
     Builtin(u8),
     /// Any other model.
     Digest {
@@ -72,17 +72,16 @@ impl ModelSource for Arc<Model> {
     }
 }
 
-/// The models compiled into the program, loaded on first use.
+/// The model compiled into the program, loaded on first use.
 pub struct BuiltinModels {
     isa: Isa,
-    /// In the order of [`BUILTIN_CODES`].
-    loaded: [OnceLock<Arc<Model>>; BUILTIN_CODES.len()],
+    default: OnceLock<Arc<Model>>,
 }
 
 impl BuiltinModels {
     /// Loads nothing yet; models will run on the instruction set `isa`.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, loaded: Default::default() }
+        Self { isa, default: OnceLock::new() }
     }
 
     /// The default model.
@@ -90,34 +89,22 @@ impl BuiltinModels {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where it cannot be loaded.
     pub fn default_model(&self) -> Result<Arc<Model>> {
-        self.get(DEFAULT_CODE)
-    }
-
-    fn get(&self, code: u8) -> Result<Arc<Model>> {
-        let place = BUILTIN_CODES.iter().position(|&builtin| builtin == code);
-        let loaded = place.map(|place| &self.loaded[place]);
-        if let Some(model) = loaded.and_then(OnceLock::get) {
+        if let Some(model) = self.default.get() {
             return Ok(Arc::clone(model));
         }
-        let model = Arc::new(Model::builtin(code, self.isa)?);
-        Ok(loaded.map_or(Arc::clone(&model), |loaded| Arc::clone(loaded.get_or_init(|| model))))
+        let model = Arc::new(Model::default_model(self.isa)?);
+        Ok(Arc::clone(self.default.get_or_init(|| model)))
     }
 
-    /// The code of the compiled-in model that `wanted` names, if it is one.
-    pub fn code_of(wanted: &ModelName) -> Option<u8> {
-        let is_meant = |code: &&u8| {
-            Model::builtin_identity(**code).is_some_and(|identity| wanted.matches(&identity))
-        };
-        BUILTIN_CODES.iter().find(is_meant).copied()
+    /// Whether `wanted` names a compiled-in model.
+    pub fn has(wanted: &ModelName) -> bool {
+        wanted.matches(&Model::default_identity())
     }
 }
 
 impl ModelSource for BuiltinModels {
     /// Loads a model only if it is the one.
     fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
-        match Self::code_of(wanted) {
-            Some(code) => self.get(code),
-            None => Err(wanted.missing()),
-        }
+        if Self::has(wanted) { self.default_model() } else { Err(wanted.missing()) }
     }
 }

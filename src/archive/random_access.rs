@@ -1,12 +1,10 @@
 //! One chunk of an archive alone.
 
-use super::chunk_header::ChunkHeader;
-use super::frame::Frame;
-use super::header::Header;
+use super::ModelSource;
+use super::decompress::DecompressOptions;
+use super::format::{ChunkHeader, Header, MAX_CHUNK_SIZE, Source};
+use super::frame::{Frame, StreamDecoder};
 use super::list::StreamInfo;
-use super::reader::{decode_single, find_model};
-use super::source::Source;
-use super::{MAX_CHUNK_SIZE, ModelSource, Resources};
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek};
@@ -22,7 +20,7 @@ pub fn read_chunk(
     stream: &StreamInfo,
     chunk: usize,
     models: &dyn ModelSource,
-    threads: usize,
+    options: &DecompressOptions,
 ) -> Result<Vec<u8>> {
     let n_chunks = stream.chunks.len();
     let out_of_range = || {
@@ -30,31 +28,20 @@ pub fn read_chunk(
         Error::new(ErrorKind::InvalidArgument, message)
     };
     let info = stream.chunks.get(chunk).ok_or_else(out_of_range)?;
+    let changed = || Error::new(ErrorKind::Corrupt, "the archive is not the one listed");
     let mut source = Source::new(BufReader::new(input));
     source.seek_to(info.offset)?;
-    if stream.content.is_none() {
-        return read_single(&mut source, models, Resources::of(threads));
-    }
-    let changed = || Error::new(ErrorKind::Corrupt, "the archive is not the one listed");
-    let header = ChunkHeader::read(MAX_CHUNK_SIZE, &mut source)?.ok_or_else(changed)?;
-    let frame = Frame::read(header, &mut source)?;
-    let model = match frame.is_coded() {
-        true => Some(find_model(models, &stream.model)?),
-        false => None,
+    let frame = match stream.content {
+        None => match Header::read(&mut source, true)? {
+            Some(Header::Single(header)) => Frame::read_single(header, &mut source)?,
+            _ => return Err(changed()),
+        },
+        Some(_) => {
+            let header = ChunkHeader::read(MAX_CHUNK_SIZE, &mut source)?;
+            Frame::read(header.ok_or_else(changed)?, &mut source)?
+        }
     };
-    let resources = Resources::of(threads);
-    let plains = Frame::decode_all(&[&frame], model.as_deref(), &stream.parameters, resources);
+    let mut decoder = StreamDecoder::new(stream.setup.clone(), models);
+    let plains = decoder.decode(&[&frame], options.resources(&|_| ()))?;
     plains.into_iter().next().expect("one frame was decoded").map(Cow::into_owned)
-}
-
-/// The content of the stream in single form at which `source` stands.
-pub(super) fn read_single<R: Read>(
-    source: &mut Source<R>,
-    models: &dyn ModelSource,
-    resources: Resources<'_>,
-) -> Result<Vec<u8>> {
-    match Header::read(source, true)? {
-        Some(Header::Single(header)) => decode_single(&header, source, models, resources),
-        _ => Err(Error::new(ErrorKind::Corrupt, "the archive is not the one listed")),
-    }
 }

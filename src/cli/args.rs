@@ -241,7 +241,7 @@ pub struct CodingArgs {
     /// Slices of a chunk that are coded in step, 1 to 64 [default: by length]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub lanes: Option<u8>,
-    /// A text that the language model reads before every lane: what the files are about
+    /// A text that every chunk goes on from: what the files are about. Stands in the archive, coded
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
     /// Tokens until a lane starts afresh, for models whose window does not slide [default: the

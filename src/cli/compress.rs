@@ -23,7 +23,10 @@ pub fn compress(
 ) -> Result<()> {
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
     transfer.refuse_terminal()?;
-    let model = session.models.for_compression(session)?;
+    let model = match options.may_run_model() {
+        true => session.models.for_compression(session)?,
+        false => session.models.unused(options.level)?,
+    };
     // With verification each byte is done twice: coded, and decoded again.
     let passes = if options.verify { 2 } else { 1 };
     let total = transfer.input.len().map(|len| len * passes);

@@ -10,7 +10,6 @@ use super::recover;
 use super::size::grouped;
 use super::transfer::Transfer;
 use crate::archive::{self, DecompressOptions, StreamInfo};
-use crate::codec::Method;
 use anyhow::{Context, Result};
 use std::io::Seek;
 
@@ -28,9 +27,7 @@ pub fn decompress(
     let suffix = &output.suffix;
     let transfer = Transfer::new(input, output, |path| {
         without_suffix(path, suffix).with_context(|| {
-            format!(
-                "has not the suffix {suffix}; -o names the output, -c writes to standard output"
-            )
+            format!("does not end in {suffix}; -o names the output, -c writes to standard output")
         })
     })?;
     let total = look_ahead(session, &transfer.input)?;
@@ -64,10 +61,9 @@ pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     let streams = archive::list(file).ok();
     file.rewind()?;
     let Some(streams) = streams else { return Ok(None) };
-    let needs_model =
-        |stream: &&StreamInfo| stream.chunks.iter().any(|chunk| chunk.method != Method::Stored);
-    for stream in streams.iter().filter(needs_model) {
-        session.models.locate(&stream.model)?;
+    let needed = streams.iter().filter(|stream| stream.needs_model());
+    for model in needed.filter_map(|stream| stream.model.as_ref()) {
+        session.models.locate(model)?;
     }
     Ok(Some(streams.iter().map(StreamInfo::plain_len).sum()))
 }

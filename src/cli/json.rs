@@ -102,7 +102,8 @@ struct Stream {
     form: &'static str,
     check: &'static str,
     content_blake3: Option<String>,
-    model: Model,
+    model: Option<Model>,
+    prefix_len: u64,
     chunks: Vec<Chunk>,
 }
 
@@ -147,7 +148,8 @@ impl Stream {
             form: if stream.content.is_some() { "long" } else { "single" },
             check: check_name(stream),
             content_blake3: stream.content.map(hex),
-            model: Model::new(&stream.model),
+            model: stream.model.as_ref().map(Model::new),
+            prefix_len: stream.prefix_len,
             chunks: stream.chunks.iter().map(Chunk::new).collect(),
         }
     }
@@ -166,8 +168,9 @@ impl Model {
 
 impl Chunk {
     fn new(chunk: &ChunkInfo) -> Self {
-        let ChunkInfo { offset, archive_len, plain_len, method, lanes } = *chunk;
-        Self { offset, archive_len, plain_len, method: method_name(method), lanes }
+        let ChunkInfo { offset, archive_len, plain_len, coding, .. } = *chunk;
+        let (method, lanes) = (method_name(coding.method), coding.lanes);
+        Self { offset, archive_len, plain_len, method, lanes }
     }
 }
 

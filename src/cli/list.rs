@@ -68,12 +68,17 @@ impl Listing {
 
 fn print_stream(out: &mut dyn Write, stream: &StreamInfo, voice: Voice) -> io::Result<()> {
     let methods: BTreeSet<_> =
-        stream.chunks.iter().map(|chunk| method_name(chunk.method)).collect();
-    let lanes: BTreeSet<_> = stream.chunks.iter().map(|chunk| chunk.lanes.to_string()).collect();
+        stream.chunks.iter().map(|chunk| method_name(chunk.coding.method)).collect();
+    let lanes: BTreeSet<_> =
+        stream.chunks.iter().map(|chunk| chunk.coding.lanes.to_string()).collect();
     writeln!(out, "  stream    at byte {}", grouped(stream.offset))?;
     writeln!(out, "    chunks  {}, {}", stream.chunks.len(), joined(methods))?;
     writeln!(out, "    lanes   {}", joined(lanes.iter().map(String::as_str)))?;
-    writeln!(out, "    model   {}", model_text(&stream.model))?;
+    let model = stream.model.as_ref().map_or_else(|| "none needed".into(), model_text);
+    writeln!(out, "    model   {model}")?;
+    if stream.prefix_len > 0 {
+        writeln!(out, "    prefix  {} bytes", grouped(stream.prefix_len))?;
+    }
     writeln!(out, "    check   {}", check_name(stream))?;
     if voice == Voice::Verbose {
         print_chunks(out, stream)?;
@@ -89,8 +94,8 @@ fn print_chunks(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
     )?;
     for (number, chunk) in stream.chunks.iter().enumerate() {
         let (offset, plain) = (grouped(chunk.offset), grouped(chunk.plain_len));
-        let (archive, method) = (grouped(chunk.archive_len), method_name(chunk.method));
-        let lanes = chunk.lanes;
+        let (archive, method) = (grouped(chunk.archive_len), method_name(chunk.coding.method));
+        let lanes = chunk.coding.lanes;
         writeln!(
             out,
             "    {number:>9} {offset:>15} {plain:>12} {archive:>12}  {method:<9} {lanes}"

@@ -50,7 +50,7 @@ pub struct Plan {
 pub enum Action {
     Compress {
         options: CompressOptions<'static>,
-        prefix: String,
+        prefix: Vec<u8>,
         output: Output,
     },
     Decompress {
@@ -64,7 +64,7 @@ pub enum Action {
     Test(TestOptions),
     Bench {
         options: CompressOptions<'static>,
-        prefix: String,
+        prefix: Vec<u8>,
         bench: BenchArgs,
     },
     /// Has no inputs.
@@ -155,14 +155,14 @@ impl Plan {
                 compress(&coding, output, &inputs, threads, memory)?
             }
             Command::Decompress { output, limit, .. } => Action::Decompress {
-                options: decompress_options(&limit, threads, memory),
+                options: decompress_options(&limit, threads, memory, isa()?),
                 output: resolve_output(output, &inputs)?,
                 keep_going: limit.keep_going,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
             Command::Test { limit, machine: MachineArgs { json }, .. } => {
                 Action::Test(TestOptions {
-                    decompress: decompress_options(&limit, threads, memory),
+                    decompress: decompress_options(&limit, threads, memory, isa()?),
                     keep_going: limit.keep_going,
                     json,
                 })
@@ -173,7 +173,7 @@ impl Plan {
                     verify: coding.verify,
                     ..coding_options(&coding, threads, memory)?
                 },
-                prefix: coding.prefix.unwrap_or_default(),
+                prefix: coding.prefix.unwrap_or_default().into_bytes(),
                 bench,
             },
             #[cfg(feature = "train")]
@@ -202,7 +202,11 @@ fn compress(
     }
     let options = coding_options(coding, threads, memory)?;
     let output = resolve_output(output, inputs)?;
-    Ok(Action::Compress { options, prefix: coding.prefix.clone().unwrap_or_default(), output })
+    Ok(Action::Compress {
+        options,
+        prefix: coding.prefix.clone().unwrap_or_default().into_bytes(),
+        output,
+    })
 }
 
 /// All but the prefix.
@@ -235,8 +239,13 @@ fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelSpec>, 
     Ok((model.map(ModelSpec::parse).transpose()?, environment))
 }
 
-fn decompress_options(limit: &LimitArgs, threads: usize, memory: u64) -> DecompressOptions {
-    DecompressOptions { threads, max_output: limit.max_output, memory }
+fn decompress_options(
+    limit: &LimitArgs,
+    threads: usize,
+    memory: u64,
+    isa: Isa,
+) -> DecompressOptions {
+    DecompressOptions { threads, max_output: limit.max_output, memory, isa }
 }
 
 fn chunk_size(typed: Option<u64>, level: u8) -> anyhow::Result<u32> {

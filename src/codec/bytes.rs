@@ -1,23 +1,28 @@
 //! A chunk coded byte by byte, by the adaptive model alone.
 //!
 //! Layout: a byte with the model's tier - 1 in its low two bits and the log2 of its table's size
-//! limit in the others, then the range coder's bytes (docs/format.md, section 6).
+//! limit in the others, then the range coder's bytes (docs/format.md, section 7).
 
-use super::decisions::BitCoder;
+use super::prefix::Known;
 use super::range_coder::{Decoder, Encoder};
-use super::{Codec, Coded, Method, corrupt};
+use super::token_trie::BitCoder;
+use super::{Codec, Coded, Coding, Method, corrupt};
 use crate::error::Result;
-use crate::ops::Isa;
 use crate::predict::{Config, Mixed};
 use crate::profile::{Part, enter};
 
 /// Plain bytes between calls of `progress`.
 const PROGRESS_STEP: usize = 1 << 12;
 
-fn model(isa: Isa, tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
+/// The model of `tier` that a chunk of `plain_len` bytes begins with: it has read the prefix.
+fn model(codec: Codec<'_>, tier: u8, table_log2: u32, plain_len: usize) -> Mixed {
     let _mixing = enter(Part::Mixing);
-    let lane_len = plain_len as u32;
-    Mixed::new(isa, &Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len })
+    let prefix = &codec.prefix.text;
+    let lane_len = (prefix.len() + plain_len) as u32;
+    let config = Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len };
+    let mut mixed = Mixed::new(codec.isa, &config);
+    prefix.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut Known, byte));
+    mixed
 }
 
 /// Codes one byte: an encoder codes `byte`, a decoder returns what was coded.
@@ -33,9 +38,9 @@ fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
 }
 
 /// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=3.
-pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded {
+pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded<'static> {
     let table_log2 = codec.parameters.table_log2;
-    let mut mixed = model(codec.model.isa(), tier, table_log2.into(), plain.len());
+    let mut mixed = model(codec, tier, table_log2.into(), plain.len());
     let mut encoder = Encoder::default();
     let _mixing = enter(Part::Mixing); // and the coder, some 1 % of it: no span in so short a loop
     for part in plain.chunks(PROGRESS_STEP) {
@@ -43,8 +48,9 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded {
         (codec.progress)(part.len() as u64);
     }
     let parameters = table_log2 << 2 | (tier - 1);
-    let bytes = [&[parameters][..], &encoder.finish()].concat();
-    Coded { method: Method::Adaptive, lanes: 1, bytes }
+    let payload = [&[parameters][..], &encoder.finish()].concat().into();
+    let coding = Coding { method: Method::Adaptive, lanes: 1 };
+    Coded { coding, plain_len: plain.len(), payload }
 }
 
 /// Decodes `plain_len` bytes.
@@ -59,7 +65,7 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
     if tier > 3 || !(10..=Config::TABLE_LOG2).contains(&table_log2) {
         return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
     }
-    let mut mixed = model(codec.model.isa(), tier, table_log2, plain_len);
+    let mut mixed = model(codec, tier, table_log2, plain_len);
     let mut decoder = Decoder::new(coded);
     let mut plain = Vec::new();
     let _mixing = enter(Part::Mixing);

@@ -5,6 +5,7 @@
 //! how many steps a call takes, changes no bit (`docs/numerics.md`), so it is decided here and not
 //! written to the file.
 
+use super::lane_layout::LaneLayout;
 use super::{Codec, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, RestartingSession, Row, Session};
@@ -12,12 +13,6 @@ use crate::predict::cdf::cumulative_counts;
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// The slice of a chunk of `plain_len` bytes that is lane `lane` of `lanes`.
-pub fn lane_range(plain_len: usize, lanes: usize, lane: usize) -> Range<usize> {
-    let at = |lane: usize| (plain_len as u64 * lane as u64 / lanes as u64) as usize;
-    at(lane)..at(lane + 1)
-}
 
 /// Some of the lanes, on one thread.
 struct Shard<'m> {
@@ -33,7 +28,7 @@ struct Shard<'m> {
 /// All lanes that are stepped together.
 pub struct Lanes<'m> {
     model: &'m Model,
-    /// What every lane is fed before its own tokens: the last of it gives the first prediction.
+    /// Inputs of every lane before its own tokens: the last of them gives the first prediction.
     opening: Vec<u32>,
     shards: Vec<Shard<'m>>,
 }
@@ -43,16 +38,18 @@ impl<'m> Lanes<'m> {
     /// `steps` tokens each in one call.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory.
+    /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory,
+    /// [`ErrorKind::ModelMissing`] where the codec has no model.
     pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
-        let Codec { model, parameters, threads, .. } = codec;
+        let Codec { parameters, threads, prefix, .. } = codec;
+        let model = codec.language_model()?;
         // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
-        let most = lane_len + parameters.prefix.len() + steps;
-        check_memory(codec, lanes, steps, most)?;
+        let most = lane_len + prefix.tokens.len() + steps;
+        check_memory(codec, model, lanes, steps, most)?;
         let n_shards = threads.clamp(1, lanes);
-        let opening = parameters.opening(model);
+        let opening = prefix.opening(model);
         let shard = |i: usize| {
-            let lanes = lane_range(lanes, n_shards, i);
+            let lanes = LaneLayout::new(lanes, n_shards).range(i);
             let session = session(model, parameters, lanes.len(), steps, most);
             let cumulative = vec![0; model.network().outputs() + 1];
             let mut shard =
@@ -108,8 +105,14 @@ impl<'m> Lanes<'m> {
 }
 
 /// Refuses lanes of up to `most` tokens that would take more than the codec's memory.
-fn check_memory(codec: Codec<'_>, lanes: usize, steps: usize, most: usize) -> Result<()> {
-    let Codec { model, parameters, memory, .. } = codec;
+fn check_memory(
+    codec: Codec<'_>,
+    model: &Model,
+    lanes: usize,
+    steps: usize,
+    most: usize,
+) -> Result<()> {
+    let Codec { parameters, memory, .. } = codec;
     let network = model.network();
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
     let needed =
@@ -189,23 +192,5 @@ impl Shard<'_> {
             visit(self.lanes.start + index, step, &self.cumulative, &mut outputs[index]);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lane_range;
-
-    #[test]
-    fn lanes_cover_a_chunk_in_order() {
-        for plain_len in [0, 1, 5, 64, 1000, 1001, 1 << 20] {
-            for lanes in [1, 2, 7, 64] {
-                let ranges: Vec<_> = (0..lanes).map(|l| lane_range(plain_len, lanes, l)).collect();
-                assert_eq!((ranges[0].start, ranges[lanes - 1].end), (0, plain_len));
-                assert!(ranges.windows(2).all(|w| w[0].end == w[1].start));
-                let (min, max) = (plain_len / lanes, plain_len.div_ceil(lanes));
-                assert!(ranges.iter().all(|r| (min..=max).contains(&r.len())));
-            }
-        }
     }
 }

@@ -1,30 +1,36 @@
 //! One chunk in memory: plain bytes to coded bytes and back. No files.
 //!
 //! Two ways to code a chunk: as `tokens` of the language model, whose predictions may be mixed
-//! with the adaptive model's, or as plain `bytes` by the adaptive model alone. `effort`
-//! chooses. Tokens are cut into `lanes` and spelled as binary `decisions`; the `range_coder`
-//! makes bytes of decisions.
+//! with the adaptive model's, or as plain `bytes` by the adaptive model alone. `strategy`
+//! chooses. Tokens are cut into `lanes` and spelled as binary decisions (`token_trie`); the
+//! `range_coder` makes bytes of decisions. A `prefix` can stand before every chunk's text.
 
+mod batch;
 mod bytes;
-pub mod decisions;
-mod effort;
+mod lane_layout;
 mod lanes;
 mod parameters;
+mod prefix;
 pub mod range_coder;
-mod together;
+mod strategy;
+pub mod token_trie;
 mod tokens;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
-use effort::Effort;
+use crate::ops::Isa;
+pub use batch::{decode, decode_all};
 pub use parameters::Parameters;
-pub use together::{decode, decode_all};
+pub use prefix::Prefix;
+use std::borrow::Cow;
+use strategy::Strategy;
 
 /// Most lanes a chunk can have.
 pub const MAX_LANES: u8 = 64;
 
-/// How a chunk's bytes were coded; the numbers stand in the file.
+/// Coding method of a chunk; the numbers are those of `docs/format.md`, section 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Method {
     /// The plain bytes themselves.
@@ -37,10 +43,59 @@ pub enum Method {
     Adaptive = 3,
 }
 
-/// What the encoder may choose.
+/// Method and lanes of a chunk: its tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coding {
+    /// The method.
+    pub method: Method,
+    /// Lanes, 1..=[`MAX_LANES`]; 1 where the method has none.
+    pub lanes: u8,
+}
+
+impl Coding {
+    /// The coding of stored bytes.
+    pub const STORED: Self = Self { method: Method::Stored, lanes: 1 };
+
+    /// Whether the payload is the plain bytes.
+    pub fn is_stored(self) -> bool {
+        self.method == Method::Stored
+    }
+
+    /// Whether the language model runs.
+    pub fn runs_model(self) -> bool {
+        matches!(self.method, Method::Model | Method::Mixed)
+    }
+}
+
+/// A chunk as a file has it. A decoder trusts nothing in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coded<'a> {
+    /// Method and lanes.
+    pub coding: Coding,
+    /// Plain bytes.
+    pub plain_len: usize,
+    /// Coded bytes; the plain bytes where stored.
+    pub payload: Cow<'a, [u8]>,
+}
+
+impl<'a> Coded<'a> {
+    /// The stored chunk of `plain`.
+    pub fn stored(plain: &'a [u8]) -> Self {
+        Self { coding: Coding::STORED, plain_len: plain.len(), payload: Cow::Borrowed(plain) }
+    }
+
+    /// Whether decoding needs the language model, in a stream with `prefix` before its chunks.
+    pub fn needs_model(&self, prefix: Option<&Coded<'_>>) -> bool {
+        let Self { coding, .. } = self;
+        let by_prefix = prefix.is_some_and(|prefix| prefix.coding.runs_model());
+        coding.runs_model() || (by_prefix && !coding.is_stored())
+    }
+}
+
+/// Choices of the encoder.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkOptions {
-    /// 1..=9: what to spend on size (docs/levels.md).
+    /// Effort, 1..=9 (docs/levels.md).
     pub level: u8,
     /// Lanes stepped in lockstep, 1..=[`MAX_LANES`]; `None` chooses by level and length.
     pub lanes: Option<u8>,
@@ -49,108 +104,102 @@ pub struct ChunkOptions {
     pub mix: bool,
 }
 
-/// What both sides work with.
+impl ChunkOptions {
+    /// Whether any chunk can be coded by the language model.
+    pub fn may_run_model(&self) -> bool {
+        !matches!(self, Self { level: 1..=3, mix: true, .. })
+    }
+}
+
+/// Models, parameters and limits that both sides work with.
 #[derive(Clone, Copy)]
 pub struct Codec<'a> {
-    /// The language model.
-    pub model: &'a Model,
-    /// What all chunks of the stream are coded with.
+    /// The language model; `None` where no chunk runs it.
+    pub model: Option<&'a Model>,
+    /// The instruction set; changes no byte.
+    pub isa: Isa,
+    /// Parameters of the stream.
     pub parameters: &'a Parameters,
+    /// The text before every chunk's.
+    pub prefix: &'a Prefix,
     /// Threads that a call may use; changes no byte.
     pub threads: usize,
-    /// Memory that the language model's lanes may take in all that is coded at a time, in bytes; each
-    /// of several chunks side by side has its part of it (`shared_by`).
+    /// Memory budget, in bytes, for the language model's lanes in all that is coded at a time; each
+    /// of several chunks side by side gets its share (`shared_by`).
     pub memory: u64,
-    /// Is told of plain bytes as they are done.
+    /// Progress callback.
     pub progress: Progress<'a>,
 }
 
+/// Progress callback: called with the number of plain bytes just processed, from any thread, in
+/// any order; the calls add up to the chunk's length.
+type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
 impl<'a> Codec<'a> {
-    /// With the default parameters and any memory, telling nobody of its progress.
+    /// Default parameters, no prefix, no memory limit, no progress callback.
     pub fn new(model: &'a Model, threads: usize) -> Self {
-        static PARAMETERS: Parameters = Parameters::DEFAULT;
-        Self { model, parameters: &PARAMETERS, threads, memory: u64::MAX, progress: &|_| () }
+        Self { model: Some(model), ..Self::without_model(model.isa(), threads) }
     }
 
-    /// The part of one of `n` that work side by side, if there are as many threads.
+    /// The same for chunks that do not run a language model.
+    pub fn without_model(isa: Isa, threads: usize) -> Self {
+        let (parameters, prefix) = (&Parameters::DEFAULT, Prefix::none());
+        let (memory, progress) = (u64::MAX, &|_| ());
+        Self { model: None, isa, parameters, prefix, threads, memory, progress }
+    }
+
+    /// The language model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where there is none.
+    fn language_model(&self) -> Result<&'a Model> {
+        let missing = || Error::new(ErrorKind::ModelMissing, "no model for a chunk that needs one");
+        self.model.ok_or_else(missing)
+    }
+
+    /// The share of one of `n` that work side by side, if there are as many threads.
     pub(crate) fn shared_by(self, n: usize) -> Self {
         let n = n.clamp(1, self.threads.max(1));
         Self { threads: (self.threads / n).max(1), memory: self.memory / n as u64, ..self }
     }
 
-    /// The same, telling nobody of its progress.
+    /// The same without a progress callback.
     fn quiet(self) -> Self {
         Self { progress: &|_| (), ..self }
     }
 }
 
-/// A coded chunk. Never [`Method::Stored`]: whether storing is cheaper is the archive's choice.
-pub struct Coded {
-    /// How it was coded.
-    pub method: Method,
-    /// Lanes it was coded in.
-    pub lanes: u8,
-    /// The coded bytes.
-    pub bytes: Vec<u8>,
-}
-
-impl Coded {
-    /// What a reader needs to decode it to `plain_len` bytes.
-    pub fn code(&self, plain_len: usize) -> Code<'_> {
-        Code { method: self.method, lanes: self.lanes, bytes: &self.bytes, plain_len }
-    }
-}
-
-/// A coded chunk as a reader has it. Nothing in it is to be trusted.
-#[derive(Clone, Copy, Debug)]
-pub struct Code<'a> {
-    /// How it was coded.
-    pub method: Method,
-    /// Lanes it was coded in.
-    pub lanes: u8,
-    /// The coded bytes.
-    pub bytes: &'a [u8],
-    /// Plain bytes, not 0.
-    pub plain_len: usize,
-}
-
-impl Code<'_> {
-    /// Bytes of the longest lane; `lanes` is not 0.
-    fn lane_len(&self) -> usize {
-        self.plain_len.div_ceil(self.lanes.into())
-    }
-}
-
-/// Is told of plain bytes as they are done, in any order, from any thread; they add up to the
-/// chunk's length.
-type Progress<'a> = &'a (dyn Fn(u64) + Sync);
-
-/// Encodes `plain` (not empty).
+/// Encodes `plain` (not empty). Never stores it: whether storing is cheaper is the archive's choice.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for
 /// options out of range, [`ErrorKind::LimitExceeded`] if the lanes would take too much memory.
-pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded> {
+pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded<'static>> {
     check_options(options)?;
-    match Effort::of(options, plain.len()) {
-        Effort::Bytes { tier } => Ok(bytes::encode(codec, plain, tier)),
-        Effort::Tokens { lanes, mix: false, .. } => tokens::encode(codec, plain, lanes, false),
-        Effort::Tokens { lanes, try_both, .. } => encode_best(codec, plain, lanes, try_both),
+    match Strategy::of(options, plain.len()) {
+        Strategy::Bytes { tier } => Ok(bytes::encode(codec, plain, tier)),
+        Strategy::Tokens { lanes, mix: false, .. } => tokens::encode(codec, plain, lanes, false),
+        Strategy::Tokens { lanes, try_both, .. } => encode_best(codec, plain, lanes, try_both),
     }
 }
 
 /// The smaller of both ways to code a chunk: measured in full, one after the other so that one
 /// adaptive model is in memory at a time, or by a probe where that is enough.
-fn encode_best(codec: Codec<'_>, plain: &[u8], lanes: u8, try_both: bool) -> Result<Coded> {
-    if !try_both && !effort::is_for_the_language_model(codec, plain)? {
-        return Ok(bytes::encode(codec, plain, effort::BEST_TIER));
+fn encode_best(
+    codec: Codec<'_>,
+    plain: &[u8],
+    lanes: u8,
+    try_both: bool,
+) -> Result<Coded<'static>> {
+    if !try_both && !strategy::lm_pays_off(codec, plain)? {
+        return Ok(bytes::encode(codec, plain, strategy::BEST_TIER));
     }
     let by_tokens = tokens::encode(codec, plain, lanes, true)?;
     if !try_both {
         return Ok(by_tokens);
     }
-    let by_bytes = bytes::encode(codec.quiet(), plain, effort::BEST_TIER);
-    Ok(if by_bytes.bytes.len() < by_tokens.bytes.len() { by_bytes } else { by_tokens })
+    let by_bytes = bytes::encode(codec.quiet(), plain, strategy::BEST_TIER);
+    Ok(if by_bytes.payload.len() < by_tokens.payload.len() { by_bytes } else { by_tokens })
 }
 
 fn check_options(options: &ChunkOptions) -> Result<()> {

@@ -1,18 +1,16 @@
-//! What all chunks of a stream are coded with, beside the model.
+//! Parameters that all chunks of a stream are coded with, beside the model and the prefix.
 
 use super::corrupt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Context, Model};
 use crate::predict::Config;
 
-/// Parameters of the coding; they stand in the archive's header where they are not the default.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Parameters of the coding; extensions in the archive where they are not the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
     /// When lanes start afresh, for a model whose window does not slide.
     pub context: Option<Context>,
-    /// Tokens that stand before every lane, as ranks of the vocabulary.
-    pub prefix: Vec<u32>,
-    /// Greatest size of the adaptive model's table of contexts, log2 of bytes.
+    /// Size limit of the adaptive model's table of contexts, log2 of bytes.
     pub table_log2: u8,
 }
 
@@ -23,31 +21,19 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// A window that slides, no prefix, the usual table.
-    pub const DEFAULT: Self =
-        Self { context: None, prefix: Vec::new(), table_log2: Config::TABLE_LOG2 as u8 };
-
-    /// Longest prefix, in tokens.
-    pub const MAX_PREFIX: usize = 4096;
+    /// A window that slides, the usual table.
+    pub const DEFAULT: Self = Self { context: None, table_log2: Config::TABLE_LOG2 as u8 };
 
     /// Sizes of the adaptive model's table that can be asked for, log2 of bytes.
     pub const TABLE_LOG2: std::ops::RangeInclusive<u8> = 10..=Config::TABLE_LOG2 as u8;
 
-    /// Those of an encoder: a text `prefix`, positions until lanes start afresh (`None`: the model's,
-    /// up to [`Context::DEFAULT_LEN`]).
+    /// Those of an encoder that runs `model`: positions until lanes start afresh (`None`: the
+    /// model's, up to [`Context::DEFAULT_LEN`]), and the table's size.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the model cannot have it so.
-    pub fn new(model: &Model, prefix: &str, context: Option<u32>, table_log2: u8) -> Result<Self> {
+    pub fn new(model: &Model, context: Option<u32>, table_log2: u8) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
-        let ranks = match prefix {
-            "" => Vec::new(), // which needs no tokenizer, so does not load the model
-            text => model.tokenizer().encode(text.as_bytes(), model.vocabulary()),
-        };
-        if ranks.len() > Self::MAX_PREFIX {
-            let (n, most) = (ranks.len(), Self::MAX_PREFIX);
-            return refuse(format!("the prefix has {n} tokens, expected at most {most}"));
-        }
         let context = match (model.architecture().max_positions(), context) {
             (None, None) => None,
             (None, Some(_)) => {
@@ -62,7 +48,7 @@ impl Parameters {
                 Some(Context::new(len))
             }
         };
-        Ok(Self { context, prefix: ranks, table_log2 })
+        Ok(Self { context, table_log2 })
     }
 
     /// Checks those of an archive against `model`.
@@ -70,28 +56,17 @@ impl Parameters {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where an encoder with this model cannot have written them.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
-        let most = model.architecture().max_positions();
-        match (most, self.context) {
-            (None, None) => (),
+        match (model.architecture().max_positions(), self.context) {
+            (None, None) => Ok(()),
             (Some(most), Some(context))
                 if context.len as usize <= most
-                    && context.overlap <= Context::most_overlap(context.len) => {}
+                    && context.overlap <= Context::most_overlap(context.len) =>
+            {
+                Ok(())
+            }
             (most, context) => {
-                return Err(corrupt(format!(
-                    "context {context:?}, the model has {most:?} positions"
-                )));
+                Err(corrupt(format!("context {context:?}, the model has {most:?} positions")))
             }
         }
-        match self.prefix.iter().find(|&&rank| rank as usize >= model.vocabulary().len()) {
-            Some(rank) => Err(corrupt(format!("the prefix has token {rank}, past the vocabulary"))),
-            None => Ok(()),
-        }
-    }
-
-    /// What every lane is fed before its first prediction, as ids: the model's first token and the
-    /// prefix.
-    pub(super) fn opening(&self, model: &Model) -> Vec<u32> {
-        let prefix = self.prefix.iter().map(|&rank| model.vocabulary().id(rank));
-        std::iter::once(model.first_token()).chain(prefix).collect()
     }
 }

@@ -6,7 +6,7 @@
 //! range's size.
 
 use super::corrupt;
-use super::decisions::BitCoder;
+use super::token_trie::BitCoder;
 use crate::error::Result;
 use crate::profile::{Part, enter};
 
@@ -21,10 +21,10 @@ fn bound(range: u32, p1: u16) -> u32 {
     ((u64::from(range) * u64::from(p1)) >> PROBABILITY_BITS) as u32
 }
 
-/// A coder whose work a profiler sees.
-pub struct Watched<'a, C>(pub &'a mut C);
+/// A coder that attributes its time to [`Part::Coder`].
+pub struct ProfiledCoder<'a, C>(pub &'a mut C);
 
-impl<C: BitCoder> BitCoder for Watched<'_, C> {
+impl<C: BitCoder> BitCoder for ProfiledCoder<'_, C> {
     fn code(&mut self, bit: bool, p1: u16) -> bool {
         let _coder = enter(Part::Coder);
         self.0.code(bit, p1)

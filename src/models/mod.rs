@@ -24,7 +24,7 @@ mod vocabulary;
 mod weights;
 
 pub use architecture::Architecture;
-pub use builtin::{BUILTIN_CODES, DEFAULT_CODE, FLOAT_CODE, INT8_CODE};
+pub use builtin::DEFAULT_CODE;
 pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
@@ -86,7 +86,7 @@ pub struct Identity {
     pub digest: [u8; 32],
     /// For people only; decides nothing.
     pub label: String,
-    /// The code of a compiled-in model, 1..=127; `None` for a model from a folder.
+    /// The code of a compiled-in model, 1..=62; `None` for a model from a folder.
     pub builtin_code: Option<u8>,
 }
 

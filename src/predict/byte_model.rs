@@ -44,6 +44,9 @@ pub trait ByteModel: Send {
 
     /// The byte the longest match of `lane` expects next, and where it was seen.
     fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)>;
+
+    /// Gives every other lane the matches of lane 0.
+    fn spread(&mut self);
 }
 
 /// The model of `config`: how much work it does for a bit goes by its tier.
@@ -249,6 +252,10 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
 
     fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)> {
         self.matches.iter().find_map(|model| model.expected(lane, history))
+    }
+
+    fn spread(&mut self) {
+        self.matches.iter_mut().for_each(MatchModel::spread);
     }
 }
 

@@ -58,6 +58,12 @@ impl Lane {
         }
     }
 
+    /// The same place in a text that lies `distance` further on.
+    pub fn moved(&self, distance: u32) -> Self {
+        let line_starts = self.line_starts.map(|start| start + distance);
+        Lane { line_starts, record: self.record.moved(distance), ..self.clone() }
+    }
+
     /// Moves past `byte`, which `history` already ends with.
     pub fn advance(&mut self, byte: u8, end: u32) {
         self.last = self.last << 8 | byte as u64;
@@ -165,6 +171,12 @@ impl RecordFinder {
             votes: 0,
             length: 0,
         }
+    }
+
+    fn moved(&self, distance: u32) -> Self {
+        let moved = |&seen: &u32| if seen == 0 { 0 } else { seen + distance };
+        let last_seen = self.last_seen.iter().map(moved).collect();
+        RecordFinder { last_seen, ..self.clone() }
     }
 
     fn advance(&mut self, byte: u8, end: u32) {

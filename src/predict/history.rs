@@ -91,6 +91,18 @@ impl History {
         (1..=max).take_while(|&i| self.at(end - i) == self.at(position - i)).count() as u32
     }
 
+    /// Gives every other lane, which must be empty, what lane 0 has read so far.
+    pub fn spread(&mut self) {
+        let read = 1..self.ends[0] as usize;
+        for lane in 1..self.ends.len() {
+            let start = self.start(lane) as usize;
+            self.bytes.copy_within(read.clone(), start);
+            self.boundaries.copy_within(read.clone(), start);
+            self.ends[lane] += read.len() as u32;
+        }
+    }
+
+    /// Where `lane`'s slice begins.
     fn start(&self, lane: usize) -> u32 {
         lane as u32 * self.lane_len + 1
     }

@@ -85,6 +85,12 @@ impl MatchModel {
         self.follows[lane].bucket
     }
 
+    /// Gives every other lane the match that lane 0 follows.
+    pub fn spread(&mut self) {
+        let first = self.follows[0];
+        self.follows.fill(first);
+    }
+
     /// Follows the match past the byte just added to `history`, or looks for one.
     pub fn advance(&mut self, lane: usize, history: &History) {
         let end = history.end(lane);

@@ -45,7 +45,7 @@ pub struct Config {
     pub with_lm: bool,
     /// Slices of the chunk coded in lockstep, at least 1.
     pub n_lanes: u32,
-    /// The longest slice, bytes; `n_lanes * lane_len` is below 2^32 - 1.
+    /// The longest slice and the prefix before it, bytes; `n_lanes * lane_len` is below 2^32 - 1.
     pub lane_len: u32,
 }
 
@@ -157,6 +157,18 @@ impl Mixed {
     pub fn force_end(&mut self, lane: usize) {
         self.history.mark_boundary(lane);
         self.lanes[lane].close_token();
+    }
+
+    /// Makes every lane go on from where lane 0 is, the only one that has read anything so far: from
+    /// the end of a prefix, on a whole byte.
+    pub fn spread(&mut self) {
+        self.history.spread();
+        let [first, others @ ..] = &mut self.lanes[..] else { return };
+        let start = self.history.end(0);
+        for (lane, state) in others.iter_mut().enumerate() {
+            *state = first.moved(self.history.end(lane + 1) - start);
+        }
+        self.bytes.spread();
     }
 
     fn advance(&mut self, lane: usize, bit: bool) {

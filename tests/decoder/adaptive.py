@@ -1,4 +1,6 @@
-"""The adaptive model: docs/adaptive-model.md, sections 2 and 10 to 14."""
+"""The adaptive model: docs/adaptive-model.md, sections 2 and 10 to 15."""
+
+import copy
 
 import numpy as np
 
@@ -96,6 +98,32 @@ class AdaptiveModel:
         self.end_counters, self.n_end_counters = {}, clamp(pow2(chunk_len), 1 << 10, 1 << 20)
         self.end_mixer = Mixer([ONE] + [5242, 0] * 5, [16, 24], 1, END_RATES)
         self.end_maps = CorrectionMap(1024), CorrectionMap(1024)
+
+    def read_prefix(self, prefix):
+        """Section 15: lane 0 learns the prefix, the others become what it is then."""
+        for question, p, outcome in prefix.decisions:
+            if p in (0, 65536):
+                if question == "bit":
+                    self.pass_bit(0, outcome)
+                elif outcome:
+                    self.end_token(0)
+            elif question == "bit":
+                self.predict_bit(0, p)
+                self.learn_bit(0, outcome)
+            else:
+                self.predict_end(0, p)
+                self.learn_end(0, outcome)
+        n, text = len(prefix.text), self.text
+        for i in range(1, len(self.lanes)):
+            distance = i * text.lane_len
+            for kept in text.bytes, text.ended:
+                kept[distance + 1:distance + 1 + n] = kept[1:1 + n]
+            text.ends[i] += n
+            self.lanes[i] = copy.deepcopy(self.lanes[0])
+            self.lanes[i].move(distance)
+            for match in self.matches:
+                for kept in match.at, match.length, match.misses:
+                    kept[i] = kept[0]
 
     def expected(self, i):
         """Where the byte lies that the first match of lane i expects, or None."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from adaptive import AdaptiveModel
 from network import Lanes, Network
-from tokens import Damage, Vocabulary, decode_bytes, decode_lanes
+from tokens import Damage, Prefix, Vocabulary, decode_bytes, decode_lanes
 
 try:
     from blake3 import blake3
@@ -28,10 +28,8 @@ MAGIC, TAIL_MAGIC, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x3F
 STORED, MODEL, MIXED, ADAPTIVE = range(4)
 MOST = 1 << 26
 MODELS = Path(__file__).parents[2] / "models"
-INT8 = {"quant_method": "llmzip-int8", "activation_bits": 8}
-DEFAULT_0 = "512bddface84c700168ef41a4f9a66f1bffc1b6ffb83c1f6d23d37cc2c509c9b"
 DEFAULT = "88a6cc52c3618c14afed182ece6097dbb8d7bdec04b67b8aaf036b80a52ad7a3"
-BUILTIN = {1: ("default-0", DEFAULT_0, None), 2: ("default-0", DEFAULT_0, INT8), 3: ("default", DEFAULT, None)}
+NO_MODEL, DEFAULT_CODE, BY_DIGEST = 0, 1, 63
 
 
 def crc8(data):
@@ -89,6 +87,15 @@ class Reader:
         expected = zlib.crc32(self.data[start:self.at])
         check(self.u32() == expected, f"CRC-32 of {what}")
 
+    def tag(self):
+        """Method and lanes: section 7."""
+        tag = self.byte()
+        if 1 <= tag < END_TAG:
+            return tag + 3, self.byte() + 1
+        method, lanes = tag >> 6, (tag & 0x3F) + 1
+        check(lanes == 1 or method in (MODEL, MIXED), "lanes where there can be none")
+        return method, lanes
+
     def lengths(self, method, least, most):
         """plain_len and the payload's length."""
         plain_len = self.varint()
@@ -101,27 +108,24 @@ class Reader:
 
 
 @dataclass
-class Parameters:
-    """Section 5: what a stream is coded with. The model is a code, or the digest where it is 0."""
+class Setup:
+    """Sections 3 and 4: what a stream is coded with. The model is a code, or a digest."""
 
     model: int | bytes
     context: tuple | None = None
-    prefix: tuple = ()
     table_log2: int = 26
+    prefix: Prefix = Prefix()
 
 
 class Model:
     """The files of section 15 of the numerics; their digest is section 3 of the format."""
 
-    def __init__(self, folder, digest, quantization=None):
-        """quantization: in place of what the configuration says of it."""
+    def __init__(self, folder, digest):
         names = "config.json", "model.safetensors", "tokenizer.json"
         config, weights, tokenizer = files = [(folder / name).read_bytes() for name in names]
         parts = [part for file in files for part in (len(file).to_bytes(8, "little"), file)]
         check_blake3(digest, "the model", *parts)
         config = json.loads(config)
-        if quantization:
-            config["quantization_config"] = quantization
         self.vocabulary = Vocabulary(tokenizer, config["vocab_size"])
         self.network = Network(config, weights, self.vocabulary.ids)
         self.first_token = config.get("bos_token_id") or 0
@@ -134,52 +138,86 @@ class Decoder:
         self.reader, self.model = Reader(data), model
 
     def archive(self):
+        """Section 2."""
         plain = self.stream()
-        while self.reader.at < len(self.reader.data):
+        while any(self.reader.data[self.reader.at:]):
             plain += self.stream()
         return plain
 
     def stream(self):
         """Section 3."""
-        start = self.reader.at
-        check(self.reader.take(4) == MAGIC, "magic")
-        version, code = self.reader.byte(), self.reader.byte()
+        start, reader = self.reader.at, self.reader
+        check(reader.take(4) == MAGIC, "magic")
+        version, model = reader.byte(), reader.byte()
         check(version == 0x11, f"unsupported version {version:#x}")
-        check(code & 0x7F in (0, *BUILTIN), f"unknown model {code & 0x7F}")
-        return self.single(start, code & 0x7F) if code & 0x80 else self.long(start, code)
+        code = model & 0x3F
+        check(code in (NO_MODEL, DEFAULT_CODE, BY_DIGEST), f"unknown model {code}")
+        setup = Setup(code)
+        if code == BY_DIGEST:
+            setup.model = reader.take(32)
+            reader.take(reader.varint())
+        extensions = self.extensions() if model & 0x40 else {}
+        form = self.single if model & 0x80 else self.long
+        return form(start, setup, extensions)
 
-    def single(self, start, code):
-        """Section 4."""
+    def extensions(self):
+        """Section 4: contents by id."""
+        found, key = {}, 1
+        while key & 1:
+            key = self.reader.varint()
+            check(key >> 1 > max(found, default=-1), "extensions are out of order")
+            found[key >> 1] = self.reader.take(self.reader.varint())
+        return found
+
+    def apply(self, setup, extensions):
+        """Section 4, once the header's checksum is right."""
+        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6)]
+        check(not unknown, f"unsupported extensions {unknown}")
+        if 2 in extensions:
+            content = Reader(extensions[2])
+            length, overlap = setup.context = content.varint(), content.varint()
+            check(1 <= length <= 1 << 24 and overlap <= 3 * length // 4, "the context is out of range")
+        if 6 in extensions:
+            setup.table_log2, = extensions[6]
+            check(10 <= setup.table_log2 <= 26, "the table's size is out of range")
+        if 4 in extensions:
+            content = Reader(extensions[4])
+            method, lanes = content.tag()
+            check(lanes == 1 and method != STORED, "the prefix's tag")
+            plain_len, coded_len = content.lengths(method, 1, 1 << 16)
+            prefix = Prefix()
+            prefix.text = self.payload((method, 1), content.take(coded_len), plain_len, setup, prefix)
+            check(len(prefix.tokens) <= 4096, "the prefix has too many tokens")
+            setup.prefix = prefix
+
+    def single(self, start, setup, extensions):
+        """Section 5."""
         reader = self.reader
-        check(code > 0, "a model without a code in single form")
-        tag = reader.byte()
-        plain_len, payload_len = reader.lengths(tag >> 6, 0, MOST)
+        tag = reader.tag()
+        plain_len, payload_len = reader.lengths(tag[0], 0, MOST)
         check(reader.byte() == crc8(reader.data[start:reader.at - 1]), "CRC-8 of the header")
+        self.apply(setup, extensions)
         header, content_crc, payload = reader.data[start:reader.at], reader.u32(), reader.take(payload_len)
-        plain = self.payload(tag, payload, plain_len, Parameters(code))
-        parts = header + plain + (b"" if tag >> 6 == STORED else payload)
+        plain = self.payload(tag, payload, plain_len, setup)
+        parts = header + plain + (b"" if tag[0] == STORED else payload)
         check(zlib.crc32(parts) == content_crc, "CRC-32 of the content")
         return plain
 
-    def long(self, start, code):
-        """Sections 5, 7 and 8."""
+    def long(self, start, setup, extensions):
+        """Sections 6, 8 and 9."""
         reader = self.reader
-        model = code or reader.take(32)
-        if code == 0:
-            reader.take(reader.varint())
-        flags, chunk_size = reader.byte(), reader.varint()
+        chunk_size = reader.varint()
         reader.crc32(start, "the header")
-        check(flags < 0x80, "unsupported flags")
         check(1 <= chunk_size <= MOST, "chunk_size is out of range")
-        parameters = self.parameters(flags, model)
+        self.apply(setup, extensions)
         chunks = []
         while reader.data[reader.at:reader.at + 1] != bytes([END_TAG]):
-            chunks.append(self.chunk(chunk_size, parameters))
+            chunks.append(self.chunk(chunk_size, setup))
         index = reader.at
         reader.take(1)
         check(reader.varint() == len(chunks), "the index has another number of chunks")
         for tag, frame_len, plain in chunks:
-            entry = reader.byte(), reader.varint(), reader.varint()
+            entry = reader.tag(), reader.varint(), reader.varint()
             check(entry == (tag, frame_len, len(plain)), "the index disagrees with a chunk")
         reader.crc32(index, "the index")
         footer, content = reader.at, b"".join(plain for _, _, plain in chunks)
@@ -189,57 +227,44 @@ class Decoder:
         check(reader.take(4) == TAIL_MAGIC, "tail magic")
         return content
 
-    def parameters(self, flags, model):
-        """Section 5."""
-        reader, start, parameters = self.reader, self.reader.at, Parameters(model)
-        if flags & 0x10:
-            length, overlap = parameters.context = reader.varint(), reader.varint()
-            check(length <= 1 << 24 and overlap <= 3 * length // 4, "the context is out of range")
-        if flags & 0x20:
-            n = reader.varint()
-            check(1 <= n <= 4096, "the prefix's length is out of range")
-            parameters.prefix = [reader.varint() for _ in range(n)]
-        if flags & 0x40:
-            parameters.table_log2 = reader.byte()
-            check(10 <= parameters.table_log2 <= 26, "the table's size is out of range")
-        if flags & 0x70:
-            reader.crc32(start, "the parameters")
-        return parameters
-
-    def chunk(self, chunk_size, parameters):
-        """Section 6."""
+    def chunk(self, chunk_size, setup):
+        """Section 7."""
         reader, start = self.reader, self.reader.at
-        tag = reader.byte()
-        plain_len, payload_len = reader.lengths(tag >> 6, 1, chunk_size)
+        tag = reader.tag()
+        plain_len, payload_len = reader.lengths(tag[0], 1, chunk_size)
         plain_crc, payload_crc = reader.u32(), reader.u32()
         reader.crc32(start, "a chunk's header")
         payload = reader.take(payload_len)
         check(zlib.crc32(payload) == payload_crc, "CRC-32 of a payload")
-        plain = self.payload(tag, payload, plain_len, parameters)
+        plain = self.payload(tag, payload, plain_len, setup)
         check(zlib.crc32(plain) == plain_crc, "CRC-32 of a chunk's plain bytes")
         return tag, reader.at - start, plain
 
-    def payload(self, tag, payload, plain_len, parameters):
-        method, n_lanes = tag >> 6, (tag & 0x3F) + 1
-        if method in (STORED, ADAPTIVE):
-            check(n_lanes == 1, "lanes where there can be none")
+    def payload(self, tag, payload, plain_len, setup, trace=None):
+        """The plain bytes; trace: section 18 of the numerics."""
+        (method, n_lanes), prefix = tag, setup.prefix
+        check(method <= ADAPTIVE, f"unsupported method {method}")
         if method == STORED:
             return payload
         if method == ADAPTIVE:
             tier, table_log2 = (payload[0] & 3) + 1, payload[0] >> 2
             check(tier <= 3 and 10 <= table_log2 <= 26, "parameters of the adaptive model")
-            return decode_bytes(payload[1:], plain_len, AdaptiveModel(tier, table_log2, False, 1, plain_len))
-        lane_len, table_log2 = -(-plain_len // n_lanes), parameters.table_log2
-        adaptive = AdaptiveModel(3, table_log2, True, n_lanes, lane_len) if method == MIXED else None
-        model = self.model(parameters.model)
-        most, context = model.network.most_positions, parameters.context
+            adaptive = AdaptiveModel(tier, table_log2, False, 1, len(prefix.text) + plain_len)
+            return decode_bytes(payload[1:], plain_len, adaptive, prefix.text)
+        adaptive = None
+        if method == MIXED:
+            lane_len = len(prefix.text) + -(-plain_len // n_lanes)
+            adaptive = AdaptiveModel(3, setup.table_log2, True, n_lanes, lane_len)
+            adaptive.read_prefix(prefix)
+        check(setup.model != NO_MODEL, "a chunk runs a language model, and none is named")
+        check(prefix.tokens or not prefix.text, "the prefix has no tokens")
+        model = self.model(setup.model)
+        most, context = model.network.most_positions, setup.context
         check((context is None) == (most is None), "the context is not one for the model")
         check(context is None or context[0] <= most, "the context is longer than the model's")
-        ids = model.vocabulary.ids
-        check(all(rank < len(ids) for rank in parameters.prefix), "the prefix is past the vocabulary")
-        opening = [model.first_token, *(ids[rank] for rank in parameters.prefix)]
+        opening = [model.first_token, *(model.vocabulary.ids[rank] for rank in prefix.tokens)]
         lanes = Lanes(model.network, n_lanes, context)
-        return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive)
+        return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive, trace)
 
 
 def main():
@@ -255,8 +280,7 @@ def main():
 
     def load(name):
         if isinstance(name, int):
-            folder, digest, quantization = BUILTIN[name]
-            return Model(MODELS / folder, bytes.fromhex(digest), quantization)
+            return Model(MODELS / "default", bytes.fromhex(DEFAULT))
         check(arguments.model, f"needs the model {name.hex()}: --model")
         return Model(arguments.model, name)
 

@@ -63,6 +63,11 @@ class Lane:
         elif again:
             self.candidate = d
 
+    def move(self, distance):
+        """Section 15."""
+        self.line0, self.line1 = self.line0 + distance, self.line1 + distance
+        self.seen = [seen + distance if seen else 0 for seen in self.seen]
+
     def end_token(self):
         self.token1, self.token, self.token_len = self.token, 0, 0
 

@@ -1,11 +1,21 @@
-"""Range coder, decisions, tokens and lanes, by docs/numerics.md, sections 9 to 15."""
+"""Range coder, decisions, tokens and lanes, by docs/numerics.md, sections 9 to 15 and 18."""
 
 import bisect
 import json
+from dataclasses import dataclass, field
 
 
 class Damage(Exception):
     """The archive is not what an encoder writes."""
+
+
+@dataclass
+class Prefix:
+    """Section 18: a text before every chunk's; ranks of its tokens, and its decisions as (question, P, outcome)."""
+
+    text: bytes = b""
+    tokens: list = field(default_factory=list)
+    decisions: list = field(default_factory=list)
 
 
 class RangeDecoder:
@@ -99,8 +109,9 @@ def decode_token(vocabulary, cumulative, room, settle):
         spelled += bytes([byte])
 
 
-def decode_lanes(coded, plain_len, n_lanes, vocabulary, opening, network, adaptive):
-    """A chunk of method model (adaptive is None) or mixed: section 12. opening: ids before each lane."""
+def decode_lanes(coded, plain_len, n_lanes, vocabulary, opening, network, adaptive, trace=None):
+    """A chunk of method model (adaptive is None) or mixed: section 12. opening: ids before each lane; trace: a prefix
+    that gets the tokens and decisions."""
     coder = RangeDecoder(coded)
     bounds = [plain_len * i // n_lanes for i in range(n_lanes + 1)]
     rooms = [end - start for start, end in zip(bounds, bounds[1:])]
@@ -109,6 +120,12 @@ def decode_lanes(coded, plain_len, n_lanes, vocabulary, opening, network, adapti
         network.step(range(n_lanes), [token] * n_lanes)
 
     def settle(lane, question, p):
+        outcome = settle_one(lane, question, p)
+        if trace is not None:
+            trace.decisions.append((question, p, outcome))
+        return outcome
+
+    def settle_one(lane, question, p):
         """Section 13: one decision, and what the adaptive model is told of it."""
         if p in (0, 65536):
             outcome = int(p > 0)
@@ -135,13 +152,19 @@ def decode_lanes(coded, plain_len, n_lanes, vocabulary, opening, network, adapti
             texts[lane] += vocabulary.bytes[rank]
             rooms[lane] -= len(vocabulary.bytes[rank])
             last[lane] = vocabulary.ids[rank]
+            if trace is not None:
+                trace.tokens.append(rank)
     coder.expect_end()
     return b"".join(texts)
 
 
-def decode_bytes(coded, plain_len, adaptive):
+def decode_bytes(coded, plain_len, adaptive, prefix):
     """A chunk of method adaptive, without its byte of parameters."""
     coder, plain = RangeDecoder(coded), bytearray()
+    for byte in prefix:
+        for shift in reversed(range(8)):
+            adaptive.predict_bit(0)
+            adaptive.learn_bit(0, byte >> shift & 1)
     for _ in range(plain_len):
         byte = 0
         for _ in range(8):

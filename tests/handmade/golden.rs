@@ -11,19 +11,22 @@ pub fn accepted() -> Vec<(Case, Vec<u8>)> {
     let case = |name: &str, reason: &str, archive: Vec<u8>, plain: &[u8]| {
         ((format!("good-1-{name}"), reason.into(), archive), plain.to_vec())
     };
-    let abc = |header: &[u8]| [header, &long(9, &[b"abc"])[long_header(0, 9).len()..]].concat();
+    let abc = |header: &[u8]| [header, &long(9, &[b"abc"])[long_header(9).len()..]].concat();
     let letters: Vec<&[u8]> = std::iter::repeat_n(&b"z"[..], 130).collect();
-    let joined = [single(0x81, 0, &[1], b"a"), long(9, &[b"bc"]), single(0x82, 0, &[0], b"")];
+    let joined = [single(0x80, 0, &[1], b"a"), long(9, &[b"bc"]), single(0x81, 0, &[0], b"")];
+    let odd = [extension(1, false, b"of a later release"), extension(77, true, b"")].concat();
+    let padded = [long(9, &[b"abc"]), vec![0; 5000]].concat();
     vec![
         case("no-chunks", "long form without chunks", long(9, &[]), b""),
-        case("free-flags", "free flags are set and ignored", abc(&long_header(0x0F, 9)), b"abc"),
+        case("odd-extensions", "may be skipped", abc(&extended_header(&odd, 9)), b"abc"),
+        case("padded", "zero bytes after the last stream", padded, b"abc"),
         case(
             "foreign-model-stored",
             "names a model that is nowhere, and does not need it",
             abc(&digest_header([7; 32], 4, "ü c".as_bytes())),
             b"abc",
         ),
-        case("longest-chunk-size", "chunk_size is the greatest", abc(&long_header(0, MAX)), b"abc"),
+        case("longest-chunk-size", "chunk_size is the greatest", abc(&long_header(MAX)), b"abc"),
         case("130-chunks", "the number of chunks takes two bytes", long(1, &letters), &[b'z'; 130]),
         case("joined-forms", "both forms and models, back to back", joined.concat(), b"abc"),
     ]
@@ -49,7 +52,7 @@ pub fn refused() -> Vec<Case> {
 
 /// Good archives that something happened to.
 fn damaged() -> Vec<(&'static str, Vec<u8>)> {
-    let (header, frame) = (long_header(0, 9).len(), stored(b"abc").len());
+    let (header, frame) = (long_header(9).len(), stored(b"abc").len());
     let right = long(9, &[b"abc", b"xyz"]);
     let index = header + 2 * frame;
     let flipped = |at: usize| {
@@ -59,6 +62,13 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
     };
     let cut = |len: usize| right[..len].to_vec();
     let (first, second) = (&right[header..header + frame], &right[header + frame..index]);
+    let out_of_order = [extension(4, false, b""), extension(2, true, b"")].concat();
+    let long_prefix =
+        extension(4, true, &[&[0xC0][..], &varint(70_000), &varint(3), b"xyz"].concat());
+    let prefix = extension(4, true, &[&[0xC0][..], &varint(9), &varint(3), b"\x68xy"].concat());
+    let no_tokens =
+        [&extended_header(&prefix, 100)[..], &coded(1 << 6, b"xyz")[long_header(100).len()..]];
+    let no_tokens = no_tokens.concat();
     let swapped = [&right[..header], second, first, &right[index..]].concat();
     vec![
         ("cut to nothing", cut(0)),
@@ -82,9 +92,17 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
         ("line ends converted to CRCRLF", [&right[..2], b"\r\r\n", &right[4..]].concat()),
         ("junk after the end", [&right[..], b"junk"].concat()),
         ("not an archive", b"PK\x03\x04 and so on".to_vec()),
-        ("varint not canonical", sealed(&[&MAGIC, &[VERSION, 2, 0], &[0x89, 0x00]])),
-        ("parameters cut off", long_header(0x20, 9)),
-        ("table size 2^9", [long_header(0x40, 9), sealed(&[&[9]])].concat()),
+        ("padding, then a stream", [&right[..], &[0; 100], &right].concat()),
+        ("varint not canonical", sealed(&[&MAGIC, &[VERSION, 1], &[0x89, 0x00]])),
+        ("extensions cut off", extended_header(&extension(1, false, b""), 9)),
+        ("extensions out of order", extended_header(&out_of_order, 9)),
+        ("extension longer than any", extended_header(&[2 * 3, 0xFF, 0xFF, 0x7F], 9)),
+        ("context without its overlap", extended_header(&extension(2, true, &[40]), 9)),
+        ("prefix, stored", extended_header(&extension(4, true, &[0, 1, b'a']), 9)),
+        ("prefix of 70000 bytes", extended_header(&long_prefix, 9)),
+        ("prefix without tokens", no_tokens),
+        ("table size 2^9", extended_header(&extension(6, true, &[9]), 9)),
+        ("no model for a chunk that runs one", single(0x80, 1 << 6, &[9, 3], b"xyz")),
         ("adaptive with two lanes", coded(0xC1, &[20 << 2, 0, 0, 0, 0, 0])),
         ("adaptive parameters unknown", coded(0xC0, &[9 << 2 | 3, 0, 0, 0, 0, 0])),
         ("payload of nothing but zeros", coded(0xC0, &[20 << 2, 0, 0, 0, 0, 0])),
@@ -97,7 +115,7 @@ fn coded(tag: u8, payload: &[u8]) -> Vec<u8> {
     let frame_len = (header.len() + payload.len()) as u64;
     let index = index(1, &[(tag, frame_len, 100)]);
     let footer = footer(b"", index.len() as u32);
-    [&long_header(0, 100)[..], &header, payload, &index, &footer].concat()
+    [&long_header(100)[..], &header, payload, &index, &footer].concat()
 }
 
 /// Archives of a later release, or of models that are not here.
@@ -110,22 +128,27 @@ fn newer() -> Vec<Case> {
         archive[4] = version;
         archive
     };
-    let mut single_2 = single(0x82, 0, &[1], b"a");
+    let mut single_2 = single(0x81, 0, &[1], b"a");
     single_2[4] = 0x21;
+    let with_extension = [&extension(98, true, b"x")[..], &[0, 1]].concat();
+    let with_extension = single_of(&[&[0xC1][..], &with_extension].concat(), b"a");
+    let method_9 = single_of(&[0x80, 9 - 3, 0, 9, 3], b"xyz");
     let foreign = [
         &digest_header([7; 32], 5, b"other")[..],
-        &coded(1 << 6, b"xyz")[long_header(0, 100).len()..],
+        &coded(1 << 6, b"xyz")[long_header(100).len()..],
     ];
     vec![
         case("format-0", "format version 0 never was", version(0x01)),
         case("format-2", "a later format", version(0x21)),
         case("format-2-single", "a later format in single form", single_2),
         case("numerics-2", "a later numerics", version(0x12)),
-        case("flag-7", "a feature that a reader must understand", long_header(0x80, 9)),
+        case("extension-98", "must be understood", extended_header(&extension(98, true, b"x"), 9)),
+        case("extension-98-single", "the same in single form", with_extension),
+        case("method-9", "a method of a later release", method_9),
         case(
-            "model-code-99",
+            "model-code-62",
             "a compiled-in model of a later release",
-            single(0xE3, 1 << 6, &[9, 3], b"xyz"),
+            single(0xBE, 1 << 6, &[9, 3], b"xyz"),
         ),
         case("model-by-digest", "a model that is nowhere", foreign.concat()),
     ]

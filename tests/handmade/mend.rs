@@ -57,16 +57,35 @@ impl Walk<'_> {
             return None;
         }
         self.byte()?;
-        match self.byte()? {
-            0x80.. => self.single(start),
-            model => self.long(start, model),
+        let model = self.byte()?;
+        if model & 0x3F == 0x3F {
+            self.take(32)?;
+            let label_len = self.varint()?;
+            self.take(label_len)?;
         }
+        if model & 0x40 != 0 {
+            while self.extension()? {}
+        }
+        if model & 0x80 != 0 { self.single(start) } else { self.long(start) }
+    }
+
+    /// Passes over an extension; whether another follows.
+    fn extension(&mut self) -> Option<bool> {
+        let more = self.varint()? & 1 == 1;
+        let len = self.varint()?;
+        self.take(len).map(|_| more)
     }
 
     /// Tag and lengths: whether stored, and the payload's length.
     fn extent(&mut self, tag: u8) -> Option<(bool, usize)> {
-        let (is_stored, plain_len) = (tag >> 6 == 0, self.varint()?);
+        self.rest_of_tag(tag)?;
+        let (is_stored, plain_len) = (tag == 0, self.varint()?);
         Some((is_stored, if is_stored { plain_len } else { self.varint()? }))
+    }
+
+    /// Passes over the second byte of a tag, if it has one.
+    fn rest_of_tag(&mut self, tag: u8) -> Option<()> {
+        if matches!(tag, 0x01..0x3F) { self.byte().map(drop) } else { Some(()) }
     }
 
     fn single(&mut self, start: usize) -> Option<()> {
@@ -86,16 +105,9 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn long(&mut self, start: usize, model: u8) -> Option<()> {
-        if model == 0 {
-            self.take(32)?;
-            let label_len = self.varint()?;
-            self.take(label_len)?;
-        }
-        let flags = self.byte()?;
+    fn long(&mut self, start: usize) -> Option<()> {
         self.varint()?;
         self.seal(start)?;
-        self.parameters(flags)?;
         // While all chunks are stored.
         let mut content = Some(blake3::Hasher::new());
         let index = loop {
@@ -109,7 +121,8 @@ impl Walk<'_> {
             }
         };
         for _ in 0..self.varint()? {
-            self.byte()?;
+            let tag = self.byte()?;
+            self.rest_of_tag(tag)?;
             self.varint()?;
             self.varint()?;
         }
@@ -122,23 +135,6 @@ impl Walk<'_> {
         self.put(&index_len.to_le_bytes())?;
         self.seal(footer)?;
         self.take(4).map(drop)
-    }
-
-    fn parameters(&mut self, flags: u8) -> Option<()> {
-        let start = self.at;
-        if flags & 0x10 != 0 {
-            self.varint()?;
-            self.varint()?;
-        }
-        if flags & 0x20 != 0 {
-            for _ in 0..self.varint()? {
-                self.varint()?;
-            }
-        }
-        if flags & 0x40 != 0 {
-            self.byte()?;
-        }
-        if flags & 0x70 != 0 { self.seal(start) } else { Some(()) }
     }
 
     /// A chunk whose tag was read; gives its plain bytes where it is stored.

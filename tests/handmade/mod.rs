@@ -39,8 +39,13 @@ pub fn sealed(parts: &[&[u8]]) -> Vec<u8> {
 
 /// A single form of the model byte, tag and lengths given, with `payload` as its plain bytes.
 pub fn single(model: u8, tag: u8, lens: &[u64], payload: &[u8]) -> Vec<u8> {
-    let mut out = [&MAGIC[..], &[VERSION, model, tag]].concat();
-    lens.iter().for_each(|len| out.extend(varint(*len)));
+    let lens: Vec<u8> = lens.iter().flat_map(|len| varint(*len)).collect();
+    single_of(&[&[model, tag], &lens[..]].concat(), payload)
+}
+
+/// A single form of the `fields` from the model byte on, with `payload` as its plain bytes.
+pub fn single_of(fields: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut out = [&MAGIC[..], &[VERSION], fields].concat();
     out.push(crc8(&out));
     let crc = crc32fast::hash(&[&out[..], payload].concat());
     out.extend(crc.to_le_bytes());
@@ -48,14 +53,24 @@ pub fn single(model: u8, tag: u8, lens: &[u64], payload: &[u8]) -> Vec<u8> {
 }
 
 /// The header of a long form with the default model.
-pub fn long_header(flags: u8, chunk_size: u64) -> Vec<u8> {
-    sealed(&[&MAGIC, &[VERSION, 3, flags], &varint(chunk_size)])
+pub fn long_header(chunk_size: u64) -> Vec<u8> {
+    sealed(&[&MAGIC, &[VERSION, 1], &varint(chunk_size)])
+}
+
+/// The same with a list of extensions.
+pub fn extended_header(extensions: &[u8], chunk_size: u64) -> Vec<u8> {
+    sealed(&[&MAGIC, &[VERSION, 0x41], extensions, &varint(chunk_size)])
+}
+
+/// An extension, the last of its list or not.
+pub fn extension(id: u64, is_last: bool, content: &[u8]) -> Vec<u8> {
+    [&varint(2 * id + u64::from(!is_last)), &varint(content.len() as u64), content].concat()
 }
 
 /// The header of a long form with a model named by digest.
 pub fn digest_header(digest: [u8; 32], label_len: u64, label: &[u8]) -> Vec<u8> {
-    let start = [&MAGIC[..], &[VERSION, 0]].concat();
-    sealed(&[&start, &digest, &varint(label_len), label, &[0], &varint(1000)])
+    let start = [&MAGIC[..], &[VERSION, 0x3F]].concat();
+    sealed(&[&start, &digest, &varint(label_len), label, &varint(1000)])
 }
 
 /// A chunk's header whose CRCs are those of `payload` stored.
@@ -86,7 +101,7 @@ pub fn footer(content: &[u8], index_len: u32) -> Vec<u8> {
 
 /// A long form of stored chunks.
 pub fn long(chunk_size: u64, chunks: &[&[u8]]) -> Vec<u8> {
-    let mut out = long_header(0, chunk_size);
+    let mut out = long_header(chunk_size);
     let mut entries = Vec::new();
     for plain in chunks {
         let frame = stored(plain);
@@ -101,7 +116,7 @@ pub fn long(chunk_size: u64, chunks: &[&[u8]]) -> Vec<u8> {
 
 /// Archives that ask for much with little, by what they are.
 pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
-    let header = long_header(0, MAX);
+    let header = long_header(MAX);
     let coded = 1 << 6;
     let end = |index: Vec<u8>, index_len: Option<u32>| {
         let footer = footer(b"abc", index_len.unwrap_or(index.len() as u32));
@@ -118,10 +133,9 @@ pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("single, coded, coded_len 2^64-1", single(0x81, coded, &[9, u64::MAX], b"")),
         ("single, coded, nothing", single(0x81, coded, &[0, 0], b"")),
         ("single, stored with lanes", single(0x81, 5, &[1], b"a")),
-        ("single, model by digest", single(0x80, 0, &[1], b"a")),
-        ("long, chunk_size 0", long_header(0, 0)),
-        ("long, chunk_size too large", long_header(0, MAX + 1)),
-        ("long, chunk_size 2^64-1", long_header(0, u64::MAX)),
+        ("long, chunk_size 0", long_header(0)),
+        ("long, chunk_size too large", long_header(MAX + 1)),
+        ("long, chunk_size 2^64-1", long_header(u64::MAX)),
         ("long, label too long", digest_header([7; 32], u64::MAX, b"label")),
         ("long, label with control characters", digest_header([7; 32], 3, b"a\x1bc")),
         ("long, label not UTF-8", digest_header([7; 32], 2, b"\xff\xfe")),
@@ -146,7 +160,7 @@ pub fn lying() -> Vec<(&'static str, Vec<u8>)> {
     let archive = |entry, content: &[u8]| {
         let index = index(1, &[entry]);
         let footer = footer(content, index.len() as u32);
-        [&long_header(0, MAX)[..], &stored(b"abc"), &index, &footer].concat()
+        [&long_header(MAX)[..], &stored(b"abc"), &index, &footer].concat()
     };
     vec![
         ("plain_len", archive((0, frame_len, 4), b"abc")),

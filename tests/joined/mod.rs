@@ -68,13 +68,13 @@ impl Joined {
 
     fn push_single(&mut self, plain: &[u8]) {
         let start = self.archive.len();
-        self.archive.extend(single(0x82, 0, &[plain.len() as u64], plain));
+        self.archive.extend(single(0x81, 0, &[plain.len() as u64], plain));
         self.push_chunk(0, start..self.archive.len(), plain);
     }
 
     fn push_long(&mut self, plains: &[Vec<u8>]) {
         self.borders.insert(self.archive.len());
-        let mut place = self.archive.len() + long_header(0, 400).len();
+        let mut place = self.archive.len() + long_header(400).len();
         for (number, plain) in plains.iter().enumerate() {
             let start = place;
             place += chunk_header(0, &[plain.len() as u64], plain).len() + plain.len();

@@ -3,7 +3,9 @@
 use super::fields::Fields;
 use super::models::{STUB, TINY};
 use llmzip::ErrorKind;
-use llmzip::codec::{self, ChunkOptions, Code, Codec, MAX_LANES, Method, Parameters};
+use llmzip::codec::{
+    self, ChunkOptions, Codec, Coded, Coding, MAX_LANES, Method, Parameters, Prefix,
+};
 use llmzip::models::Context;
 
 const METHODS: [Method; 3] = [Method::Model, Method::Mixed, Method::Adaptive];
@@ -12,20 +14,23 @@ pub fn run(input: &[u8]) {
     let mut fields = Fields(input);
     let model = if fields.u8() & 1 == 0 { &*STUB } else { &*TINY };
     let (len, overlap) = (u32::from(fields.u8()) + 1, u32::from(fields.u8()));
-    let prefix = (0..fields.u8() % 8).map(|_| fields.u16().into()).collect();
+    let prefix_len = usize::from(fields.u8() % 16);
+    let text = fields.bytes(prefix_len);
     let parameters = Parameters {
         context: (len > 1).then_some(Context { len, overlap: overlap % len }),
-        prefix,
         table_log2: 10 + fields.u8() % 17,
     };
     let codec = Codec { parameters: &parameters, ..Codec::new(model, 2) };
+    let prefix = prefix(codec, text);
+    let codec = Codec { prefix: &prefix, ..codec };
     let (first, second) = (header(&mut fields), header(&mut fields));
     let (bytes, rest) = (fields.counted(), fields.0);
-    let codes = [Code { bytes, ..first }, Code { bytes: rest, ..second }];
+    let codes = [(first, bytes), (second, rest)]
+        .map(|(code, payload)| Coded { payload: payload.into(), ..code });
     let decoded = codec::decode_all(codec, &codes);
     assert_eq!(decoded.len(), codes.len());
     for (code, together) in codes.iter().zip(decoded) {
-        let alone = codec::decode(Codec { threads: 1, ..codec }, *code);
+        let alone = codec::decode(Codec { threads: 1, ..codec }, code);
         match (together, alone) {
             (Ok(together), Ok(alone)) => {
                 assert_eq!(together.len(), code.plain_len);
@@ -38,13 +43,23 @@ pub fn run(input: &[u8]) {
     }
 }
 
+/// The prefix `text`, as it comes back from its code.
+fn prefix(codec: Codec<'_>, text: &[u8]) -> Prefix {
+    let options = ChunkOptions { level: 6, lanes: None, mix: true };
+    if text.is_empty() {
+        return Prefix::default();
+    }
+    let Ok((coded, _)) = Prefix::encode(codec, text, &options) else { return Prefix::default() };
+    Prefix::decode(codec, &coded).unwrap_or_default()
+}
+
 /// Method, lanes and length.
-fn header(fields: &mut Fields<'_>) -> Code<'static> {
+fn header(fields: &mut Fields<'_>) -> Coded<'static> {
     let method = METHODS[usize::from(fields.u8()) % METHODS.len()];
     // One more than there may be, now and then.
     let lanes = fields.u8() % (MAX_LANES + 2);
     let plain_len = usize::from(fields.u16() % 256) + 1;
-    Code { method, lanes, bytes: &[], plain_len }
+    Coded { coding: Coding { method, lanes }, plain_len, payload: Vec::new().into() }
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
@@ -56,22 +71,22 @@ pub fn seeds() -> Vec<Vec<u8>> {
             |len: u8, overlap: u8| Context { len: u32::from(len) + 1, overlap: overlap.into() };
         let parameters = Parameters {
             context: (context > 0).then_some(context_of(context, overlap)),
-            prefix: vec![200, 17].into_iter().filter(|_| context == 0).collect(),
             table_log2: 20,
         };
         let codec = Codec { parameters: &parameters, ..Codec::new(model, 1) };
+        let text: &[u8] = if context == 0 { b"the fog" } else { b"" };
+        let prefix = prefix(codec, text);
+        let codec = Codec { prefix: &prefix, ..codec };
         for (level, lanes, mix) in [(6, 1, true), (6, 3, false), (1, 1, true), (9, 2, true)] {
             let options = ChunkOptions { level, lanes: Some(lanes), mix };
             let coded = codec::encode(codec, plain, &options).expect("a text can be encoded");
-            let method = METHODS.iter().position(|&method| method == coded.method);
-            let header = [method.expect("it is coded") as u8, coded.lanes, len[0], len[1]];
-            let prefix = parameters.prefix.iter().flat_map(|&rank| (rank as u16).to_le_bytes());
-            let mut seed =
-                vec![(context > 0).into(), context, overlap, parameters.prefix.len() as u8];
-            seed.extend(prefix.chain([10]));
+            let method = METHODS.iter().position(|&method| method == coded.coding.method);
+            let header = [method.expect("it is coded") as u8, coded.coding.lanes, len[0], len[1]];
+            let mut seed = vec![(context > 0).into(), context, overlap, text.len() as u8];
+            seed.extend(text.iter().chain(&[10]));
             seed.extend(header.iter().chain(&header));
-            seed.extend(super::fields::counted(&coded.bytes));
-            seed.extend(&coded.bytes);
+            seed.extend(super::fields::counted(&coded.payload));
+            seed.extend(coded.payload.iter());
             seeds.push(seed);
         }
     }

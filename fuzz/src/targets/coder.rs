@@ -2,8 +2,8 @@
 //! decode to something.
 
 use super::fields::{Fields, counted};
-use llmzip::codec::decisions::{BitCoder, TokenTrie, Walk};
 use llmzip::codec::range_coder::{Decoder, Encoder};
+use llmzip::codec::token_trie::{BitCoder, TokenTrie, Walk};
 use llmzip::models::{Token, TokenKind, Vocabulary};
 
 pub fn run(input: &[u8]) {

@@ -29,7 +29,9 @@ pub fn made() -> Vec<Vec<u8>> {
         CompressOptions { level: 1, ..default },
         CompressOptions { level: 2, ..small },
         CompressOptions { level: 9, ..default },
-        CompressOptions { prefix: "the", table_log2: 12, ..small },
+        CompressOptions { prefix: b"the", table_log2: 12, ..small },
+        CompressOptions { prefix: b"the keeper", level: 2, ..small },
+        CompressOptions { prefix: b"the keeper", mix: false, ..small },
     ];
     let mut made = Vec::new();
     for model in [&*STUB, &*TINY] {

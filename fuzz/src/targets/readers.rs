@@ -63,13 +63,15 @@ fn check_list(
     models: &dyn ModelSource,
 ) {
     assert_eq!(streams.len() as u64, summary.n_streams);
-    assert_eq!(streams.iter().map(|stream| stream.archive_len).sum::<u64>(), archive.len() as u64);
+    let end = streams.iter().map(|stream| stream.archive_len).sum::<u64>() as usize;
+    assert!(archive[end..].iter().all(|&byte| byte == 0), "more than padding follows");
     let chunks = streams.iter().map(|stream| stream.chunks.len() as u64);
     assert_eq!(chunks.sum::<u64>(), summary.n_chunks);
     let mut chunks = Vec::new();
     for stream in streams {
         for chunk in 0..stream.chunks.len() {
-            let read = archive::read_chunk(Cursor::new(archive), stream, chunk, models, 1);
+            let read =
+                archive::read_chunk(Cursor::new(archive), stream, chunk, models, &options(1));
             chunks.extend(read.expect("a listed chunk can be read"));
         }
     }

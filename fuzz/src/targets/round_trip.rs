@@ -16,7 +16,7 @@ pub fn run(input: &[u8]) {
         level: 1 + level % 9,
         lanes: Some(fields.u8() % 65).filter(|&lanes| lanes > 0),
         mix: flags & 2 == 0,
-        prefix: &String::from_utf8_lossy(fields.bytes(prefix_len)),
+        prefix: fields.bytes(prefix_len),
         context: Some(context).filter(|&context| is_tiny && context >= 4),
         table_log2: 10 + fields.u8() % 17,
         threads: usize::from(1 + threads % 3),

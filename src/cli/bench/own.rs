@@ -76,7 +76,8 @@ impl Work<'_> {
         archive.rewind()?;
         let mut expect = Expect::new(File::open(self.path).context("cannot open")?);
         let CompressOptions { threads, memory, .. } = *self.options;
-        let options = DecompressOptions { threads, memory, max_output: None };
+        let isa = self.model.isa();
+        let options = DecompressOptions { threads, memory, isa, max_output: None };
         let tell = |n| self.progress.add(n);
         archive::decompress(archive, &mut expect, &self.session.models, &options, &tell)?;
         Ok(expect.finish()?)
@@ -101,7 +102,7 @@ fn looked_at<T>(
 fn most_lanes(mut archive: &File) -> Result<u8> {
     archive.rewind()?;
     let streams = archive::list(archive)?;
-    Ok(streams.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.lanes).max().unwrap_or(0))
+    Ok(streams.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.coding.lanes).max().unwrap_or(0))
 }
 
 /// How to call the program for the same archive, a prefix left out.

@@ -34,6 +34,8 @@ struct State {
     located: Vec<([u8; 32], PathBuf)>,
     /// The model used last: one at a time in memory.
     loaded: Option<Arc<Model>>,
+    /// Whether the user was told that the model is of no use.
+    is_warned: bool,
 }
 
 impl Models {
@@ -69,6 +71,17 @@ impl Models {
     /// Those of finding, fetching and loading it.
     pub fn for_compression(&self, session: &Session) -> Result<Arc<Model>> {
         self.chosen(|reference, _| self.fetch(session, reference))
+    }
+
+    /// A model to compress with at a level that runs none; the one that was named is not looked at.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn unused(&self, level: u8) -> Result<Arc<Model>> {
+        if self.spec.is_some() && !std::mem::replace(&mut self.state().is_warned, true) {
+            say!("llmzip: warning: level {level} runs no language model, -m is ignored");
+        }
+        Ok(self.builtin.default_model()?)
     }
 
     /// The same, of the models that are here.
@@ -146,10 +159,7 @@ impl Models {
     /// # Errors
     /// ModelMissing where it is not, or where its files or `-m` have another digest.
     pub fn locate(&self, wanted: &ModelName) -> crate::Result<()> {
-        match BuiltinModels::code_of(wanted) {
-            Some(_) => Ok(()),
-            None => self.folder_of(wanted).map(drop),
-        }
+        if BuiltinModels::has(wanted) { Ok(()) } else { self.folder_of(wanted).map(drop) }
     }
 
     /// The folder of the model that `wanted` names, its files compared with the digest.
@@ -210,7 +220,7 @@ impl Models {
 
 impl ModelSource for Models {
     fn find(&self, wanted: &ModelName) -> crate::Result<Arc<Model>> {
-        if BuiltinModels::code_of(wanted).is_some() {
+        if BuiltinModels::has(wanted) {
             return self.builtin.find(wanted);
         }
         let loaded = self.state().loaded.take();

@@ -2,10 +2,11 @@
 //! predicted in a call. Chunks of few lanes are stepped together: a call of few rows is slow.
 
 use super::Predictor;
-use crate::codec::decisions::{TokenTrie, Walk};
-use crate::codec::lanes::{Lanes, lane_range};
+use crate::codec::lane_layout::LaneLayout;
+use crate::codec::lanes::Lanes;
 use crate::codec::range_coder::Decoder;
-use crate::codec::{Code, Codec, Method, corrupt};
+use crate::codec::token_trie::{TokenTrie, Walk};
+use crate::codec::{Codec, Coded, Method, Prefix, corrupt};
 use crate::error::Result;
 use crate::models::Model;
 use std::ops::Range;
@@ -17,23 +18,47 @@ use std::ops::Range;
 /// more than the codec's memory; [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the
 /// model's logits overflow; [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) of a chunk where its
 /// code cannot be that of any.
-pub fn decode(codec: Codec<'_>, codes: &[Code<'_>]) -> Result<Vec<Result<Vec<u8>>>> {
-    let Codec { model, progress, .. } = codec;
+pub fn decode(codec: Codec<'_>, codes: &[Coded<'_>]) -> Result<Vec<Result<Vec<u8>>>> {
+    let chunks = codes.iter().map(|code| Chunk::new(codec, code)).collect();
+    let (chunks, lanes) = decode_lanes(codec, chunks)?;
+    let plain = |chunk: Chunk<'_>| {
+        let lanes = &lanes[chunk.lanes.clone()];
+        chunk.finish(lanes.iter().map(|lane| lane.bytes.len()).sum())?;
+        Ok(lanes.iter().flat_map(|lane| &lane.bytes).copied().collect())
+    };
+    Ok(chunks.into_iter().map(plain).collect())
+}
+
+/// Decodes a prefix.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_prefix(codec: Codec<'_>, code: &Coded<'_>) -> Result<Prefix> {
+    let chunk = Chunk::new(codec, code);
+    let chunk = Chunk { predictor: chunk.predictor.traced(), ..chunk };
+    let (mut chunks, mut lanes) = decode_lanes(codec, vec![chunk])?;
+    let (chunk, Lane { bytes: text, tokens, .. }) = (chunks.remove(0), lanes.remove(0));
+    let decisions = chunk.finish(text.len())?.trace.unwrap_or_default();
+    Ok(Prefix { text, tokens, decisions })
+}
+
+/// Steps all lanes of `chunks` until they are complete, or their chunk cannot go on.
+fn decode_lanes<'a>(
+    codec: Codec<'_>,
+    mut chunks: Vec<Chunk<'a>>,
+) -> Result<(Vec<Chunk<'a>>, Vec<Lane>)> {
+    let (model, progress) = (codec.language_model()?, codec.progress);
     let trie = TokenTrie::new(model.vocabulary());
-    let n_lanes = codes.iter().map(|code| usize::from(code.lanes)).sum();
-    let lane_len = codes.iter().map(Code::lane_len).max().unwrap_or(0);
+    let n_lanes = chunks.iter().map(|chunk| chunk.layout.lanes()).sum();
+    let lane_len = chunks.iter().map(|chunk| chunk.layout.longest()).max().unwrap_or(0);
     let mut network = Lanes::new(codec, n_lanes, 1, lane_len)?;
     let mut lanes = Vec::with_capacity(n_lanes);
-    let mut chunks: Vec<Chunk> = codes
-        .iter()
-        .map(|code| {
-            let first = lanes.len();
-            let n = usize::from(code.lanes);
-            let len = |lane| lane_range(code.plain_len, n, lane).len();
-            lanes.extend((0..n).map(|lane| Lane::new(network.first_input(), len(lane))));
-            Chunk::new(codec, code, first..lanes.len())
-        })
-        .collect();
+    for chunk in &mut chunks {
+        let first = lanes.len();
+        let lane = |range: Range<usize>| Lane::new(network.first_input(), range.len());
+        lanes.extend(chunk.layout.ranges().map(lane));
+        chunk.lanes = first..lanes.len();
+    }
     let mut cumulative = vec![Vec::new(); n_lanes];
     while lanes.iter().any(|lane| lane.room > 0) {
         let inputs = |lane: usize| (lanes[lane].position, lanes[lane].next_input());
@@ -47,17 +72,12 @@ pub fn decode(codec: Codec<'_>, codes: &[Code<'_>]) -> Result<Vec<Result<Vec<u8>
             chunk.step(model, &trie, lanes, counts, progress);
         }
     }
-    let plain = |chunk: Chunk<'_>| {
-        chunk.state?;
-        let lanes = &lanes[chunk.lanes];
-        chunk.decoder.expect_end(lanes.iter().map(|lane| lane.bytes.len()).sum())?;
-        Ok(lanes.iter().flat_map(|lane| &lane.bytes).copied().collect())
-    };
-    Ok(chunks.into_iter().map(plain).collect())
+    Ok((chunks, lanes))
 }
 
 /// A chunk while it is decoded.
 struct Chunk<'a> {
+    layout: LaneLayout,
     /// Which of all lanes are its.
     lanes: Range<usize>,
     decoder: Decoder<'a>,
@@ -66,11 +86,18 @@ struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn new(codec: Codec<'_>, code: &Code<'a>, lanes: Range<usize>) -> Self {
-        let (mix, table_log2) = (code.method == Method::Mixed, codec.parameters.table_log2);
-        let predictor =
-            Predictor::new(codec.model.isa(), mix, table_log2, code.plain_len, lanes.len());
-        Self { lanes, decoder: Decoder::new(code.bytes), predictor, state: Ok(()) }
+    fn new(codec: Codec<'_>, code: &'a Coded<'_>) -> Self {
+        let layout = LaneLayout::new(code.plain_len, usize::from(code.coding.lanes));
+        let predictor = Predictor::new(codec, code.coding.method == Method::Mixed, layout);
+        Self { layout, lanes: 0..0, decoder: Decoder::new(&code.payload), predictor, state: Ok(()) }
+    }
+
+    /// Checks that its lanes, of `len` bytes in all, are complete and the coded bytes used up;
+    /// returns the predictor.
+    fn finish(self, len: usize) -> Result<Predictor> {
+        self.state?;
+        self.decoder.expect_end(len)?;
+        Ok(self.predictor)
     }
 
     /// Decodes a token of each of `lanes` that is not complete, from its cumulative counts; of a
@@ -89,7 +116,7 @@ impl<'a> Chunk<'a> {
             }
             let mut walk = Walk::new(trie, counts, lane.room);
             while let Some(decision) = walk.question() {
-                walk.answer(self.predictor.settle(&mut self.decoder, i, decision, false));
+                walk.answer(self.predictor.code_decision(&mut self.decoder, i, decision, false));
             }
             match walk.token() {
                 Some(rank) => progress(lane.push(model, rank) as u64),
@@ -106,6 +133,8 @@ impl<'a> Chunk<'a> {
 /// A lane while it is decoded.
 struct Lane {
     bytes: Vec<u8>,
+    /// Ranks in the vocabulary.
+    tokens: Vec<u32>,
     /// Bytes still to come.
     room: usize,
     /// The last token's id and its position in the lane.
@@ -115,7 +144,7 @@ struct Lane {
 
 impl Lane {
     fn new(first_input: u32, len: usize) -> Self {
-        Self { bytes: Vec::new(), room: len, last: first_input, position: 0 }
+        Self { bytes: Vec::new(), tokens: Vec::new(), room: len, last: first_input, position: 0 }
     }
 
     /// What to feed to the network, unless the lane is complete.
@@ -127,6 +156,7 @@ impl Lane {
     fn push(&mut self, model: &Model, rank: u32) -> usize {
         let bytes = model.vocabulary().bytes(rank);
         self.bytes.extend_from_slice(bytes);
+        self.tokens.push(rank);
         self.room -= bytes.len();
         self.last = model.vocabulary().id(rank);
         self.position += 1;

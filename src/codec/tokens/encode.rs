@@ -1,10 +1,11 @@
 //! Encoding: the tokens are known, so many steps of all lanes are predicted in one call.
 
 use super::Predictor;
-use crate::codec::decisions::{Decision, TokenTrie, Walk};
-use crate::codec::lanes::{Lanes, lane_range};
+use crate::codec::lane_layout::LaneLayout;
+use crate::codec::lanes::Lanes;
 use crate::codec::range_coder::Encoder;
-use crate::codec::{Codec, Coded, Method};
+use crate::codec::token_trie::{Decision, TokenTrie, Walk};
+use crate::codec::{Codec, Coded, Coding, Method, Prefix};
 use crate::error::Result;
 use crate::models::Model;
 use crate::profile::{Part, enter};
@@ -13,44 +14,70 @@ use rayon::prelude::*;
 /// Rows that a call of the network takes at most while encoding: enough to keep it busy.
 const ROWS_PER_CALL: usize = 256;
 
-/// Logits that a call gives at most while encoding, where that leaves it [`FEWEST_ROWS`].
+/// Logits that a call gives at most while encoding, where that leaves it [`MIN_ROWS_PER_CALL`].
 const LOGITS_PER_CALL: usize = 1 << 22;
 
-/// Fewer rows a call would be slow.
-const FEWEST_ROWS: usize = 32;
+/// Rows below which the efficiency of matrix products drops.
+const MIN_ROWS_PER_CALL: usize = 32;
 
 /// Encodes `plain` (not empty) in `lanes` lanes.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
-pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Coded> {
-    let Codec { model, parameters, threads, progress, .. } = codec;
-    let n_lanes = usize::from(lanes);
-    let text = |lane| LaneText::new(model, &plain[lane_range(plain.len(), n_lanes, lane)]);
+/// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow;
+/// those of [`Lanes::new`].
+pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Coded<'static>> {
+    let layout = LaneLayout::new(plain.len(), usize::from(lanes));
+    encode_lanes(codec, plain, &mut Predictor::new(codec, mix, layout), layout)
+        .map(|(coded, _)| coded)
+}
+
+/// Encodes `text` in one lane, as a prefix.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn encode_prefix(codec: Codec<'_>, text: &[u8], mix: bool) -> Result<(Coded<'static>, Prefix)> {
+    let layout = LaneLayout::new(text.len(), 1);
+    let mut predictor = Predictor::new(codec, mix, layout).traced();
+    let (coded, mut lanes) = encode_lanes(codec, text, &mut predictor, layout)?;
+    let (tokens, decisions) = (lanes.remove(0).tokens, predictor.trace.unwrap_or_default());
+    Ok((coded, Prefix { text: text.to_vec(), tokens, decisions }))
+}
+
+fn encode_lanes(
+    codec: Codec<'_>,
+    plain: &[u8],
+    predictor: &mut Predictor,
+    layout: LaneLayout,
+) -> Result<(Coded<'static>, Vec<LaneText>)> {
+    let Codec { threads, progress, .. } = codec;
+    let (model, n_lanes) = (codec.language_model()?, layout.lanes());
+    let text = |lane| LaneText::new(model, &plain[layout.range(lane)]);
     let waiting = enter(Part::Waiting);
     let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
     drop(waiting);
     let mut encoder = Encoder::default();
-    let mut predictor =
-        Predictor::new(model.isa(), mix, parameters.table_log2, plain.len(), n_lanes);
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     let rows_per_step = n_lanes.div_ceil(threads.max(1));
     let rows = LOGITS_PER_CALL / model.network().outputs();
-    let steps = (rows.clamp(FEWEST_ROWS, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
-    let mut teacher = Teacher::new(codec, &texts, steps, plain.len())?;
+    let steps =
+        (rows.clamp(MIN_ROWS_PER_CALL, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
+    let mut teacher = TeacherForcing::new(codec, model, &texts, steps, layout)?;
     for from in (0..n_steps).step_by(steps) {
         let predicted = teacher.predict(from)?;
         for step in from..from + steps {
             for (lane, (text, predicted)) in texts.iter().zip(predicted).enumerate() {
                 for &(decision, outcome) in predicted.of(step - from) {
-                    predictor.settle(&mut encoder, lane, decision, outcome);
+                    predictor.code_decision(&mut encoder, lane, decision, outcome);
                 }
                 progress(text.token_len(step) as u64);
             }
         }
     }
-    let method = if mix { Method::Mixed } else { Method::Model };
-    Ok(Coded { method, lanes, bytes: encoder.finish() })
+    drop(teacher);
+    let method = if predictor.mixed.is_some() { Method::Mixed } else { Method::Model };
+    let coding = Coding { method, lanes: n_lanes as u8 };
+    let coded = Coded { coding, plain_len: plain.len(), payload: encoder.finish().into() };
+    Ok((coded, texts))
 }
 
 /// A lane's tokens.
@@ -116,7 +143,7 @@ impl Steps {
 }
 
 /// Predicts known tokens, many steps of all lanes at once.
-struct Teacher<'a> {
+struct TeacherForcing<'a> {
     model: &'a Model,
     texts: &'a [LaneText],
     trie: TokenTrie<'a>,
@@ -125,19 +152,19 @@ struct Teacher<'a> {
     predicted: Vec<Steps>,
 }
 
-impl<'a> Teacher<'a> {
+impl<'a> TeacherForcing<'a> {
     fn new(
         codec: Codec<'a>,
+        model: &'a Model,
         texts: &'a [LaneText],
         steps: usize,
-        plain_len: usize,
+        layout: LaneLayout,
     ) -> Result<Self> {
-        let model = codec.model;
         Ok(Self {
             model,
             texts,
             trie: TokenTrie::new(model.vocabulary()),
-            lanes: Lanes::new(codec, texts.len(), steps, plain_len.div_ceil(texts.len()))?,
+            lanes: Lanes::new(codec, texts.len(), steps, layout.longest())?,
             steps,
             predicted: texts.iter().map(|_| Steps::default()).collect(),
         })

@@ -1,0 +1,207 @@
+//! Start of a stream in both forms, and the header of the long form (`docs/format.md`, sections 3
+//! and 6).
+
+use super::checksum::seal;
+use super::setup::{MAX_DIGEST_LEN, SINGLE, Setup, UncheckedSetup, VERSION, is_by_digest};
+use super::single::SingleHeader;
+use super::source::Source;
+use super::{FORMAT_VERSION, MAGIC, MAX_CHUNK_SIZE, NUMERICS, unsupported, varint};
+use crate::error::{Error, ErrorKind, Result};
+use std::io::Read;
+use std::ops::RangeInclusive;
+
+/// Shortest header of the long form, in bytes.
+const MIN_LONG_LEN: u64 = 11;
+
+/// Longest chunk_size and header CRC, in bytes.
+const LONG_FIELDS_LEN: u64 = 4 + 4;
+
+/// Shortest stream with any content, in bytes: a single form of one byte.
+const MIN_STREAM_LEN: u64 = 14;
+
+/// In so many bytes there is no room for a stream beside a header of the long form.
+pub(in crate::archive) const ROOM_FOR_ONE: u64 = MIN_LONG_LEN + MIN_STREAM_LEN - 1;
+
+/// A stream's header in either form.
+#[derive(Debug)]
+pub(in crate::archive) enum Header {
+    Single(SingleHeader),
+    Long(LongHeader),
+}
+
+/// Header of a stream in long form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::archive) struct LongHeader {
+    pub(in crate::archive) setup: Setup,
+    /// Largest plain length of a chunk.
+    pub(in crate::archive) chunk_size: u32,
+}
+
+impl Header {
+    /// Reads the header of the next stream; `None` where the input ends before it, or nothing but
+    /// padding follows.
+    ///
+    /// # Errors
+    /// Io, Truncated, NotAnArchive (where `is_first`), TrailingData (elsewhere), Unsupported,
+    /// Corrupt.
+    pub(in crate::archive) fn read<R: Read>(
+        source: &mut Source<R>,
+        is_first: bool,
+    ) -> Result<Option<Self>> {
+        source.begin_check();
+        if !read_magic(source, is_first)? {
+            return Ok(None);
+        }
+        check_version(source.byte("the version byte")?)?;
+        let model = source.byte("the model byte")?;
+        let setup = UncheckedSetup::read(model, source)?;
+        Ok(Some(match model & SINGLE {
+            0 => Self::Long(LongHeader::read(setup, source)?),
+            _ => Self::Single(SingleHeader::read(setup, source)?),
+        }))
+    }
+
+    /// Model, parameters and prefix.
+    pub(in crate::archive) fn setup(&self) -> &Setup {
+        match self {
+            Self::Single(header) => &header.setup,
+            Self::Long(header) => &header.setup,
+        }
+    }
+}
+
+impl LongHeader {
+    /// Reads the fields that follow `setup`.
+    fn read<R: Read>(setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
+        let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
+        source.expect_crc32("the header's CRC")?;
+        Ok(Self { setup: setup.checked()?, chunk_size })
+    }
+
+    /// The header's bytes, from the magic on.
+    ///
+    /// # Errors
+    /// InvalidArgument where the model's label is too long or has control characters.
+    pub(in crate::archive) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut out = self.setup.to_bytes(0)?;
+        varint::put(&mut out, self.chunk_size.into());
+        seal(&mut out);
+        Ok(out)
+    }
+}
+
+/// Bytes that the damaged header of a long form at which `source` stands may fill. Where there are more,
+/// there may have been another stream before it; where there are fewer, bytes were lost.
+///
+/// # Errors
+/// Io.
+pub(in crate::archive) fn room_for_damaged<R: Read>(
+    source: &mut Source<R>,
+) -> Result<RangeInclusive<u64>> {
+    let mut bytes = [0; MAGIC.len() + 2];
+    let n_read = source.fill(&mut bytes)?;
+    let start = [&MAGIC[..], &[VERSION]].concat();
+    let by_digest =
+        n_read == bytes.len() && bytes.starts_with(&start) && is_by_digest(bytes[start.len()]);
+    Ok(MIN_LONG_LEN..=if by_digest { MAX_DIGEST_LEN + LONG_FIELDS_LEN } else { ROOM_FOR_ONE })
+}
+
+/// Reads the magic; false where the input ends before it, or has nothing but padding.
+fn read_magic<R: Read>(source: &mut Source<R>, is_first: bool) -> Result<bool> {
+    let offset = source.offset();
+    let mut bytes = [0; MAGIC.len()];
+    let n_read = source.fill(&mut bytes)?;
+    let got = &bytes[..n_read];
+    if got == MAGIC {
+        return Ok(true);
+    }
+    if !is_first && got.iter().all(|&byte| byte == 0) && source.rest_is_padding()? {
+        return Ok(false);
+    }
+    Err(bad_magic(got, offset, is_first))
+}
+
+/// The error for `got` where a stream's magic was expected.
+fn bad_magic(got: &[u8], offset: u64, is_first: bool) -> Error {
+    let (kind, message) = if got.is_empty() {
+        (ErrorKind::Truncated, "empty input is not an archive".into())
+    } else if MAGIC.starts_with(got) {
+        (ErrorKind::Truncated, format!("truncated at offset {offset}, inside the magic bytes"))
+    } else if !is_first {
+        (
+            ErrorKind::TrailingData,
+            format!("bytes at offset {offset} are not an archive: {got:02x?}"),
+        )
+    } else if got.starts_with(b"\x9CL\n") || got == b"\x9CL\r\r" {
+        let message = "an archive damaged by a text-mode transfer: its line ends were converted";
+        (ErrorKind::NotAnArchive, message.into())
+    } else {
+        let message = format!("not an archive: begins with {got:02x?}, expected {MAGIC:02x?}");
+        (ErrorKind::NotAnArchive, message)
+    };
+    Error::new(kind, message)
+}
+
+/// Refuses formats and numerics that this release does not know.
+fn check_version(version: u8) -> Result<()> {
+    let (format, numerics) = (version >> 4, version & 0x0F);
+    if format != FORMAT_VERSION {
+        let message = format!("the archive has format version {format}, known is {FORMAT_VERSION}");
+        return Err(unsupported(message));
+    }
+    if numerics != NUMERICS {
+        let message = format!("the archive has numerics {numerics}, known is {NUMERICS}");
+        return Err(unsupported(message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::ModelName;
+    use crate::codec::{Coded, Coding, Method, Parameters};
+    use crate::models::Context;
+
+    fn named(label: &str) -> LongHeader {
+        let model = Some(ModelName::Digest { digest: [0xAB; 32], label: label.into() });
+        LongHeader { setup: Setup { model, ..Setup::default() }, chunk_size: 1 << 20 }
+    }
+
+    #[test]
+    fn long_headers_come_back() {
+        let coding = Coding { method: Method::Mixed, lanes: 1 };
+        let builtin = Setup {
+            model: Some(ModelName::Builtin(62)),
+            parameters: Parameters {
+                context: Some(Context { len: 1000, overlap: 300 }),
+                table_log2: 20,
+            },
+            prefix: Some(Coded { coding, plain_len: 9, payload: vec![1, 2, 3].into() }),
+        };
+        let builtin = LongHeader { setup: builtin, chunk_size: MAX_CHUNK_SIZE };
+        let no_model = LongHeader { setup: Setup::default(), chunk_size: 1 };
+        let digests = ["", "Qwen3 0.6B ü", &"x".repeat(255)].map(named);
+        for header in [builtin, no_model].into_iter().chain(digests) {
+            let bytes = header.to_bytes().unwrap();
+            let mut source = Source::new(&bytes[..]);
+            match Header::read(&mut source, true).unwrap() {
+                Some(Header::Long(got)) => assert_eq!(got, header),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(source.offset(), bytes.len() as u64);
+            for len in (0..bytes.len()).step_by(if cfg!(miri) { 29 } else { 1 }) {
+                let cut = Header::read(&mut Source::new(&bytes[..len]), true);
+                assert_eq!(cut.unwrap_err().kind(), ErrorKind::Truncated);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_that_could_not_be_read_are_not_written() {
+        for label in ["a\nb", "\u{7f}", &"x".repeat(256)] {
+            let error = named(label).to_bytes().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+    }
+}

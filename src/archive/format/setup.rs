@@ -1,0 +1,206 @@
+//! Start of a stream in either form: its model and its extensions (`docs/format.md`, sections 3
+//! and 4).
+
+use super::chunk_header::Extent;
+use super::extension::{self, CONTEXT, Extensions, PREFIX, TABLE};
+use super::source::Source;
+use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
+use crate::archive::ModelName;
+use crate::codec::{Coded, Parameters, Prefix};
+use crate::error::{Error, ErrorKind, Result};
+use crate::models::Context;
+use std::io::Read;
+
+/// The only version byte of this release: format in the high nibble, numerics in the low.
+pub(super) const VERSION: u8 = FORMAT_VERSION << 4 | NUMERICS;
+
+/// Bit of the model byte: single form.
+pub(super) const SINGLE: u8 = 0x80;
+
+/// Bit of the model byte: a list of extensions follows.
+const EXTENDED: u8 = 0x40;
+
+/// Bits of the model byte that are the code.
+const CODE: u8 = 0x3F;
+
+/// Code of a stream that needs no model.
+const NONE: u8 = 0;
+
+/// Code of a model named by digest.
+const BY_DIGEST: u8 = 63;
+
+/// Longest context, in tokens.
+const MAX_CONTEXT: u64 = 1 << 24;
+
+/// Longest label, in bytes.
+const MAX_LABEL_LEN: usize = 255;
+
+/// Longest start that names a model by its digest, in bytes, extensions not counted.
+pub(super) const MAX_DIGEST_LEN: u64 = 6 + 32 + 2 + MAX_LABEL_LEN as u64;
+
+/// Model, parameters and prefix that all chunks of a stream are coded with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::archive) struct Setup {
+    /// `None` where no chunk runs a language model.
+    pub(in crate::archive) model: Option<ModelName>,
+    pub(in crate::archive) parameters: Parameters,
+    /// The coded prefix.
+    pub(in crate::archive) prefix: Option<Coded<'static>>,
+}
+
+/// A [`Setup`] whose checksum has not been seen yet.
+pub(super) struct UncheckedSetup {
+    model: Option<ModelName>,
+    extensions: Extensions,
+}
+
+impl UncheckedSetup {
+    /// Reads what follows the model byte.
+    ///
+    /// # Errors
+    /// Io, Truncated, Corrupt.
+    pub(super) fn read<R: Read>(model_byte: u8, source: &mut Source<R>) -> Result<Self> {
+        let model = match model_byte & CODE {
+            NONE => None,
+            BY_DIGEST => Some(read_digest_name(source)?),
+            code => Some(ModelName::Builtin(code)),
+        };
+        let extensions = match model_byte & EXTENDED {
+            0 => Vec::new(),
+            _ => extension::read(source)?,
+        };
+        Ok(Self { model, extensions })
+    }
+
+    /// The setup, once its checksum has proved right.
+    ///
+    /// # Errors
+    /// Unsupported, Corrupt.
+    pub(super) fn checked(self) -> Result<Setup> {
+        extension::check_known(&self.extensions)?;
+        let mut setup = Setup { model: self.model, ..Setup::default() };
+        for (id, content) in self.extensions {
+            match id {
+                CONTEXT => setup.parameters.context = Some(parse_context(&content)?),
+                PREFIX => setup.prefix = Some(parse_prefix(&content)?),
+                _ => setup.parameters.table_log2 = parse_table(&content)?,
+            }
+        }
+        Ok(setup)
+    }
+}
+
+impl Setup {
+    /// The start's bytes, from the magic on; `form`: [`SINGLE`] or 0.
+    ///
+    /// # Errors
+    /// InvalidArgument where the model's label is too long or has control characters.
+    pub(super) fn to_bytes(&self, form: u8) -> Result<Vec<u8>> {
+        let extensions = self.extensions();
+        let code = match self.model {
+            None => NONE,
+            Some(ModelName::Builtin(code)) => code,
+            Some(ModelName::Digest { .. }) => BY_DIGEST,
+        };
+        let extended = if extensions.is_empty() { 0 } else { EXTENDED };
+        let mut out = [&MAGIC[..], &[VERSION, form | extended | code]].concat();
+        if let Some(ModelName::Digest { digest, label }) = &self.model {
+            check_label(label).map_err(|m| Error::new(ErrorKind::InvalidArgument, m))?;
+            out.extend(digest);
+            varint::put(&mut out, label.len() as u64);
+            out.extend(label.bytes());
+        }
+        extension::put(&mut out, &extensions);
+        Ok(out)
+    }
+
+    fn extensions(&self) -> Extensions {
+        let mut extensions = Vec::new();
+        if let Some(Context { len, overlap }) = self.parameters.context {
+            let mut content = Vec::new();
+            varint::put(&mut content, len.into());
+            varint::put(&mut content, overlap.into());
+            extensions.push((CONTEXT, content));
+        }
+        if let Some(prefix) = &self.prefix {
+            let mut content = Vec::new();
+            Extent::of(prefix).put(&mut content);
+            extensions.push((PREFIX, [&content, &prefix.payload[..]].concat()));
+        }
+        if self.parameters.table_log2 != Parameters::DEFAULT.table_log2 {
+            extensions.push((TABLE, vec![self.parameters.table_log2]));
+        }
+        extensions
+    }
+}
+
+/// Whether a start with `model_byte` names its model by digest.
+pub(super) fn is_by_digest(model_byte: u8) -> bool {
+    model_byte & (SINGLE | CODE) == BY_DIGEST
+}
+
+fn parse_context(content: &[u8]) -> Result<Context> {
+    let mut source = Source::new(content);
+    let field = |source: &mut Source<&[u8]>, most: u64| {
+        source.varint("").ok().filter(|&n| n <= most).map(|n| n as u32)
+    };
+    let len = field(&mut source, MAX_CONTEXT).filter(|&len| len > 0);
+    let overlap = len.and_then(|len| field(&mut source, Context::most_overlap(len).into()));
+    match (len, overlap) {
+        (Some(len), Some(overlap)) if source.offset() == content.len() as u64 => {
+            Ok(Context { len, overlap })
+        }
+        _ => Err(bad_content("context", content)),
+    }
+}
+
+fn parse_prefix(content: &[u8]) -> Result<Coded<'static>> {
+    let mut source = Source::new(content);
+    let extent = Extent::read(1..=Prefix::MAX_LEN as u32, &mut source);
+    let Ok(extent) = extent.and_then(|extent| extent.known()) else {
+        return Err(bad_content("prefix", content));
+    };
+    let payload = &content[source.offset() as usize..];
+    if extent.is_stored() || payload.len() != extent.payload_len as usize {
+        return Err(bad_content("prefix", content));
+    }
+    Ok(extent.coded(payload.to_vec().into()))
+}
+
+fn parse_table(content: &[u8]) -> Result<u8> {
+    match content {
+        [table_log2] if Parameters::TABLE_LOG2.contains(table_log2) => Ok(*table_log2),
+        _ => Err(bad_content("table size", content)),
+    }
+}
+
+fn bad_content(name: &str, content: &[u8]) -> Error {
+    let shown = &content[..content.len().min(8)];
+    let message = format!(
+        "the {name} extension, {} bytes that begin with {shown:02x?}, makes no sense",
+        content.len()
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// Reads digest and label.
+fn read_digest_name<R: Read>(source: &mut Source<R>) -> Result<ModelName> {
+    let digest = source.bytes("the model's digest")?;
+    let len = source.varint_in("the label's length", 0..=MAX_LABEL_LEN as u32)?;
+    let label = source.field(len, "the model's label")?;
+    let label =
+        String::from_utf8(label).map_err(|_| source.corrupt("the model's label is not UTF-8"))?;
+    check_label(&label).map_err(|message| source.corrupt(message))?;
+    Ok(ModelName::Digest { digest, label })
+}
+
+/// The fault of `label`.
+fn check_label(label: &str) -> Result<(), &'static str> {
+    if label.len() > MAX_LABEL_LEN {
+        return Err("the model's label is longer than 255 bytes");
+    }
+    if label.contains(char::is_control) {
+        return Err("the model's label has control characters");
+    }
+    Ok(())
+}

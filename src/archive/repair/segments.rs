@@ -1,0 +1,77 @@
+//! Segments of a damaged archive: streams, chunks and the gaps between them.
+
+use crate::archive::format::{Extent, Footer, LongHeader, ROOM_FOR_ONE, SingleHeader};
+use crate::error::Error;
+use std::ops::{Range, RangeInclusive};
+
+/// One segment of an archive; segments fill it.
+pub(super) enum Segment {
+    Single(SingleHeader),
+    Long(Box<LongStream>),
+    /// Zero bytes up to the end.
+    Padding,
+    /// Between streams, before the first or after the last; the error of reading it.
+    Junk(Error),
+}
+
+/// A stream in long form.
+pub(super) struct LongStream {
+    /// `None`: lost. Then the first piece is the gap that it was in.
+    pub(super) header: Option<LongHeader>,
+    /// Bytes that may be before its first chunk, a good header not counted, without there having been
+    /// another stream, too.
+    pub(super) room: RangeInclusive<u64>,
+    /// Where its first chunk begins, or would.
+    pub(super) first_chunk: u64,
+    /// In the order of the file.
+    pub(super) pieces: Vec<Piece>,
+    /// Where the index begins, and what it says.
+    pub(super) index: Option<(u64, Vec<Extent>)>,
+    pub(super) footer: Option<Footer>,
+    /// Damage of the footer after an index.
+    pub(super) footer_fault: Option<Error>,
+    /// Whether what follows the index has another length than a footer: then it may have been more.
+    pub(super) is_end_lost: bool,
+}
+
+/// A chunk, or a gap in which there may be any number of them: an empty one where a stream breaks off.
+pub(super) struct Piece {
+    /// Bytes in the file.
+    pub(super) archive: Range<u64>,
+    /// Tag and lengths from its header; `None`: a gap.
+    pub(super) extent: Option<Extent>,
+    /// Its damage; always there for a gap.
+    pub(super) error: Option<Error>,
+}
+
+impl LongStream {
+    pub(super) fn new(header: LongHeader, first_chunk: u64) -> Self {
+        Self { header: Some(header), ..Self::headless(0..=ROOM_FOR_ONE, first_chunk) }
+    }
+
+    /// One whose header is lost in the gap `lost`, as `error` says.
+    pub(super) fn without_header(
+        lost: Range<u64>,
+        room: RangeInclusive<u64>,
+        error: Error,
+    ) -> Self {
+        let mut stream = Self::headless(room, lost.end);
+        stream.pieces.push(Piece { archive: lost, extent: None, error: Some(error) });
+        stream
+    }
+
+    fn headless(room: RangeInclusive<u64>, first_chunk: u64) -> Self {
+        let (header, pieces, index, footer, footer_fault) = (None, Vec::new(), None, None, None);
+        Self { header, room, first_chunk, pieces, index, footer, footer_fault, is_end_lost: false }
+    }
+
+    /// A last gap that ran over a good index is only as long as there is no index.
+    pub(super) fn trim_trailing_gap(&mut self) {
+        let Some((start, _)) = self.index else { return };
+        if let Some(last) = self.pieces.last_mut()
+            && last.archive.end > start
+        {
+            last.archive.end = start.max(last.archive.start);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Levels, and which chunks are worth running the language model for.
+//!
+//! All of it is the encoder's choice and written to the file, so it may change in any version.
+
+use super::bytes;
+use super::tokens;
+use super::{ChunkOptions, Codec, Coded};
+use crate::error::Result;
+
+/// The adaptive model's strongest tier, the one that is mixed with the language model.
+pub const BEST_TIER: u8 = 3;
+
+/// A way to code a chunk.
+pub enum Strategy {
+    /// By the adaptive model alone.
+    Bytes {
+        /// Tier of the adaptive model.
+        tier: u8,
+    },
+    /// By the language model.
+    Tokens {
+        /// Lanes to step together.
+        lanes: u8,
+        /// Whether the adaptive model is mixed in.
+        mix: bool,
+        /// Whether to code by bytes as well and keep the smaller; else a probe decides.
+        try_both: bool,
+    },
+}
+
+/// Chunks up to this length are coded both ways at every level that runs the language model: it
+/// costs little.
+const SHORT: usize = 1 << 15;
+
+impl Strategy {
+    /// The strategy of `options` for a chunk of `len` bytes.
+    pub fn of(options: &ChunkOptions, len: usize) -> Self {
+        match options.level {
+            tier @ 1..=3 if options.mix => Self::Bytes { tier },
+            level => Self::Tokens {
+                lanes: options.lanes.unwrap_or_else(|| lanes(level, len)),
+                mix: options.mix,
+                try_both: level >= 7 || len <= SHORT,
+            },
+        }
+    }
+}
+
+/// Lanes for a chunk, 1 to 64: one for every so many bytes, up to what the level allows. Each costs
+/// some bytes at its start, and together they make decoding fast (docs/levels.md has the
+/// measurements).
+fn lanes(level: u8, len: usize) -> u8 {
+    let (bytes_per_lane, most) = match level {
+        0..=4 => (1 << 12, 64),
+        5 => (1 << 13, 32),
+        6 | 7 => (1 << 14, 16),
+        8 => (1 << 15, 16),
+        _ => (1 << 16, 16),
+    };
+    (len / bytes_per_lane).clamp(1, most) as u8
+}
+
+/// Pieces of a chunk that each model is tried on, and their length: the language model is slow, and
+/// knows all that it will ever know; the adaptive model is fast, and must learn first.
+const LM_PROBES: (usize, usize) = (4, 1 << 10);
+const ADAPTIVE_PROBES: (usize, usize) = (4, 1 << 15);
+
+/// The language model's cost at which it no longer helps the adaptive model, in multiples of the
+/// latter's. Measured: at 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic
+/// data) it loses 1 %, at 5 times (a log) it gains 1 %.
+const LM_COST_RATIO_LIMIT: f64 = 3.0;
+
+/// Bits per byte above which data is noise to the adaptive model, and mixing gains only what the
+/// language model does.
+const NOISE: f64 = 5.5;
+
+/// Whether running the language model over `plain` (longer than [`SHORT`]) is worth its time: its
+/// measured cost on a few pieces against the adaptive model's.
+///
+/// # Errors
+/// Those of the language model.
+pub fn lm_pays_off(codec: Codec<'_>, plain: &[u8]) -> Result<bool> {
+    let bits =
+        |coded: Coded<'_>, sample: &[u8]| 8.0 * coded.payload.len() as f64 / sample.len() as f64;
+    let sample = pieces(plain, ADAPTIVE_PROBES);
+    let adaptive = bits(bytes::encode(codec.quiet(), &sample, 1), &sample);
+    let sample = pieces(plain, LM_PROBES);
+    let alone = bits(tokens::encode(codec.quiet(), &sample, LM_PROBES.0 as u8, false)?, &sample);
+    Ok(alone < if adaptive > NOISE { adaptive } else { LM_COST_RATIO_LIMIT * adaptive })
+}
+
+/// `n` pieces of `len` bytes, evenly over `plain`, or all of it where that is no more.
+fn pieces(plain: &[u8], (n, len): (usize, usize)) -> Vec<u8> {
+    if plain.len() <= n * len {
+        return plain.to_vec();
+    }
+    let at = |i: usize| (plain.len() - len) / (n - 1) * i;
+    (0..n).flat_map(|i| &plain[at(i)..][..len]).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{lanes, pieces};
+
+    #[test]
+    fn higher_levels_never_take_more_lanes() {
+        for len in [1, 1000, 1 << 14, 1 << 16, 1 << 20, 1 << 24] {
+            let by_level: Vec<u8> = (4..=9).map(|level| lanes(level, len)).collect();
+            assert!(by_level.is_sorted_by(|a, b| a >= b), "{len}: {by_level:?}");
+            assert!(by_level.iter().all(|lanes| (1..=64).contains(lanes)));
+        }
+    }
+
+    #[test]
+    fn pieces_are_spread_over_the_whole() {
+        let plain: Vec<u8> = (0..100).collect();
+        assert_eq!(pieces(&plain, (3, 2)), [0, 1, 49, 50, 98, 99]);
+        assert_eq!(pieces(&plain, (4, 25)), plain);
+    }
+}
