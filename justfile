@@ -4,7 +4,7 @@ check:
 
 # Damage, kills, full disks and failing system calls in full: tests have a share (docs/reliability.md).
 sweeps:
-    LLMZIP_SWEEPS=full cargo test --release --locked --test sweeps --test faults -- --nocapture --test-threads=1
+    LLMZIP_SWEEPS=full cargo test --release --locked --test library --test program -- --nocapture --test-threads=1 sweeps:: faults::
 
 # Archive hashes over instruction sets, threads, chunks, pipes, builds and processors (docs/reliability.md).
 invariance:
@@ -16,8 +16,8 @@ invariance:
 # on the portable path and on AVX2 (docs/reliability.md).
 miri:
     MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks" cargo +nightly miri test --locked --no-default-features --lib -- archive:: codec:: predict:: ops::
-    cargo +nightly miri test --locked --no-default-features --test kernels
-    RUSTFLAGS='-C target-feature=+avx2,+fma' cargo +nightly miri test --locked --no-default-features --test kernels
+    cargo +nightly miri test --locked --no-default-features --test library kernels::
+    RUSTFLAGS='-C target-feature=+avx2,+fma' cargo +nightly miri test --locked --no-default-features --test library kernels::
 
 # Every fuzz target for so many seconds (fuzz/README.md).
 fuzz SECONDS:

@@ -2,11 +2,10 @@
 
 #![cfg(feature = "train")]
 
-mod shell;
-
+use crate::shell;
+use crate::shell::Shell;
 use llmzip::ops::Isa;
 use llmzip::train::{Arch, Budget, Device, Report, Size, TrainOptions, train};
-use shell::Shell;
 use std::fs;
 
 /// Lines like those of a log, which nobody else has seen.

@@ -1,13 +1,11 @@
 //! Tokenizers of every layout: any bytes become tokens of the same bytes, and words become the
 //! tokens that the model knows them by.
 
-mod random;
-mod small_tokenizers;
-
+use crate::random::Random;
+use crate::skip::skip;
+use crate::small_tokenizers::{Files, SPECIAL, all, sentencepiece_model};
 use llmzip::models::{Tokenizer, TokenizerFile, Vocabulary};
-use random::Random;
 use serde_json::{Value, json};
-use small_tokenizers::{Files, SPECIAL, all, sentencepiece_model};
 use std::path::{Path, PathBuf};
 
 /// More than any tokenizer here has.
@@ -246,7 +244,7 @@ fn shared(path: &str) -> Option<PathBuf> {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let found = shared.exists();
     if !found {
-        println!("skipped: {} is not there", shared.display());
+        skip("no ../shared");
     }
     found.then(|| shared.join(path))
 }

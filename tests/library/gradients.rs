@@ -3,8 +3,7 @@
 
 #![cfg(feature = "train")]
 
-mod random;
-
+use crate::random;
 use llmzip::models::{Architecture, Cell, Row, Weights};
 use llmzip::ops::Isa;
 use llmzip::train::nn::parameter::{Parameter, zeros};

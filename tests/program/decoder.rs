@@ -1,16 +1,14 @@
 //! `tests/decoder/decode.py`, a second decoder in Python, written from `docs/format.md`,
 //! `docs/numerics.md` and `docs/adaptive-model.md`: what it reads, those documents suffice for.
 
-mod random;
-mod shell;
-
+use crate::random::Random;
+use crate::shell::Shell;
+use crate::skip::skip;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
 use llmzip::models::Model;
 use llmzip::ops::Isa;
-use random::Random;
-use shell::Shell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -29,7 +27,7 @@ fn is_missing() -> bool {
     let numpy = Command::new("python3").args(["-c", "import numpy"]).output();
     let missing = !numpy.is_ok_and(|output| output.status.success());
     if missing {
-        eprintln!("skipped: there is no python3 with numpy here");
+        skip("no python3 with numpy");
     }
     missing
 }

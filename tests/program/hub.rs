@@ -2,17 +2,14 @@
 
 #![cfg(feature = "hub")]
 
-mod shell;
-mod stub_hub;
-mod tiny;
-
+use crate::shell::{Ended, Shell, end};
+use crate::stub_hub::{COMMIT, Fault, StubHub};
+use crate::tiny;
 use serde_json::Value;
-use shell::{Ended, Shell, end};
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use stub_hub::{COMMIT, Fault, StubHub};
 
 /// An address where nobody answers.
 fn nowhere() -> String {

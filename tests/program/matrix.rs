@@ -4,9 +4,8 @@
 //! here are skipped. Of the exit code of another program only counts whether it is 0, and where its
 //! version here differs from the table, that is printed: it is no fault of this program's.
 
-mod shell;
-
-use shell::{Ended, Shell, end};
+use crate::shell::{Ended, Shell, end};
+use crate::skip::skip;
 use std::fs;
 use std::io::{Seek, Write};
 use std::os::unix::fs::symlink;
@@ -355,7 +354,7 @@ impl Trial<'_> {
 #[track_caller]
 fn check(program: &Program) {
     if !program.is_here() {
-        return println!("skipped: there is no {} here", program.path);
+        return skip(format!("no {}", program.path));
     }
     let trial = Trial { program, samples: program.samples() };
     let (mut faults, mut n_exempt) = (Vec::new(), 0);

@@ -1,5 +1,6 @@
 //! What packages install beside the program: completions, the manual page, `file`'s rule.
 
+use crate::skip::skip;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -18,7 +19,7 @@ fn check(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = command else {
-        println!("skipped: no {program}");
+        skip(format!("no {program}"));
         return None;
     };
     child.stdin.take().unwrap().write_all(input).unwrap();

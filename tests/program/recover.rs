@@ -1,19 +1,15 @@
 //! `--keep-going`: what is saved of a damaged archive, under which name, and what is said.
 
-mod handmade;
-mod joined;
-mod random;
-mod shell;
-
-use handmade::{chunk_header, footer, index, long, long_header, stored};
-use joined::{Damaged, Joined};
+use crate::handmade;
+use crate::handmade::{chunk_header, footer, index, long, long_header, stored};
+use crate::joined::{Damaged, Joined};
+use crate::random::Random;
+use crate::shell::Shell;
 use llmzip::archive::{self, BuiltinModels, DecompressOptions, ModelName, ModelSource, Recovery};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
-use random::Random;
 use serde_json::{Value, json};
-use shell::Shell;
 use std::io::Cursor;
 use std::sync::Arc;
 

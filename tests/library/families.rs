@@ -1,9 +1,8 @@
 //! Archives made with models of every family, from folders as a person would have them.
 
-mod family;
-
+use crate::family::{FAMILIES, folder};
+use crate::skip::skip;
 use candle_core::{Device, Tensor};
-use family::{FAMILIES, folder};
 use llmzip::archive::{self, CompressOptions, DecompressOptions};
 use llmzip::codec::{self, ChunkOptions, Codec, Parameters};
 use llmzip::models::{Context, Model, RestartingSession, Row, Session};
@@ -275,8 +274,7 @@ fn memory_is_asked_for_before_it_is_taken() {
 fn a_trained_llama_costs_what_transformers_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/real-weights/stories260K");
     if !folder.exists() {
-        println!("skipped: no ../shared/real-weights/stories260K");
-        return;
+        return skip("no ../shared/real-weights/stories260K");
     }
     let model = Model::open(&folder, Isa::detect()).unwrap();
     // The space that SentencePiece puts before a text is given here.

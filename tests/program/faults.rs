@@ -3,13 +3,11 @@
 //!
 //! Normal tests take a share; `LLMZIP_SWEEPS=full` (`just sweeps`) takes all and prints how many.
 
-mod random;
-mod share;
-mod shell;
-
-use random::Random;
+use crate::random::Random;
+use crate::share;
+use crate::shell::{Ended, Shell, end};
+use crate::skip::skip;
 use rustix::process::{Pid, Signal, kill_process};
-use shell::{Ended, Shell, end};
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -77,7 +75,7 @@ fn with_signals(command: &Command) -> Command {
 fn a_kill_at_any_time_leaves_nothing_partial() {
     let env = Command::new("env").args(["--default-signal=INT", "true"]).output();
     if !env.is_ok_and(|output| output.status.success()) {
-        return println!("skipped: there is no env here that resets signals");
+        return skip("no env that resets signals");
     }
     let runs = Runs::new(40_000);
     let mut random = Random::new(1);
@@ -125,7 +123,7 @@ fn with_fault(runs: &Runs, way: usize, fault: &str) -> Ended {
 fn system_calls_that_fail_leave_nothing_partial() {
     let runs = Runs::new(30_000);
     if !strace_is_here() {
-        return println!("skipped: there is no strace here that works");
+        return skip("no strace that works");
     }
     let calls = [
         ("write", "EIO", 12),
@@ -170,7 +168,7 @@ fn with_limit(runs: &Runs, way: usize, limit: &str) -> Ended {
 fn mode_time_and_owner_are_on_disk_before_the_name() {
     let runs = Runs::new(600);
     if !strace_is_here() {
-        return println!("skipped: there is no strace here that works");
+        return skip("no strace that works");
     }
     let mut command = Command::new("strace");
     let calls = "trace=fchown,fchmod,utimensat,fsync,renameat2,rename,renameat,linkat,link";
@@ -225,7 +223,7 @@ fn a_full_disk_leaves_nothing() {
     };
     let works = in_namespace(mount, &[]).output();
     if !works.is_ok_and(|output| output.status.success()) {
-        return println!("skipped: no small file system can be had here");
+        return skip("no right to mount a tmpfs in a namespace");
     }
     let script = format!("{mount} && {{ \"$@\" -o disk/out; code=$?; ls -A disk; exit $code; }}");
     for (arguments, _, _) in WAYS {
@@ -241,7 +239,7 @@ fn a_folder_that_cannot_be_written_to_is_an_error() {
     fs::create_dir(runs.shell.path("folder")).unwrap();
     fs::set_permissions(runs.shell.path("folder"), Permissions::from_mode(0o555)).unwrap();
     if rustix::process::geteuid().is_root() {
-        return println!("skipped: root writes to read-only folders");
+        return skip("root, who writes to read-only folders");
     }
     runs.shell.run(&["-o", "folder/out", "a"]).expect(1).saying("folder/out");
     assert!(fs::read_dir(runs.shell.path("folder")).unwrap().next().is_none());
@@ -312,7 +310,7 @@ fn an_input_that_is_replaced_meanwhile_is_not_removed() {
 #[test]
 fn an_input_that_changes_after_it_was_read_is_not_removed() {
     if !strace_is_here() {
-        return println!("skipped: there is no strace here that works");
+        return skip("no strace that works");
     }
     for change in ["printf more >> a", "mv a a.1; printf new > a"] {
         let runs = Runs::new(600);

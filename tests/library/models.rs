@@ -1,14 +1,13 @@
 //! Networks: parity with transformers, and the same bits however rows are spread over calls.
 
-mod random;
-
+use crate::random::Random;
+use crate::skip::skip;
 use candle_core::{DType, Device, Tensor};
 use llmzip::models::{
     Architecture, BUILTIN_CODES, Config, DEFAULT_CODE, FLOAT_CODE, INT8_CODE, Model, ModelFolder,
     Network, Row, Session, Transformer, Weights,
 };
 use llmzip::ops::Isa;
-use random::Random;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -133,8 +132,7 @@ fn recurrent_logits_agree_with_pytorch() {
 #[test]
 fn logits_of_all_reference_models_agree() {
     let Ok(folders) = std::fs::read_dir(shared("reference-models")) else {
-        println!("skipped: no ../shared/reference-models");
-        return;
+        return skip("no ../shared/reference-models");
     };
     let folders = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     for folder in folders {
@@ -314,7 +312,7 @@ fn lanes_may_stand_at_different_positions() {
 fn the_default_model_is_the_one_that_archives_name() {
     let model = Model::default_model(Isa::detect()).unwrap();
     assert_eq!(model.identity().builtin_code, Some(3));
-    let format = include_str!("../docs/format.md");
+    let format = include_str!("../../docs/format.md");
     for code in BUILTIN_CODES {
         let digest = Model::builtin_identity(code).unwrap().hex();
         assert!(format.contains(&digest), "code {code}: {digest} is not in docs/format.md");

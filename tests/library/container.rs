@@ -1,16 +1,13 @@
 //! The file format under damage, truncation, hostility and odd readers and writers.
 
-mod handmade;
-mod random;
-
-use handmade::*;
+use crate::handmade::*;
+use crate::random::Random;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource, Summary,
 };
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
-use random::Random;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -100,7 +97,7 @@ fn a_handmade_archive_is_what_the_program_writes_and_reads() {
 
 #[test]
 fn the_examples_of_the_format_decode() {
-    let examples: Vec<Vec<u8>> = include_str!("../docs/format.md")
+    let examples: Vec<Vec<u8>> = include_str!("../../docs/format.md")
         .split("```text\n")
         .skip(1)
         .map(|block| block.split("```").next().unwrap())

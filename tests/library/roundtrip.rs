@@ -1,12 +1,10 @@
 //! The codec: any bytes, any lanes, any threads, any instruction set.
 
-mod random;
-
+use crate::random::Random;
 use llmzip::ErrorKind;
 use llmzip::codec::{ChunkOptions, Code, Codec, Coded, Method, decode, decode_all, encode};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
-use random::Random;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -191,7 +189,7 @@ fn lanes_out_of_range_are_refused() {
 /// What the coder adds to the model's own cross-entropy, which is computed here from the logits.
 #[test]
 fn coded_size_is_the_models_cross_entropy() {
-    let plain = include_bytes!("../docs/architecture.md");
+    let plain = include_bytes!("../../docs/architecture.md");
     let coded = code(model(), plain, &options(1, false), 1);
     let vocabulary = model().vocabulary();
     let tokens = model().tokenizer().encode(plain, vocabulary);
@@ -214,7 +212,7 @@ fn coded_size_is_the_models_cross_entropy() {
 /// Each way to code wins somewhere, and the choice is by size.
 #[test]
 fn the_smaller_way_to_code_is_taken() {
-    let text = include_bytes!("../docs/architecture.md");
+    let text = include_bytes!("../../docs/architecture.md");
     let records: Vec<u8> = (0..4000u32).flat_map(|i| [7, 0, (i / 50) as u8, 0xf3]).collect();
     let mut random = Random::new(8);
     let noise: Vec<u8> = (0..40_000).map(|_| random.bits() as u8).collect();

@@ -1,18 +1,16 @@
 //! Models in int8: quantised while loading and in folders of `models quantize`, on every path and in
 //! any schedule the same bits; what is malformed is refused.
 
-mod family;
-mod random;
-mod shell;
-mod tiny;
-
-use family::FAMILIES;
+use crate::family;
+use crate::family::FAMILIES;
+use crate::random::Random;
+use crate::shell;
+use crate::shell::Shell;
+use crate::tiny;
 use llmzip::models::{FLOAT_CODE, Model, ModelFolder, Quantization, Row};
 use llmzip::ops::{ActivationBits, Isa};
-use random::Random;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
-use shell::Shell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -144,7 +142,7 @@ fn int8_is_close_to_floats() {
 #[test]
 fn a_model_is_as_good_in_int8() {
     use llmzip::codec::{ChunkOptions, Codec, encode};
-    let text = include_bytes!("../docs/format.md");
+    let text = include_bytes!("../../docs/format.md");
     let size = |model: &Model| {
         let options = ChunkOptions { level: 6, lanes: Some(16), mix: false };
         encode(Codec::new(model, 2), text, &options).unwrap().bytes.len() as f64

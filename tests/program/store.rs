@@ -1,12 +1,9 @@
 //! Models on this machine: which one an archive gets, which are refused, and how they are carried.
 
-mod random;
-mod shell;
-mod tiny;
-
-use random::Random;
+use crate::random::Random;
+use crate::shell::{Ended, Shell, end};
+use crate::tiny;
 use serde_json::Value;
-use shell::{Ended, Shell, end};
 use std::fs;
 use std::path::PathBuf;
 

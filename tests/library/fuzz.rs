@@ -1,16 +1,11 @@
 //! The fuzz targets (fuzz/README.md) without a fuzzer: their seeds, and every case that was found and
 //! is kept, must hold.
 
-mod handmade;
-mod random;
-#[allow(dead_code, reason = "the tests of tokenizers use the rest")]
-mod small_tokenizers;
-#[path = "../fuzz/src/targets/mod.rs"]
+#[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;
-mod tiny;
 
-use handmade::golden::accepted;
-use handmade::mend::mend;
+use crate::handmade::golden::accepted;
+use crate::handmade::mend::mend;
 use llmzip::ErrorKind;
 use llmzip::archive::{self, BuiltinModels, DecompressOptions};
 use llmzip::ops::Isa;

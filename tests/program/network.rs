@@ -1,10 +1,9 @@
 //! Sockets are opened by `models pull` and `compress -m` of a model that is not here, by nothing else:
 //! counted by strace.
 
-mod shell;
-mod tiny;
-
-use shell::{Shell, end};
+use crate::shell::{Shell, end};
+use crate::skip::skip;
+use crate::tiny;
 use std::fs;
 use std::process::Command;
 
@@ -86,7 +85,7 @@ fn network_calls(shell: &Shell, line: &str, code: i32) -> Vec<String> {
 #[test]
 fn only_downloads_touch_the_network() {
     if !strace_is_here() {
-        return println!("skipped: there is no strace here that works");
+        return skip("no strace that works");
     }
     let shell = folder();
     for (code, line) in SILENT {
@@ -101,7 +100,7 @@ fn only_downloads_touch_the_network() {
 #[test]
 fn downloads_are_seen() {
     if !strace_is_here() {
-        return println!("skipped: there is no strace here that works");
+        return skip("no strace that works");
     }
     let shell = folder();
     for line in ASKING {

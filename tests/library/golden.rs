@@ -1,26 +1,23 @@
 //! Archives in `tests/golden`: every version must read them for ever, and this one must make the
 //! same bytes.
 //!
-//! `LLMZIP_WRITE_GOLDEN=1 cargo test --release --test golden` writes those that are missing;
+//! `LLMZIP_WRITE_GOLDEN=1 cargo test --release --test library golden::` writes those that are missing;
 //! existing ones are never overwritten; it writes their table in `README.md` anew. A change of coded
 //! bytes needs a new format or numerics version, and new files beside the old.
 
-mod handmade;
-mod random;
-
-use handmade::golden::{accepted, refused};
+use crate::handmade::golden::{accepted, refused};
+use crate::random::Random;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
 };
 use llmzip::models::{DEFAULT_CODE, FLOAT_CODE, INT8_CODE, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
-use random::Random;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// After this line of README.md comes the table.
-const TABLE: &str = "<!-- written by tests/golden.rs -->\n";
+const TABLE: &str = "<!-- written by tests/library/golden.rs -->\n";
 
 /// A golden archive: its name, content, model and options; more content makes it a concatenation.
 struct Golden {

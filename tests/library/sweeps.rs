@@ -3,15 +3,13 @@
 //!
 //! Normal tests take a share; `LLMZIP_SWEEPS=full` (`just sweeps`) takes all and prints how many.
 
-mod random;
-mod share;
-
+use crate::random::Random;
+use crate::share;
 use llmzip::Result;
 use llmzip::archive::{
     self, BuiltinModels, CompressOptions, DecompressOptions, Missing, Recovery, StreamInfo,
 };
 use llmzip::ops::Isa;
-use random::Random;
 use std::io::Cursor;
 use std::ops::Range;
 use std::sync::OnceLock;

@@ -1,12 +1,10 @@
 //! Every kernel on every instruction set of this machine against `ops::reference`, bit for bit.
 
-mod random;
-
+use crate::random::Random;
 use llmzip::ops::{
     self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, PackedMatrix, QuantMatrix, QuantRows,
     reference,
 };
-use random::Random;
 
 /// Lengths around vector, tile and panel edges.
 const LENGTHS: [usize; 14] = [1, 2, 7, 15, 16, 17, 31, 32, 33, 64, 100, 255, 256, 509];

@@ -1,12 +1,11 @@
 //! The program as users and their scripts meet it.
 
-mod handmade;
-mod shell;
-
+use crate::handmade;
+use crate::shell::{Shell, end};
+use crate::skip::skip;
 use filetime::FileTime;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use shell::{Shell, end};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
@@ -119,7 +118,7 @@ fn joined_archives_are_the_joined_files() {
 #[test]
 fn tar_packs_and_unpacks_through_the_program() {
     if Command::new("tar").arg("--version").output().is_err() {
-        return eprintln!("skipped: there is no tar here");
+        return skip("no tar");
     }
     let shell = Shell::new();
     shell.write("a", &text());
@@ -344,7 +343,7 @@ fn a_disk_is_overwritten_only_by_force() {
     let mut mknod = Command::new("mknod");
     mknod.args(["disk", "b", "0", "0"]).current_dir(shell.path("")); // a driver that there never is
     if !mknod.output().is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: no device can be made here");
+        return skip("no right to make a device");
     }
     shell.run(&["-o", "disk", "a"]).expect(1).saying("-f overwrites it");
     shell.run(&["-f", "-o", "disk", "a"]).expect(1).saying("cannot open");
@@ -406,7 +405,7 @@ fn nobody_gains_or_loses_access() {
     let shell = Shell::new();
     shell.write("a", &text());
     if chown(shell.path("a"), Some(1234), Some(2345)).is_err() {
-        return eprintln!("skipped: files can be given to others only by root");
+        return skip("not root: files cannot be given to others");
     }
     let set_mode = |mode| {
         fs::set_permissions(shell.path("a"), Permissions::from_mode(mode)).unwrap();
@@ -428,7 +427,7 @@ fn nobody_gains_or_loses_access() {
         command.args(["./llmzip", "-f", "a"]).output()
     };
     if !run("--groups=500").is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: there is no util-linux setpriv(1) here");
+        return skip("no setpriv of util-linux");
     }
     assert_eq!(result(), (1000, 500, 0o640));
     for (mode, expected) in [(0o640, 0o600), (0o674, 0o644), (0o607, 0o600), (0o751, 0o711)] {
@@ -573,7 +572,7 @@ fn is_ignored(number: i32) -> bool {
 fn signals_leave_nothing_behind() {
     for (signal, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::HUP, 1)] {
         if is_ignored(number) {
-            println!("skipped: the tests were started with signal {number} ignored");
+            skip(format!("the tests were started with signal {number} ignored"));
             continue;
         }
         let shell = Shell::new();
@@ -637,7 +636,7 @@ fn terminals_are_neither_filled_with_archives_nor_waited_for() {
         command.output().ok()
     };
     if terminal("true").is_none_or(|output| !output.status.success()) {
-        return eprintln!("skipped: there is no util-linux script(1) here");
+        return skip("no script of util-linux");
     }
     for (line, code) in [
         ("llmzip < a", 2),
