@@ -23,9 +23,13 @@ miri:
 fuzz SECONDS:
     fuzz/run.sh all {{SECONDS}}
 
-# Licences, advisories, duplicates and sources of the dependencies (deny.toml); needs cargo-deny and a network.
+# Licences, duplicates and sources of the dependencies (deny.toml); needs cargo-deny, and no network after cargo fetch --locked.
 deny:
-    cargo deny --locked check
+    cargo deny --offline --locked check licenses bans sources
+
+# Known vulnerabilities of the dependencies; cargo-deny fetches the RustSec database.
+advisories:
+    cargo deny --locked check advisories
 
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:
