@@ -31,6 +31,14 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
+# Names what a release of VERSION lacks (docs/releasing.md).
+release-check VERSION:
+    packaging/release-check.sh {{VERSION}}
+
+# Binaries of VERSION for all installed targets, with checksums, in target/release-VERSION (docs/releasing.md).
+release-binaries VERSION:
+    packaging/release-binaries.sh {{VERSION}}
+
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:
     cargo bench --bench kernels
