@@ -23,6 +23,11 @@ miri:
 fuzz SECONDS:
     fuzz/run.sh all {{SECONDS}}
 
+# hf-hub itself and llmzip on one cache (tests/interop); hf-hub takes minutes to build.
+interop:
+    cargo build --release --locked
+    cargo test --locked --manifest-path tests/interop/Cargo.toml --target-dir target/interop
+
 # Licences, duplicates and sources of the dependencies (deny.toml); needs cargo-deny, and no network after cargo fetch --locked.
 deny:
     cargo deny --offline --locked check licenses bans sources
