@@ -4,7 +4,7 @@ check:
 
 # Damage, kills, full disks and failing system calls in full: tests have a share (docs/reliability.md).
 sweeps:
-    LLMZIP_SWEEPS=full cargo test --release --locked --test sweeps --test faults -- --nocapture --test-threads=1
+    LLMZIP_SWEEPS=full cargo test --release --locked --test library --test program -- --nocapture --test-threads=1 sweeps:: faults::
 
 # Archive hashes over instruction sets, threads, chunks, pipes, builds and processors (docs/reliability.md).
 invariance:
@@ -16,16 +16,33 @@ invariance:
 # on the portable path and on AVX2 (docs/reliability.md).
 miri:
     MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks" cargo +nightly miri test --locked --no-default-features --lib -- archive:: codec:: predict:: ops::
-    cargo +nightly miri test --locked --no-default-features --test kernels
-    RUSTFLAGS='-C target-feature=+avx2,+fma' cargo +nightly miri test --locked --no-default-features --test kernels
+    cargo +nightly miri test --locked --no-default-features --test library kernels::
+    RUSTFLAGS='-C target-feature=+avx2,+fma' cargo +nightly miri test --locked --no-default-features --test library kernels::
 
 # Every fuzz target for so many seconds (fuzz/README.md).
 fuzz SECONDS:
     fuzz/run.sh all {{SECONDS}}
 
-# Licences, advisories, duplicates and sources of the dependencies (deny.toml); needs cargo-deny and a network.
+# hf-hub itself and llmzip on one cache (tests/interop); hf-hub takes minutes to build.
+interop:
+    cargo build --release --locked
+    cargo test --locked --manifest-path tests/interop/Cargo.toml --target-dir target/interop
+
+# Licences, duplicates and sources of the dependencies (deny.toml); needs cargo-deny, and no network after cargo fetch --locked.
 deny:
-    cargo deny --locked check
+    cargo deny --offline --locked check licenses bans sources
+
+# Known vulnerabilities of the dependencies; cargo-deny fetches the RustSec database.
+advisories:
+    cargo deny --locked check advisories
+
+# Names what a release of VERSION lacks (docs/releasing.md).
+release-check VERSION:
+    packaging/release-check.sh {{VERSION}}
+
+# Binaries of VERSION for all installed targets, with checksums, in target/release-VERSION (docs/releasing.md).
+release-binaries VERSION:
+    packaging/release-binaries.sh {{VERSION}}
 
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:

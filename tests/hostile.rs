@@ -3,7 +3,9 @@
 //! A test binary of its own with one test, so that nothing else is counted.
 #![allow(unsafe_code)] // a global allocator cannot be without
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod handmade;
+#[allow(dead_code, reason = "other tests use the rest")]
 mod random;
 
 use handmade::golden::refused;

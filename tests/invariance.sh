@@ -60,7 +60,7 @@ goldens=()
 for golden in tests/golden/good-*.llmz; do
     [[ " ${floats[*]} " = *" $(basename "$golden") "* ]] || goldens+=("$golden")
 done
-[ "$extent" = full ] || goldens=(tests/golden/good-1-{empty,stored,joined-forms,130-chunks,int8-adaptive-1,int8-mixed}.llmz)
+[ "$extent" = full ] || goldens=(tests/golden/good-1-{empty,stored,joined-forms,130-chunks,adaptive-1,mixed,prefix-and-table}.llmz)
 head -c 120 docs/format.md >"$work/small"
 foreign() { # NAME COMMAND...
     local name=$1 n=0 golden decode && shift

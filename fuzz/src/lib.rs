@@ -1,14 +1,17 @@
 //! What is fuzzed (`targets`), and the modules of llmzip's tests that make inputs and models for it.
-//! `tests/fuzz.rs` of llmzip compiles the same files, to run kept cases without a fuzzer.
+//! `tests/library/fuzz.rs` of llmzip compiles the same files, to run kept cases without a fuzzer.
 
+#[allow(dead_code, reason = "llmzip's tests use the rest")]
 #[path = "../../tests/handmade/mod.rs"]
 mod handmade;
+#[allow(dead_code, reason = "llmzip's tests use the rest")]
 #[path = "../../tests/random/mod.rs"]
 mod random;
-#[allow(dead_code, reason = "the tests of tokenizers use the rest")]
+#[allow(dead_code, reason = "llmzip's tests use the rest")]
 #[path = "../../tests/small_tokenizers/mod.rs"]
 mod small_tokenizers;
 pub mod targets;
+#[allow(dead_code, reason = "llmzip's tests use the rest")]
 #[path = "../../tests/tiny/mod.rs"]
 mod tiny;
 

@@ -42,7 +42,7 @@ fn small_archives_come_back() {
         assert_eq!(streams.iter().map(StreamInfo::plain_len).sum::<u64>(), summary.plain_len);
         let last = streams.last().unwrap();
         let chunk = last.chunks.len() - 1;
-        let alone = read_chunk(Cursor::new(&archive), last, chunk, &models, 1).unwrap();
+        let alone = read_chunk(Cursor::new(&archive), last, chunk, &models, &options).unwrap();
         assert!(plain().ends_with(&alone));
     }
 }

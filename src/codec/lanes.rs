@@ -39,7 +39,7 @@ impl<'m> Lanes<'m> {
     ///
     /// # Errors
     /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory,
-    /// [`ErrorKind::ModelMissing`] where the codec has no model.
+    /// [`ErrorKind::Corrupt`] where the codec has no model.
     pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
         let Codec { parameters, threads, prefix, .. } = codec;
         let model = codec.language_model()?;

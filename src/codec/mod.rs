@@ -151,10 +151,9 @@ impl<'a> Codec<'a> {
     /// The language model.
     ///
     /// # Errors
-    /// [`ErrorKind::ModelMissing`] where there is none.
+    /// [`ErrorKind::Corrupt`] where there is none.
     fn language_model(&self) -> Result<&'a Model> {
-        let missing = || Error::new(ErrorKind::ModelMissing, "no model for a chunk that needs one");
-        self.model.ok_or_else(missing)
+        self.model.ok_or_else(|| corrupt("it runs a language model, and the stream names none"))
     }
 
     /// The share of one of `n` that work side by side, if there are as many threads.

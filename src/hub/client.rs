@@ -1,9 +1,6 @@
 //! Requests to the hub, by `ureq`.
 //!
-//! Not by `hf-hub` 0.5, which shares the cache's layout and no more of what is needed here: it sends
-//! the user's token to whatever host a file's address redirects to, takes names of files in the cache
-//! (ETag, commit) from the server unchecked, checks neither length nor hash of what it downloads, and
-//! panics on a redirect without an address.
+//! Not by `hf-hub`: docs/decisions/own-hub-client.md says why.
 
 use super::environment::Token;
 use super::id::Reference;

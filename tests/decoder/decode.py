@@ -184,9 +184,10 @@ class Decoder:
             content = Reader(extensions[4])
             method, lanes = content.tag()
             check(lanes == 1 and method != STORED, "the prefix's tag")
-            plain_len, coded_len = content.lengths(method, 1, 1 << 16)
-            prefix = Prefix()
-            prefix.text = self.payload((method, 1), content.take(coded_len), plain_len, setup, prefix)
+            plain_len = content.varint()
+            check(1 <= plain_len <= 1 << 16, "the prefix's length")
+            prefix, payload = Prefix(), content.data[content.at:]
+            prefix.text = self.payload((method, 1), payload, plain_len, setup, prefix)
             check(len(prefix.tokens) <= 4096, "the prefix has too many tokens")
             setup.prefix = prefix
 

@@ -63,9 +63,8 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
     let cut = |len: usize| right[..len].to_vec();
     let (first, second) = (&right[header..header + frame], &right[header + frame..index]);
     let out_of_order = [extension(4, false, b""), extension(2, true, b"")].concat();
-    let long_prefix =
-        extension(4, true, &[&[0xC0][..], &varint(70_000), &varint(3), b"xyz"].concat());
-    let prefix = extension(4, true, &[&[0xC0][..], &varint(9), &varint(3), b"\x68xy"].concat());
+    let long_prefix = extension(4, true, &[&[0xC0][..], &varint(70_000), b"xyz"].concat());
+    let prefix = extension(4, true, &[&[0xC0][..], &varint(9), b"\x68xy"].concat());
     let no_tokens =
         [&extended_header(&prefix, 100)[..], &coded(1 << 6, b"xyz")[long_header(100).len()..]];
     let no_tokens = no_tokens.concat();

@@ -2,7 +2,6 @@
 //! say.
 //!
 //! Shares no code with the program, so that a mistake there is not repeated here.
-#![allow(dead_code)] // each test file uses its part
 
 pub mod golden;
 pub mod mend;

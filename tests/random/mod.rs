@@ -1,7 +1,6 @@
 //! Reproducible random numbers for tests: those of `train`.
 
-#![allow(dead_code, reason = "each test program uses some of it")]
-
+#[allow(dead_code, reason = "training uses the rest")]
 #[path = "../../src/train/random.rs"]
 mod generator;
 

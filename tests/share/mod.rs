@@ -1,7 +1,5 @@
 //! How much of a sweep is done: all of it where `LLMZIP_SWEEPS=full` (`just sweeps`), else a share.
 
-#![allow(dead_code, reason = "each test program uses some of it")]
-
 fn is_full() -> bool {
     std::env::var_os("LLMZIP_SWEEPS").is_some_and(|share| share == "full")
 }

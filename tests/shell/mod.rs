@@ -1,7 +1,5 @@
 //! The program in a folder of its own, called as a shell calls it.
 
-#![allow(dead_code, reason = "each test program uses some of it")]
-
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;

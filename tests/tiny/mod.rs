@@ -1,7 +1,5 @@
 //! A model of some hundred thousand weights with a tokenizer of single bytes.
 
-#![allow(dead_code, reason = "each test program uses some of it")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

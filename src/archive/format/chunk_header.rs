@@ -23,7 +23,7 @@ const CRCS_LEN: u32 = 12;
 /// bytes all that say stored, but in several lanes, are free: they stand for methods 4 to 65, and a
 /// byte of lanes - 1 follows. To add a method: a [`Method`], a row in [`METHODS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tag {
+pub(super) struct Tag {
     method: u8,
     lanes: u8,
 }
@@ -32,7 +32,34 @@ struct Tag {
 const METHODS: [Method; 4] = [Method::Stored, Method::Model, Method::Mixed, Method::Adaptive];
 
 impl Tag {
-    fn put(self, out: &mut Vec<u8>) {
+    pub(super) fn of(Coding { method, lanes }: Coding) -> Self {
+        Self { method: method as u8, lanes }
+    }
+
+    /// The same tag, whose method is sure to be known.
+    ///
+    /// # Errors
+    /// Unsupported.
+    pub(super) fn known(self) -> Result<Self> {
+        match METHODS.get(usize::from(self.method)) {
+            Some(_) => Ok(self),
+            None => {
+                let method = self.method;
+                Err(unsupported(format!("a chunk has method {method}, which is not known")))
+            }
+        }
+    }
+
+    /// Method and lanes of a [known](Self::known) tag.
+    pub(super) fn coding(self) -> Coding {
+        Coding { method: METHODS[usize::from(self.method)], lanes: self.lanes }
+    }
+
+    fn is_stored(self) -> bool {
+        self.method == Method::Stored as u8
+    }
+
+    pub(super) fn put(self, out: &mut Vec<u8>) {
         debug_assert!((1..=MAX_LANES).contains(&self.lanes));
         match self.method {
             method @ 0..=3 => out.push(method << 6 | (self.lanes - 1)),
@@ -40,9 +67,19 @@ impl Tag {
         }
     }
 
-    /// Reads what follows the tag's first byte, which is not [`END_TAG`].
-    fn read<R: Read>(first: u8, source: &mut Source<R>) -> Result<Self> {
+    /// Reads a tag.
+    ///
+    /// # Errors
+    /// Io, Truncated, Corrupt.
+    pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Self> {
+        let first = source.byte("a chunk's tag")?;
+        Self::read_after(first, source)
+    }
+
+    /// Reads the rest of a tag after its `first` byte.
+    fn read_after<R: Read>(first: u8, source: &mut Source<R>) -> Result<Self> {
         let (method, lanes) = match first {
+            END_TAG => return Err(source.corrupt("an end tag in place of a chunk's")),
             0x01..0x3F => (first + 3, source.byte("a chunk's lanes")?),
             _ => (first >> 6, first & 0x3F),
         };
@@ -68,8 +105,7 @@ pub(in crate::archive) struct Extent {
 impl Extent {
     /// The extent of `coded`.
     pub(in crate::archive) fn of(coded: &Coded<'_>) -> Self {
-        let Coding { method, lanes } = coded.coding;
-        let tag = Tag { method: method as u8, lanes };
+        let tag = Tag::of(coded.coding);
         let (plain_len, payload_len) = (coded.plain_len as u32, coded.payload.len() as u32);
         Self { tag, plain_len, payload_len }
     }
@@ -79,24 +115,17 @@ impl Extent {
     /// # Errors
     /// Unsupported.
     pub(in crate::archive) fn known(self) -> Result<Self> {
-        match METHODS.get(usize::from(self.tag.method)) {
-            Some(_) => Ok(self),
-            None => {
-                let method = self.tag.method;
-                Err(unsupported(format!("a chunk has method {method}, which is not known")))
-            }
-        }
+        self.tag.known().map(|_| self)
     }
 
     /// Method and lanes of a [known](Self::known) extent.
     pub(in crate::archive) fn coding(&self) -> Coding {
-        let Tag { method, lanes } = self.tag;
-        Coding { method: METHODS[usize::from(method)], lanes }
+        self.tag.coding()
     }
 
     /// Whether the payload is the plain bytes.
     pub(in crate::archive) fn is_stored(&self) -> bool {
-        self.tag.method == Method::Stored as u8
+        self.tag.is_stored()
     }
 
     /// The chunk of this extent with `payload`.
@@ -140,8 +169,7 @@ impl Extent {
         plain_lens: RangeInclusive<u32>,
         source: &mut Source<R>,
     ) -> Result<Self> {
-        let first = source.byte("a chunk's tag")?;
-        let tag = Tag::read(first, source)?;
+        let tag = Tag::read(source)?;
         let frame_len = source.varint_in("frame_len", 1..=u32::MAX)?;
         let plain_len = source.varint_in("plain_len", plain_lens)?;
         let extent = Self { tag, plain_len, payload_len: plain_len };
@@ -168,21 +196,17 @@ impl Extent {
         plain_lens: RangeInclusive<u32>,
         source: &mut Source<R>,
     ) -> Result<Self> {
-        let first = source.byte("a chunk's tag")?;
-        Self::read_after(first, plain_lens, source)
+        let tag = Tag::read(source)?;
+        Self::read_lens(tag, plain_lens, source)
     }
 
-    fn read_after<R: Read>(
-        first: u8,
+    fn read_lens<R: Read>(
+        tag: Tag,
         plain_lens: RangeInclusive<u32>,
         source: &mut Source<R>,
     ) -> Result<Self> {
-        if first == END_TAG {
-            return Err(source.corrupt("an end tag in place of a chunk"));
-        }
-        let tag = Tag::read(first, source)?;
         let plain_len = source.varint_in("plain_len", plain_lens)?;
-        let payload_len = match tag.method == Method::Stored as u8 {
+        let payload_len = match tag.is_stored() {
             true => plain_len,
             false => source.varint_in("coded_len", 1..=plain_len.saturating_sub(1))?,
         };
@@ -238,7 +262,8 @@ impl ChunkHeader {
         if first == END_TAG {
             return Ok(None);
         }
-        let extent = Extent::read_after(first, 1..=chunk_size, source)?;
+        let tag = Tag::read_after(first, source)?;
+        let extent = Extent::read_lens(tag, 1..=chunk_size, source)?;
         let plain_crc = source.u32("the plain CRC")?;
         let payload_crc = source.u32("the payload CRC")?;
         source.expect_crc32("the chunk header's CRC")?;

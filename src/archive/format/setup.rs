@@ -1,7 +1,7 @@
 //! Start of a stream in either form: its model and its extensions (`docs/format.md`, sections 3
 //! and 4).
 
-use super::chunk_header::Extent;
+use super::chunk_header::Tag;
 use super::extension::{self, CONTEXT, Extensions, PREFIX, TABLE};
 use super::source::Source;
 use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
@@ -124,7 +124,8 @@ impl Setup {
         }
         if let Some(prefix) = &self.prefix {
             let mut content = Vec::new();
-            Extent::of(prefix).put(&mut content);
+            Tag::of(prefix.coding).put(&mut content);
+            varint::put(&mut content, prefix.plain_len as u64);
             extensions.push((PREFIX, [&content, &prefix.payload[..]].concat()));
         }
         if self.parameters.table_log2 != Parameters::DEFAULT.table_log2 {
@@ -156,15 +157,16 @@ fn parse_context(content: &[u8]) -> Result<Context> {
 
 fn parse_prefix(content: &[u8]) -> Result<Coded<'static>> {
     let mut source = Source::new(content);
-    let extent = Extent::read(1..=Prefix::MAX_LEN as u32, &mut source);
-    let Ok(extent) = extent.and_then(|extent| extent.known()) else {
-        return Err(bad_content("prefix", content));
-    };
+    let tag = Tag::read(&mut source).and_then(|tag| tag.known()).ok();
+    let coding = tag.map(Tag::coding).filter(|coding| coding.lanes == 1 && !coding.is_stored());
+    let plain_len = source.varint_in("", 1..=Prefix::MAX_LEN as u32);
     let payload = &content[source.offset() as usize..];
-    if extent.is_stored() || payload.len() != extent.payload_len as usize {
-        return Err(bad_content("prefix", content));
+    match (coding, plain_len) {
+        (Some(coding), Ok(plain_len)) if !payload.is_empty() => {
+            Ok(Coded { coding, plain_len: plain_len as usize, payload: payload.to_vec().into() })
+        }
+        _ => Err(bad_content("prefix", content)),
     }
-    Ok(extent.coded(payload.to_vec().into()))
 }
 
 fn parse_table(content: &[u8]) -> Result<u8> {

@@ -172,8 +172,12 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
     }
 
     fn lost(&mut self, error: Error) -> Result<()> {
-        let error = split_recoverable::<()>(Err(error))?.expect_err("it is an error");
         let slot = self.pending.pop_front().expect("each chunk has a slot");
+        // A gap's error is damage of whatever kind; that of decoding a chunk may be another.
+        let error = match slot.offset {
+            Err(_) => error,
+            Ok(_) => split_recoverable::<()>(Err(error))?.expect_err("it is an error"),
+        };
         let mut missing = Missing {
             start: self.start.zip(slot.start).map(|(stream, chunk)| stream + chunk),
             len: slot.plain_len,

@@ -1,7 +1,7 @@
 //! Passes by candle, for devices that `ops` has no kernels for.
 //!
 //! The same networks as on the CPU, with gradients by candle's automatic differentiation: the parameters
-//! stay with the network that they were made for, a copy is on the device. `tests/gradients.rs` holds
+//! stay with the network that they were made for, a copy is on the device. `tests/library/gradients.rs` holds
 //! both to each other.
 
 mod llama;

@@ -2,7 +2,7 @@
 //!
 //! Products are those of `ops`, so a network computes the same here as when it codes, but for keys
 //! and values, which are not rounded here. A pass is of one shard of a batch and on one thread.
-//! Every backward pass is held to finite differences (`tests/gradients.rs`).
+//! Every backward pass is held to finite differences (`tests/library/gradients.rs`).
 
 pub mod attention;
 pub mod linear;

@@ -1,0 +1,25 @@
+//! Tests that call the library in their own process. None of them starts the program, so they also
+//! run where it is not built.
+
+mod family;
+mod handmade;
+mod random;
+mod share;
+mod skip;
+mod small_tokenizers;
+#[allow(dead_code, reason = "tests that start the program use the rest")]
+mod tiny;
+
+mod library {
+    mod container;
+    mod families;
+    mod fuzz;
+    mod golden;
+    mod gradients;
+    mod kernels;
+    mod layers;
+    mod models;
+    mod roundtrip;
+    mod sweeps;
+    mod tokenizers;
+}

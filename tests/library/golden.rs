@@ -1,0 +1,239 @@
+//! Archives in `tests/golden`: every version must read them for ever, and this one must make the
+//! same bytes.
+//!
+//! `LLMZIP_WRITE_GOLDEN=1 cargo test --release --test library golden::` writes those that are missing;
+//! existing ones are never overwritten; it writes their table in `README.md` anew. A change of coded
+//! bytes needs a new format or numerics version, and new files beside the old.
+
+use crate::handmade::golden::{accepted, refused};
+use crate::random::Random;
+use llmzip::archive::{
+    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
+};
+use llmzip::models::{DEFAULT_CODE, Model};
+use llmzip::ops::Isa;
+use llmzip::{ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// After this line of README.md comes the table.
+const TABLE: &str = "<!-- written by tests/library/golden.rs -->\n";
+
+/// A golden archive: its name, content, model and options; more content makes it a concatenation.
+struct Golden {
+    name: String,
+    model: ModelName,
+    parts: Vec<Vec<u8>>,
+    options: CompressOptions<'static>,
+}
+
+fn text() -> Vec<u8> {
+    let text = "The keeper of the lighthouse wrote every evening: wind, sea, ships. \
+        On the third of May he wrote nothing, and on the fourth \u{2014} \u{201c}fog\u{201d}.\r\n\r\n\
+        int main(void) { return 0; }\n<|endoftext|>\n";
+    [text.as_bytes(), &text.as_bytes()[60..180], b"\xff\x00\xc3"].concat()
+}
+
+fn records() -> Vec<u8> {
+    (0..600u32).flat_map(|i| [7, 0, (i / 50) as u8, 0xf3]).collect()
+}
+
+fn noise() -> Vec<u8> {
+    let mut random = Random::new(1);
+    (0..100).map(|_| random.bits() as u8).collect()
+}
+
+/// The compiled-in models, and one in a folder, whose window does not slide.
+struct Models {
+    builtin: BuiltinModels,
+    no_window: Arc<Model>,
+}
+
+impl Models {
+    fn new() -> Self {
+        let isa = Isa::detect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/no-window");
+        Self {
+            builtin: BuiltinModels::new(isa),
+            no_window: Model::open(&folder, isa).unwrap().into(),
+        }
+    }
+}
+
+impl ModelSource for Models {
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        self.builtin.find(wanted).or_else(|_| self.no_window.find(wanted))
+    }
+}
+
+fn goldens(models: &Models) -> Vec<Golden> {
+    let contexts = goldens_of_contexts(ModelName::of(models.no_window.identity()));
+    goldens_of_default().into_iter().chain(contexts).collect()
+}
+
+/// Archives whose lanes start afresh.
+fn goldens_of_contexts(model: ModelName) -> Vec<Golden> {
+    let golden = |name: &str, options| Golden {
+        name: format!("good-1-context-{name}"),
+        model: model.clone(),
+        parts: vec![text()],
+        options,
+    };
+    let context = |len, lanes| CompressOptions {
+        context: Some(len),
+        lanes: Some(lanes),
+        ..CompressOptions::default()
+    };
+    let prefix = b"The keeper wrote: ";
+    vec![
+        golden("mixed", context(40, 1)),
+        golden("prefix-3-lanes", CompressOptions { prefix, ..context(16, 3) }),
+        golden("model-5-lanes", CompressOptions { mix: false, chunk_size: 200, ..context(7, 5) }),
+    ]
+}
+
+fn goldens_of_default() -> Vec<Golden> {
+    let default = CompressOptions::default();
+    let golden = |name: &str, parts, options| Golden {
+        name: name.into(),
+        model: ModelName::Builtin(DEFAULT_CODE),
+        parts,
+        options,
+    };
+    let no_mix = CompressOptions { mix: false, ..default };
+    let chunks = CompressOptions { chunk_size: 128, lanes: Some(3), ..default };
+    vec![
+        golden("good-1-empty", vec![vec![]], default),
+        golden("good-1-stored", vec![noise()], default),
+        golden("good-1-mixed", vec![text()], default),
+        golden("good-1-mixed-7-lanes", vec![text()], CompressOptions { lanes: Some(7), ..default }),
+        golden("good-1-model", vec![text()], no_mix),
+        golden(
+            "good-1-model-64-lanes",
+            vec![text()],
+            CompressOptions { lanes: Some(64), ..no_mix },
+        ),
+        golden("good-1-adaptive-1", vec![text()], CompressOptions { level: 1, ..default }),
+        golden("good-1-adaptive-2", vec![records()], CompressOptions { level: 2, ..default }),
+        golden("good-1-adaptive-3", vec![records()], CompressOptions { level: 9, ..default }),
+        golden("good-1-chunks", vec![[noise(), text(), records()].concat()], chunks),
+        golden(
+            "good-1-prefix-and-table",
+            vec![text()],
+            CompressOptions { prefix: b"The keeper wrote: ", table_log2: 12, ..default },
+        ),
+        golden(
+            "good-1-prefix-chunks",
+            vec![[records(), text(), text()].concat()],
+            CompressOptions { prefix: b"The keeper wrote: ", chunk_size: 300, ..default },
+        ),
+        golden(
+            "good-1-prefix-model",
+            vec![text()],
+            CompressOptions { prefix: b"The keeper wrote: ", lanes: Some(2), ..no_mix },
+        ),
+        golden(
+            "good-1-prefix-adaptive",
+            vec![text()],
+            CompressOptions { prefix: b"The keeper wrote: ", level: 1, ..default },
+        ),
+        golden("good-1-joined", vec![text(), vec![], records()], default),
+    ]
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.llmz"))
+}
+
+/// `made`, if it is time to write it, and what the file has.
+fn file_of(name: &str, made: &[u8]) -> Vec<u8> {
+    if is_writing() && !path(name).exists() {
+        std::fs::write(path(name), made).unwrap();
+    }
+    std::fs::read(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn is_writing() -> bool {
+    std::env::var_os("LLMZIP_WRITE_GOLDEN").is_some()
+}
+
+fn decompress(archive: &[u8], models: &Models) -> (Vec<u8>, Result<()>) {
+    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let result = archive::decompress(archive, &mut plain, models, &options, &|_| ());
+    (plain, result.map(drop))
+}
+
+#[test]
+fn golden_archives_are_read_and_made_again() {
+    let models = Models::new();
+    for Golden { name, model, parts, options } in goldens(&models) {
+        let model = models.find(&model).unwrap();
+        let mut made = Vec::new();
+        for part in &parts {
+            archive::compress(&part[..], &mut made, &model, &options, &|_| ()).unwrap();
+        }
+        let golden = file_of(&name, &made);
+        let (plain, result) = decompress(&golden, &models);
+        result.unwrap();
+        assert!(plain == parts.concat(), "{name} decodes to something else");
+        assert!(made == golden, "{name} is made otherwise now: coded bytes changed");
+    }
+}
+
+#[test]
+fn golden_archives_of_other_makers_are_read() {
+    let models = Models::new();
+    for ((name, _, made), expected) in accepted() {
+        let (plain, result) = decompress(&file_of(&name, &made), &models);
+        result.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(plain == expected, "{name} decodes to something else");
+    }
+}
+
+/// The table in README.md has for each file that must be refused the error that it must give.
+#[test]
+fn golden_archives_to_be_refused_are_refused_with_their_error() {
+    let models = Models::new();
+    let mut table = String::from("| file | reason | error |\n| --- | --- | --- |\n");
+    for ((name, reason, _), _) in accepted() {
+        table += &format!("| {name} | {reason} | |\n");
+    }
+    for (name, reason, made) in refused() {
+        let golden = file_of(&name, &made);
+        let error = decompress(&golden, &models).1.expect_err(&name);
+        let kind = error.kind();
+        table += &format!("| {name} | {reason} | {kind:?}: {error} |\n");
+        let is_newer = matches!(kind, ErrorKind::Unsupported | ErrorKind::ModelMissing);
+        assert_eq!(is_newer, name.starts_with("unsupported-"), "{name}: {error}");
+    }
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/README.md");
+    let text = std::fs::read_to_string(&readme).unwrap();
+    let (before, written) = text.split_once(TABLE).unwrap();
+    if is_writing() {
+        return std::fs::write(readme, format!("{before}{TABLE}{table}")).unwrap();
+    }
+    for (written, made) in written.lines().zip(table.lines()) {
+        assert_eq!(written, made, "the error is another now");
+    }
+    assert_eq!(written.lines().count(), table.lines().count());
+}
+
+#[test]
+fn every_golden_file_is_tested() {
+    if is_writing() {
+        return; // they are being written
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let archives = files.filter(|path| path.extension().is_some_and(|e| e == "llmz"));
+    let mut found: Vec<PathBuf> = archives.collect();
+    let made = goldens(&Models::new()).into_iter().map(|golden| golden.name);
+    let odd = accepted().into_iter().map(|((name, _, _), _)| name);
+    let names = made.chain(odd).chain(refused().into_iter().map(|(name, _, _)| name));
+    let mut known: Vec<PathBuf> = names.map(|name| path(&name)).collect();
+    found.sort();
+    known.sort();
+    let unknown: Vec<_> = found.iter().filter(|path| !known.contains(path)).collect();
+    assert!(found == known, "{} files of {}, unknown {unknown:?}", found.len(), known.len());
+    assert!(known.len() >= 60, "{}", known.len());
+}

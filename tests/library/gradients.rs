@@ -1,0 +1,187 @@
+//! Backward passes of networks that learn, against finite differences; forward passes against the
+//! networks that code.
+
+#![cfg(feature = "train")]
+
+use crate::random;
+use llmzip::models::{Architecture, Cell, Row, Weights};
+use llmzip::ops::Isa;
+use llmzip::train::nn::parameter::{Parameter, zeros};
+use llmzip::train::{LlamaShape, Network, Random, RecurrentShape, Shape, Shard};
+use safetensors::tensor::{Dtype, TensorView};
+
+const VOCAB: usize = 11;
+const STREAMS: usize = 2;
+const STEPS: usize = 70;
+
+fn shapes() -> [(&'static str, Shape); 3] {
+    let recurrent = |cell| {
+        let (embedding_size, hidden_size, layers) = (6, 9, 2);
+        let vocab_size = VOCAB;
+        Shape::Recurrent(RecurrentShape { cell, vocab_size, embedding_size, hidden_size, layers })
+    };
+    // A window that neither begins nor ends with a block of queries.
+    let llama = Shape::Llama(LlamaShape {
+        vocab_size: VOCAB,
+        hidden_size: 12,
+        intermediate_size: 10,
+        layers: 2,
+        heads: 3,
+        window: 40,
+    });
+    [("gru", recurrent(Cell::Gru)), ("lstm", recurrent(Cell::Lstm)), ("llama", llama)]
+}
+
+/// The same ones each time.
+fn networks() -> Vec<(&'static str, Box<dyn Network>)> {
+    let random = &mut Random::new(&[3]);
+    let mut networks: Vec<_> =
+        shapes().map(|(name, shape)| (name, shape.network(Isa::detect(), random))).into();
+    // Heads and biases start at zero, which would hide mistakes.
+    for (_, network) in &mut networks {
+        change(&mut **network, |parameters| {
+            let values = parameters.iter_mut().flat_map(|p| &mut p.values);
+            values.for_each(|value| *value += 0.3 * random.normal());
+        });
+    }
+    networks
+}
+
+fn change(network: &mut dyn Network, mut change: impl FnMut(&mut [Parameter])) {
+    let mut change = |parameters: &mut [Parameter]| {
+        change(parameters);
+        Ok(())
+    };
+    network.update(&mut change).unwrap();
+}
+
+fn shard() -> Shard {
+    let mut random = random::Random::new(4);
+    let mut tokens = || (0..STREAMS * STEPS).map(|_| random.bits() as u32 % VOCAB as u32).collect();
+    Shard { streams: STREAMS, inputs: tokens(), targets: tokens() }
+}
+
+/// The cost, with states that a shard before left.
+fn cost(network: &dyn Network) -> f64 {
+    let (shard, mut states) = (shard(), network.states(STREAMS));
+    network.run(&shard, &mut states, None).unwrap();
+    network.run(&shard, &mut states, None).unwrap()
+}
+
+/// For each parameter the derivative along its own gradient, which is the gradient's norm. The state is
+/// taken as given, so it is that of the unchanged network.
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for (name, mut network) in networks() {
+        let (shard, mut states) = (shard(), network.states(STREAMS));
+        network.run(&shard, &mut states, None).unwrap();
+        let mut gradients = zeros(network.parameters());
+        network.run(&shard, &mut states.clone(), Some(&mut gradients)).unwrap();
+        for (i, gradient) in gradients.iter().enumerate() {
+            let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            assert!(norm > 1e-2, "{name}, parameter {i}: no gradient");
+            let mut at = |step: f64| {
+                let before = network.parameters()[i].values.clone();
+                change(&mut *network, |parameters| {
+                    let values = parameters[i].values.iter_mut().zip(gradient);
+                    values.for_each(|(v, g)| *v += (step * f64::from(*g) / norm) as f32);
+                });
+                let cost = network.run(&shard, &mut states.clone(), None).unwrap();
+                change(&mut *network, |parameters| parameters[i].values.clone_from(&before));
+                cost
+            };
+            let step = 2e-2;
+            let slope = (at(step) - at(-step)) / (2.0 * step);
+            let parameter = &network.parameters()[i].name;
+            println!("{name} {parameter}: {norm:.4}, by differences {slope:.4}");
+            assert!((slope / norm - 1.0).abs() < 0.02, "{name} {parameter}: {norm}, not {slope}");
+        }
+    }
+}
+
+/// The network that codes is the network that learned.
+#[test]
+fn costs_are_those_of_the_network_that_codes() {
+    for (name, network) in networks() {
+        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = network
+            .tensors()
+            .into_iter()
+            .map(|(name, shape, values)| {
+                (name, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+            })
+            .collect();
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        });
+        let file = safetensors::serialize(views, None).unwrap();
+        let architecture = Architecture::parse(network.config().to_string().as_bytes()).unwrap();
+        let ids: Vec<u32> = (0..VOCAB as u32).collect();
+        let weights = Weights::parse(&file).unwrap();
+        let coding = architecture.load(&weights, &ids, Isa::detect()).unwrap();
+        let shard = shard();
+        let mut session = coding.session(STREAMS, 2 * STEPS, usize::MAX);
+        let mut nats = 0.0;
+        for at in 0..STREAMS * STEPS {
+            let (lane, position) = ((at % STREAMS) as u32, (at / STREAMS) as u32);
+            let mut logits = vec![0.0; VOCAB];
+            session.forward(&[Row { lane, position, token: shard.inputs[at] }], &mut logits);
+            let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
+            nats += sum.ln() - f64::from(logits[shard.targets[at] as usize]);
+        }
+        let learned = network.run(&shard, &mut network.states(STREAMS), None).unwrap();
+        println!("{name}: {nats:.3} nats, {learned:.3} while learning");
+        // Keys and values are in bfloat16 where they are coded with.
+        assert!((nats / learned - 1.0).abs() < 2e-3, "{name}: {nats}, not {learned}");
+    }
+}
+
+#[test]
+fn states_go_on() {
+    for (name, network) in networks().into_iter().filter(|(name, _)| *name != "llama") {
+        let fresh = network.run(&shard(), &mut network.states(STREAMS), None).unwrap();
+        assert!((cost(&*network) - fresh).abs() > 1e-3, "{name}: nothing is remembered");
+    }
+}
+
+/// candle's gradients are found in another way, by automatic differentiation.
+#[cfg(feature = "candle")]
+#[test]
+fn candle_computes_the_same() {
+    use candle_core::Device;
+    use llmzip::train::candle::place;
+    let pairs = networks().into_iter().zip(networks()).zip(shapes());
+    for (((name, network), (_, same)), (_, shape)) in pairs {
+        let (mut on_candle, orthogonal) = place(same, shape, &Device::Cpu).unwrap();
+        // What is changed is changed there, too.
+        change(&mut *on_candle, |parameters| parameters[0].values[0] += 1.0);
+        change(&mut *on_candle, |parameters| parameters[0].values[0] -= 1.0);
+        let pass = |network: &dyn Network| {
+            let (shard, mut states) = (shard(), network.states(STREAMS));
+            network.run(&shard, &mut states, None).unwrap();
+            let mut gradients = zeros(network.parameters());
+            let nats = network.run(&shard, &mut states, Some(&mut gradients)).unwrap();
+            let states = states.into_iter().flat_map(|state| [state.h, state.c]);
+            (nats, gradients.into_iter().chain(states).collect::<Vec<_>>())
+        };
+        let ((nats, expected), (by_candle, found)) = (pass(&*network), pass(&*on_candle));
+        println!("{name}: {nats:.4} nats, {by_candle:.4} by candle");
+        assert!((by_candle / nats - 1.0).abs() < 1e-5, "{name}: {by_candle}, not {nats}");
+        for (i, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            let difference = distance(expected, found) / distance(expected, &[]).max(1e-6);
+            println!("{name}, tensor {i}: {difference:e}");
+            assert!(difference < 1e-5, "{name}, tensor {i}: {difference}");
+        }
+        for columns in [4, 25] {
+            let x: Vec<f32> = (0..100).map(|i| (i as f32).sin()).collect();
+            let expected = llmzip::train::orthogonal(Isa::detect(), x.clone(), columns);
+            let found = orthogonal(x, columns).unwrap();
+            assert!(distance(&expected, &found) < 1e-3, "{columns} columns");
+        }
+    }
+}
+
+#[cfg(feature = "candle")]
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let b = b.iter().chain(std::iter::repeat(&0.0));
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+}

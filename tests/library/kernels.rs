@@ -1,0 +1,500 @@
+//! Every kernel on every instruction set of this machine against `ops::reference`, bit for bit.
+
+use crate::random::Random;
+use llmzip::ops::{
+    self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, PackedMatrix, QuantMatrix, QuantRows,
+    reference,
+};
+
+/// Lengths around vector, tile and panel edges.
+const LENGTHS: [usize; 14] = [1, 2, 7, 15, 16, 17, 31, 32, 33, 64, 100, 255, 256, 509];
+
+#[track_caller]
+fn assert_same_bits(got: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}: lengths");
+    let differ = got.iter().zip(expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+    if let Some(i) = got.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits()) {
+        panic!(
+            "{what}: {differ} of {} differ, first [{i}]: {:e}, expected {:e}",
+            got.len(),
+            got[i],
+            expected[i]
+        );
+    }
+}
+
+fn for_each_path(check: impl Fn(Isa, &mut Random)) {
+    for isa in Isa::available() {
+        check(isa, &mut Random::new(1));
+    }
+}
+
+/// Whether Miri leaves out a case of so many products: it takes ten thousand times a processor's time.
+fn is_for_no_interpreter(n_products: usize) -> bool {
+    cfg!(miri) && n_products > 5_000
+}
+
+#[test]
+fn matmul_equals_the_reference() {
+    let shapes = [(1, 1), (7, 5), (16, 16), (33, 47), (64, 100), (256, 64), (100, 257), (509, 130)];
+    for_each_path(|isa, random| {
+        for (k, n) in shapes {
+            if is_for_no_interpreter(3 * k * n) {
+                continue;
+            }
+            let w = random.values(k * n);
+            let bias = random.values(n);
+            let with_bias = PackedMatrix::pack(k, n, |i| &w[i * k..][..k], &bias);
+            let column = |k: usize| (0..n).map(move |i| (i, k));
+            let columns: Vec<f32> =
+                (0..k).flat_map(column).map(|(i, column)| w[i * k + column]).collect();
+            let without = PackedMatrix::pack_columns(k, n, &columns);
+            for rows in [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 24, 25, 64] {
+                if is_for_no_interpreter(rows * k * n) {
+                    continue;
+                }
+                let x = random.values(rows * k);
+                for (packed, bias) in [(&with_bias, &bias), (&without, &vec![0.0; n])] {
+                    let mut y = vec![f32::NAN; rows * n];
+                    ops::matmul(isa, &x, packed, &mut y);
+                    let expected: Vec<f32> = x
+                        .chunks_exact(k)
+                        .flat_map(|x| reference::matmul_row(x, &w, bias))
+                        .collect();
+                    assert_same_bits(&y, &expected, &format!("{isa:?} {rows} x {k} x {n}"));
+                }
+            }
+        }
+    });
+}
+
+/// Every path, with and without instructions for dot products of bytes.
+fn for_each_int8_path(check: impl Fn(Isa, &str, &mut Random)) {
+    for isa in Isa::available() {
+        check(isa, &format!("{isa:?}"), &mut Random::new(1));
+        check(isa.without_vnni(), &format!("{isa:?} without VNNI"), &mut Random::new(1));
+    }
+}
+
+/// Integers in all of a byte's range, its ends among them.
+fn bytes(random: &mut Random, n: usize) -> Vec<i8> {
+    (0..n).map(|_| random.bits() as i8).collect()
+}
+
+/// Compares a product of both kinds of activations with its definition.
+fn check_int8(isa: Isa, path: &str, x: &[f32], k: usize, w: &[i8], scales: &[f32], bias: &[f32]) {
+    let n = scales.len();
+    let fill = |i: usize, out: &mut [i8]| {
+        out.copy_from_slice(&w[i * k..][..k]);
+        scales[i]
+    };
+    let packed = QuantMatrix::pack_with(k, n, fill, bias);
+    let bias = if bias.is_empty() { &vec![0.0; n] } else { bias };
+    type Definition = fn(&[f32], &[i8], &[f32], &[f32]) -> Vec<f32>;
+    let kinds: [(ActivationBits, Definition); 2] = [
+        (ActivationBits::Eight, reference::matmul_w8a8_row),
+        (ActivationBits::Sixteen, reference::matmul_w8a16_row),
+    ];
+    for (bits, definition) in kinds {
+        let mut rows = QuantRows::default();
+        rows.quantise(isa, bits, x, k);
+        let mut y = vec![f32::NAN; x.len() / k * n];
+        ops::matmul_int8(isa, &rows, &packed, &mut y);
+        let expected = x.chunks_exact(k).flat_map(|x| definition(x, w, scales, bias));
+        let expected: Vec<f32> = expected.collect();
+        assert_same_bits(&y, &expected, &format!("{path} {bits:?} {} x {k} x {n}", x.len() / k));
+    }
+}
+
+#[test]
+fn int8_matmul_equals_the_reference() {
+    let shapes = [(1, 1), (2, 3), (3, 17), (7, 5), (16, 16), (33, 47), (64, 100), (101, 257)];
+    for_each_int8_path(|isa, path, random| {
+        for (k, n) in shapes {
+            if is_for_no_interpreter(3 * k * n) {
+                continue;
+            }
+            let (w, scales, bias) = (bytes(random, k * n), random.values(n), random.values(n));
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 25, 64] {
+                if is_for_no_interpreter(rows * k * n) {
+                    continue;
+                }
+                let x = random.values(rows * k);
+                check_int8(isa, path, &x, k, &w, &scales, &bias);
+            }
+            check_int8(isa, path, &random.values(3 * k), k, &w, &scales, &[]);
+        }
+    });
+}
+
+/// The greatest sums there can be, where products that saturate or sums of 16 bits would show.
+#[test]
+#[cfg_attr(miri, ignore = "long rows take it too long")]
+fn int8_matmul_is_exact_at_the_extremes() {
+    let k = ops::MAX_INPUTS;
+    let ends: [fn(usize) -> i8; 4] =
+        [|_| -128, |_| 127, |i| if i % 2 == 0 { -128 } else { 127 }, |_| 0];
+    let x: Vec<f32> = (0..3 * k)
+        .map(|i| match i / k {
+            0 => 1.0,
+            1 => -1.0,
+            _ if i % 2 == 0 => 1.0,
+            _ => -1.0,
+        })
+        .collect();
+    for_each_int8_path(|isa, path, _| {
+        let w: Vec<i8> = ends.iter().flat_map(|end| (0..k).map(end)).collect();
+        check_int8(isa, path, &x, k, &w, &[1.0, 0.5, 1e-3, 1.0], &[0.0, 1.0, -1.0, 0.25]);
+    });
+}
+
+/// Rows that scale to nothing, to subnormals and to infinity, ties, and both zeros.
+#[test]
+fn int8_rows_at_the_edges_equal_the_reference() {
+    let tie = |limit: f32| [limit, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5];
+    let row = |x: f32| [x, -x, 0.0, -0.0, x / 2.0, x / 127.0, x / 254.0, x / 3.0];
+    let magnitudes = [0.0, 1e-45, 1e-38, 7.8e-31, 7.9e-31, 1e-30, 1.0, 1e30, f32::MAX];
+    let mut x: Vec<f32> = [127.0, 32_767.0].into_iter().flat_map(tie).collect();
+    x.extend(magnitudes.into_iter().flat_map(row));
+    for_each_int8_path(|isa, path, random| {
+        let w = bytes(random, 8 * 33);
+        for scale in [1.0, 0.0, 1e-40, 1e-10, 1e10] {
+            check_int8(isa, path, &x, 8, &w, &[scale; 33], &random.values(33));
+        }
+    });
+}
+
+/// A row that is not finite gives no finite output: it cannot pass unnoticed.
+#[test]
+fn int8_rows_that_are_not_finite_show() {
+    for_each_int8_path(|isa, path, random| {
+        let w = bytes(random, 16 * 20);
+        let fill = |i: usize, out: &mut [i8]| {
+            out.copy_from_slice(&w[i * 16..][..16]);
+            1.0
+        };
+        let w = QuantMatrix::pack_with(16, 20, fill, &[]);
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for bits in [ActivationBits::Eight, ActivationBits::Sixteen] {
+                let mut x = random.values(32);
+                x[random.bits() as usize % 16] = bad;
+                let (mut rows, mut y) = (QuantRows::default(), vec![0.0; 40]);
+                rows.quantise(isa, bits, &x, 16);
+                ops::matmul_int8(isa, &rows, &w, &mut y);
+                assert!(y[..20].iter().all(|y| !y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
+                assert!(y[20..].iter().all(|y| y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn weights_are_quantised_as_the_reference_does() {
+    let mut random = Random::new(1);
+    for k in LENGTHS {
+        for scale in [0.0, 1e-42, 1e-31, 1.0, 1e38] {
+            let row: Vec<f32> = random.values(k).iter().map(|x| x * scale).collect();
+            let mut integers = vec![0; k];
+            let scale = ops::quantise_weights(&row, &mut integers);
+            let (expected, expected_scale) = reference::quantise(&row, 127.0);
+            assert_eq!(scale.to_bits(), expected_scale.to_bits(), "{k}");
+            assert!(integers.iter().map(|&q| i32::from(q)).eq(expected), "{k}");
+        }
+    }
+}
+
+#[test]
+fn sums_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS {
+            let x = random.values(n);
+            assert_same_bits(
+                &[ops::sum16(isa, &x)],
+                &[reference::sum16(&x)],
+                &format!("{isa:?} {n}"),
+            );
+        }
+    });
+}
+
+#[test]
+fn norms_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for c in LENGTHS {
+            let (gain, bias) = (random.values(c), random.values(c));
+            let x = random.values(3 * c);
+            let mut out = vec![f32::NAN; 3 * c];
+            ops::rms_norm(isa, &x, &gain, 1e-5, &mut out);
+            let expected = x.chunks(c).flat_map(|x| reference::rms_norm(x, &gain, 1e-5));
+            assert_same_bits(&out, &expected.collect::<Vec<_>>(), &format!("rms {isa:?} {c}"));
+            ops::layer_norm(isa, &x, &gain, &bias, 1e-5, &mut out);
+            let expected = x.chunks(c).flat_map(|x| reference::layer_norm(x, &gain, &bias, 1e-5));
+            assert_same_bits(&out, &expected.collect::<Vec<_>>(), &format!("layer {isa:?} {c}"));
+        }
+    });
+}
+
+/// Values that cover each branch of the elementwise functions: small, large, past the clamps, zeros
+/// of both signs.
+fn edge_values(random: &mut Random) -> Vec<f32> {
+    let mut x = vec![
+        0.0,
+        -0.0,
+        -87.0,
+        -87.000_01,
+        88.0,
+        88.000_01,
+        1e-40,
+        -1e-40,
+        1e30,
+        -1e30,
+        f32::NEG_INFINITY,
+    ];
+    let n = if cfg!(miri) { 20 } else { 1000 };
+    x.extend(random.values(n).iter().map(|x| x * 40.0));
+    x.extend(random.values(n));
+    x
+}
+
+#[test]
+fn elementwise_functions_equal_the_reference() {
+    type Case = (&'static str, fn(Isa, &mut [f32]), fn(f32) -> f32);
+    let cases: [Case; 5] = [
+        ("exp", ops::exp, reference::exp),
+        ("gelu_erf", ops::gelu_erf, reference::gelu_erf),
+        ("gelu_tanh", ops::gelu_tanh, reference::gelu_tanh),
+        ("sigmoid", ops::sigmoid, reference::sigmoid),
+        ("tanh", ops::tanh, reference::tanh),
+    ];
+    for_each_path(|isa, random| {
+        let finite: Vec<f32> = edge_values(random).into_iter().filter(|x| x.abs() < 1e10).collect();
+        for (name, kernel, definition) in cases {
+            let input = if name == "exp" { edge_values(random) } else { finite.clone() };
+            let mut x = input.clone();
+            kernel(isa, &mut x);
+            let expected: Vec<f32> = input.iter().map(|&x| definition(x)).collect();
+            assert_same_bits(&x, &expected, &format!("{name} {isa:?}"));
+        }
+        let (mut x, y) = (finite.clone(), random.values(finite.len()));
+        ops::silu_mul(isa, &mut x, &y);
+        let expected = finite.iter().zip(&y).map(|(&x, y)| reference::silu(x) * y);
+        assert_same_bits(&x, &expected.collect::<Vec<_>>(), &format!("silu_mul {isa:?}"));
+        let mut x = finite.clone();
+        ops::add_assign(isa, &mut x, &y);
+        let expected = finite.iter().zip(&y).map(|(x, y)| x + y);
+        assert_same_bits(&x, &expected.collect::<Vec<_>>(), &format!("add_assign {isa:?}"));
+    });
+}
+
+#[test]
+fn recurrent_cells_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS.into_iter().filter(|&n| n > 0) {
+            let mut values = |n: usize| -> Vec<f32> {
+                let scale = 4.0 * random.values(1)[0];
+                random.values(n).iter().map(|x| x * scale * 30.0).collect()
+            };
+            let (x, y, h) = (values(4 * n), values(4 * n), values(n));
+            let mut got = h.clone();
+            ops::gru_cell(isa, &x[..3 * n], &y[..3 * n], &mut got);
+            let expected = reference::gru_cell(&x[..3 * n], &y[..3 * n], &h);
+            assert_same_bits(&got, &expected, &format!("gru_cell {isa:?} {n}"));
+            let (mut got, mut memory) = (vec![f32::NAN; n], h.clone());
+            ops::lstm_cell(isa, &x, &y, &mut got, &mut memory);
+            let (expected, expected_memory) = reference::lstm_cell(&x, &y, &h);
+            assert_same_bits(&got, &expected, &format!("lstm_cell {isa:?} {n}"));
+            assert_same_bits(&memory, &expected_memory, &format!("lstm_cell's c {isa:?} {n}"));
+        }
+    });
+}
+
+/// The definitions themselves against `f64` functions: tolerances are the ones that
+/// `docs/numerics.md` states.
+#[test]
+#[cfg_attr(miri, ignore = "160,000 values take it too long")]
+fn the_reference_is_accurate() {
+    for i in -80_000..=80_000 {
+        let x = i as f32 / 1000.0;
+        let relative = (f64::from(reference::exp(x)) / libm::exp(f64::from(x)) - 1.0).abs();
+        assert!(relative < 2.4e-7, "exp({x}) is off by {relative:e}");
+    }
+    for i in -8_000..=8_000 {
+        let x = i as f32 / 1000.0;
+        let (d, root) = (f64::from(x), std::f64::consts::FRAC_1_SQRT_2);
+        let erf = 0.5 * d * (1.0 + libm::erf(d * root));
+        assert!((f64::from(reference::gelu_erf(x)) - erf).abs() < 5e-7, "gelu_erf({x})");
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (d + 0.044715 * d * d * d);
+        let tanh = 0.5 * d * (1.0 + libm::tanh(inner));
+        assert!((f64::from(reference::gelu_tanh(x)) - tanh).abs() < 2e-6, "gelu_tanh({x})");
+        let silu = d / (1.0 + libm::exp(-d));
+        assert!((f64::from(reference::silu(x)) - silu).abs() < 1e-6, "silu({x})");
+        let sigmoid = 1.0 / (1.0 + libm::exp(-d));
+        assert!((f64::from(reference::sigmoid(x)) - sigmoid).abs() < 3e-7, "sigmoid({x})");
+        assert!((f64::from(reference::tanh(x)) - libm::tanh(d)).abs() < 3e-7, "tanh({x})");
+    }
+}
+
+#[test]
+fn softmax_and_counts_equal_the_reference() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS.into_iter().chain([4095, 4096, 50_304]) {
+            if is_for_no_interpreter(20 * n) {
+                continue;
+            }
+            let logits: Vec<f32> = random.values(n).iter().map(|x| x * 8.0).collect();
+            let mut counts = vec![0; n];
+            assert!(ops::counts(isa, &mut logits.clone(), &mut counts));
+            assert_eq!(counts, reference::counts(&logits), "counts {isa:?} {n}");
+            let total: u64 = counts.iter().map(|&c| u64::from(c)).sum();
+            assert!((total as f64 / 2f64.powi(30) - 1.0).abs() < 1e-3, "{n} counts sum to {total}");
+            let mut p = logits.clone();
+            ops::softmax(isa, &mut p);
+            let mut e = logits.clone();
+            let r = 1.0 / reference::softmax_parts(&mut e);
+            let expected: Vec<f32> = e.iter().map(|e| e * r).collect();
+            assert_same_bits(&p, &expected, &format!("softmax {isa:?} {n}"));
+        }
+    });
+}
+
+/// What a model that overflows makes is defined, too: both sides must go wrong in the same way.
+#[test]
+fn numbers_that_are_none_have_one_result() {
+    for_each_path(|isa, random| {
+        for n in LENGTHS {
+            for at in [0, n / 2, n - 1] {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x: Vec<f32> = random.values(n).iter().map(|x| x * 8.0).collect();
+                    x[at] = bad;
+                    x[n / 3] = f32::NAN;
+                    let what = format!("{isa:?} {bad} at {at} of {n}");
+                    let mut found = x.clone();
+                    ops::exp(isa, &mut found);
+                    let expected: Vec<f32> = x.iter().map(|&x| reference::exp(x)).collect();
+                    assert_same_bits(&found, &expected, &format!("exp {what}"));
+                    let mut found = x.clone();
+                    ops::softmax(isa, &mut found);
+                    let r = 1.0 / reference::softmax_parts(&mut x);
+                    let expected: Vec<f32> = x.iter().map(|e| e * r).collect();
+                    assert_same_bits(&found, &expected, &format!("softmax {what}"));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn counts_notice_what_is_not_finite() {
+    for_each_path(|isa, random| {
+        for (n, at) in [(33, 0), (33, 32), (64, 17)] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut logits = random.values(n);
+                logits[at] = bad;
+                assert!(!ops::counts(isa, &mut logits, &mut vec![0; n]), "{isa:?} {bad} at {at}");
+            }
+        }
+    });
+}
+
+#[test]
+fn attention_equals_the_reference() {
+    let shapes = [(4, 1, 64), (4, 4, 16), (4, 2, 24), (6, 2, 8), (8, 1, 20), (5, 1, 80), (2, 1, 5)];
+    for_each_path(|isa, random| {
+        for (heads, kv_heads, head_dim) in shapes {
+            for (window, ahead) in [(1, 0), (5, 3), (16, 0), (40, 25)] {
+                if is_for_no_interpreter(heads * head_dim * window * (3 * window + 40)) {
+                    continue;
+                }
+                check_attention(
+                    isa,
+                    random,
+                    AttentionShape { heads, kv_heads, head_dim, window, scale: 0.2 },
+                    ahead,
+                );
+            }
+        }
+    });
+}
+
+/// Stores rows in batches of `ahead + 1`, past the ring's length, and attends from each row of the
+/// batch.
+fn check_attention(isa: Isa, random: &mut Random, shape: AttentionShape, ahead: usize) {
+    let AttentionShape { heads, kv_heads, head_dim: d, window, scale } = shape;
+    let (lanes, lane) = (2, 1);
+    let mut cache = KvCache::<Bf16>::new(lanes, kv_heads, d, window, ahead);
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    for batch in 0..(3 * window + 40) / (ahead + 1) {
+        let positions = batch * (ahead + 1)..(batch + 1) * (ahead + 1);
+        for position in positions.clone() {
+            let (k, v) = (random.values(kv_heads * d), random.values(kv_heads * d));
+            cache.store(lane, position, &k, &v);
+            cache.store(0, position, &random.values(kv_heads * d), &random.values(kv_heads * d));
+            keys.push(k);
+            values.push(v);
+        }
+        for position in positions {
+            let q = random.values(heads * d);
+            let mut out = vec![f32::NAN; heads * d];
+            let at = (lane, position);
+            ops::attention(isa, &shape, &cache, at, &q, &mut out, &mut Default::default());
+            for head in 0..heads {
+                let kv = head / (heads / kv_heads) * d;
+                let seen = (position + 1).saturating_sub(window)..=position;
+                let kept = |rows: &[Vec<f32>]| -> Vec<f32> {
+                    let rows = rows[seen.clone()].iter();
+                    rows.flat_map(|r| r[kv..kv + d].iter().map(|&x| reference::round_bf16(x)))
+                        .collect()
+                };
+                let q = &q[head * d..][..d];
+                let expected = reference::attention_head(q, &kept(&keys), &kept(&values), scale);
+                let what =
+                    format!("{isa:?} {shape:?} ahead {ahead} position {position} head {head}");
+                assert_same_bits(&out[head * d..][..d], &expected, &what);
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "libm takes square roots by an instruction, which it cannot")]
+fn rotation_equals_the_reference() {
+    let mut random = Random::new(1);
+    let rotary = ops::Rotary::new(24, 10_000.0, ops::RotaryScaling::None);
+    let (mut cos, mut sin) = (vec![0.0; 12], vec![0.0; 12]);
+    for position in [0, 1, 2, 1000, 1_000_000] {
+        rotary.at(position, &mut cos, &mut sin);
+        let mut x = random.values(3 * 32);
+        let mut expected = x.clone();
+        ops::rotate(&mut x, 32, &cos, &sin);
+        expected.chunks_mut(32).for_each(|head| reference::rotate(&mut head[..24], &cos, &sin));
+        assert_same_bits(&x, &expected, &format!("position {position}"));
+    }
+}
+
+/// Archives depend on every bit of them, and they are libm's: another version must give the same.
+#[test]
+#[cfg_attr(miri, ignore = "libm takes square roots by an instruction, which it cannot")]
+fn rotations_are_pinned() {
+    use ops::RotaryScaling::{Linear, Llama3, None};
+    let llama3 = Llama3 { factor: 8.0, low: 1.0, high: 4.0, positions: 8192.0 };
+    let cases = [
+        (64, 10_000.0, None, "790d6fb6072e0f12"),
+        (128, 1_000_000.0, None, "9527ace4bfba4930"),
+        (128, 10_000.0, Linear(2.5), "14400fc7b9ea4b80"),
+        (128, 500_000.0, llama3, "5f65173e9d715699"),
+    ];
+    for (dims, theta, scaling, expected) in cases {
+        let rotary = ops::Rotary::new(dims, theta, scaling);
+        let (mut cos, mut sin) = (vec![0.0; dims / 2], vec![0.0; dims / 2]);
+        let mut hasher = blake3::Hasher::new();
+        let far = (0..24).flat_map(|log2| [(1 << log2) - 1, 1 << log2, 3 << log2]);
+        for position in (0..4096).chain(far) {
+            rotary.at(position, &mut cos, &mut sin);
+            for x in cos.iter().chain(&sin) {
+                hasher.update(&x.to_le_bytes());
+            }
+        }
+        let found = &hasher.finalize().to_hex()[..16];
+        assert_eq!(found, expected, "{dims} dimensions, base {theta}, {scaling:?}");
+    }
+}

@@ -1,0 +1,30 @@
+//! Tests that start the program, some beside calls of the library.
+
+mod family;
+mod floats;
+#[allow(dead_code, reason = "tests in the process use the rest")]
+mod handmade;
+mod joined;
+#[allow(dead_code, reason = "tests in the process use the rest")]
+mod random;
+mod share;
+mod shell;
+mod skip;
+#[cfg(feature = "hub")]
+mod stub_hub;
+mod tiny;
+
+mod program {
+    mod assets;
+    mod bench;
+    mod cli;
+    mod decoder;
+    mod faults;
+    mod hub;
+    mod matrix;
+    mod network;
+    mod quantize;
+    mod recover;
+    mod store;
+    mod train;
+}

@@ -1,0 +1,156 @@
+//! `tests/decoder/decode.py`, a second decoder in Python, written from `docs/format.md`,
+//! `docs/numerics.md` and `docs/adaptive-model.md`: what it reads, those documents suffice for.
+
+use crate::floats;
+use crate::random::Random;
+use crate::shell::Shell;
+use crate::skip::skip;
+use llmzip::archive::{
+    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
+};
+use llmzip::models::Model;
+use llmzip::ops::Isa;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    std::fs::read(path(&format!("tests/golden/good-1-{name}.llmz"))).unwrap()
+}
+
+/// Says so where the decoder cannot run.
+fn is_missing() -> bool {
+    let numpy = Command::new("python3").args(["-c", "import numpy"]).output();
+    let missing = !numpy.is_ok_and(|output| output.status.success());
+    if missing {
+        skip("no python3 with numpy");
+    }
+    missing
+}
+
+fn run(archive: &[u8], arguments: &[&str]) -> Output {
+    let mut command = Command::new("python3");
+    command.arg("-B").arg(path("tests/decoder/decode.py")).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(archive).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// The content of `archive`, by the second decoder.
+fn decode(archive: &[u8], name: &str) -> Vec<u8> {
+    decode_with(archive, name, &[])
+}
+
+fn decode_with(archive: &[u8], name: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = run(archive, arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {said}");
+    output.stdout
+}
+
+fn golden_archives_are_read(names: &[&str]) {
+    golden_archives_of_a_model_are_read(names, &BuiltinModels::new(Isa::detect()), &[]);
+}
+
+/// `arguments` give the second decoder what `models` has.
+fn golden_archives_of_a_model_are_read(
+    names: &[&str],
+    models: &dyn ModelSource,
+    arguments: &[&str],
+) {
+    if is_missing() {
+        return;
+    }
+    for name in names {
+        let archive = golden(name);
+        let mut plain = Vec::new();
+        let options = DecompressOptions::default();
+        archive::decompress(&archive[..], &mut plain, models, &options, &|_| ()).unwrap();
+        assert!(decode_with(&archive, name, arguments) == plain, "{name} decodes otherwise");
+    }
+}
+
+#[test]
+fn stored_and_adaptive_archives_are_read() {
+    golden_archives_are_read(&["empty", "stored", "adaptive-1", "adaptive-2", "adaptive-3"]);
+}
+
+/// Mostly those of many lanes, which the second decoder steps together: the others take it longer.
+#[test]
+fn archives_of_the_language_model_are_read() {
+    golden_archives_are_read(&["mixed-7-lanes", "model-64-lanes", "prefix-and-table"]);
+    golden_archives_are_read(&["prefix-chunks", "prefix-model", "prefix-adaptive"]);
+}
+
+#[test]
+fn odd_archives_are_read() {
+    golden_archives_are_read(&["130-chunks", "odd-extensions", "padded", "joined-forms"]);
+}
+
+/// By a model from a folder, whose window does not slide.
+#[test]
+fn archives_whose_lanes_start_afresh_are_read() {
+    let folder = path("tests/golden/no-window");
+    let model = Arc::new(Model::open(&folder, Isa::detect()).unwrap());
+    let names = ["context-mixed", "context-prefix-3-lanes", "context-model-5-lanes"];
+    let arguments = ["--model", folder.to_str().unwrap()];
+    golden_archives_of_a_model_are_read(&names, &model, &arguments);
+}
+
+/// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.
+#[test]
+fn an_archive_of_a_quantised_folder_is_read() {
+    if is_missing() {
+        return;
+    }
+    let shell = Shell::new();
+    std::fs::create_dir(shell.path("floats")).unwrap();
+    floats::write_default(&shell.path("floats"));
+    let quantize = ["models", "quantize", "--int8", "--activation-bits=16", "-o", "int16"];
+    shell.run(&[&quantize[..], &["floats"]].concat()).expect(0);
+    let text = std::fs::read(path("docs/format.md")).unwrap()[..200].to_vec();
+    let archive = shell.pipe(&["-m", "int16", "--lanes=8"], &text).expect(0).stdout;
+    let folder = shell.path("int16");
+    let arguments = ["--model", folder.to_str().unwrap()];
+    assert!(decode_with(&archive, "int16", &arguments) == text);
+}
+
+#[test]
+fn long_form_archives_and_their_concatenation_are_read() {
+    if is_missing() {
+        return;
+    }
+    let models = BuiltinModels::new(Isa::detect());
+    let model = models.find(&ModelName::Builtin(1)).unwrap();
+    let mut random = Random::new(1);
+    let mut content = std::fs::read(path("docs/format.md")).unwrap()[..3000].to_vec();
+    content.extend((0..500).map(|_| random.bits() as u8));
+    let mut archive = Vec::new();
+    for level in 1..=3 {
+        let options = CompressOptions { level, chunk_size: 1000, ..CompressOptions::default() };
+        archive::compress(&content[..], &mut archive, &model, &options, &|_| ()).unwrap();
+    }
+    assert!(decode(&archive, "levels 1 to 3") == content.repeat(3));
+}
+
+#[test]
+fn damaged_archives_are_refused() {
+    if is_missing() {
+        return;
+    }
+    let archive = golden("adaptive-1");
+    let mut changed = archive.clone();
+    changed[archive.len() / 2] ^= 1;
+    let longer = [&archive[..], b"x"].concat();
+    for damaged in [&changed[..], &longer, &archive[..archive.len() - 1]] {
+        let output = run(damaged, &[]);
+        assert!(!output.status.success() && output.stdout.is_empty());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("damaged"));
+    }
+}

@@ -1,0 +1,306 @@
+//! Models from a hub, a stub of it on this machine: what comes, what is refused, and what never asks.
+
+#![cfg(feature = "hub")]
+
+use crate::shell::{Ended, Shell, end};
+use crate::stub_hub::{COMMIT, Fault, StubHub};
+use crate::tiny;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+/// An address where nobody answers.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// A machine of its own: home, cache, store.
+struct Machine {
+    shell: Shell,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Machine {
+    fn new(endpoint: &str) -> Self {
+        let shell = Shell::new();
+        shell.write("a", &text());
+        Self { shell, variables: vec![("HF_ENDPOINT", endpoint.to_owned())] }
+    }
+
+    /// The same machine when `name` is set to `value`.
+    fn set(&mut self, name: &'static str, value: &str) -> &mut Self {
+        self.variables.retain(|(other, _)| *other != name);
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
+        let mut command = self.shell.command(arguments);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        end(command)
+    }
+
+    /// The folder of the model in the hub's cache.
+    fn repo(&self) -> PathBuf {
+        self.shell.path("home").join(".cache/huggingface/hub/models--org--tiny")
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.repo().join("snapshots").join(COMMIT)
+    }
+
+    /// Names of the blobs.
+    fn blobs(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.repo().join("blobs")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+/// Content that shrinks.
+fn text() -> Vec<u8> {
+    b"the same words and the same words again, ".repeat(20)
+}
+
+fn json(ended: Ended) -> Value {
+    serde_json::from_slice(&ended.stdout).unwrap()
+}
+
+/// The label of the stub's model.
+fn label() -> String {
+    format!("org/tiny@{COMMIT}")
+}
+
+#[test]
+fn a_model_comes_in_the_hubs_own_layout_and_is_then_used_offline() {
+    let hub = StubHub::new(&tiny::files());
+    hub.set_file("README.md", b"---\nlicense: mit\n---\n# tiny");
+    hub.set_file("flax_model.msgpack", b"not wanted");
+    let mut machine = Machine::new(&hub.endpoint);
+    let pulled = json(machine.run(&["models", "pull", "--json", "org/tiny"]).expect(0));
+    let model = &pulled["models"][0];
+    assert_eq!(model["digest"], tiny::digest(&tiny::files()));
+    assert_eq!((&model["label"], &model["commit"]), (&label().into(), &COMMIT.into()));
+    for (name, bytes) in tiny::files() {
+        let path = machine.snapshot().join(name);
+        assert!(path.is_symlink() && fs::read(&path).unwrap() == bytes, "{name}");
+    }
+    assert!(!machine.snapshot().join("flax_model.msgpack").exists());
+    assert_eq!(fs::read_to_string(machine.repo().join("refs/main")).unwrap(), COMMIT);
+    assert_eq!(hub.storage_log().len(), 1, "one large file");
+
+    machine.set("HF_ENDPOINT", &nowhere());
+    machine.run(&["-m", "org/tiny", "a"]).expect(0);
+    machine.run(&["models", "pull", &label()]).expect(0);
+    machine.run(&["models", "pull", "--offline", "org/tiny"]).expect(0);
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("/api/models/org/tiny");
+    machine.set("HF_HUB_OFFLINE", "1").run(&["models", "pull", "org/tiny"]).expect(0);
+    machine.run(&["models", "pull", "org/other"]).expect(3);
+    let info = json(machine.run(&["models", "info", "--json", "org/tiny"]).expect(0));
+    let info = &info["models"][0];
+    assert_eq!((&info["licence"], &info["architecture"]), (&"mit".into(), &"llama".into()));
+    assert_eq!(info["vocab_size"], 400);
+    let list = json(machine.shell.run(&["list", "--json", "a.llmz"]).expect(0));
+    assert_eq!(list["files"][0]["streams"][0]["model"]["digest"]["label"], label());
+}
+
+#[test]
+fn compress_fetches_what_it_is_told_to_unless_offline() {
+    let hub = StubHub::new(&tiny::files());
+    let mut machine = Machine::new(&hub.endpoint);
+    let arguments = ["-c", "--offline", "-m", "org/tiny", "a"];
+    machine.run(&arguments).expect(3).saying("llmzip models pull org/tiny");
+    machine.set("HF_HUB_OFFLINE", "1");
+    machine.run(&["-c", "-m", "org/tiny", "a"]).expect(3);
+    assert!(hub.hub_log().is_empty());
+    machine.set("HF_HUB_OFFLINE", "0").run(&["-m", "org/tiny", "a"]).expect(0);
+    machine.set("HF_ENDPOINT", &nowhere());
+    assert_eq!(machine.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+}
+
+#[test]
+fn what_is_measured_is_not_fetched() {
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    let bench = ["bench", "--no-profile", "-m", "org/tiny", "a"];
+    machine.run(&bench).expect(3).saying("llmzip models pull org/tiny");
+    assert!(hub.hub_log().is_empty());
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    machine.run(&bench).expect(0);
+}
+
+#[test]
+fn a_revision_is_a_branch_a_tag_or_a_commit() {
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny@v1"]).expect(0);
+    assert_eq!(fs::read_to_string(machine.repo().join("refs/v1")).unwrap(), COMMIT);
+    assert!(!machine.repo().join("refs/main").exists());
+    for name in ["org/tiny@v1", &label(), "org/tiny"] {
+        machine.run(&["models", "path", name]).expect(0);
+    }
+    machine.run(&["models", "pull", "org/tiny@v2"]).expect(3).saying("check name and revision");
+    let other = "f".repeat(40);
+    machine.run(&["models", "pull", &format!("org/tiny@{other}")]).expect(3);
+    machine.run(&["models", "pull", "org/old"]).expect(0); // renamed: the hub sends to the new name
+    for name in ["../x", "org/tiny@../x", "a/b/c", "org/tiny@", "$(x)", "default"] {
+        machine.run(&["models", "pull", name]).expect(2);
+    }
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_nowhere_else() {
+    let hub = StubHub::new(&tiny::files());
+    hub.set_token("hf_secret");
+    let mut machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(3).saying("HF_TOKEN");
+    machine.set("HF_TOKEN", "hf_wrong");
+    let ended = machine.run(&["models", "pull", "org/tiny"]).expect(3).saying("does not permit");
+    assert!(!ended.stderr.contains("hf_wrong"), "{}", ended.stderr);
+    machine.set("HF_TOKEN", "hf_secret").set("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1");
+    machine.run(&["models", "pull", "org/tiny"]).expect(3);
+    machine.set("HF_HUB_DISABLE_IMPLICIT_TOKEN", "0");
+    let ended = machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    assert!(!ended.stderr.contains("hf_secret"), "{}", ended.stderr);
+    assert!(!hub.storage_log().is_empty());
+    assert!(hub.storage_log().iter().all(|request| request.authorization.is_none()));
+
+    let machine = Machine::new(&hub.endpoint);
+    fs::create_dir_all(machine.shell.path("home/.cache/huggingface")).unwrap();
+    machine.shell.write("home/.cache/huggingface/token", b"hf_secret\n");
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+}
+
+#[test]
+fn a_download_that_breaks_off_is_taken_up_again() {
+    let hub = StubHub::new(&tiny::files());
+    hub.set_fault(Fault::BreaksOff(2));
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    let ranges: Vec<_> = hub.storage_log().iter().map(|request| request.range).collect();
+    assert!(matches!(ranges[..], [None, Some(a), Some(b)] if 0 < a && a < b), "{ranges:?}");
+
+    let hub = StubHub::new(&tiny::files());
+    hub.set_fault(Fault::BreaksOff(usize::MAX));
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("broke off");
+    assert!(!machine.snapshot().join("model.safetensors").exists());
+    assert!(machine.blobs().iter().any(|name| name.ends_with(".incomplete")));
+    machine.run(&["-c", "--offline", "-m", "org/tiny", "a"]).expect(3);
+    // The server that comes next sends all of it, whatever is asked for.
+    hub.set_fault(Fault::IgnoresRange);
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    machine.run(&["models", "verify"]).expect(0);
+    let verified = json(machine.run(&["models", "verify", "--json"]).expect(0));
+    assert_eq!(verified["models"][0]["digest"], tiny::digest(&tiny::files()));
+}
+
+#[test]
+fn damaged_downloads_are_refused_and_removed() {
+    for (fault, words) in [(Fault::OneBit, "SHA-256"), (Fault::TooLong, "more than the promised")] {
+        let hub = StubHub::new(&tiny::files());
+        hub.set_fault(fault);
+        let machine = Machine::new(&hub.endpoint);
+        machine.run(&["models", "pull", "org/tiny"]).expect(4).saying(words);
+        assert!(!machine.snapshot().join("model.safetensors").exists());
+        assert_eq!(machine.blobs().len(), 2, "configuration and tokenizer: {:?}", machine.blobs());
+        assert!(!machine.repo().join("refs/main").exists());
+        hub.set_fault(Fault::None);
+        machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    }
+}
+
+/// The model with its weights in two shards, under an index that names `second` as the second.
+fn sharded(second: &str) -> Vec<(&str, Vec<u8>)> {
+    let mut files = tiny::files();
+    let (_, weights) = files.remove(1);
+    let map = serde_json::json!({ "weight_map": { "a": "one.safetensors", "b": second } });
+    files.push(("model.safetensors.index.json", map.to_string().into_bytes()));
+    files.push(("one.safetensors", weights[1..].to_vec()));
+    files.push((second, weights));
+    files
+}
+
+#[test]
+fn shards_come_whole_and_with_harmless_names_only() {
+    let hub = StubHub::new(&sharded("two.safetensors"));
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    assert_eq!(hub.storage_log().len(), 2);
+    let list = json(machine.run(&["models", "list", "--json"]).expect(0));
+    assert_eq!(list["models"][1]["form"], "safetensors, 2 shards");
+    for name in ["../x.safetensors", "a/b.safetensors", "/tmp/x.safetensors", "..", "two.bin"] {
+        let hub = StubHub::new(&sharded(name));
+        let machine = Machine::new(&hub.endpoint);
+        machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("names the shard");
+        assert!(hub.storage_log().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn what_others_fetched_in_part_is_completed() {
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    let mut files = tiny::files();
+    files.truncate(2);
+    files.extend([("vocab.json", b"{}".to_vec()), ("merges.txt", b"".to_vec())]);
+    tiny::write(&machine.snapshot(), &files);
+    machine.run(&["models", "verify", "org/tiny"]).expect(0); // this state has no branch yet
+    machine.run(&["models", "pull", "--progress=plain", "org/tiny"]).expect(0).saying("100 %");
+    assert!(hub.storage_log().is_empty(), "the weights were here");
+    let verified = json(machine.run(&["models", "verify", "--json"]).expect(0));
+    assert_eq!(verified["models"][0]["digest"], tiny::digest(&tiny::files()));
+}
+
+#[test]
+fn a_model_that_cannot_be_run_is_refused_before_its_weights_come() {
+    let hub = StubHub::new(&tiny::files());
+    hub.set_file("config.json", br#"{"model_type": "rwkv"}"#);
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("config.json");
+    assert!(hub.storage_log().is_empty());
+    let hub = StubHub::new(&tiny::files()[..2]);
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("no tokenizer");
+}
+
+#[test]
+fn nothing_but_pull_and_compress_asks_the_hub() {
+    let hub = StubHub::new(&tiny::files());
+    let mut machine = Machine::new(&hub.endpoint);
+    machine.run(&["-m", "org/tiny", "a"]).expect(0);
+    let archive = machine.shell.read("a.llmz");
+    let asked = hub.hub_log().len();
+    machine.run(&["models", "rm", "org/tiny"]).expect(0);
+    assert!(!machine.repo().exists());
+    let line = format!("llmzip models pull {}", label());
+    machine.run(&["-dc", "a.llmz"]).expect(3).saying(&line);
+    for arguments in [
+        &["-t", "a.llmz"][..],
+        &["-dc", "-m", "org/tiny", "a.llmz"],
+        &["-t", "-m", &label(), "a.llmz"],
+        &["models", "info", "org/tiny"],
+        &["models", "verify", "org/tiny"],
+        &["models", "export", "org/tiny", "-o", "x"],
+    ] {
+        machine.run(arguments).expect(3);
+    }
+    machine.run(&["-l", "a.llmz"]).expect(0);
+    machine.run(&["models", "list"]).expect(0);
+    assert_eq!(hub.hub_log().len(), asked, "{:?}", hub.hub_log());
+    machine.set("HF_ENDPOINT", &nowhere()).run(&["-dc", "a.llmz"]).expect(3).saying(&line);
+    machine.set("HF_ENDPOINT", &hub.endpoint).run(&["models", "pull", &label()]).expect(0);
+    assert_eq!(machine.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+    assert_eq!(machine.shell.read("a.llmz"), archive);
+}
+
+#[test]
+fn a_hub_that_is_not_one_is_an_error() {
+    let mut machine = Machine::new("ftp://x");
+    machine.run(&["models", "pull", "org/tiny"]).expect(2).saying("HF_ENDPOINT");
+    machine.set("HF_ENDPOINT", &nowhere());
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("fetching http://127.0.0.1");
+    machine.run(&["-c", "-m", "org/tiny", "a"]).expect(1);
+}
