@@ -1,11 +1,10 @@
 //! The files of a model in a folder, in the layout of Hugging Face's hub.
 
 use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use super::read_once::ReadOnce;
 use super::{Architecture, Identity, TokenizerFile, Weights};
-use crate::error::{Error, Result};
-use std::fs::File;
+use crate::error::Result;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Largest file of a tokenizer, in bytes.
 const MAX_TOKENIZER_LEN: u64 = 1 << 28;
@@ -47,29 +46,15 @@ impl ModelFolder {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io)
     pub fn identity(&self) -> Result<Identity> {
-        let mut hasher = blake3::Hasher::new();
-        for path in self.files() {
-            let io = |e| Error::io(format!("reading {}", path.display()), e);
-            let file = File::open(&path).map_err(io)?;
-            hasher.update(&file.metadata().map_err(io)?.len().to_le_bytes());
-            hasher.update_reader(file).map_err(io)?;
-        }
-        let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
-        let digest = hasher.finalize().into();
-        Ok(Identity { digest, label: name.to_string_lossy().into(), builtin_code: None })
+        let files: Vec<PathBuf> = self.files().collect();
+        Ok(self.identity_of(&ReadOnce::open(&files, blake3::Hasher::new())?.finish()?))
     }
 
-    /// Sizes and times of all files: equal before and after, nobody wrote to them meanwhile.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io)
-    pub(super) fn stamps(&self) -> Result<Vec<(u64, SystemTime)>> {
-        let stamp = |path: PathBuf| {
-            let io = |e| Error::io(format!("reading {}", path.display()), e);
-            let metadata = path.metadata().map_err(io)?;
-            Ok((metadata.len(), metadata.modified().map_err(io)?))
-        };
-        self.files().map(stamp).collect()
+    /// The identity whose digest is that of `hasher`, which has all files.
+    pub(super) fn identity_of(&self, hasher: &blake3::Hasher) -> Identity {
+        let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
+        let digest = hasher.finalize().into();
+        Identity { digest, label: name.to_string_lossy().into(), builtin_code: None }
     }
 
     /// Reads `config.json`.
@@ -90,12 +75,12 @@ impl ModelFolder {
         self.paths(&self.form.tokenizer)
     }
 
-    /// Opens the weights.
+    /// Opens the weights, whose bytes go through `hasher` as they are read.
     ///
     /// # Errors
     /// Those of [`Weights::open`].
-    pub fn weights(&self) -> Result<Weights<'static>> {
-        Weights::open(&self.paths(&self.form.weights).collect::<Vec<_>>())
+    pub(super) fn weights(&self, hasher: blake3::Hasher) -> Result<Weights<'static>> {
+        Weights::open_hashed(&self.paths(&self.form.weights).collect::<Vec<_>>(), hasher)
     }
 
     /// Reads the tokenizer's files.
@@ -116,7 +101,12 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// What they are.
+    /// Their bytes, in the order in which the model's digest takes them.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.iter().map(Vec::as_slice)
+    }
+
+    /// The layout that they are in.
     pub fn file(&self) -> TokenizerFile<'_> {
         match &self.files[..] {
             [model] if self.is_sentencepiece => TokenizerFile::SentencePiece(model),

@@ -14,8 +14,10 @@ mod gpt2;
 mod gpt_neox;
 mod linear;
 mod llama;
+mod matrix;
 mod pickle;
 mod quantise;
+mod read_once;
 mod recurrent;
 mod session;
 mod tokenizer;
@@ -42,6 +44,7 @@ use crate::ops::Isa;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::LazyLock;
+use weights::hashed;
 
 /// One input of a network: the `position`-th token of a lane, counted from 0.
 #[derive(Clone, Copy, Debug)]
@@ -115,11 +118,8 @@ impl ModelFiles<'_> {
     /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of the
     /// fields.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        for file in [self.config, self.weights, self.tokenizer] {
-            hasher.update(&(file.len() as u64).to_le_bytes()).update(file);
-        }
-        hasher.finalize().into()
+        let files = [self.config, self.weights, self.tokenizer].into_iter();
+        files.fold(blake3::Hasher::new(), hashed).finalize().into()
     }
 }
 
@@ -140,24 +140,34 @@ struct Parts {
 }
 
 impl Model {
-    /// The model in `folder` ([`ModelFolder::find`]).
+    /// Loads the model in `folder` ([`ModelFolder::find`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no
-    /// sense or changes meanwhile.
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one is malformed.
     pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
+        Self::open_if(folder, isa, |_| Ok(()))
+    }
+
+    /// Loads the model in `folder`, unless `admit` refuses its architecture. Each file is read once:
+    /// the digest is that of the bytes that were loaded.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`] and of `admit`.
+    pub fn open_if(
+        folder: &Path,
+        isa: Isa,
+        admit: impl FnOnce(&Architecture) -> Result<()>,
+    ) -> Result<Self> {
         let files = ModelFolder::find(folder)?;
         let load = || {
-            let before = files.stamps()?;
-            let (tokenizer, architecture) = (files.tokenizer()?, files.architecture()?);
-            let parts = Parts::load(&architecture, &files.weights()?, tokenizer.file(), isa)?;
-            let identity = files.identity()?;
-            if files.stamps()? != before {
-                // Archives would name another model than they are made with.
-                let message = "a file was changed while it was read";
-                return Err(Error::new(ErrorKind::InvalidModel, message));
-            }
-            Ok(Self::of_parts(identity, isa, architecture, parts))
+            let config = files.config_json()?;
+            let architecture = Architecture::parse(&config)?;
+            admit(&architecture)?;
+            let tokenizer = files.tokenizer()?;
+            let weights = files.weights(hashed(blake3::Hasher::new(), &config))?;
+            let parts = Parts::load(&architecture, &weights, tokenizer.file(), isa)?;
+            let hasher = tokenizer.bytes().fold(weights.finish()?, hashed);
+            Ok(Self::of_parts(files.identity_of(&hasher), isa, architecture, parts))
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }

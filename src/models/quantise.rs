@@ -4,7 +4,8 @@
 //! all other floats stay as they are. The integers are those that `docs/numerics.md`, section 16, makes
 //! of the floats, so that the network is the same, bit for bit, as if it were quantised while loading.
 
-use super::weights::{Shape, StoredTensor};
+use super::matrix::MatrixShape;
+use super::weights::StoredTensor;
 use super::{Architecture, Family, ModelFolder, QUANT_METHOD, Quantization, Weights, invalid};
 use crate::error::{Error, Result};
 use crate::ops::quantise_weights;
@@ -46,7 +47,7 @@ impl ModelFolder {
             let to = folder.join(path.file_name().unwrap_or_default());
             fs::copy(&path, to).map_err(|e| Error::io(format!("copying {}", path.display()), e))?;
         }
-        write_weights(&architecture, &self.weights()?, &folder.join("model.safetensors"), progress)
+        write_weights(&architecture, &self.weights(blake3::Hasher::new())?, &folder.join("model.safetensors"), progress)
     }
 }
 
@@ -65,7 +66,7 @@ struct Planned {
     name: String,
     tensor: StoredTensor,
     /// Of linear layers.
-    linear: Option<Shape>,
+    linear: Option<MatrixShape>,
 }
 
 impl Planned {
@@ -73,7 +74,7 @@ impl Planned {
     fn entries(&self) -> Vec<(String, Dtype, Vec<usize>, usize)> {
         let StoredTensor { dtype, shape } = &self.tensor;
         let n: usize = shape.iter().product();
-        let Some(Shape { outputs, .. }) = self.linear else {
+        let Some(MatrixShape { outputs, .. }) = self.linear else {
             let len = n * dtype.bitsize() / 8;
             return vec![(self.name.clone(), *dtype, shape.clone(), len)];
         };
@@ -95,10 +96,10 @@ fn plan(architecture: &Architecture, weights: &Weights<'_>) -> Vec<Planned> {
 }
 
 /// The shape of the linear layer that the tensor is the weights of.
-fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Option<Shape> {
+fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Option<MatrixShape> {
     let &[rows, columns] = shape else { return None };
     let Architecture::Transformer(config) = architecture else {
-        return (name != "embedding.weight").then(|| Shape::new(columns, rows));
+        return (name != "embedding.weight").then(|| MatrixShape::new(columns, rows));
     };
     let is_embedding = EMBEDDINGS.iter().any(|end| name.ends_with(end));
     if !name.ends_with(".weight") || name.ends_with(POSITIONS) || (is_embedding && !config.tied) {
@@ -106,8 +107,8 @@ fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Opt
     }
     let is_head = is_embedding || name.ends_with("lm_head.weight");
     Some(match config.family == Family::Gpt2 && !is_head {
-        true => Shape { inputs: rows, outputs: columns, is_transposed: true },
-        false => Shape::new(columns, rows),
+        true => MatrixShape { inputs: rows, outputs: columns, is_transposed: true },
+        false => MatrixShape::new(columns, rows),
     })
 }
 
@@ -156,15 +157,15 @@ fn quantised(
     architecture: &Architecture,
     weights: &Weights<'_>,
     name: &str,
-    shape: Shape,
+    shape: MatrixShape,
 ) -> Result<Vec<u8>> {
     let matrix = weights.matrix(name, shape, architecture.quantization())?;
-    let Shape { inputs, outputs, is_transposed } = shape;
+    let MatrixShape { inputs, outputs, is_transposed } = shape;
     let mut bytes = vec![0; inputs * outputs + 4 * outputs];
     let (integers, scales) = bytes.split_at_mut(inputs * outputs);
     let (mut wide, mut row) = (vec![0.0; inputs], vec![0; inputs]);
     for (i, scale) in scales.chunks_exact_mut(4).enumerate() {
-        matrix.output(i, &mut wide);
+        matrix.output(i, &mut wide)?;
         scale.copy_from_slice(&quantise_weights(&wide, &mut row).to_le_bytes());
         let (first, step) = if is_transposed { (i, outputs) } else { (i * inputs, 1) };
         let places = integers[first..].iter_mut().step_by(step);

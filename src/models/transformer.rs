@@ -7,7 +7,7 @@
 use super::config::{Activation, Config, Family, RotaryConfig};
 use super::linear::Linear;
 use super::session::TransformerSession;
-use super::weights::{Matrix, Shape};
+use super::matrix::{Matrix, MatrixShape};
 use super::{Network, Session, Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
 use crate::ops::{
@@ -103,16 +103,21 @@ enum Embedding {
 const NO_ROW: u32 = u32::MAX;
 
 impl Embedding {
-    fn tied(config: &Config, table: &Matrix<'_>, outputs: &[u32]) -> Self {
+    fn tied(config: &Config, table: &Matrix<'_>, outputs: &[u32]) -> Result<Self> {
         let mut first_token = vec![0.0; config.hidden_size];
         let source = |_| (table, config.first_token as usize);
-        let row = Linear::pack(config.quantization, config.hidden_size, 1, source, &[]);
+        let row = Linear::pack(config.quantization, config.hidden_size, 1, source, &[])?;
         row.unpack_row(0, &mut first_token);
         let mut rows = vec![NO_ROW; config.vocab_size];
         (0..).zip(outputs).for_each(|(row, &id)| rows[id as usize] = row);
-        Self::Tied { rows, first_token }
+        Ok(Self::Tied { rows, first_token })
     }
 }
+
+/// Ends of the names of tensors that old checkpoints have and no network needs: masks of attention
+/// and the rotary positions' frequencies.
+const BUFFERS: [&str; 4] =
+    [".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq"];
 
 /// Names of the two largest tensors.
 pub(super) struct Tables {
@@ -141,13 +146,16 @@ impl Transformer {
             Family::Gpt2 => gpt2::tables(weights),
             Family::Llama | Family::Qwen3 => llama::tables(),
         };
+        weights.ignore(|name| {
+            BUFFERS.iter().any(|end| name.ends_with(end)) || (config.tied && name == tables.head)
+        });
         // The largest tensors first: each is in memory twice while it is packed.
         let (vocab_size, quantization) = (config.vocab_size, config.quantization);
         let name = if config.tied { &tables.embedding } else { tables.head };
-        let matrix = weights.matrix(name, Shape::new(width, vocab_size), quantization)?;
+        let matrix = weights.matrix(name, MatrixShape::new(width, vocab_size), quantization)?;
         let source = |i: usize| (&matrix, outputs[i] as usize);
-        let head = Linear::pack(quantization, width, outputs.len(), source, &[]);
-        let tied = config.tied.then(|| Embedding::tied(config, &matrix, outputs));
+        let head = Linear::pack(quantization, width, outputs.len(), source, &[])?;
+        let tied = config.tied.then(|| Embedding::tied(config, &matrix, outputs)).transpose()?;
         drop(matrix);
         let embedding = match tied {
             Some(embedding) => embedding,
@@ -220,6 +228,20 @@ impl Network for Transformer {
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {
         Box::new(self.session_with::<Bf16>(lanes, steps, window))
     }
+}
+
+/// Loads all layers, each by `load`: in the order of their names, in which safetensors files have
+/// them, so that little is held that was read and is not wanted yet.
+pub(super) fn load_layers(
+    config: &Config,
+    load: impl Fn(usize) -> Result<Layer>,
+) -> Result<Vec<Layer>> {
+    let mut order: Vec<usize> = (0..config.layers).collect();
+    order.sort_by_key(usize::to_string);
+    let layers = order.into_iter().map(|i| Ok((i, load(i)?)));
+    let mut layers = layers.collect::<Result<Vec<_>>>()?;
+    layers.sort_by_key(|&(i, _)| i);
+    Ok(layers.into_iter().map(|(_, layer)| layer).collect())
 }
 
 /// The norm of the family's kind named `name`, over `dims` dimensions.

@@ -4,6 +4,8 @@
 //! Values stand in one list and name each other by their places in it, so that a small pickle can
 //! make neither many values nor deep ones.
 
+use crate::error::Result;
+use crate::models::invalid;
 use std::collections::HashMap;
 
 /// The place of a value.
@@ -26,18 +28,18 @@ pub enum Value {
     Other,
 }
 
-/// A pickle's values and the place of the last.
+/// Runs a pickle; returns its values and the place of the last.
 ///
 /// # Errors
-/// What is wrong, for people.
-pub fn run(pickle: &[u8]) -> Result<(Vec<Value>, Id), String> {
+/// `InvalidModel` where it is damaged or has an opcode that no state dict needs.
+pub fn run(pickle: &[u8]) -> Result<(Vec<Value>, Id)> {
     let mut machine = Machine { rest: pickle, ..Machine::default() };
     loop {
         let at = pickle.len() - machine.rest.len();
         match machine.step() {
             Some(None) => (),
             Some(Some(last)) => return Ok((machine.values, last)),
-            None => return Err(format!("no operation that is known or makes sense at byte {at}")),
+            None => return Err(invalid(format!("unsupported or malformed opcode at byte {at}"))),
         }
     }
 }

@@ -13,7 +13,7 @@ mod session;
 pub use config::{Cell, RecurrentConfig};
 
 use super::linear::Linear;
-use super::weights::Shape;
+use super::matrix::MatrixShape;
 use super::{Network, Session, Weights};
 use crate::error::Result;
 use crate::ops::{Isa, QuantRows};
@@ -58,8 +58,8 @@ impl Recurrent {
     ) -> Result<Self> {
         let gates = |from: &str, layer: usize, inputs: usize| {
             let name = |part: &str| format!("rnn.{part}_{from}_l{layer}");
-            let shape = Shape::new(inputs, config.gates());
-            weights.linear(config.quantization, &name("weight"), Some(&name("bias")), shape)
+            let shape = MatrixShape::new(inputs, config.gates());
+            Linear::load(weights, config.quantization, &name("weight"), Some(&name("bias")), shape)
         };
         let layer = |layer: usize| -> Result<Layer> {
             let input = match layer {
@@ -90,12 +90,12 @@ impl Recurrent {
 
 /// The output head, its rows in the order of `outputs`.
 fn head(config: &RecurrentConfig, weights: &Weights<'_>, outputs: &[u32]) -> Result<Linear> {
-    let shape = Shape::new(config.hidden_size, config.vocab_size);
+    let shape = MatrixShape::new(config.hidden_size, config.vocab_size);
     let matrix = weights.matrix("head.weight", shape, config.quantization)?;
     let bias = weights.tensor("head.bias", &[config.vocab_size])?;
     let bias: Vec<f32> = outputs.iter().map(|&id| bias[id as usize]).collect();
     let source = |i: usize| (&matrix, outputs[i] as usize);
-    Ok(Linear::pack(config.quantization, config.hidden_size, outputs.len(), source, &bias))
+    Linear::pack(config.quantization, config.hidden_size, outputs.len(), source, &bias)
 }
 
 impl Network for Recurrent {
