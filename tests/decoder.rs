@@ -100,7 +100,7 @@ fn archives_of_the_model_in_int8_are_read() {
 #[test]
 fn archives_whose_lanes_start_afresh_are_read() {
     let folder = path("tests/golden/no-window");
-    let model = Arc::new(Model::open(&folder, Isa::detect()).unwrap());
+    let model = Arc::new(Model::open_on(&folder, Isa::detect()).unwrap());
     let names = ["context-mixed", "context-prefix-3-lanes", "context-model-5-lanes"];
     let arguments = ["--model", folder.to_str().unwrap()];
     golden_archives_of_a_model_are_read(&names, &model, &arguments);

@@ -76,6 +76,21 @@ fn training_stands_beside() {
     stands_beside("train", &["train", "models", "ops", "error"], &[&LAYERS[..], &["hub"]].concat());
 }
 
+/// Models are found by what archives and the hub know of them, and no layer knows how.
+#[test]
+fn local_models_stand_beside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed = ["archive", "hub", "models", "ops", "error"];
+    for import in imports(&std::fs::read_to_string(root.join("local.rs")).unwrap()) {
+        assert!(allowed.contains(&import.as_str()), "local.rs: imports {import}");
+    }
+    for file in LAYERS.iter().chain(&["hub", "train"]).flat_map(|room| sources(&root.join(room))) {
+        let imports = imports(&std::fs::read_to_string(&file).unwrap());
+        let is_named = ["local", "LocalModels"].iter().any(|name| imports.contains(&name.to_string()));
+        assert!(!is_named, "{}: imports local", file.display());
+    }
+}
+
 /// `module` imports nothing but what is `allowed`, and none of `others` imports it.
 fn stands_beside(module: &str, allowed: &[&str], others: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -40,7 +40,7 @@ fn quantised_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Mod
     let bits = bits.bits();
     let value = json!({"quant_method": "llmzip-int8", "activation_bits": bits});
     configure(folder, |config| config["quantization_config"] = value);
-    let model = Model::open(folder, isa).unwrap();
+    let model = Model::open_on(folder, isa).unwrap();
     configure(folder, |config| drop(config.as_object_mut().unwrap().remove("quantization_config")));
     model
 }
@@ -94,7 +94,7 @@ fn every_family_is_one_network_in_int8() {
             }
             let target = written(folder.path(), bits);
             for isa in Isa::available().into_iter().flat_map(|isa| [isa, isa.without_vnni()]) {
-                let model = Model::open(target.path(), isa).unwrap();
+                let model = Model::open_on(target.path(), isa).unwrap();
                 assert!(logits(&model, 5) == expected, "{name} {bits:?} {isa:?}, written");
             }
         }
@@ -110,7 +110,7 @@ fn logits_in_int8_are_pinned() {
     ];
     for (bits, expected) in pinned {
         let target = written(folder("llama-gqa-tied").path(), bits);
-        let logits = logits(&Model::open(target.path(), Isa::detect()).unwrap(), 12);
+        let logits = logits(&Model::open_on(target.path(), Isa::detect()).unwrap(), 12);
         let bytes: Vec<u8> = logits.into_iter().flat_map(u32::to_le_bytes).collect();
         assert_eq!(&blake3::hash(&bytes).to_hex()[..32], expected, "{bits:?}");
     }
@@ -130,7 +130,7 @@ fn relative_error(got: &[u32], expected: &[u32]) -> f64 {
 fn int8_is_close_to_floats() {
     for name in FAMILIES {
         let folder = folder(name);
-        let expected = logits(&Model::open(folder.path(), Isa::detect()).unwrap(), 12);
+        let expected = logits(&Model::open_on(folder.path(), Isa::detect()).unwrap(), 12);
         for (bits, most) in [(ActivationBits::Eight, 0.05), (ActivationBits::Sixteen, 0.04)] {
             let model = quantised_while_loading(folder.path(), bits, Isa::detect());
             let error = relative_error(&logits(&model, 12), &expected);
@@ -149,13 +149,13 @@ fn a_model_is_as_good_in_int8() {
         let options = ChunkOptions { level: 6, lanes: Some(16), mix: false };
         encode(Codec::new(model, 2), text, &options).unwrap().bytes.len() as f64
     };
-    let floats = Model::builtin(FLOAT_CODE, Isa::detect()).unwrap();
+    let floats = Model::of_code(FLOAT_CODE, Isa::detect()).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default-0");
     let folder = ModelFolder::find(&folder).unwrap();
     for bits in BITS {
         let to = TempDir::new().unwrap();
         folder.quantise(Quantization { activations: bits }, to.path(), &|_| ()).unwrap();
-        let model = Model::open(to.path(), Isa::detect()).unwrap();
+        let model = Model::open_on(to.path(), Isa::detect()).unwrap();
         assert_ne!(model.identity().digest, floats.identity().digest);
         let ratio = size(&model) / size(&floats);
         println!("{bits:?}: {ratio:.5}");
@@ -198,7 +198,7 @@ fn a_quantised_model_makes_archives() {
 }
 
 fn refusal(folder: &Path) -> String {
-    let model = Model::open(folder, Isa::detect());
+    let model = Model::open_on(folder, Isa::detect());
     model.err().expect("a malformed model was opened").to_string()
 }
 
@@ -281,7 +281,7 @@ fn malformed_weights_are_refused() {
     });
     assert!(message.contains(WEIGHT) && message.contains("i8"), "{message}");
     write(&path, &good);
-    Model::open(target.path(), Isa::detect()).unwrap();
+    Model::open_on(target.path(), Isa::detect()).unwrap();
     configure(target.path(), |config| {
         config.as_object_mut().unwrap().remove("quantization_config");
     });

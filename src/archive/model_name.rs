@@ -99,7 +99,7 @@ impl BuiltinModels {
         if let Some(model) = loaded.and_then(OnceLock::get) {
             return Ok(Arc::clone(model));
         }
-        let model = Arc::new(Model::builtin(code, self.isa)?);
+        let model = Arc::new(Model::of_code(code, self.isa)?);
         Ok(loaded.map_or(Arc::clone(&model), |loaded| Arc::clone(loaded.get_or_init(|| model))))
     }
 

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::recover;
 use super::size::grouped;
 use super::transfer::Transfer;
-use crate::archive::{self, DecompressOptions, StreamInfo};
+use crate::archive::{self, DecompressOptions, ModelSource, StreamInfo};
 use crate::codec::Method;
 use anyhow::{Context, Result};
 use std::io::Seek;
@@ -51,8 +51,8 @@ pub fn decompress(
     Ok(())
 }
 
-/// Looks through the archive, where that can be done before it is read: finds the models that it
-/// needs, loads none, and returns the plain bytes that its index promises.
+/// Looks through the archive, where that can be done before it is read: loads the models that it
+/// needs, the first one last, which is kept, and returns the plain bytes that its index promises.
 ///
 /// # Errors
 /// The system's; ModelMissing, so that no output begins that cannot be completed.
@@ -66,8 +66,8 @@ pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     let Some(streams) = streams else { return Ok(None) };
     let needs_model =
         |stream: &&StreamInfo| stream.chunks.iter().any(|chunk| chunk.method != Method::Stored);
-    for stream in streams.iter().filter(needs_model) {
-        session.models.locate(&stream.model)?;
+    for stream in streams.iter().rev().filter(needs_model) {
+        session.models.find(&stream.model)?;
     }
     Ok(Some(streams.iter().map(StreamInfo::plain_len).sum()))
 }

@@ -68,13 +68,26 @@ impl Records {
     /// # Errors
     /// Those of [`folder_digest`].
     pub fn compute(&self, folder: &Path) -> Result<[u8; 32]> {
+        self.observe(folder, || folder_digest(folder).map(|digest| (digest, digest)))
+    }
+
+    /// Records the digest that `read` finds while it reads `folder`, where no other is recorded and no
+    /// file changes meanwhile; returns what else `read` gives.
+    ///
+    /// # Errors
+    /// Those of `read`; I/O errors.
+    pub fn observe<T>(
+        &self,
+        folder: &Path,
+        read: impl FnOnce() -> Result<(T, [u8; 32])>,
+    ) -> Result<T> {
         let before = stamps(folder)?;
-        let digest = folder_digest(folder)?;
+        let (value, digest) = read()?;
         let is_new = self.recorded(folder).is_none_or(|recorded| recorded == digest);
         if is_new && stamps(folder)? == before {
             self.write(folder, &digest, before);
         }
-        Ok(digest)
+        Ok(value)
     }
 
     /// Forgets `folder`.

@@ -130,23 +130,6 @@ impl Store {
         names.into_iter().map(|name| root.join(name)).collect()
     }
 
-    /// The model with `digest`, as far as records and files tell: whoever loads it compares again.
-    ///
-    /// Looks first where `label` says, then at what is recorded, and only then computes the digests
-    /// that are not recorded, smallest model first.
-    pub fn with_digest(&self, digest: &[u8; 32], label: &str) -> Option<StoredModel> {
-        let mut models = self.models();
-        models.sort_by_key(|model| (model.label != label, model.len));
-        let recorded = |m: &&StoredModel| self.records.fresh(&m.folder) == Some(*digest);
-        if let Some(found) = models.iter().find(recorded) {
-            return Some(found.clone());
-        }
-        models.retain(|model| self.records.fresh(&model.folder).is_none());
-        let computed =
-            |m: &StoredModel| self.records.compute(&m.folder).is_ok_and(|d| d == *digest);
-        models.into_iter().find(computed)
-    }
-
     /// Bytes that would be free without `model`.
     pub fn removable_len(&self, model: &StoredModel) -> u64 {
         let files = match (&model.place, &self.cache) {

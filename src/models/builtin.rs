@@ -92,13 +92,22 @@ impl Builtin {
 }
 
 impl Model {
+    /// The default model, compiled into the binary, on the best instruction set of this machine;
+    /// loaded when it is first used.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn builtin() -> Result<Self> {
+        Self::default_model(Isa::detect())
+    }
+
     /// The default model, compiled into the binary, on the instruction set `isa`; loaded when it is
     /// first used.
     ///
     /// # Errors
     /// None on an intact binary.
     pub fn default_model(isa: Isa) -> Result<Self> {
-        Self::builtin(DEFAULT_CODE, isa)
+        Self::of_code(DEFAULT_CODE, isa)
     }
 
     /// The compiled-in model of `code`, to be loaded when it is first used: much of what is done
@@ -106,7 +115,7 @@ impl Model {
     ///
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where there is none.
-    pub fn builtin(code: u8, isa: Isa) -> Result<Self> {
+    pub fn of_code(code: u8, isa: Isa) -> Result<Self> {
         let Some(builtin) = Builtin::of(code) else {
             let message = format!("there is no compiled-in model {code}");
             return Err(Error::new(ErrorKind::ModelMissing, message));

@@ -140,11 +140,20 @@ struct Parts {
 }
 
 impl Model {
-    /// Loads the model in `folder` ([`ModelFolder::find`]).
+    /// Loads the model in `folder` ([`ModelFolder::find`]), to run on the best instruction set of this
+    /// machine.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one is malformed.
-    pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
+    pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_on(folder, Isa::detect())
+    }
+
+    /// Loads the model in `folder`, to run on the instruction set `isa`.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`].
+    pub fn open_on(folder: &Path, isa: Isa) -> Result<Self> {
         Self::open_if(folder, isa, |_| Ok(()))
     }
 

@@ -2,12 +2,11 @@
 
 use super::carry::Staging;
 use super::show::Entry;
-use super::source::digest_of;
-use super::{FoundModel, Work};
+use super::Work;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::progress::Progress;
-use crate::hub::label_of;
+use crate::hub::{FoundModel, label_of};
 use crate::models::{Model, ModelFolder, Quantization};
 use crate::ops::ActivationBits;
 use anyhow::{Context, Result};
@@ -49,8 +48,8 @@ impl Work<'_> {
         staging.rename(&folder).with_context(|| shown(&folder))?;
         let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
         let found = FoundModel::Folder { folder, label };
-        let entry = Entry::of(&found, &self.session.models.store)?;
-        self.report(entry.with_digest(&digest_of(&found)?), "quantised");
+        let entry = Entry::of(&found, self.session.models.store())?;
+        self.report(entry.with_digest(&found.digest()?), "quantised");
         Ok(())
     }
 }

@@ -1,11 +1,10 @@
 //! Models as people and programs read of them (docs/cli.md).
 
-use super::spec::FoundModel;
 use crate::cli::json::FailedFile;
 use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
-use crate::hub::{Facts, Place, Store, hex};
+use crate::hub::{Facts, FoundModel, Place, Store, hex};
 use crate::models::{Form, Model, ModelFolder};
 use crate::ops::Isa;
 use serde::Serialize;
