@@ -164,8 +164,8 @@ impl LocalModels {
         Ok(model)
     }
 
-    /// Loads the model in `folder` and compares its digest with the one that `wanted` names. Where it
-    /// cannot be loaded, that is an error only of the right files.
+    /// Loads the model in `folder` and compares its digest with the one that `wanted` names. Where
+    /// it cannot be loaded, that is an error only of the right files.
     fn verify(&self, folder: &Path, wanted: &ModelName) -> Result<Verified> {
         match self.load(folder, None) {
             Ok(model) if wanted.matches(model.identity()) => Ok(Verified::Model(model)),
@@ -179,8 +179,8 @@ impl LocalModels {
         }
     }
 
-    /// Finds the model in the store by its digest: by the records, then where the label says, then by
-    /// computing the digests that are not recorded, smallest model first.
+    /// Finds the model in the store by its digest: by the records, then where the label says, then
+    /// by computing the digests that are not recorded, smallest model first.
     fn find_stored(
         &self,
         wanted: &ModelName,

@@ -88,7 +88,7 @@ fn archives_of_the_language_model_are_read() {
     golden_archives_are_read(&["mixed-7-lanes", "model-64-lanes", "prefix-and-table"]);
 }
 
-/// Linear layers in integers: quantised by the reader (code 2), and in the file (code 3).
+/// Linear layers in integers: quantized by the reader (code 2), and in the file (code 3).
 #[test]
 fn archives_of_the_model_in_int8_are_read() {
     golden_archives_are_read(&["int8-mixed-7-lanes", "int8-model-64-lanes"]);
@@ -108,7 +108,7 @@ fn archives_whose_lanes_start_afresh_are_read() {
 
 /// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.
 #[test]
-fn an_archive_of_a_quantised_folder_is_read() {
+fn an_archive_of_a_quantized_folder_is_read() {
     if is_missing() {
         return;
     }

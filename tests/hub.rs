@@ -188,7 +188,7 @@ fn a_download_that_breaks_off_is_taken_up_again() {
     let hub = StubHub::new(&tiny::files());
     hub.set_fault(Fault::BreaksOff(usize::MAX));
     let machine = Machine::new(&hub.endpoint);
-    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("broke off");
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("interrupted");
     assert!(!machine.snapshot().join("model.safetensors").exists());
     assert!(machine.blobs().iter().any(|name| name.ends_with(".incomplete")));
     machine.run(&["-c", "--offline", "-m", "org/tiny", "a"]).expect(3);
@@ -202,7 +202,8 @@ fn a_download_that_breaks_off_is_taken_up_again() {
 
 #[test]
 fn damaged_downloads_are_refused_and_removed() {
-    for (fault, words) in [(Fault::OneBit, "SHA-256"), (Fault::TooLong, "more than the promised")] {
+    for (fault, words) in [(Fault::OneBit, "SHA-256"), (Fault::TooLong, "more than the announced")]
+    {
         let hub = StubHub::new(&tiny::files());
         hub.set_fault(fault);
         let machine = Machine::new(&hub.endpoint);

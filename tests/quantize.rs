@@ -1,4 +1,4 @@
-//! Models in int8: quantised while loading and in folders of `models quantize`, on every path and in
+//! Models in int8: quantized while loading and in folders of `models quantize`, on every path and in
 //! any schedule the same bits; what is malformed is refused.
 
 mod family;
@@ -35,8 +35,8 @@ fn configure(folder: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(path, config.to_string()).unwrap();
 }
 
-/// `folder` quantised while it is loaded: its weights stay floats.
-fn quantised_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Model {
+/// `folder` quantized while it is loaded: its weights stay floats.
+fn quantized_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Model {
     let bits = bits.bits();
     let value = json!({"quant_method": "llmzip-int8", "activation_bits": bits});
     configure(folder, |config| config["quantization_config"] = value);
@@ -49,7 +49,7 @@ fn quantised_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Mod
 fn written(folder: &Path, bits: ActivationBits) -> TempDir {
     let target = tempfile::tempdir().unwrap();
     let quantization = Quantization { activations: bits };
-    ModelFolder::find(folder).unwrap().quantise(quantization, target.path(), &|_| ()).unwrap();
+    ModelFolder::find(folder).unwrap().quantize(quantization, target.path(), &|_| ()).unwrap();
     target
 }
 
@@ -80,13 +80,13 @@ fn logits(model: &Model, steps: usize) -> Vec<u32> {
     all
 }
 
-/// Written and quantised while loading are one network; no path and no schedule changes a bit of it.
+/// Written and quantized while loading are one network; no path and no schedule changes a bit of it.
 #[test]
 fn every_family_is_one_network_in_int8() {
     for name in FAMILIES {
         let folder = folder(name);
         for bits in BITS {
-            let model = quantised_while_loading(folder.path(), bits, Isa::detect());
+            let model = quantized_while_loading(folder.path(), bits, Isa::detect());
             let expected = logits(&model, 12);
             assert!(expected.iter().any(|&bits| bits != expected[0]), "{name}: all the same");
             for steps in [1, 5] {
@@ -132,7 +132,7 @@ fn int8_is_close_to_floats() {
         let folder = folder(name);
         let expected = logits(&Model::open_on(folder.path(), Isa::detect()).unwrap(), 12);
         for (bits, most) in [(ActivationBits::Eight, 0.05), (ActivationBits::Sixteen, 0.04)] {
-            let model = quantised_while_loading(folder.path(), bits, Isa::detect());
+            let model = quantized_while_loading(folder.path(), bits, Isa::detect());
             let error = relative_error(&logits(&model, 12), &expected);
             println!("{name} {bits:?}: {error:.4}");
             assert!((1e-5..most).contains(&error), "{name} {bits:?}: {error}");
@@ -154,7 +154,7 @@ fn a_model_is_as_good_in_int8() {
     let folder = ModelFolder::find(&folder).unwrap();
     for bits in BITS {
         let to = TempDir::new().unwrap();
-        folder.quantise(Quantization { activations: bits }, to.path(), &|_| ()).unwrap();
+        folder.quantize(Quantization { activations: bits }, to.path(), &|_| ()).unwrap();
         let model = Model::open_on(to.path(), Isa::detect()).unwrap();
         assert_ne!(model.identity().digest, floats.identity().digest);
         let ratio = size(&model) / size(&floats);
@@ -163,9 +163,9 @@ fn a_model_is_as_good_in_int8() {
     }
 }
 
-/// The way of a person: quantise, compress, decompress, carry.
+/// The way of a person: quantize, compress, decompress, carry.
 #[test]
-fn a_quantised_model_makes_archives() {
+fn a_quantized_model_makes_archives() {
     let shell = Shell::new();
     let text = b"the same words and the same words again, ".repeat(20);
     shell.write("a", &text);
@@ -190,7 +190,7 @@ fn a_quantised_model_makes_archives() {
     let again = ["models", "quantize", "tiny", "--int8"];
     assert!(shell.run(&again).expect(2).stderr.contains("exists already"));
     let twice = ["models", "quantize", "tiny-int8", "--int8", "-o", "twice"];
-    assert!(shell.run(&twice).expect(1).stderr.contains("quantised already"));
+    assert!(shell.run(&twice).expect(1).stderr.contains("quantized already"));
     assert!(!shell.path("twice").exists());
     let bits = ["models", "quantize", "tiny", "--int8", "--activation-bits", "4", "-o", "four"];
     shell.run(&bits).expect(2);
@@ -204,7 +204,7 @@ fn refusal(folder: &Path) -> String {
 
 /// Configurations that say what llmzip cannot do.
 #[test]
-fn other_quantisations_are_refused() {
+fn other_quantizations_are_refused() {
     let folder = folder("llama-gqa-tied");
     let cases = [
         (json!({"quant_method": "gptq", "bits": 4}), "\"gptq\""),
@@ -295,6 +295,6 @@ fn no_other_folder_is_needed() {
     let shell = Shell::new();
     let mut command = shell.command(&["models", "quantize", "--int8", "-o", "int8"]);
     command.env("TMPDIR", shell.path("nowhere"));
-    shell::end(command).expect(1).saying("quantised already");
+    shell::end(command).expect(1).saying("quantized already");
     assert!(shell.names().is_empty(), "{:?}", shell.names());
 }

@@ -1,7 +1,7 @@
 //! A model on this machine, wherever it is: compiled in, in the store, or any folder.
 
-use super::identity::{folder_digest, hex};
-use super::store::{Place, Store, StoredModel, label_of};
+use super::identity::{folder_digest, hex, label_of};
+use super::store::{Place, Store, StoredModel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub enum FoundModel {
     Folder {
         /// Where its files are.
         folder: PathBuf,
-        /// What archives made with it call it.
+        /// Its label in archives.
         label: String,
     },
 }
@@ -35,7 +35,7 @@ impl FoundModel {
         Self::Folder { folder, label }
     }
 
-    /// What archives made with it call it.
+    /// Its label in archives.
     pub fn label(&self) -> &str {
         match self {
             Self::Default => "default",

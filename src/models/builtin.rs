@@ -5,12 +5,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{ActivationBits, Isa};
 use std::sync::LazyLock;
 
-/// A compiled-in model. A code, once given, means the same bytes for ever (docs/format.md, section 3).
+/// A compiled-in model. A code, once given, means the same bytes forever (docs/format.md, section
+/// 3).
 struct Builtin {
     code: u8,
     label: &'static str,
-    /// What its archives would name it by, were there no code. Written down, because hashing megabytes
-    /// would take a good part of a short run.
+    /// The digest that archives would name it by, were there no code. Written down, because hashing
+    /// megabytes would take a good part of a short run.
     digest: &'static str,
     files: ModelFiles<'static>,
     /// In place of what its configuration says.
@@ -81,7 +82,7 @@ impl Builtin {
     fn architecture(&self) -> Result<Architecture> {
         let architecture = Architecture::parse(self.files.config)?;
         match self.quantization {
-            Some(quantization) => architecture.quantised(quantization),
+            Some(quantization) => architecture.quantized(quantization),
             None => Ok(architecture),
         }
     }
@@ -125,12 +126,13 @@ impl Model {
         Ok(Self { identity, isa, architecture, parts: LazyLock::new(Box::new(load)) })
     }
 
-    /// What archives name the default model by; loads nothing.
+    /// The identity that archives name the default model by; loads nothing.
     pub fn default_identity() -> Identity {
         Self::builtin_identity(DEFAULT_CODE).expect("the default model is compiled in")
     }
 
-    /// What archives name the compiled-in model of `code` by, if there is one; loads nothing.
+    /// The identity that archives name the compiled-in model of `code` by, if there is one; loads
+    /// nothing.
     pub fn builtin_identity(code: u8) -> Option<Identity> {
         Builtin::of(code).map(Builtin::identity)
     }

@@ -1,6 +1,6 @@
 //! The files of a model in a folder, in the layout of Hugging Face's hub.
 
-use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use super::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
 use super::read_once::ReadOnce;
 use super::{Architecture, Identity, TokenizerFile, Weights};
 use crate::error::Result;
@@ -13,19 +13,19 @@ const MAX_TOKENIZER_LEN: u64 = 1 << 28;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFolder {
     folder: PathBuf,
-    form: Form,
+    form: CheckpointFiles,
 }
 
 impl ModelFolder {
-    /// The model in `folder`: `config.json`, weights (`model.safetensors`, `pytorch_model.bin`, or
-    /// what the index of either names), a tokenizer (`tokenizer.json`, `tokenizer.model`, or
-    /// `vocab.json` and `merges.txt`).
+    /// Finds the model in `folder`: `config.json`, weights (`model.safetensors`,
+    /// `pytorch_model.bin`, or what the index of either names), a tokenizer (`tokenizer.json`,
+    /// `tokenizer.model`, or `vocab.json` and `merges.txt`).
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read,
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if one is missing.
     pub fn find(folder: &Path) -> Result<Self> {
-        Ok(Self { folder: folder.to_owned(), form: Form::of_folder(folder)? })
+        Ok(Self { folder: folder.to_owned(), form: CheckpointFiles::of_folder(folder)? })
     }
 
     /// All files, in the order in which the model's digest takes them.
@@ -40,8 +40,9 @@ impl ModelFolder {
         names.into_iter().map(|name| self.folder.join(name))
     }
 
-    /// What archives name the model by, under the folder's name: BLAKE3 over each file's length (64
-    /// bits, little-endian) and bytes, in the order of [`ModelFolder::files`]. Reads all files.
+    /// Computes the identity that archives name the model by, labelled with the folder's name:
+    /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of
+    /// [`ModelFolder::files`]. Reads all files.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io)
@@ -65,7 +66,7 @@ impl ModelFolder {
         Architecture::parse(&self.config_json()?)
     }
 
-    /// `config.json` as it stands.
+    /// Reads the bytes of `config.json`.
     pub(super) fn config_json(&self) -> Result<Vec<u8>> {
         read_limited(&self.folder.join(CONFIG), MAX_JSON_LEN)
     }

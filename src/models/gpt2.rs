@@ -5,24 +5,24 @@
 //! Hugging Face's transformers, with or without the prefix `transformer.`.
 
 use super::Weights;
+use super::blocks::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
 use super::config::Config;
 use super::linear::Linear;
-use super::transformer::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
 use super::matrix::MatrixShape;
 use crate::error::Result;
 
-/// Where embedding and output head are.
+/// The names of embedding and output head.
 pub(super) fn tables(weights: &Weights<'_>) -> Tables {
     let prefix = prefix(weights);
     Tables { embedding: format!("{prefix}wte.weight"), head: "lm_head.weight" }
 }
 
-/// What stands before all names.
+/// The prefix of all names.
 fn prefix(weights: &Weights<'_>) -> &'static str {
     if weights.has("wte.weight") { "" } else { "transformer." }
 }
 
-/// All else.
+/// Loads everything but embedding and output head.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
     let prefix = prefix(weights);
     let (c, positions) = (config.hidden_size, [config.max_positions, config.hidden_size]);

@@ -1,26 +1,26 @@
-//! The tensors of GPT-NeoX, the family of Pythia: layer norm with biases, rotary positions on a part of
-//! each head, attention and feed-forward layers side by side.
+//! The tensors of GPT-NeoX, the family of Pythia: layer norm with biases, rotary positions on a
+//! part of each head, attention and feed-forward layers side by side.
 //!
-//! Black et al., "GPT-NeoX-20B" (2022); Biderman et al., "Pythia" (2023). Parts are those of Hugging
-//! Face's transformers.
+//! Black et al., "GPT-NeoX-20B" (2022); Biderman et al., "Pythia" (2023). Parts are those of
+//! Hugging Face's transformers.
 
 use super::Weights;
+use super::blocks::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
 use super::config::Config;
 use super::linear::Linear;
-use super::transformer::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
 use super::matrix::MatrixShape;
 use crate::error::Result;
 
 /// The output head's name in checkpoints from before transformers 5, Pythia's among them.
 const OLD_HEAD: &str = "embed_out.weight";
 
-/// Where embedding and output head are.
+/// The names of embedding and output head.
 pub(super) fn tables(weights: &Weights<'_>) -> Tables {
     let head = if weights.has(OLD_HEAD) { OLD_HEAD } else { "lm_head.weight" };
     Tables { embedding: "gpt_neox.embed_in.weight".to_owned(), head }
 }
 
-/// All else.
+/// Loads everything but embedding and output head.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
     Ok(Parts {
         positions: Positions::rotary(config),
@@ -67,7 +67,8 @@ fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<Linear> {
         let (kind, head, dim) = (i / (heads * d), i / d % heads, i % d);
         (head * 3 + kind) * d + dim
     };
-    let w = weights.matrix(&format!("{part}.weight"), MatrixShape::new(c, n), config.quantization)?;
+    let w =
+        weights.matrix(&format!("{part}.weight"), MatrixShape::new(c, n), config.quantization)?;
     let bias = match config.attention_bias {
         true => weights.tensor(&format!("{part}.bias"), &[n])?,
         false => vec![0.0; n],

@@ -5,7 +5,7 @@ use super::config::Quantization;
 use super::matrix::{Matrix, MatrixShape};
 use crate::error::Result;
 use crate::ops::{
-    Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8, quantise_weights,
+    Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8, quantize_weights,
 };
 
 /// y = x w^T + bias.
@@ -33,8 +33,8 @@ impl Linear {
         Self::pack(quantization, shape.inputs, shape.outputs, |i| (&w, i), &bias)
     }
 
-    /// Packs a layer of `n` outputs: output i has those weights that `source(i)` says, `(matrix, j)`
-    /// for output j of that matrix. bias: `[n]` or empty for none.
+    /// Packs a layer of `n` outputs: output i has those weights that `source(i)` says, `(matrix,
+    /// j)` for output j of that matrix. bias: `[n]` or empty for none.
     ///
     /// # Errors
     /// `InvalidModel` where a weight is non-finite.
@@ -63,7 +63,7 @@ impl Linear {
                 return Ok(scale);
             }
             matrix.output(j, &mut wide)?;
-            Ok(quantise_weights(&wide, row))
+            Ok(quantize_weights(&wide, row))
         };
         let fill = |i: usize, row: &mut [i8]| {
             integers(i, row).unwrap_or_else(|error| {
@@ -76,8 +76,8 @@ impl Linear {
     }
 
     /// x: `[rows][inputs]`, y: `[rows][outputs]`.
-    pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32], quantised: &mut QuantRows) {
-        apply_each(isa, x, [(self, y)], quantised);
+    pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32], quantized: &mut QuantRows) {
+        apply_each(isa, x, [(self, y)], quantized);
     }
 
     /// Writes output i's weights to `row`: `[inputs]`.
@@ -104,23 +104,23 @@ impl Linear {
     }
 }
 
-/// Applies layers to the same x: `[rows][inputs]`, quantised once. y: `[rows][outputs]` of each.
+/// Applies layers to the same x: `[rows][inputs]`, quantized once. y: `[rows][outputs]` of each.
 pub(super) fn apply_each<const N: usize>(
     isa: Isa,
     x: &[f32],
     layers: [(&Linear, &mut [f32]); N],
-    quantised: &mut QuantRows,
+    quantized: &mut QuantRows,
 ) {
-    let mut is_quantised = false;
+    let mut is_quantized = false;
     for (layer, y) in layers {
         match layer {
             Linear::F32(w) => matmul(isa, x, w, y),
             Linear::Int8(w, Quantization { activations }) => {
-                if !is_quantised {
-                    quantised.quantise(isa, *activations, x, layer.inputs());
-                    is_quantised = true;
+                if !is_quantized {
+                    quantized.quantize(isa, *activations, x, layer.inputs());
+                    is_quantized = true;
                 }
-                matmul_int8(isa, quantised, w, y);
+                matmul_int8(isa, quantized, w, y);
             }
         }
     }

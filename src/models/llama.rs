@@ -1,22 +1,22 @@
-//! The tensors of Llama, OpenLLaMA, Mistral and Qwen3: RMS norm, rotary positions, grouped query heads,
-//! SwiGLU; Qwen3 also norms every head's queries and keys.
+//! The tensors of Llama, OpenLLaMA, Mistral and Qwen3: RMS norm, rotary positions, grouped query
+//! heads, SwiGLU; Qwen3 also norms every head's queries and keys.
 //!
 //! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023); Qwen Team, "Qwen3 Technical
 //! Report" (2025). Parts are those of Hugging Face's transformers.
 
 use super::Weights;
+use super::blocks::{Layer, Mlp, Norm, Parts, Positions, Tables, load_layers, norm};
 use super::config::{Config, Family};
 use super::linear::Linear;
-use super::transformer::{Layer, Mlp, Norm, Parts, Positions, Tables, load_layers, norm};
 use super::matrix::MatrixShape;
 use crate::error::Result;
 
-/// Where embedding and output head are.
+/// The names of embedding and output head.
 pub(super) fn tables() -> Tables {
     Tables { embedding: "model.embed_tokens.weight".to_owned(), head: "lm_head.weight" }
 }
 
-/// All else.
+/// Loads everything but embedding and output head.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
     Ok(Parts {
         positions: Positions::rotary(config),

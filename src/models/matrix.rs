@@ -59,8 +59,8 @@ impl Matrix<'_> {
         check_finite(&self.name, out)
     }
 
-    /// Writes output i's weights as integers and returns their scale; `None` where they are stored as
-    /// floats. out: `[inputs]`.
+    /// Writes output i's weights as integers and returns their scale; `None` where they are stored
+    /// as floats. out: `[inputs]`.
     ///
     /// # Errors
     /// `InvalidModel` where an integer times the scale is non-finite.

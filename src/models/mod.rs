@@ -4,19 +4,20 @@
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
 mod architecture;
+mod blocks;
 mod builtin;
+pub(crate) mod checkpoint_files;
 mod config;
 mod context;
 mod folder;
 mod footprint;
-pub(crate) mod form;
 mod gpt2;
 mod gpt_neox;
 mod linear;
 mod llama;
 mod matrix;
 mod pickle;
-mod quantise;
+mod quantize;
 mod read_once;
 mod recurrent;
 mod session;
@@ -27,11 +28,11 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use builtin::{BUILTIN_CODES, DEFAULT_CODE, FLOAT_CODE, INT8_CODE};
+pub use checkpoint_files::{CheckpointFiles, WeightsFormat};
 pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
-pub use form::{Form, WeightsForm};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use tokenizer::{Tokenizer, TokenizerFile, stand_ins};
@@ -74,20 +75,20 @@ pub trait Network: Send + Sync {
 pub trait Session: Send {
     /// Feeds `rows` and writes each one's prediction of the next token.
     ///
-    /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes may come in any order; how rows are spread
-    /// over calls changes no bit of the logits.
+    /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes
+    /// may come in any order; how rows are spread over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 
-    /// Lane `to`, which was fed nothing so far, becomes what lane `from` is, which was fed `fed` rows.
+    /// Copies the state of lane `from`, which was fed `fed` rows, to lane `to`, which was fed none.
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize);
 }
 
-/// What an archive names a model by.
+/// The identity by which archives name a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// BLAKE3 over configuration, weights and tokenizer.
     pub digest: [u8; 32],
-    /// For people only; decides nothing.
+    /// Human-readable; decides nothing.
     pub label: String,
     /// The code of a compiled-in model, 1..=127; `None` for a model from a folder.
     pub builtin_code: Option<u8>,
@@ -132,7 +133,7 @@ pub struct Model {
     parts: LazyLock<Parts, Box<dyn FnOnce() -> Parts + Send>>,
 }
 
-/// What takes time and memory to load.
+/// The parts that take time and memory to load.
 struct Parts {
     network: Box<dyn Network>,
     tokenizer: Tokenizer,
@@ -140,8 +141,8 @@ struct Parts {
 }
 
 impl Model {
-    /// Loads the model in `folder` ([`ModelFolder::find`]), to run on the best instruction set of this
-    /// machine.
+    /// Loads the model in `folder` ([`ModelFolder::find`]), to run on the best instruction set of
+    /// this machine.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one is malformed.
@@ -157,8 +158,8 @@ impl Model {
         Self::open_if(folder, isa, |_| Ok(()))
     }
 
-    /// Loads the model in `folder`, unless `admit` refuses its architecture. Each file is read once:
-    /// the digest is that of the bytes that were loaded.
+    /// Loads the model in `folder`, unless `admit` refuses its architecture. Each file is read
+    /// once: the digest is that of the bytes that were loaded.
     ///
     /// # Errors
     /// Those of [`Model::open`] and of `admit`.
@@ -181,10 +182,10 @@ impl Model {
         load().map_err(|e: Error| e.at(folder.display()))
     }
 
-    /// The model that `files` hold, under the name that archives shall give it.
+    /// Loads the model in `files`, under the identity that archives shall carry.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] if they make no sense.
+    /// [`ErrorKind::InvalidModel`] if they are malformed.
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
         let architecture = Architecture::parse(files.config)?;
         let parts = Parts::of_files(&architecture, files, isa)?;
@@ -195,14 +196,14 @@ impl Model {
         Self { identity, isa, architecture, parts: LazyLock::new(Box::new(|| parts)) }
     }
 
-    /// The same model, which archives call `label`: at most 255 bytes, no control characters.
+    /// Sets the label that archives carry: at most 255 bytes, no control characters.
     #[must_use]
     pub fn with_label(mut self, label: String) -> Self {
         self.identity.label = label;
         self
     }
 
-    /// What archives made with this model name it by.
+    /// The identity that archives made with this model carry.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -212,7 +213,7 @@ impl Model {
         self.isa
     }
 
-    /// What kind of network it is, and how large.
+    /// The kind of network, and its size.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }

@@ -1,19 +1,17 @@
 //! Decoder-only transformers: one network for all families, which differ in their norms, positions,
-//! feed-forward layers and residuals. `gpt_neox.rs`, `gpt2.rs` and `llama.rs` (Qwen3's, too) say how each
-//! family names and arranges its tensors; `docs/numerics.md`, section 8, the order of operations.
+//! feed-forward layers and residuals. `gpt_neox.rs`, `gpt2.rs` and `llama.rs` (Qwen3's, too) say
+//! how each family names and arranges its tensors; `docs/numerics.md`, section 8, the order of
+//! operations.
 //!
 //! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.
 
-use super::config::{Activation, Config, Family, RotaryConfig};
+use super::blocks::{Layer, Norm, Positions};
+use super::config::{Config, Family};
 use super::linear::Linear;
-use super::session::TransformerSession;
 use super::matrix::{Matrix, MatrixShape};
-use super::{Network, Session, Weights, gpt_neox, gpt2, llama};
+use super::{Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
-use crate::ops::{
-    AttentionShape, Bf16, Isa, KvElement, Rotary, gelu_erf, gelu_tanh, layer_norm, rms_norm,
-    silu_mul,
-};
+use crate::ops::{AttentionShape, Isa};
 
 /// A network of one of the families.
 pub struct Transformer {
@@ -28,75 +26,12 @@ pub struct Transformer {
     pub(super) head: Linear,
 }
 
-/// Where a token stands.
-pub(super) enum Positions {
-    /// Queries and keys are rotated.
-    Rotary(Rotary),
-    /// A vector is added to the embedding: [positions][C].
-    Learned(Vec<f32>),
-}
-
-impl Positions {
-    /// Rotary ones, as `config` has them.
-    pub fn rotary(config: &Config) -> Self {
-        let RotaryConfig { dims, theta, scaling } = config.rotary;
-        Self::Rotary(Rotary::new(dims, theta, scaling))
-    }
-}
-
-/// A block of the network.
-pub(super) struct Layer {
-    pub attention_norm: Norm,
-    /// Queries, keys and values of a row, one after the other.
-    pub qkv: Linear,
-    /// RMS norms of every head's queries and keys, before they rotate.
-    pub qk_norms: Option<[Norm; 2]>,
-    pub attention_out: Linear,
-    pub mlp_norm: Norm,
-    pub mlp: Mlp,
-}
-
-/// A norm over the last dimension.
-pub(super) enum Norm {
-    Rms { gain: Vec<f32>, eps: f32 },
-    Layer { gain: Vec<f32>, bias: Vec<f32>, eps: f32 },
-}
-
-impl Norm {
-    /// x, out: `[rows][dimensions of the norm]`.
-    pub fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) {
-        match self {
-            Self::Rms { gain, eps } => rms_norm(isa, x, gain, *eps, out),
-            Self::Layer { gain, bias, eps } => layer_norm(isa, x, gain, bias, *eps, out),
-        }
-    }
-}
-
-/// A feed-forward layer: `down(act(up(x)))`, or with a gate `down(silu(gate(x)) * up(x))`.
-pub(super) struct Mlp {
-    pub gate: Option<Linear>,
-    pub up: Linear,
-    pub activation: Activation,
-    pub down: Linear,
-}
-
-impl Mlp {
-    /// gate := what `down` takes. gate, up: `[R][F]`; up is read where there is a gate.
-    pub fn activate(&self, isa: Isa, gate: &mut [f32], up: &[f32]) {
-        match self.activation {
-            Activation::Silu => silu_mul(isa, gate, up),
-            Activation::GeluErf => gelu_erf(isa, gate),
-            Activation::GeluTanh => gelu_tanh(isa, gate),
-        }
-    }
-}
-
 /// Tokens to vectors.
 enum Embedding {
     /// [vocab_size][C]
     Table(Vec<f32>),
-    /// The output head's rows, by token id; of tokens that it lacks, only the first token of a lane is
-    /// ever fed.
+    /// The output head's rows, by token id; of tokens that it lacks, only the first token of a lane
+    /// is ever fed.
     Tied { rows: Vec<u32>, first_token: Vec<f32> },
 }
 
@@ -118,20 +53,6 @@ impl Embedding {
 /// and the rotary positions' frequencies.
 const BUFFERS: [&str; 4] =
     [".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq"];
-
-/// Names of the two largest tensors.
-pub(super) struct Tables {
-    pub embedding: String,
-    /// The output head, where it is not the embedding.
-    pub head: &'static str,
-}
-
-/// What a family's loader makes of a checkpoint: all but embedding and head.
-pub(super) struct Parts {
-    pub positions: Positions,
-    pub layers: Vec<Layer>,
-    pub final_norm: Norm,
-}
 
 impl Transformer {
     /// Loads the network, with the output head's rows in the order of `outputs`: token ids.
@@ -185,16 +106,6 @@ impl Transformer {
         })
     }
 
-    /// [`Network::session`] with keys and values kept as `E`; archives need [`Bf16`].
-    pub fn session_with<E: KvElement>(
-        &self,
-        lanes: usize,
-        steps: usize,
-        window: usize,
-    ) -> TransformerSession<'_, E> {
-        TransformerSession::new(self, lanes, steps, window)
-    }
-
     /// Numbers of queries, and of keys or values, in a row.
     pub(super) fn qkv_widths(&self) -> (usize, usize) {
         let AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
@@ -213,51 +124,5 @@ impl Transformer {
                 row => self.head.unpack_row(row as usize, out),
             },
         }
-    }
-}
-
-impl Network for Transformer {
-    fn outputs(&self) -> usize {
-        self.head.outputs()
-    }
-
-    fn window(&self) -> usize {
-        self.shape.window
-    }
-
-    fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {
-        Box::new(self.session_with::<Bf16>(lanes, steps, window))
-    }
-}
-
-/// Loads all layers, each by `load`: in the order of their names, in which safetensors files have
-/// them, so that little is held that was read and is not wanted yet.
-pub(super) fn load_layers(
-    config: &Config,
-    load: impl Fn(usize) -> Result<Layer>,
-) -> Result<Vec<Layer>> {
-    let mut order: Vec<usize> = (0..config.layers).collect();
-    order.sort_by_key(usize::to_string);
-    let layers = order.into_iter().map(|i| Ok((i, load(i)?)));
-    let mut layers = layers.collect::<Result<Vec<_>>>()?;
-    layers.sort_by_key(|&(i, _)| i);
-    Ok(layers.into_iter().map(|(_, layer)| layer).collect())
-}
-
-/// The norm of the family's kind named `name`, over `dims` dimensions.
-pub(super) fn norm(
-    config: &Config,
-    weights: &Weights<'_>,
-    name: &str,
-    dims: usize,
-) -> Result<Norm> {
-    let gain = weights.tensor(&format!("{name}.weight"), &[dims])?;
-    let eps = config.norm_eps as f32;
-    match config.family {
-        Family::GptNeox | Family::Gpt2 => {
-            let bias = weights.tensor(&format!("{name}.bias"), &[dims])?;
-            Ok(Norm::Layer { gain, bias, eps })
-        }
-        Family::Llama | Family::Qwen3 => Ok(Norm::Rms { gain, eps }),
     }
 }

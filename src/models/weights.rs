@@ -1,5 +1,5 @@
 //! Tensors of safetensors files and of PyTorch pickles, read one by one and widened to `f32`, and
-//! quantised ones of safetensors files.
+//! quantized ones of safetensors files.
 //!
 //! A file is read once and never held whole for longer than the network needs to take its tensors
 //! out of it, so loading takes little more memory than the network itself: see `read_once.rs`.
@@ -103,9 +103,8 @@ impl<'a> Weights<'a> {
                 }
             }
         }
-        let place = |(name, entry): (&String, &Entry)| {
-            Some((name.clone(), (entry.file, entry.bytes()?.1)))
-        };
+        let place =
+            |(name, entry): (&String, &Entry)| Some((name.clone(), (entry.file, entry.bytes()?.1)));
         let left = tensors.iter().filter_map(place).collect();
         Ok(Weights { tensors, data: Data::Files(Box::new(RefCell::new(Pending { files, left }))) })
     }
@@ -147,7 +146,7 @@ impl<'a> Weights<'a> {
     }
 
     /// Reads the weights `name` of a linear layer as they are stored: floats, or where the model is
-    /// quantised also integers, with the scale of each output in `{name}_scale`. Values are checked
+    /// quantized also integers, with the scale of each output in `{name}_scale`. Values are checked
     /// when they are widened.
     ///
     /// # Errors
@@ -257,7 +256,7 @@ pub(super) struct StoredTensor {
 /// Types of a tensor's values.
 const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 
-/// Types of the weights of a quantised model's linear layers.
+/// Types of the weights of a quantized model's linear layers.
 const FLOATS_OR_INTEGERS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I8];
 
 fn unexpected(name: &str, found: Option<Dtype>, types: &[Dtype]) -> Error {

@@ -1,16 +1,16 @@
-//! `llmzip models`: fetch, list, check, remove, carry and quantise models.
+//! `llmzip models`: fetch, list, check, remove, carry and quantize models.
 
 mod args;
-mod carry;
+mod export_import;
+mod model_ref;
 mod quantize;
 mod show;
 mod source;
-mod spec;
 mod watch;
 
 pub use args::Verb;
+pub use model_ref::ModelRef;
 pub use source::Models;
-pub use spec::ModelSpec;
 
 use super::exit::{BROKEN_PIPE, UsageError, code_of};
 use super::names::shown;
@@ -90,7 +90,7 @@ impl Work<'_> {
     }
 
     fn find(&self, model: &Path) -> Result<FoundModel> {
-        ModelSpec::parse(model)?.find(self.session.models.store())
+        ModelRef::parse(model)?.find(self.session.models.store())
     }
 
     /// The same to make something of it: not one of the store whose files changed since they came.

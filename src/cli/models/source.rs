@@ -1,7 +1,7 @@
 //! Where a run's models come from: `-m`, else those on this machine. What is downloaded is only what a
 //! person named to compress with.
 
-use super::spec::ModelSpec;
+use super::model_ref::ModelRef;
 use super::watch::Bars;
 use crate::archive::{BuiltinModels, ModelName, ModelSource};
 use crate::cli::Session;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Models {
     local: LocalModels,
     /// The model of `-m`.
-    spec: Option<ModelSpec>,
+    spec: Option<ModelRef>,
     pub environment: Environment,
 }
 
@@ -76,7 +76,7 @@ impl Models {
         let Some(spec) = &self.spec else { return Ok(self.local.open(&FoundModel::Default)?) };
         let found = match (spec.find(self.store()), spec) {
             (Ok(found), _) => found,
-            (Err(error), ModelSpec::Named { reference: Some(reference), .. })
+            (Err(error), ModelRef::Named { reference: Some(reference), .. })
                 if is_missing(&error) =>
             {
                 elsewhere(reference, error)?

@@ -1,4 +1,4 @@
-//! The operations of Python's pickle that PyTorch writes a state dict with, and what they make.
+//! The opcodes of Python's pickle that PyTorch writes a state dict with, and their values.
 //!
 //! `Lib/pickletools.py` of CPython describes them. Nothing is called: a call becomes a [`Value`].
 //! Values stand in one list and name each other by their places in it, so that a small pickle can
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 /// The place of a value.
 pub type Id = usize;
 
-/// What an operation made.
+/// The result of an opcode.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Integer(i64),
@@ -20,11 +20,11 @@ pub enum Value {
     Global(String),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// What was called, and with what.
+    /// A call: the callable and its arguments.
     Call(Id, Id),
-    /// What is outside the pickle.
+    /// A persistent id: a storage outside the pickle.
     Persistent(Id),
-    /// None, truth values, floats and lists, which say nothing of tensors.
+    /// None, truth values, floats and lists, which describe no tensors.
     Other,
 }
 
@@ -55,7 +55,7 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Does the next operation; gives the last value where it is the end. `None`: it is damaged.
+    /// Runs the next opcode; gives the last value at the end. `None`: it is malformed.
     fn step(&mut self) -> Option<Option<Id>> {
         match self.byte()? {
             0x80 => drop(self.byte()?), // protocol

@@ -65,8 +65,8 @@ pub fn tensors(
 }
 
 impl Tensor {
-    /// The bytes of the file from its first element, of `size` bytes, to the end of the last; `None`
-    /// where they are not in its storage or elements share their places.
+    /// The bytes of the file from its first element, of `size` bytes, to the end of the last;
+    /// `None` where they are not in its storage or elements share their places.
     pub fn span(&self, size: usize) -> Option<Range<u64>> {
         let n = self.shape.iter().try_fold(1usize, |n, &len| n.checked_mul(len))?;
         let steps = self.shape.iter().zip(&self.strides);
@@ -81,7 +81,8 @@ impl Tensor {
         Some(first + start..first + start + span)
     }
 
-    /// Its elements, of `size` bytes each, in order of its axes, out of the bytes of [`Tensor::span`].
+    /// Its elements, of `size` bytes each, in order of its axes, out of the bytes of
+    /// [`Tensor::span`].
     pub fn elements(&self, bytes: Vec<u8>, size: usize) -> Vec<u8> {
         if self.is_contiguous() {
             return bytes;

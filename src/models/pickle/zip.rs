@@ -33,7 +33,9 @@ pub fn members(
 ) -> Result<Vec<Member>> {
     let (start, len) = directory(file_len, read)?;
     if len > MAX_DIRECTORY {
-        return Err(damaged(format!("a directory of {len} bytes, expected at most {MAX_DIRECTORY}")));
+        return Err(damaged(format!(
+            "a directory of {len} bytes, expected at most {MAX_DIRECTORY}"
+        )));
     }
     let bytes = read(start, len)?;
     let mut rest = &bytes[..];
@@ -41,7 +43,8 @@ pub fn members(
     while !rest.is_empty() {
         let (member, after) = entry(rest).ok_or_else(|| damaged("damaged directory"))?;
         rest = after;
-        let Member { name, start, len } = member.ok_or_else(|| damaged("a member is compressed"))?;
+        let Member { name, start, len } =
+            member.ok_or_else(|| damaged("a member is compressed"))?;
         let header = read(start, 30)?;
         if !header.starts_with(b"PK\x03\x04") {
             return Err(damaged(format!("no member at byte {start}")));

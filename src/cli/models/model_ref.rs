@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A model as it is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelSpec {
+pub enum ModelRef {
     /// The compiled-in one.
     Default,
     /// A folder with its files.
@@ -22,7 +22,7 @@ pub enum ModelSpec {
     },
 }
 
-impl ModelSpec {
+impl ModelRef {
     /// Reads what was typed. A folder of that name comes before anything else.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `models export` and `models import`: a model in one file, from machine to machine.
 
-use super::show::Entry;
 use super::Work;
+use super::show::Entry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::output::{OutputFile, Place};
@@ -113,7 +113,7 @@ impl Staging {
     /// One in `root`, which need not exist.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn new(root: &Path) -> std::io::Result<Self> {
         fs::create_dir_all(root)?;
         let mut path = unfinished();
@@ -132,7 +132,7 @@ impl Staging {
     /// Gives it the name `folder`, in the same folder.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn rename(mut self, folder: &Path) -> std::io::Result<()> {
         let mut path = unfinished();
         fs::rename(self.path(), folder)?;
