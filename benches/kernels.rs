@@ -1,5 +1,5 @@
 //! Matrix products, one thread: f32 as a share of the fma peak that this machine shows in the same
-//! run, and int8 (activations of 8 and of 16 bits, quantising them included) as a multiple of f32's
+//! run, and int8 (activations of 8 and of 16 bits, quantizing them included) as a multiple of f32's
 //! speed.
 //!
 //! `cargo bench --bench kernels`
@@ -72,7 +72,7 @@ fn int8_speeds(
     let mut rows = QuantRows::default();
     ROWS.map(|m| {
         speed(m, k, n, scale, |x, y| {
-            rows.quantise(isa, bits, x, k);
+            rows.quantize(isa, bits, x, k);
             matmul_int8(isa, &rows, &w, y);
         })
     })

@@ -28,7 +28,7 @@ fn main() {
         None => include_bytes!("../docs/numerics.md").repeat(8),
     };
     let model = match arguments.next() {
-        Some(folder) => Model::open(folder.as_ref(), Isa::detect()).expect("a model"),
+        Some(folder) => Model::open_on(folder.as_ref(), Isa::detect()).expect("a model"),
         None => Model::default_model(Isa::detect()).expect("the default model"),
     };
     let context = model.architecture().max_positions().map(|n| Context::new(CONTEXT.min(n as u32)));

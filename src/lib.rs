@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! archive -> codec -> predict -> models -> ops        error, profile: visible to all
-//! hub -> models; train -> models, ops
+//! local -> archive, hub; hub -> models; train -> models, ops
 //! ```
 //!
 //! `cli`, above all of them, is the program; its only users are `main` and tests.
@@ -22,6 +22,8 @@ pub mod error;
 #[forbid(unsafe_code)]
 pub mod hub;
 #[forbid(unsafe_code)]
+mod local;
+#[forbid(unsafe_code)]
 pub mod models;
 pub mod ops; // all the unsafe code is in `ops::arch` and `ops::fma`
 #[forbid(unsafe_code)]
@@ -33,6 +35,7 @@ pub mod profile;
 pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
+pub use local::LocalModels;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
 //! Whole archives small enough for Miri, which sees undefined behaviour and overflows where a
-//! processor goes on; `tests/container.rs` has more and larger ones.
+//! processor goes on; `tests/library/container.rs` has more and larger ones.
 
 use super::*;
 use crate::ops::Isa;

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::recover;
 use super::size::grouped;
 use super::transfer::Transfer;
-use crate::archive::{self, DecompressOptions, StreamInfo};
+use crate::archive::{self, DecompressOptions, ModelSource, StreamInfo};
 use anyhow::{Context, Result};
 use std::io::Seek;
 
@@ -48,8 +48,8 @@ pub fn decompress(
     Ok(())
 }
 
-/// Looks through the archive, where that can be done before it is read: finds the models that it
-/// needs, loads none, and returns the plain bytes that its index promises.
+/// Looks through the archive, where that can be done before it is read: loads the models that it
+/// needs, the first one last, which is kept, and returns the plain bytes that its index promises.
 ///
 /// # Errors
 /// The system's; ModelMissing, so that no output begins that cannot be completed.
@@ -61,9 +61,9 @@ pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     let streams = archive::list(file).ok();
     file.rewind()?;
     let Some(streams) = streams else { return Ok(None) };
-    let needed = streams.iter().filter(|stream| stream.needs_model());
+    let needed = streams.iter().rev().filter(|stream| stream.needs_model());
     for model in needed.filter_map(|stream| stream.model.as_ref()) {
-        session.models.locate(model)?;
+        session.models.find(model)?;
     }
     Ok(Some(streams.iter().map(StreamInfo::plain_len).sum()))
 }

@@ -6,7 +6,7 @@ use super::args::{
 };
 use super::bench::BenchArgs;
 use super::exit::UsageError;
-use super::models::{ModelSpec, Verb};
+use super::models::{ModelRef, Verb};
 use super::size::parse_size;
 use super::test::TestOptions;
 #[cfg(feature = "train")]
@@ -40,7 +40,7 @@ pub struct Plan {
     pub voice: Voice,
     pub progress: ProgressStyle,
     /// The model that was named.
-    pub model: Option<ModelSpec>,
+    pub model: Option<ModelRef>,
     /// What the environment says of models, and `--offline`.
     pub environment: Environment,
 }
@@ -232,11 +232,11 @@ fn coding_options(
 }
 
 /// The model that was named, and where to look for it.
-fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelSpec>, Environment)> {
+fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelRef>, Environment)> {
     let mut environment = Environment::new(|name| std::env::var_os(name));
     environment.is_offline |= typed.is_some_and(|typed| typed.offline);
     let model = typed.and_then(|typed| typed.model.as_deref());
-    Ok((model.map(ModelSpec::parse).transpose()?, environment))
+    Ok((model.map(ModelRef::parse).transpose()?, environment))
 }
 
 fn decompress_options(

@@ -13,11 +13,11 @@ use ureq::{Agent, Body};
 /// An answer, its body not read yet.
 pub type Response = ureq::http::Response<Body>;
 
-/// Redirects that are followed.
+/// Limit of redirects.
 const MAX_REDIRECTS: usize = 5;
 
-/// What is waited for a connection and for an answer's first byte, and between two bytes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for connecting, for the first byte and between two bytes.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Speaks with one endpoint and with those that it sends us to.
 pub struct Client {
@@ -27,7 +27,7 @@ pub struct Client {
     token: Option<Token>,
 }
 
-/// What a token is good for: scheme, host and port.
+/// The origin that a token is valid for: scheme, host and port.
 #[derive(Debug, PartialEq, Eq)]
 struct Origin(String, String, u16);
 
@@ -44,7 +44,7 @@ impl Client {
     /// A client of `endpoint`, which alone is shown `token`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] where `endpoint` is no address.
+    /// [`ErrorKind::InvalidArgument`] where `endpoint` is not a URL.
     pub fn new(endpoint: &str, token: Option<Token>) -> Result<Self> {
         let origin = Origin::of(endpoint).ok_or_else(|| {
             let message = format!("HF_ENDPOINT is {endpoint:?}, expected http(s)://HOST");
@@ -55,19 +55,19 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("llmzip/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE))
+            .timeout_connect(Some(TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .timeout_per_read(Some(TIMEOUT))
             .build()
             .into();
         Ok(Self { agent, endpoint: endpoint.to_owned(), origin, token })
     }
 
-    /// The answer for `path` of the endpoint: its head only, where `follow` says so. A `range` begins
-    /// at that byte.
+    /// The answer for `path` of the endpoint: its head only, where `follow` says so. A `range`
+    /// begins at that byte.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where there is no answer, or none that makes sense.
+    /// [`ErrorKind::Io`] where there is no answer or a malformed one.
     pub fn get(&self, path: &str, follow: Follow, range: Option<u64>) -> Result<Response> {
         let mut url = format!("{}{path}", self.endpoint);
         for _ in 0..=MAX_REDIRECTS {
@@ -103,7 +103,7 @@ impl Client {
         request.call().map_err(|e| failed(url, e))
     }
 
-    /// What `status` means for `reference`, where it is not success.
+    /// Turns a `status` other than success into the error that it means for `reference`.
     ///
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where there is no such model or no permission, [`ErrorKind::Io`]
@@ -116,7 +116,7 @@ impl Client {
                         terms must be accepted on its page"
             }
             None => {
-                "it is private, gated or misspelt; a token in HF_TOKEN lets you at what is yours"
+                "it is private, gated or misspelt; set HF_TOKEN to access private or gated repositories"
             }
         };
         let message = match status.as_u16() {
@@ -156,7 +156,7 @@ fn redirect(url: &str, response: &Response) -> Result<Option<String>> {
         let authority = url.split('/').take(3).collect::<Vec<_>>().join("/");
         return match location.starts_with('/') && !location.starts_with("//") {
             true => Ok(Some(authority + location)),
-            false => Err(failed(url, format!("redirects to {location:?}, expected an address"))),
+            false => Err(failed(url, format!("redirects to {location:?}, expected a URL"))),
         };
     };
     debug_assert!(scheme.starts_with("http"));

@@ -1,4 +1,5 @@
-//! One file from the hub into the cache: resumed where it broke off, checked before it has a name.
+//! Download of one file into the cache: resumed where it was interrupted, checked before it has a
+//! name.
 
 use super::Watch;
 use super::cache::{Repo, create_folder_of, failed};
@@ -10,15 +11,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-/// Times that a broken download is taken up again within one call.
+/// Attempts to resume an interrupted download within one call.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Bytes that are moved at once.
+/// Length of the copy buffer.
 const BUFFER_LEN: usize = 1 << 16;
 
-/// What the hub says of a file before it sends it.
-struct Promise {
-    /// What the hub calls the bytes: the SHA-256 of a large file, a git hash of a small one.
+/// Metadata of a file on the hub, from the answer to a HEAD request.
+struct RemoteFile {
+    /// The ETag: the SHA-256 of a large file, a git hash of a small one.
     etag: String,
     len: u64,
 }
@@ -36,33 +37,33 @@ impl Downloader<'_> {
     /// Fetches the file `name`, unless it is here; refuses one of more than `limit` bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::ModelMissing`] where the hub has none or denies it, [`ErrorKind::Corrupt`] where
-    /// what it sent is not what it promised, [`ErrorKind::Io`].
+    /// [`ErrorKind::ModelMissing`] where the hub has none or denies it, [`ErrorKind::Corrupt`]
+    /// where length or SHA-256 are not those announced, [`ErrorKind::Io`].
     pub fn fetch(&self, name: &str, limit: u64) -> Result<()> {
         let commit = self.reference.revision();
         if self.repo.snapshot(commit).join(name).is_file() {
             return Ok(());
         }
-        let promise = self.promise(name)?;
-        if promise.len > limit {
-            let message = format!("{name} has {} bytes, expected at most {limit}", promise.len);
+        let remote = self.remote_file(name)?;
+        if remote.len > limit {
+            let message = format!("{name} has {} bytes, expected at most {limit}", remote.len);
             return Err(Error::new(ErrorKind::InvalidModel, message));
         }
-        let blob = self.repo.blob(&promise.etag);
-        let _lock = self.lock(&promise.etag)?;
+        let blob = self.repo.blob(&remote.etag);
+        let _lock = self.lock(&remote.etag)?;
         if !blob.is_file() {
-            self.fetch_blob(name, &promise, &blob)?;
+            self.fetch_blob(name, &remote, &blob)?;
         }
-        self.repo.link(commit, name, &promise.etag)
+        self.repo.link(commit, name, &remote.etag)
     }
 
     fn path(&self, name: &str) -> String {
         format!("/{}/resolve/{}/{name}", self.reference.id, self.reference.revision())
     }
 
-    /// Asks for the file's ETag and length. Where its bytes are kept elsewhere, the hub itself tells
-    /// them, not that place.
-    fn promise(&self, name: &str) -> Result<Promise> {
+    /// Asks for the file's ETag and length. Where its bytes are kept elsewhere, the hub itself
+    /// tells them, not that place.
+    fn remote_file(&self, name: &str) -> Result<RemoteFile> {
         let path = self.path(name);
         let response = self.client.get(&path, Follow::Endpoint, None)?;
         self.client.check(response.status(), &self.reference, name)?;
@@ -78,8 +79,10 @@ impl Downloader<'_> {
         let is_name =
             etag.len() <= 128 && etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         match len.and_then(|len| len.parse().ok()) {
-            Some(len) if is_name && !etag.is_empty() => Ok(Promise { etag: etag.to_owned(), len }),
-            _ => Err(client::failed(&path, "the hub tells no length or no usable ETag")),
+            Some(len) if is_name && !etag.is_empty() => {
+                Ok(RemoteFile { etag: etag.to_owned(), len })
+            }
+            _ => Err(client::failed(&path, "the hub announces no length or no usable ETag")),
         }
     }
 
@@ -95,35 +98,36 @@ impl Downloader<'_> {
     }
 
     /// Brings the bytes to `blob`, through a file that stays where the connection breaks off.
-    fn fetch_blob(&self, name: &str, promise: &Promise, blob: &Path) -> Result<()> {
+    fn fetch_blob(&self, name: &str, remote: &RemoteFile, blob: &Path) -> Result<()> {
         create_folder_of(blob)?;
-        let part = blob.with_file_name(format!("{}.incomplete", promise.etag));
+        let part = blob.with_file_name(format!("{}.incomplete", remote.etag));
         let open = || File::options().create(true).append(true).read(true).open(&part);
         let mut file = open().map_err(|e| failed("writing", &part, e))?;
         let len =
             || fs::metadata(&part).map(|file| file.len()).map_err(|e| failed("reading", &part, e));
-        if len()? > promise.len {
+        if len()? > remote.len {
             file.set_len(0).map_err(|e| failed("writing", &part, e))?;
         }
-        self.watch.begin(name, len()?, promise.len);
+        self.watch.begin(name, len()?, remote.len);
         let mut error = None;
         for _ in 0..MAX_ATTEMPTS {
             let before = len()?;
-            if before >= promise.len {
+            if before >= remote.len {
                 break;
             }
-            error = self.fetch_rest(name, promise.len, before, &mut file).err();
+            error = self.fetch_rest(name, remote.len, before, &mut file).err();
             if len()? == before {
                 break; // nothing came: no use to go on
             }
         }
         let got = len()?;
-        if got < promise.len {
-            let message = format!("{name} broke off: {got} of {} bytes are here", promise.len);
-            let cause = error.map_or("the same call takes it up again".into(), |e| e.to_string());
+        if got < remote.len {
+            let message =
+                format!("download of {name} interrupted: {got} of {} bytes received", remote.len);
+            let cause = error.map_or("the same call resumes it".into(), |e| e.to_string());
             return Err(Error::io(message, io::Error::other(cause)));
         }
-        let checked = check(name, promise, &mut file, got);
+        let checked = check(name, remote, &mut file, got);
         if checked.is_err() {
             drop(fs::remove_file(&part)); // the error tells more
         }
@@ -175,21 +179,21 @@ fn first_byte(response: &Response, from: u64) -> Option<u64> {
     }
 }
 
-/// Whether the `got` bytes in `file` are those that were promised.
-fn check(name: &str, promise: &Promise, file: &mut File, got: u64) -> Result<()> {
+/// Checks the `got` bytes in `file` against the announced length and SHA-256.
+fn check(name: &str, remote: &RemoteFile, file: &mut File, got: u64) -> Result<()> {
     let corrupt = |message| Err(Error::new(ErrorKind::Corrupt, message));
-    if got != promise.len {
-        return corrupt(format!("{name} has more than the promised {} bytes", promise.len));
+    if got != remote.len {
+        return corrupt(format!("{name} has more than the announced {} bytes", remote.len));
     }
-    let is_sha256 = promise.etag.len() == 64 && promise.etag.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_sha256 = remote.etag.len() == 64 && remote.etag.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_sha256 {
         return Ok(());
     }
     let found = sha256(file).map_err(|e| Error::io(format!("reading {name}"), e))?;
-    if found != promise.etag.to_ascii_lowercase() {
-        let expected = &promise.etag;
+    if found != remote.etag.to_ascii_lowercase() {
+        let expected = &remote.etag;
         return corrupt(format!(
-            "{name} arrived damaged: its SHA-256 is {found}, expected {expected}"
+            "{name} was corrupted on the way: its SHA-256 is {found}, expected {expected}"
         ));
     }
     Ok(())

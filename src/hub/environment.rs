@@ -1,4 +1,4 @@
-//! Where models are and where they come from, as the environment says it.
+//! Settings from environment variables: where models are and where they come from.
 //!
 //! The variables are those of Hugging Face's `huggingface_hub`, with its meanings and defaults, so
 //! that models which transformers fetched are found. They are read here and nowhere else.
@@ -14,7 +14,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_LEN: u64 = 4096;
 
-/// What the environment says. A folder is `None` where there is not even a home.
+/// Settings from environment variables. A folder is `None` where there is not even a home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// The hub's cache: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in `huggingface` in
@@ -79,7 +79,7 @@ impl Environment {
     }
 }
 
-/// What lets a user at private and gated models. Never printed.
+/// A credential for private and gated models. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 

@@ -4,7 +4,7 @@
 //! allows is accepted: letters, digits, `.`, `_` and `-`.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::form::is_word;
+use crate::models::checkpoint_files::is_word;
 use std::fmt;
 
 /// Longest name that the hub gives, in bytes.
@@ -33,7 +33,7 @@ impl ModelId {
             && !text.contains("--");
         match is_id {
             true => Ok(Self(text.to_owned())),
-            false => Err(invalid(format!("{text:?} is no model's name, expected org/name"))),
+            false => Err(invalid(format!("{text:?} is not a model's name, expected org/name"))),
         }
     }
 
@@ -74,7 +74,7 @@ impl Reference {
             return Ok(Self { id: ModelId::parse(text)?, revision: None });
         };
         if revision.len() > MAX_REVISION_LEN || !revision.split('/').all(is_word) {
-            return Err(invalid(format!("{revision:?} is no branch, tag or commit")));
+            return Err(invalid(format!("{revision:?} is not a branch, tag or commit")));
         }
         Ok(Self { id: ModelId::parse(id)?, revision: Some(revision.to_owned()) })
     }

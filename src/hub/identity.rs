@@ -1,4 +1,4 @@
-//! What names a model: its digest, from its files and without loading them.
+//! Digests of models, from their files and without loading them.
 
 use crate::error::Result;
 use crate::models::ModelFolder;
@@ -17,6 +17,13 @@ pub fn folder_digest(folder: &Path) -> Result<[u8; 32]> {
 /// `digest` in hexadecimal.
 pub fn hex(digest: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*digest).to_hex().to_string()
+}
+
+/// `name` as the label of an archive: without control characters, at most 255 bytes.
+pub fn label_of(name: &str) -> String {
+    let mut label: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    label.truncate(label.floor_char_boundary(255));
+    label
 }
 
 /// Digests in JSON: as hexadecimal text.

@@ -1,17 +1,19 @@
 //! Models from elsewhere: the Hugging Face hub, its cache on this machine, and models carried by
 //! hand.
 //!
-//! Used by the command line alone, and only where a person names a model: what is read from an
-//! archive never leads here to the network. [`Store`] finds models on this machine, [`pull`] fetches
+//! Nothing here downloads unless the caller names a model: what is read from an archive never leads
+//! to the network. [`Store`] finds models on this machine, [`pull`] fetches
 //! them, [`export`] and [`import`] carry one in a file.
 
 mod bundle;
 #[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "only downloads write there"))]
 mod cache;
 mod environment;
-mod facts;
+mod found;
 mod id;
 mod identity;
+mod manifest;
+mod model_card;
 mod records;
 mod store;
 
@@ -22,20 +24,22 @@ mod download;
 #[cfg(feature = "hub")]
 mod pull;
 
-pub use bundle::{Manifest, copy, export, import};
+pub use bundle::{copy, export, import};
 pub use environment::{Environment, Token};
-pub use facts::Facts;
+pub use found::{FoundModel, digest_mismatch};
 pub use id::{ModelId, Reference};
-pub use identity::{folder_digest, hex};
+pub use identity::{folder_digest, hex, label_of};
+pub use manifest::Manifest;
+pub use model_card::Facts;
 pub use records::Records;
-pub use store::{Place, Store, StoredModel, label_of};
+pub use store::{Place, Store, StoredModel};
 
 #[cfg(feature = "hub")]
 pub use pull::pull;
 
 use crate::error::{Error, ErrorKind};
 
-/// Is told how a download goes.
+/// Progress callbacks of a download.
 pub trait Watch {
     /// `file` begins, with `done` of its `total` bytes here already.
     fn begin(&self, file: &str, done: u64, total: u64);
@@ -44,10 +48,11 @@ pub trait Watch {
     fn add(&self, n: u64);
 }
 
-/// The error of a model that is not on this machine, with the line that fetches it.
+/// The error of a model that is not on this machine, with the command that fetches it.
 pub fn not_here(reference: &Reference) -> Error {
-    let message =
-        format!("the model {reference} is not here; get it with:  llmzip models pull {reference}");
+    let message = format!(
+        "the model {reference} is not on this machine; get it with:  llmzip models pull {reference}"
+    );
     Error::new(ErrorKind::ModelMissing, message)
 }
 

@@ -1,15 +1,17 @@
-//! A model from the hub into the cache: which files, in which order.
+//! Download of a model into the cache: which files, in which order.
 
 use super::cache::Cache;
 use super::client::{Client, Follow};
 use super::download::Downloader;
 use super::environment::Environment;
 use super::id::{Reference, is_commit};
-use super::store::{Store, StoredModel, check_config};
+use super::store::{Store, StoredModel};
 use super::{Watch, not_here};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::form::is_file_name;
-use crate::models::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use crate::models::Architecture;
+use crate::models::checkpoint_files::{
+    CONFIG, CheckpointFiles, MAX_JSON_LEN, is_file_name, read_limited,
+};
 use serde::Deserialize;
 use std::collections::HashSet;
 
@@ -19,7 +21,7 @@ const MAX_INFO_LEN: u64 = 32 << 20;
 /// The model card: not needed, but it says the licence.
 const CARD: &str = "README.md";
 
-/// What the hub tells of a model.
+/// The hub's description of a model.
 #[derive(Deserialize)]
 struct Info {
     /// The commit.
@@ -95,9 +97,9 @@ fn fetch_files(downloader: &Downloader<'_>, info: &Info) -> Result<()> {
         read_limited(&folder.join(name), MAX_JSON_LEN)
     };
     if names.contains(CONFIG) {
-        check_config(&fetch_json(CONFIG)?)?;
+        Architecture::parse(&fetch_json(CONFIG)?)?; // llmzip can run it
     }
-    let form = Form::choose(|name| names.contains(name), fetch_json)?;
+    let form = CheckpointFiles::choose(|name| names.contains(name), fetch_json)?;
     for name in form.tokenizer.iter().copied().chain([CARD]).filter(|name| names.contains(name)) {
         downloader.fetch(name, MAX_JSON_LEN)?;
     }

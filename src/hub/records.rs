@@ -7,7 +7,7 @@
 use super::cache::{failed, write_whole};
 use super::identity::{folder_digest, hex, hexadecimal};
 use crate::error::Result;
-use crate::models::form::{Form, read_limited};
+use crate::models::checkpoint_files::{CheckpointFiles, read_limited};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ const MAX_RECORD_LEN: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Records(Option<PathBuf>);
 
-/// What is known of one folder.
+/// The record of one folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Only for people who look into the file.
+    /// Human-readable; not read.
     folder: String,
     #[serde(with = "hexadecimal")]
     digest: [u8; 32],
@@ -68,13 +68,26 @@ impl Records {
     /// # Errors
     /// Those of [`folder_digest`].
     pub fn compute(&self, folder: &Path) -> Result<[u8; 32]> {
+        self.observe(folder, || folder_digest(folder).map(|digest| (digest, digest)))
+    }
+
+    /// Records the digest that `read` finds while it reads `folder`, where no other is recorded and
+    /// no file changes meanwhile; returns what else `read` gives.
+    ///
+    /// # Errors
+    /// Those of `read`; I/O errors.
+    pub fn observe<T>(
+        &self,
+        folder: &Path,
+        read: impl FnOnce() -> Result<(T, [u8; 32])>,
+    ) -> Result<T> {
         let before = stamps(folder)?;
-        let digest = folder_digest(folder)?;
+        let (value, digest) = read()?;
         let is_new = self.recorded(folder).is_none_or(|recorded| recorded == digest);
         if is_new && stamps(folder)? == before {
             self.write(folder, &digest, before);
         }
-        Ok(digest)
+        Ok(value)
     }
 
     /// Forgets `folder`.
@@ -97,14 +110,14 @@ impl Records {
     fn write(&self, folder: &Path, digest: &[u8; 32], stamps: Vec<Stamp>) {
         let record = Record { folder: folder.display().to_string(), digest: *digest, stamps };
         if let (Some(path), Ok(json)) = (self.path(folder), serde_json::to_vec(&record)) {
-            drop(write_whole(&path, &json)); // a record less costs time only
+            drop(write_whole(&path, &json)); // without a record, only time is lost
         }
     }
 }
 
 /// Sizes and times of the model's files in `folder`.
 fn stamps(folder: &Path) -> Result<Vec<Stamp>> {
-    let form = Form::of_folder(folder)?;
+    let form = CheckpointFiles::of_folder(folder)?;
     let stamp = |name: &str| {
         let path = folder.join(name);
         let metadata = path.metadata().map_err(|e| failed("reading", &path, e))?;

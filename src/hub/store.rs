@@ -1,13 +1,13 @@
 //! The models on this machine: those in the hub's cache, and those imported.
 
-use super::bundle::{MANIFEST, Manifest};
 use super::cache::{Cache, Repo, names};
 use super::environment::Environment;
 use super::id::{ModelId, Reference};
+use super::manifest::{MANIFEST, Manifest};
 use super::records::Records;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Architecture;
-use crate::models::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,12 +17,12 @@ const RECORDS: &str = ".digests";
 /// A model on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredModel {
-    /// What archives made with it call it: `org/name@commit`, or what its folder was called.
+    /// Its label in archives: `org/name@commit`, or its folder's name when it was imported.
     pub label: String,
     /// Where its files are.
     pub folder: PathBuf,
     /// Which files they are.
-    pub form: Form,
+    pub form: CheckpointFiles,
     /// Their size, in bytes.
     pub len: u64,
     /// Whose folder it is.
@@ -83,8 +83,8 @@ impl Store {
         hub.chain(imports.iter().filter_map(|folder| imported_model(folder))).collect()
     }
 
-    /// The model that `reference` names. Without a revision that is the branch `main`; where that is
-    /// not known here, the only state of the model that is.
+    /// The model that `reference` names. Without a revision that is the branch `main`; where that
+    /// is not known here, the only state of the model that is.
     pub fn find(&self, reference: &Reference) -> Option<StoredModel> {
         let commit = self.cache.as_ref().and_then(|cache| {
             let repo = cache.repo(&reference.id);
@@ -114,8 +114,10 @@ impl Store {
         let damage = |folder: PathBuf| {
             let manifest = read_limited(&folder.join(MANIFEST), MAX_JSON_LEN).ok()?;
             let checked = Manifest::parse(&manifest).map(drop);
-            let checked = checked.and_then(|()| Form::of_folder(&folder).map(drop));
-            let config = || check_config(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?);
+            let checked = checked.and_then(|()| CheckpointFiles::of_folder(&folder).map(drop));
+            let config = || {
+                Architecture::parse(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?).map(drop)
+            };
             Some((folder.clone(), checked.and_then(|()| config()).err()?))
         };
         self.import_folders().into_iter().filter_map(damage).collect()
@@ -128,23 +130,6 @@ impl Store {
         names.retain(|name| !name.starts_with('.'));
         names.sort();
         names.into_iter().map(|name| root.join(name)).collect()
-    }
-
-    /// The model with `digest`, as far as records and files tell: whoever loads it compares again.
-    ///
-    /// Looks first where `label` says, then at what is recorded, and only then computes the digests
-    /// that are not recorded, smallest model first.
-    pub fn with_digest(&self, digest: &[u8; 32], label: &str) -> Option<StoredModel> {
-        let mut models = self.models();
-        models.sort_by_key(|model| (model.label != label, model.len));
-        let recorded = |m: &&StoredModel| self.records.fresh(&m.folder) == Some(*digest);
-        if let Some(found) = models.iter().find(recorded) {
-            return Some(found.clone());
-        }
-        models.retain(|model| self.records.fresh(&model.folder).is_none());
-        let computed =
-            |m: &StoredModel| self.records.compute(&m.folder).is_ok_and(|d| d == *digest);
-        models.into_iter().find(computed)
     }
 
     /// Bytes that would be free without `model`.
@@ -196,24 +181,9 @@ fn imported_model(folder: &Path) -> Option<StoredModel> {
 }
 
 fn stored_model(folder: PathBuf, label: String, place: Place) -> Option<StoredModel> {
-    let form = Form::of_folder(&folder).ok()?;
-    check_config(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN).ok()?).ok()?;
+    let form = CheckpointFiles::of_folder(&folder).ok()?;
+    Architecture::parse(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN).ok()?).ok()?;
     let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
     let len = form.files().into_iter().map(len).sum();
     Some(StoredModel { label, folder, form, len, place })
-}
-
-/// Whether llmzip can run a model with this `config.json`.
-///
-/// # Errors
-/// [`ErrorKind::InvalidModel`] where it cannot.
-pub fn check_config(json: &[u8]) -> Result<()> {
-    Architecture::parse(json).map(drop)
-}
-
-/// `name` as the label of an archive: without control characters, at most 255 bytes.
-pub fn label_of(name: &str) -> String {
-    let mut label: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
-    label.truncate(label.floor_char_boundary(255));
-    label
 }

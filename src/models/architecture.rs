@@ -1,4 +1,4 @@
-//! What `config.json` describes: a transformer or a recurrent network.
+//! The network that `config.json` describes: a transformer or a recurrent one.
 
 use super::config::Quantization;
 use super::{
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::Isa;
 use serde::Deserialize;
 
-/// A network that llmzip runs, by its configuration.
+/// The configuration of a network that llmzip runs.
 #[derive(Debug, Clone)]
 pub enum Architecture {
     /// One of the families of decoder-only transformers.
@@ -45,7 +45,7 @@ impl Architecture {
         }
     }
 
-    /// The token that opens every lane.
+    /// The id of the token that opens every lane.
     pub fn first_token(&self) -> u32 {
         match self {
             Self::Transformer(config) => config.first_token,
@@ -65,10 +65,10 @@ impl Architecture {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where they are too wide for it.
-    pub fn quantised(self, quantization: Quantization) -> Result<Self> {
+    pub fn quantized(self, quantization: Quantization) -> Result<Self> {
         Ok(match self {
-            Self::Transformer(config) => Self::Transformer(config.quantised(quantization)?),
-            Self::Recurrent(config) => Self::Recurrent(config.quantised(quantization)),
+            Self::Transformer(config) => Self::Transformer(config.quantized(quantization)?),
+            Self::Recurrent(config) => Self::Recurrent(config.quantized(quantization)),
         })
     }
 
@@ -82,7 +82,7 @@ impl Architecture {
         }
     }
 
-    /// What the network takes of memory.
+    /// The memory that the network takes.
     pub fn footprint(&self) -> Footprint {
         match self {
             Self::Transformer(config) => Footprint::of(config),

@@ -21,6 +21,15 @@ static FILES: ModelFiles<'static> = ModelFiles {
 };
 
 impl Model {
+    /// The default model, compiled into the binary, on the best instruction set of this machine;
+    /// loaded when it is first used.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn builtin() -> Result<Self> {
+        Self::default_model(Isa::detect())
+    }
+
     /// The default model, compiled into the binary, on the instruction set `isa`. It is loaded when it
     /// is first used: much of what is done with archives needs no more than its name.
     ///

@@ -49,7 +49,7 @@ pub struct Quantization {
     pub activations: ActivationBits,
 }
 
-/// What `config.json` calls [`Quantization`].
+/// The `quant_method` of [`Quantization`] in `config.json`.
 pub const QUANT_METHOD: &str = "llmzip-int8";
 
 /// A model's configuration. Every number is within the caps of [`Config::parse`].
@@ -166,16 +166,22 @@ impl Config {
         check_first_token(self.first_token, self.vocab_size)?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, kv_heads) = (self.heads, self.kv_heads);
-            return Err(format!("{heads} heads cannot share {kv_heads} key/value heads equally"));
+            return Err(format!(
+                "num_attention_heads ({heads}) is no multiple of num_key_value_heads ({kv_heads})"
+            ));
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
-            return Err(format!("the norms' epsilon is {}", self.norm_eps));
+            return Err(format!(
+                "the norms' epsilon is {}, expected between 0 and 1",
+                self.norm_eps
+            ));
         }
         let gpt = matches!(self.family, Family::GptNeox | Family::Gpt2);
         if gpt && (self.heads * self.head_dim != self.hidden_size || self.kv_heads != self.heads) {
             return Err(format!(
-                "{} heads of {} make no {}",
-                self.heads, self.head_dim, self.hidden_size
+                "num_attention_heads * head_dim ({}) != hidden_size ({}), or key/value heads are shared",
+                self.heads * self.head_dim,
+                self.hidden_size
             ));
         }
         let RotaryConfig { dims, theta, .. } = self.rotary;
@@ -184,7 +190,7 @@ impl Config {
             return Err(format!("{dims} dimensions rotate, expected an even number up to {most}"));
         }
         if !(theta > 1.0 && theta.is_finite()) {
-            return Err(format!("rope_theta is {theta}"));
+            return Err(format!("rope_theta is {theta}, expected a finite number above 1"));
         }
         self.check_quantization()
     }
@@ -204,7 +210,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where they are too wide for it.
-    pub fn quantised(self, quantization: Quantization) -> Result<Self> {
+    pub fn quantized(self, quantization: Quantization) -> Result<Self> {
         let config = Self { quantization: Some(quantization), ..self };
         config.check_quantization().map_err(|what| invalid(format!("config.json: {what}")))?;
         Ok(config)
@@ -236,7 +242,10 @@ impl Keys {
         if self.scale_attn_weights == Some(false)
             || self.scale_attn_by_inverse_layer_idx == Some(true)
         {
-            return Err("attention scaled in another way is not supported".to_owned());
+            return Err(
+                "scale_attn_weights = false and scale_attn_by_inverse_layer_idx are not supported"
+                    .to_owned(),
+            );
         }
         let (gpt, gpt2) =
             (matches!(family, Family::GptNeox | Family::Gpt2), family == Family::Gpt2);
@@ -323,19 +332,19 @@ pub(super) fn check_bounds(numbers: &[(&str, usize, usize)]) -> std::result::Res
 /// Checks that the token that opens lanes has an embedding.
 pub(super) fn check_first_token(token: u32, vocab_size: usize) -> std::result::Result<(), String> {
     if token as usize >= vocab_size {
-        return Err(format!("bos_token_id is {token}, past the vocabulary"));
+        return Err(format!("bos_token_id is {token}, past the vocabulary of {vocab_size} tokens"));
     }
     Ok(())
 }
 
-/// What `quantization_config` says: ours, or nothing.
+/// Parses `quantization_config`: ours, or none.
 pub(super) fn quantization_of(json: &Value) -> std::result::Result<Option<Quantization>, String> {
     if json.is_null() {
         return Ok(None);
     }
     let method = &json["quant_method"];
     if method.as_str() != Some(QUANT_METHOD) {
-        return Err(format!("quantised by {method}, expected {QUANT_METHOD:?} or not at all"));
+        return Err(format!("quantized by {method}, expected {QUANT_METHOD:?} or not at all"));
     }
     let activations = match json["activation_bits"].as_u64() {
         Some(8) => ActivationBits::Eight,
@@ -350,7 +359,7 @@ pub(super) fn quantization_of(json: &Value) -> std::result::Result<Option<Quanti
     Ok(Some(Quantization { activations }))
 }
 
-/// What `rope_scaling` or `rope_parameters` says of the frequencies.
+/// Parses `rope_scaling` or `rope_parameters`.
 fn scaling_of(json: &Value) -> std::result::Result<RotaryScaling, String> {
     if json.is_null() {
         return Ok(RotaryScaling::None);

@@ -1,13 +1,13 @@
 //! Texts longer than the positions of a network: lanes that start afresh.
 //!
-//! A network that was trained with a sliding window goes on for ever. Any other is only good at the
+//! A network that was trained with a sliding window goes on forever. Any other is only good at the
 //! positions that it was trained on: when a lane has used them up, its last inputs are fed again
 //! from position 0 on, and it goes on from there (`docs/numerics.md`, section 14).
 
 use super::{Network, Row, Session};
 use std::collections::VecDeque;
 
-/// When lanes start afresh. Stands in the archive.
+/// The context window: when lanes start afresh. Stands in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {
     /// Positions until a lane starts afresh.
@@ -31,7 +31,8 @@ impl Context {
         (u64::from(len) * 3 / 4) as u32
     }
 
-    /// Where a lane's input `at` stands: how often the lane has started afresh, and the position since.
+    /// Where a lane's input `at` stands: how often the lane has started afresh, and the position
+    /// since.
     fn place(self, at: u32) -> (u32, u32) {
         match at.checked_sub(self.len) {
             None => (0, at),
@@ -68,8 +69,8 @@ struct Round {
 }
 
 impl<'a> RestartingSession<'a> {
-    /// `lanes` empty lanes of `network` that take up to `steps` rows each in one call, and `most` in
-    /// all.
+    /// `lanes` empty lanes of `network` that take up to `steps` rows each in one call, and `most`
+    /// in all.
     pub fn new(
         network: &'a dyn Network,
         lanes: usize,

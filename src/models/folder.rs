@@ -1,11 +1,10 @@
 //! The files of a model in a folder, in the layout of Hugging Face's hub.
 
-use super::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use super::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
+use super::read_once::ReadOnce;
 use super::{Architecture, Identity, TokenizerFile, Weights};
-use crate::error::{Error, Result};
-use std::fs::File;
+use crate::error::Result;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Largest file of a tokenizer, in bytes.
 const MAX_TOKENIZER_LEN: u64 = 1 << 28;
@@ -14,19 +13,19 @@ const MAX_TOKENIZER_LEN: u64 = 1 << 28;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFolder {
     folder: PathBuf,
-    form: Form,
+    form: CheckpointFiles,
 }
 
 impl ModelFolder {
-    /// The model in `folder`: `config.json`, weights (`model.safetensors`, `pytorch_model.bin`, or
-    /// what the index of either names), a tokenizer (`tokenizer.json`, `tokenizer.model`, or
-    /// `vocab.json` and `merges.txt`).
+    /// Finds the model in `folder`: `config.json`, weights (`model.safetensors`,
+    /// `pytorch_model.bin`, or what the index of either names), a tokenizer (`tokenizer.json`,
+    /// `tokenizer.model`, or `vocab.json` and `merges.txt`).
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read,
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if one is missing.
     pub fn find(folder: &Path) -> Result<Self> {
-        Ok(Self { folder: folder.to_owned(), form: Form::of_folder(folder)? })
+        Ok(Self { folder: folder.to_owned(), form: CheckpointFiles::of_folder(folder)? })
     }
 
     /// All files, in the order in which the model's digest takes them.
@@ -41,35 +40,22 @@ impl ModelFolder {
         names.into_iter().map(|name| self.folder.join(name))
     }
 
-    /// What archives name the model by, under the folder's name: BLAKE3 over each file's length (64
-    /// bits, little-endian) and bytes, in the order of [`ModelFolder::files`]. Reads all files.
+    /// Computes the identity that archives name the model by, labelled with the folder's name:
+    /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of
+    /// [`ModelFolder::files`]. Reads all files.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io)
     pub fn identity(&self) -> Result<Identity> {
-        let mut hasher = blake3::Hasher::new();
-        for path in self.files() {
-            let io = |e| Error::io(format!("reading {}", path.display()), e);
-            let file = File::open(&path).map_err(io)?;
-            hasher.update(&file.metadata().map_err(io)?.len().to_le_bytes());
-            hasher.update_reader(file).map_err(io)?;
-        }
-        let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
-        let digest = hasher.finalize().into();
-        Ok(Identity { digest, label: name.to_string_lossy().into(), builtin_code: None })
+        let files: Vec<PathBuf> = self.files().collect();
+        Ok(self.identity_of(&ReadOnce::open(&files, blake3::Hasher::new())?.finish()?))
     }
 
-    /// Sizes and times of all files: equal before and after, nobody wrote to them meanwhile.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io)
-    pub(super) fn stamps(&self) -> Result<Vec<(u64, SystemTime)>> {
-        let stamp = |path: PathBuf| {
-            let io = |e| Error::io(format!("reading {}", path.display()), e);
-            let metadata = path.metadata().map_err(io)?;
-            Ok((metadata.len(), metadata.modified().map_err(io)?))
-        };
-        self.files().map(stamp).collect()
+    /// The identity whose digest is that of `hasher`, which has all files.
+    pub(super) fn identity_of(&self, hasher: &blake3::Hasher) -> Identity {
+        let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
+        let digest = hasher.finalize().into();
+        Identity { digest, label: name.to_string_lossy().into(), builtin_code: None }
     }
 
     /// Reads `config.json`.
@@ -80,7 +66,7 @@ impl ModelFolder {
         Architecture::parse(&self.config_json()?)
     }
 
-    /// `config.json` as it stands.
+    /// Reads the bytes of `config.json`.
     pub(super) fn config_json(&self) -> Result<Vec<u8>> {
         read_limited(&self.folder.join(CONFIG), MAX_JSON_LEN)
     }
@@ -90,12 +76,12 @@ impl ModelFolder {
         self.paths(&self.form.tokenizer)
     }
 
-    /// Opens the weights.
+    /// Opens the weights, whose bytes go through `hasher` as they are read.
     ///
     /// # Errors
     /// Those of [`Weights::open`].
-    pub fn weights(&self) -> Result<Weights<'static>> {
-        Weights::open(&self.paths(&self.form.weights).collect::<Vec<_>>())
+    pub(super) fn weights(&self, hasher: blake3::Hasher) -> Result<Weights<'static>> {
+        Weights::open_hashed(&self.paths(&self.form.weights).collect::<Vec<_>>(), hasher)
     }
 
     /// Reads the tokenizer's files.
@@ -116,7 +102,12 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// What they are.
+    /// Their bytes, in the order in which the model's digest takes them.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.iter().map(Vec::as_slice)
+    }
+
+    /// The layout that they are in.
     pub fn file(&self) -> TokenizerFile<'_> {
         match &self.files[..] {
             [model] if self.is_sentencepiece => TokenizerFile::SentencePiece(model),

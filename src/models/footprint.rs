@@ -61,8 +61,8 @@ mod tests {
         // 70,426,624 parameters, 44,000 of them in norms and biases.
         assert!((70_350_000..70_430_000).contains(&(footprint.weights / 4)), "{footprint:?}");
         let quantization = Quantization { activations: ActivationBits::Eight };
-        let quantised = Footprint::of(&config.quantised(quantization).unwrap());
-        assert_eq!(footprint.weights - quantised.weights, 3 * footprint.macs);
+        let quantized = Footprint::of(&config.quantized(quantization).unwrap());
+        assert_eq!(footprint.weights - quantized.weights, 3 * footprint.macs);
         assert_eq!(footprint.position, 6 * 2 * 512 * 2);
         assert_eq!(footprint.session(2, 10, 0), 20 * footprint.position);
         assert_eq!(footprint.session(usize::MAX, usize::MAX, 1), u64::MAX);

@@ -5,32 +5,32 @@
 //! Hugging Face's transformers, with or without the prefix `transformer.`.
 
 use super::Weights;
+use super::blocks::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
 use super::config::Config;
 use super::linear::Linear;
-use super::transformer::{Layer, Mlp, Parts, Positions, Tables, norm};
-use super::weights::Shape;
+use super::matrix::MatrixShape;
 use crate::error::Result;
 
-/// Where embedding and output head are.
+/// The names of embedding and output head.
 pub(super) fn tables(weights: &Weights<'_>) -> Tables {
     let prefix = prefix(weights);
     Tables { embedding: format!("{prefix}wte.weight"), head: "lm_head.weight" }
 }
 
-/// What stands before all names.
+/// The prefix of all names.
 fn prefix(weights: &Weights<'_>) -> &'static str {
     if weights.has("wte.weight") { "" } else { "transformer." }
 }
 
-/// All else.
+/// Loads everything but embedding and output head.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
     let prefix = prefix(weights);
     let (c, positions) = (config.hidden_size, [config.max_positions, config.hidden_size]);
-    let layers = (0..config.layers).map(|i| layer(config, weights, &format!("{prefix}h.{i}")));
+    let layers = load_layers(config, |i| layer(config, weights, &format!("{prefix}h.{i}")))?;
     Ok(Parts {
-        positions: Positions::Learned(weights.tensor(&format!("{prefix}wpe.weight"), &positions)?),
+        layers,
         final_norm: norm(config, weights, &format!("{prefix}ln_f"), c)?,
-        layers: layers.collect::<Result<_>>()?,
+        positions: Positions::Learned(weights.tensor(&format!("{prefix}wpe.weight"), &positions)?),
     })
 }
 
@@ -38,8 +38,8 @@ fn layer(config: &Config, weights: &Weights<'_>, block: &str) -> Result<Layer> {
     let (c, f) = (config.hidden_size, config.intermediate_size);
     let linear = |part: &str, inputs: usize, outputs: usize| -> Result<Linear> {
         let (weight, bias) = (format!("{block}.{part}.weight"), format!("{block}.{part}.bias"));
-        let shape = Shape { inputs, outputs, is_transposed: true };
-        weights.linear(config.quantization, &weight, Some(&bias), shape)
+        let shape = MatrixShape { inputs, outputs, is_transposed: true };
+        Linear::load(weights, config.quantization, &weight, Some(&bias), shape)
     };
     let norm = |part: &str| norm(config, weights, &format!("{block}.{part}"), c);
     Ok(Layer {

@@ -1,32 +1,31 @@
-//! The tensors of GPT-NeoX, the family of Pythia: layer norm with biases, rotary positions on a part of
-//! each head, attention and feed-forward layers side by side.
+//! The tensors of GPT-NeoX, the family of Pythia: layer norm with biases, rotary positions on a
+//! part of each head, attention and feed-forward layers side by side.
 //!
-//! Black et al., "GPT-NeoX-20B" (2022); Biderman et al., "Pythia" (2023). Parts are those of Hugging
-//! Face's transformers.
+//! Black et al., "GPT-NeoX-20B" (2022); Biderman et al., "Pythia" (2023). Parts are those of
+//! Hugging Face's transformers.
 
 use super::Weights;
+use super::blocks::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
 use super::config::Config;
 use super::linear::Linear;
-use super::transformer::{Layer, Mlp, Parts, Positions, Tables, norm};
-use super::weights::Shape;
+use super::matrix::MatrixShape;
 use crate::error::Result;
 
 /// The output head's name in checkpoints from before transformers 5, Pythia's among them.
 const OLD_HEAD: &str = "embed_out.weight";
 
-/// Where embedding and output head are.
+/// The names of embedding and output head.
 pub(super) fn tables(weights: &Weights<'_>) -> Tables {
     let head = if weights.has(OLD_HEAD) { OLD_HEAD } else { "lm_head.weight" };
     Tables { embedding: "gpt_neox.embed_in.weight".to_owned(), head }
 }
 
-/// All else.
+/// Loads everything but embedding and output head.
 pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
-    let layers = (0..config.layers).map(|i| layer(config, weights, i));
     Ok(Parts {
         positions: Positions::rotary(config),
+        layers: load_layers(config, |i| layer(config, weights, i))?,
         final_norm: norm(config, weights, "gpt_neox.final_layer_norm", config.hidden_size)?,
-        layers: layers.collect::<Result<_>>()?,
     })
 }
 
@@ -36,25 +35,26 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
     let linear = |part: &str, bias: bool, inputs, outputs| {
         let bias = bias.then(|| name(&format!("{part}.bias")));
         let weight = name(&format!("{part}.weight"));
-        let shape = Shape::new(inputs, outputs);
-        weights.linear(config.quantization, &weight, bias.as_deref(), shape)
+        let shape = MatrixShape::new(inputs, outputs);
+        Linear::load(weights, config.quantization, &weight, bias.as_deref(), shape)
     };
+    // In the order of the names, as files have them: see `load_layers`.
     Ok(Layer {
-        attention_norm: norm(config, weights, &name("input_layernorm"), c)?,
-        qkv: qkv(config, weights, &name("attention.query_key_value"))?,
-        qk_norms: None,
         attention_out: linear(
             "attention.dense",
             config.attention_bias,
             config.heads * config.head_dim,
             c,
         )?,
+        qkv: qkv(config, weights, &name("attention.query_key_value"))?,
+        qk_norms: None,
+        attention_norm: norm(config, weights, &name("input_layernorm"), c)?,
         mlp_norm: norm(config, weights, &name("post_attention_layernorm"), c)?,
         mlp: Mlp {
+            down: linear("mlp.dense_4h_to_h", config.mlp_bias, f, c)?,
             gate: None,
             up: linear("mlp.dense_h_to_4h", config.mlp_bias, c, f)?,
             activation: config.activation,
-            down: linear("mlp.dense_4h_to_h", config.mlp_bias, f, c)?,
         },
     })
 }
@@ -67,11 +67,12 @@ fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<Linear> {
         let (kind, head, dim) = (i / (heads * d), i / d % heads, i % d);
         (head * 3 + kind) * d + dim
     };
-    let w = weights.matrix(&format!("{part}.weight"), Shape::new(c, n), config.quantization)?;
+    let w =
+        weights.matrix(&format!("{part}.weight"), MatrixShape::new(c, n), config.quantization)?;
     let bias = match config.attention_bias {
         true => weights.tensor(&format!("{part}.bias"), &[n])?,
         false => vec![0.0; n],
     };
     let bias: Vec<f32> = (0..n).map(|i| bias[theirs(i)]).collect();
-    Ok(Linear::pack(config.quantization, c, n, |i| (&w, theirs(i)), &bias))
+    Linear::pack(config.quantization, c, n, |i| (&w, theirs(i)), &bias)
 }

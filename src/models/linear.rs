@@ -1,9 +1,11 @@
 //! Linear layers, in the precision that the model runs in.
 
+use super::Weights;
 use super::config::Quantization;
-use super::weights::Matrix;
+use super::matrix::{Matrix, MatrixShape};
+use crate::error::Result;
 use crate::ops::{
-    Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8, quantise_weights,
+    Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8, quantize_weights,
 };
 
 /// y = x w^T + bias.
@@ -15,36 +17,67 @@ pub(super) enum Linear {
 }
 
 impl Linear {
-    /// A layer of `n` outputs: output i has those weights that `source(i)` says, `(matrix, j)` for
-    /// output j of that matrix. bias: `[n]` or empty for none.
+    /// Loads the layer with the weights `name` and a bias, if any: its name.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn load(
+        weights: &Weights<'_>,
+        quantization: Option<Quantization>,
+        name: &str,
+        bias: Option<&str>,
+        shape: MatrixShape,
+    ) -> Result<Self> {
+        let w = weights.matrix(name, shape, quantization)?;
+        let bias = bias.map_or(Ok(Vec::new()), |bias| weights.tensor(bias, &[shape.outputs]))?;
+        Self::pack(quantization, shape.inputs, shape.outputs, |i| (&w, i), &bias)
+    }
+
+    /// Packs a layer of `n` outputs: output i has those weights that `source(i)` says, `(matrix,
+    /// j)` for output j of that matrix. bias: `[n]` or empty for none.
+    ///
+    /// # Errors
+    /// `InvalidModel` where a weight is non-finite.
     pub fn pack<'m>(
         quantization: Option<Quantization>,
         inputs: usize,
         n: usize,
         source: impl Fn(usize) -> (&'m Matrix<'m>, usize),
         bias: &[f32],
-    ) -> Self {
+    ) -> Result<Self> {
+        let mut checked = Ok(());
         let Some(quantization) = quantization else {
             let fill = |i: usize, row: &mut [f32]| {
                 let (matrix, j) = source(i);
-                matrix.output(j, row);
+                if let Err(error) = matrix.output(j, row) {
+                    checked = Err(error);
+                }
             };
-            return Self::F32(PackedMatrix::pack_with(inputs, n, fill, bias));
+            let packed = PackedMatrix::pack_with(inputs, n, fill, bias);
+            return checked.map(|()| Self::F32(packed));
         };
         let mut wide = vec![0.0; inputs];
-        let fill = |i: usize, row: &mut [i8]| {
+        let mut integers = |i: usize, row: &mut [i8]| -> Result<f32> {
             let (matrix, j) = source(i);
-            matrix.output_integers(j, row).unwrap_or_else(|| {
-                matrix.output(j, &mut wide);
-                quantise_weights(&wide, row)
+            if let Some(scale) = matrix.output_integers(j, row)? {
+                return Ok(scale);
+            }
+            matrix.output(j, &mut wide)?;
+            Ok(quantize_weights(&wide, row))
+        };
+        let fill = |i: usize, row: &mut [i8]| {
+            integers(i, row).unwrap_or_else(|error| {
+                checked = Err(error);
+                0.0
             })
         };
-        Self::Int8(QuantMatrix::pack_with(inputs, n, fill, bias), quantization)
+        let packed = QuantMatrix::pack_with(inputs, n, fill, bias);
+        checked.map(|()| Self::Int8(packed, quantization))
     }
 
     /// x: `[rows][inputs]`, y: `[rows][outputs]`.
-    pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32], quantised: &mut QuantRows) {
-        apply_each(isa, x, [(self, y)], quantised);
+    pub fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32], quantized: &mut QuantRows) {
+        apply_each(isa, x, [(self, y)], quantized);
     }
 
     /// Writes output i's weights to `row`: `[inputs]`.
@@ -71,23 +104,23 @@ impl Linear {
     }
 }
 
-/// Applies layers to the same x: `[rows][inputs]`, quantised once. y: `[rows][outputs]` of each.
+/// Applies layers to the same x: `[rows][inputs]`, quantized once. y: `[rows][outputs]` of each.
 pub(super) fn apply_each<const N: usize>(
     isa: Isa,
     x: &[f32],
     layers: [(&Linear, &mut [f32]); N],
-    quantised: &mut QuantRows,
+    quantized: &mut QuantRows,
 ) {
-    let mut is_quantised = false;
+    let mut is_quantized = false;
     for (layer, y) in layers {
         match layer {
             Linear::F32(w) => matmul(isa, x, w, y),
             Linear::Int8(w, Quantization { activations }) => {
-                if !is_quantised {
-                    quantised.quantise(isa, *activations, x, layer.inputs());
-                    is_quantised = true;
+                if !is_quantized {
+                    quantized.quantize(isa, *activations, x, layer.inputs());
+                    is_quantized = true;
                 }
-                matmul_int8(isa, quantised, w, y);
+                matmul_int8(isa, quantized, w, y);
             }
         }
     }

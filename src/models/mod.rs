@@ -4,18 +4,21 @@
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
 mod architecture;
+mod blocks;
 mod builtin;
+pub(crate) mod checkpoint_files;
 mod config;
 mod context;
 mod folder;
 mod footprint;
-pub(crate) mod form;
 mod gpt2;
 mod gpt_neox;
 mod linear;
 mod llama;
+mod matrix;
 mod pickle;
-mod quantise;
+mod quantize;
+mod read_once;
 mod recurrent;
 mod session;
 mod tokenizer;
@@ -25,11 +28,11 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use builtin::DEFAULT_CODE;
+pub use checkpoint_files::{CheckpointFiles, WeightsFormat};
 pub use config::{Activation, Config, Family, QUANT_METHOD, Quantization, RotaryConfig};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
-pub use form::{Form, WeightsForm};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use tokenizer::{Tokenizer, TokenizerFile, stand_ins};
@@ -42,6 +45,7 @@ use crate::ops::Isa;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::LazyLock;
+use weights::hashed;
 
 /// One input of a network: the `position`-th token of a lane, counted from 0.
 #[derive(Clone, Copy, Debug)]
@@ -71,20 +75,20 @@ pub trait Network: Send + Sync {
 pub trait Session: Send {
     /// Feeds `rows` and writes each one's prediction of the next token.
     ///
-    /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes may come in any order; how rows are spread
-    /// over calls changes no bit of the logits.
+    /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes
+    /// may come in any order; how rows are spread over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 
-    /// Lane `to`, which was fed nothing so far, becomes what lane `from` is, which was fed `fed` rows.
+    /// Copies the state of lane `from`, which was fed `fed` rows, to lane `to`, which was fed none.
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize);
 }
 
-/// What an archive names a model by.
+/// The identity by which archives name a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// BLAKE3 over configuration, weights and tokenizer.
     pub digest: [u8; 32],
-    /// For people only; decides nothing.
+    /// Human-readable; decides nothing.
     pub label: String,
     /// The code of a compiled-in model, 1..=62; `None` for a model from a folder.
     pub builtin_code: Option<u8>,
@@ -115,11 +119,8 @@ impl ModelFiles<'_> {
     /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of the
     /// fields.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        for file in [self.config, self.weights, self.tokenizer] {
-            hasher.update(&(file.len() as u64).to_le_bytes()).update(file);
-        }
-        hasher.finalize().into()
+        let files = [self.config, self.weights, self.tokenizer].into_iter();
+        files.fold(blake3::Hasher::new(), hashed).finalize().into()
     }
 }
 
@@ -132,7 +133,7 @@ pub struct Model {
     parts: LazyLock<Parts, Box<dyn FnOnce() -> Parts + Send>>,
 }
 
-/// What takes time and memory to load.
+/// The parts that take time and memory to load.
 struct Parts {
     network: Box<dyn Network>,
     tokenizer: Tokenizer,
@@ -140,32 +141,51 @@ struct Parts {
 }
 
 impl Model {
-    /// The model in `folder` ([`ModelFolder::find`]).
+    /// Loads the model in `folder` ([`ModelFolder::find`]), to run on the best instruction set of
+    /// this machine.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one makes no
-    /// sense or changes meanwhile.
-    pub fn open(folder: &Path, isa: Isa) -> Result<Self> {
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::InvalidModel`] if one is malformed.
+    pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_on(folder, Isa::detect())
+    }
+
+    /// Loads the model in `folder`, to run on the instruction set `isa`.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`].
+    pub fn open_on(folder: &Path, isa: Isa) -> Result<Self> {
+        Self::open_if(folder, isa, |_| Ok(()))
+    }
+
+    /// Loads the model in `folder`, unless `admit` refuses its architecture. Each file is read
+    /// once: the digest is that of the bytes that were loaded.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`] and of `admit`.
+    pub fn open_if(
+        folder: &Path,
+        isa: Isa,
+        admit: impl FnOnce(&Architecture) -> Result<()>,
+    ) -> Result<Self> {
         let files = ModelFolder::find(folder)?;
         let load = || {
-            let before = files.stamps()?;
-            let (tokenizer, architecture) = (files.tokenizer()?, files.architecture()?);
-            let parts = Parts::load(&architecture, &files.weights()?, tokenizer.file(), isa)?;
-            let identity = files.identity()?;
-            if files.stamps()? != before {
-                // Archives would name another model than they are made with.
-                let message = "a file was changed while it was read";
-                return Err(Error::new(ErrorKind::InvalidModel, message));
-            }
-            Ok(Self::of_parts(identity, isa, architecture, parts))
+            let config = files.config_json()?;
+            let architecture = Architecture::parse(&config)?;
+            admit(&architecture)?;
+            let tokenizer = files.tokenizer()?;
+            let weights = files.weights(hashed(blake3::Hasher::new(), &config))?;
+            let parts = Parts::load(&architecture, &weights, tokenizer.file(), isa)?;
+            let hasher = tokenizer.bytes().fold(weights.finish()?, hashed);
+            Ok(Self::of_parts(files.identity_of(&hasher), isa, architecture, parts))
         };
         load().map_err(|e: Error| e.at(folder.display()))
     }
 
-    /// The model that `files` hold, under the name that archives shall give it.
+    /// Loads the model in `files`, under the identity that archives shall carry.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] if they make no sense.
+    /// [`ErrorKind::InvalidModel`] if they are malformed.
     pub fn from_files(files: ModelFiles<'_>, identity: Identity, isa: Isa) -> Result<Self> {
         let architecture = Architecture::parse(files.config)?;
         let parts = Parts::of_files(&architecture, files, isa)?;
@@ -176,14 +196,14 @@ impl Model {
         Self { identity, isa, architecture, parts: LazyLock::new(Box::new(|| parts)) }
     }
 
-    /// The same model, which archives call `label`: at most 255 bytes, no control characters.
+    /// Sets the label that archives carry: at most 255 bytes, no control characters.
     #[must_use]
     pub fn with_label(mut self, label: String) -> Self {
         self.identity.label = label;
         self
     }
 
-    /// What archives made with this model name it by.
+    /// The identity that archives made with this model carry.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -193,7 +213,7 @@ impl Model {
         self.isa
     }
 
-    /// What kind of network it is, and how large.
+    /// The kind of network, and its size.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }

@@ -1,15 +1,42 @@
 //! The forward pass of a [`Transformer`], for some lanes, by `docs/numerics.md`, section 8.
 
+use super::blocks::{Layer, Positions};
 use super::linear::apply_each;
-use super::transformer::{Layer, Positions, Transformer};
-use super::{Row, Session};
+use super::transformer::Transformer;
+use super::{Network, Row, Session};
 use crate::ops::{
-    AttentionScratch, AttentionShape, KvCache, KvElement, QuantRows, Rotary, add_assign, attention,
-    rotate,
+    AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, QuantRows, Rotary, add_assign,
+    attention, rotate,
 };
 use crate::profile::{Part, enter};
 
-/// Some lanes of a [`Transformer`], with their keys and values.
+impl Transformer {
+    /// [`Network::session`] with keys and values kept as `E`; archives need [`Bf16`].
+    pub fn session_with<E: KvElement>(
+        &self,
+        lanes: usize,
+        steps: usize,
+        window: usize,
+    ) -> TransformerSession<'_, E> {
+        TransformerSession::new(self, lanes, steps, window)
+    }
+}
+
+impl Network for Transformer {
+    fn outputs(&self) -> usize {
+        self.head.outputs()
+    }
+
+    fn window(&self) -> usize {
+        self.shape.window
+    }
+
+    fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {
+        Box::new(self.session_with::<Bf16>(lanes, steps, window))
+    }
+}
+
+/// Lanes of a [`Transformer`], with their keys and values.
 pub struct TransformerSession<'a, E> {
     network: &'a Transformer,
     /// The network's, with the session's window.
@@ -32,7 +59,7 @@ struct Workspace {
     qk: Vec<f32>,
     /// [R][heads * D]
     attended: Vec<f32>,
-    /// What a block adds to the residual stream: [R][C]
+    /// A block's output, added to the residual stream: [R][C]
     added: Vec<f32>,
     /// [R][F]
     gate: Vec<f32>,
@@ -42,8 +69,8 @@ struct Workspace {
     cos: Vec<f32>,
     sin: Vec<f32>,
     scores: AttentionScratch,
-    /// What an int8 layer takes.
-    quantised: QuantRows,
+    /// Quantized inputs of an int8 layer.
+    quantized: QuantRows,
 }
 
 impl<'a, E: KvElement> TransformerSession<'a, E> {
@@ -76,7 +103,7 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
             let _head = enter(Part::Head);
-            network.head.apply(network.isa, &work.normed, logits, &mut work.quantised);
+            network.head.apply(network.isa, &work.normed, logits, &mut work.quantized);
         }
     }
 
@@ -123,8 +150,8 @@ impl Workspace {
         first
     }
 
-    /// Attention over norm(x), added to x; where residuals are parallel, norm(x) for the feed-forward
-    /// layer is taken before.
+    /// Attention over norm(x), added to x; where residuals are parallel, norm(x) for the
+    /// feed-forward layer is taken before.
     fn attend<E: KvElement>(
         &mut self,
         network: &Transformer,
@@ -136,7 +163,7 @@ impl Workspace {
     ) {
         let isa = network.isa;
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
-        layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantised);
+        layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantized);
         self.store(network, layer, cache, rows, first);
         let (q, kv) = network.qkv_widths();
         let outs = self.attended.chunks_exact_mut(q);
@@ -146,7 +173,7 @@ impl Workspace {
             attention(isa, shape, cache, at, &qkv[..q], out, &mut self.scores);
         }
         drop(attending);
-        layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantised);
+        layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantized);
         if network.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
         }
@@ -192,12 +219,12 @@ impl Workspace {
         match &mlp.gate {
             Some(gate) => {
                 let layers = [(gate, &mut self.gate[..]), (&mlp.up, &mut self.up)];
-                apply_each(isa, &self.normed, layers, &mut self.quantised);
+                apply_each(isa, &self.normed, layers, &mut self.quantized);
             }
-            None => mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantised),
+            None => mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantized),
         }
         mlp.activate(isa, &mut self.gate, &self.up);
-        mlp.down.apply(isa, &self.gate, &mut self.added, &mut self.quantised);
+        mlp.down.apply(isa, &self.gate, &mut self.added, &mut self.quantized);
         add_assign(isa, &mut self.x, &self.added);
     }
 }

@@ -46,7 +46,8 @@ binary! {
 }
 
 unary! {
-    /// `x[i] := gelu(x[i])` by the error function (Abramowitz and Stegun 7.1.26); absolute error below 5e-7.
+    /// `x[i] := gelu(x[i])` by the error function (Abramowitz and Stegun 7.1.26); absolute error
+    /// below 5e-7.
     gelu_erf: gelu_erf_lanes;
     /// `x[i] := gelu(x[i])` by tanh, as GPT-2 has it.
     gelu_tanh: gelu_tanh_lanes;

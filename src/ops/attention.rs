@@ -82,7 +82,7 @@ impl<E: KvElement> Kernel for Attention<'_, E> {
     }
 }
 
-/// What a query sees of one key/value head: positions `first..=last`.
+/// The part of one key/value head that a query attends to: positions `first..=last`.
 #[derive(Clone, Copy)]
 struct Seen<'a, E> {
     cache: &'a KvCache<E>,

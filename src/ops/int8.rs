@@ -1,8 +1,8 @@
-//! Rule 16: matrix products of 8-bit weights with quantised activations, in integers.
+//! Rule 16: matrix products of 8-bit weights with quantized activations, in integers.
 //!
-//! Sums of integers are exact in any order: only the conversion at the end rounds. Weights are packed
-//! into panels of sixteen outputs, `[N/16][K/4][16][4]`, so that one instruction multiplies four
-//! weights of each output with four activations ([`Int8::dot4`]).
+//! Sums of integers are exact in any order: only the conversion at the end rounds. Weights are
+//! packed into panels of sixteen outputs, `[N/16][K/4][16][4]`, so that one instruction multiplies
+//! four weights of each output with four activations ([`Int8::dot4`]).
 
 use super::arch::{Int8, Int8Kernel, Isa, LANES, Simd};
 use super::quant::QuantRows;
@@ -16,7 +16,7 @@ pub const MAX_INPUTS: usize = 1 << 16;
 #[repr(align(64))]
 struct Line([i8; 4 * LANES]);
 
-/// What sixteen outputs have beside their weights.
+/// Offsets, scales and biases of sixteen outputs.
 #[derive(Clone, Copy)]
 struct Outputs {
     /// -128 * the sum of the weights: what remains of activations that had 128 added.
@@ -25,7 +25,7 @@ struct Outputs {
     bias: [f32; LANES],
 }
 
-/// Quantised weights of a linear layer, packed for [`matmul_int8`].
+/// Quantized weights of a linear layer, packed for [`matmul_int8`].
 /// Invariant: `panels.len() == outputs.len() * k.div_ceil(4)`.
 pub struct QuantMatrix {
     /// Inputs, at most [`MAX_INPUTS`].

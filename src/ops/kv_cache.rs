@@ -107,8 +107,8 @@ impl<E: KvElement> KvCache<E> {
         }
     }
 
-    /// Copies keys and values of lane `from`, into which nothing past its first `positions` positions
-    /// was stored, to lane `to`.
+    /// Copies keys and values of lane `from`, into which nothing past its first `positions`
+    /// positions was stored, to lane `to`.
     pub fn copy_lane(&mut self, from: usize, to: usize, positions: usize) {
         let blocks = positions.div_ceil(LANES).min(self.blocks);
         let (key, value) = (self.head_dim, LANES * self.value_vectors());

@@ -24,8 +24,8 @@ pub struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: `[k]`; bias: `[n]` or empty for
-    /// none.
+    /// Packs `n` rows of `k` weights. `row(i)` is output i's weights: `[k]`; bias: `[n]` or empty
+    /// for none.
     pub fn pack<'a>(k: usize, n: usize, row: impl Fn(usize) -> &'a [f32], bias: &[f32]) -> Self {
         Self::pack_with(k, n, |i, out| out.copy_from_slice(row(i)), bias)
     }

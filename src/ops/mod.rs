@@ -32,7 +32,7 @@ pub use int8::{MAX_INPUTS, QuantMatrix, matmul_int8};
 pub use kv_cache::{Bf16, KvCache, KvElement};
 pub use matmul::{PackedMatrix, matmul};
 pub use norm::{layer_norm, rms_norm};
-pub use quant::{ActivationBits, QuantRows, quantise_weights};
+pub use quant::{ActivationBits, QuantRows, quantize_weights};
 pub use recurrent::{gru_cell, lstm_cell};
 pub use rotary::{Rotary, RotaryScaling, rotate};
 pub use sum::sum16;

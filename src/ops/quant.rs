@@ -1,9 +1,10 @@
 //! Rule 16: rows of numbers as small integers and a scale.
 //!
-//! The greatest magnitude of a row becomes the greatest integer, everything between is rounded to the
-//! nearest, ties to even (symmetric quantisation; Jacob et al., "Quantization and Training of Neural
-//! Networks for Efficient Integer-Arithmetic-Only Inference", 2018). What is coded with one machine's
-//! integers is decoded with another's, so every rounding here is written down in `docs/numerics.md`.
+//! The greatest magnitude of a row becomes the greatest integer, everything between is rounded to
+//! the nearest, ties to even (symmetric quantization; Jacob et al., "Quantization and Training of
+//! Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018). What is coded with one
+//! machine's integers is decoded with another's, so every rounding here is written down in
+//! `docs/numerics.md`.
 //!
 //! The loops are plain Rust that LLVM vectorises for the instruction set of [`Isa::run`].
 
@@ -21,7 +22,7 @@ const MAGIC: f32 = 12_582_912.0;
 /// A byte in which 0 stands for -128, as the dot products take activations.
 const SIGN: u8 = 0x80;
 
-/// How many bits a quantised activation has.
+/// How many bits a quantized activation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActivationBits {
     /// -127..=127
@@ -48,11 +49,11 @@ impl ActivationBits {
     }
 }
 
-/// Quantised rows of activations; kept between calls, so that none allocates.
+/// Quantized rows of activations; kept between calls, so that none allocates.
 #[derive(Default)]
 pub struct QuantRows {
-    /// `[rows][planes][K / 4]`, rounded up. One plane is the integers plus 128. Two are the integers'
-    /// upper bytes plus 128, and their lower bytes.
+    /// `[rows][planes][K / 4]`, rounded up. One plane is the integers plus 128. Two are the
+    /// integers' upper bytes plus 128, and their lower bytes.
     pub(super) words: Vec<[u8; 4]>,
     /// `[rows]`
     pub(super) scales: Vec<f32>,
@@ -62,13 +63,13 @@ pub struct QuantRows {
 
 impl QuantRows {
     /// Becomes the rows of x: `[rows][inputs]`.
-    pub fn quantise(&mut self, isa: Isa, bits: ActivationBits, x: &[f32], inputs: usize) {
+    pub fn quantize(&mut self, isa: Isa, bits: ActivationBits, x: &[f32], inputs: usize) {
         let rows = x.len() / inputs;
         self.inputs = inputs;
         self.planes = bits.bits() as usize / 8;
         self.words.resize(rows * self.planes * inputs.div_ceil(4), [0; 4]);
         self.scales.resize(rows, 0.0);
-        isa.run(Quantise { bits, x, rows: self });
+        isa.run(Quantize { bits, x, rows: self });
     }
 
     /// How many there are.
@@ -77,13 +78,13 @@ impl QuantRows {
     }
 }
 
-struct Quantise<'a> {
+struct Quantize<'a> {
     bits: ActivationBits,
     x: &'a [f32],
     rows: &'a mut QuantRows,
 }
 
-impl Kernel for Quantise<'_> {
+impl Kernel for Quantize<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -107,8 +108,8 @@ impl Kernel for Quantise<'_> {
     }
 }
 
-/// Quantises output weights: row, out: `[K]`; returns the scale.
-pub fn quantise_weights(row: &[f32], out: &mut [i8]) -> f32 {
+/// Quantizes output weights: row, out: `[K]`; returns the scale.
+pub fn quantize_weights(row: &[f32], out: &mut [i8]) -> f32 {
     let (factor, scale) = factors(greatest(row), WEIGHT_LIMIT);
     for (out, &x) in out.iter_mut().zip(row) {
         *out = if factor == 0.0 { 0 } else { integer_bits(x, factor) as i8 };
@@ -126,9 +127,9 @@ fn greatest(x: &[f32]) -> f32 {
     f32::from_bits(greatest)
 }
 
-/// What a row with this greatest magnitude is multiplied by to become integers, and what those are
-/// multiplied by to become the row again. The first is 0 where all integers shall be 0: in rows of
-/// zeros, and in rows that are not finite, whose scale is infinite so that no product with them is finite.
+/// The factor that quantizes a row with this greatest magnitude, and the scale that dequantizes it.
+/// The factor is 0 where all integers shall be 0: in rows of zeros, and in non-finite rows, whose
+/// scale is infinite so that no product with them is finite.
 #[inline(always)]
 fn factors(greatest: f32, limit: f32) -> (f32, f32) {
     if greatest < SMALLEST {

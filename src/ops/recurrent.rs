@@ -4,7 +4,8 @@ use super::activation::{sigmoid_lanes as sigmoid, tanh_lanes as tanh};
 use super::arch::{Isa, Kernel, LANES, Simd};
 use super::lanewise::padded;
 
-/// A step of a gated recurrent unit (Cho et al., 2014), as PyTorch has it: gates reset, update, new.
+/// A step of a gated recurrent unit (Cho et al., 2014), as PyTorch has it: gates reset, update,
+/// new.
 ///
 /// x, y: `[3][H]`, what the input and the last h make of the gates; h: `[H]`, overwritten.
 pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {

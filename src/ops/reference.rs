@@ -158,7 +158,7 @@ pub fn counts(logits: &[f32]) -> Vec<u32> {
 }
 
 /// Rule 16: x: `[K]` as integers up to `limit` and their scale.
-pub fn quantise(x: &[f32], limit: f32) -> (Vec<i32>, f32) {
+pub fn quantize(x: &[f32], limit: f32) -> (Vec<i32>, f32) {
     let greatest = x.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff));
     let greatest = f32::from_bits(greatest);
     if !greatest.is_finite() {
@@ -174,14 +174,14 @@ pub fn quantise(x: &[f32], limit: f32) -> (Vec<i32>, f32) {
 
 /// Rule 16: activations of 8 bits. x: `[K]`, w: `[N][K]` with scales: `[N]`, bias: `[N]`.
 pub fn matmul_w8a8_row(x: &[f32], w: &[i8], scales: &[f32], bias: &[f32]) -> Vec<f32> {
-    let (q, scale) = quantise(x, 127.0);
+    let (q, scale) = quantize(x, 127.0);
     let sum = |w: &[i8]| dot(&q, w) as f32;
     finish(w.chunks_exact(x.len()).map(sum), scale, scales, bias)
 }
 
 /// Rule 16: activations of 16 bits, shapes as in [`matmul_w8a8_row`].
 pub fn matmul_w8a16_row(x: &[f32], w: &[i8], scales: &[f32], bias: &[f32]) -> Vec<f32> {
-    let (q, scale) = quantise(x, 32_767.0);
+    let (q, scale) = quantize(x, 32_767.0);
     let upper: Vec<i32> = q.iter().map(|q| q.div_euclid(256)).collect();
     let lower: Vec<i32> = q.iter().map(|q| q.rem_euclid(256)).collect();
     let sum = |w: &[i8]| fma(dot(&upper, w) as f32, 256.0, dot(&lower, w) as f32);

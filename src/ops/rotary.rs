@@ -39,13 +39,13 @@ impl Rotary {
 pub enum RotaryScaling {
     /// Not at all.
     None,
-    /// All frequencies are divided by this (Chen et al., "Extending Context Window of Large Language
-    /// Models via Positional Interpolation", 2023).
+    /// All frequencies are divided by this (Chen et al., "Extending Context Window of Large
+    /// Language Models via Positional Interpolation", 2023).
     Linear(f64),
     /// Low frequencies are divided by `factor`, high ones stay, between them the two are
     /// interpolated (Llama 3.1).
     Llama3 {
-        /// What low frequencies are divided by.
+        /// The divisor of low frequencies.
         factor: f64,
         /// Wavelengths longer than `positions / low` are scaled.
         low: f64,
@@ -77,8 +77,8 @@ impl RotaryScaling {
     }
 }
 
-/// Rotates every head of one row in place. x: `[heads][D]`; cos, sin: `[pairs]`; dimensions from 2 *
-/// pairs on stay.
+/// Rotates every head of one row in place. x: `[heads][D]`; cos, sin: `[pairs]`; dimensions from 2
+/// * pairs on stay.
 pub fn rotate(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     let pairs = cos.len();
     for head in x.chunks_exact_mut(head_dim) {

@@ -162,7 +162,7 @@ pub fn lying() -> Vec<(&'static str, Vec<u8>)> {
         [&long_header(MAX)[..], &stored(b"abc"), &index, &footer].concat()
     };
     vec![
-        ("plain_len", archive((0, frame_len, 4), b"abc")),
+        ("plain_len", archive((0, frame_len + 1, 4), b"abc")),
         ("tag", archive((1 << 6, frame_len, 3), b"abc")),
         ("content", archive((0, frame_len, 3), b"abd")),
     ]

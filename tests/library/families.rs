@@ -16,7 +16,7 @@ fn context(name: &str, len: u32) -> Option<u32> {
 }
 
 fn open(name: &str, isa: Isa) -> Arc<Model> {
-    Arc::new(Model::open(folder(name).path(), isa).unwrap())
+    Arc::new(Model::open_on(folder(name).path(), isa).unwrap())
 }
 
 fn text() -> Vec<u8> {
@@ -202,7 +202,7 @@ fn go_on_alike(name: &str, v: usize, fed: u32, sessions: [Box<dyn Session + '_>;
 #[test]
 fn bad_folders_are_refused() {
     let message = |folder: &tempfile::TempDir| {
-        Model::open(folder.path(), Isa::detect())
+        Model::open_on(folder.path(), Isa::detect())
             .err()
             .expect("a bad folder was opened")
             .to_string()
@@ -234,7 +234,7 @@ fn bad_folders_are_refused() {
 #[test]
 fn one_bit_of_a_weight_is_another_model() {
     let folder = folder("gpt2");
-    let digest = || Model::open(folder.path(), Isa::detect()).unwrap().identity().digest;
+    let digest = || Model::open_on(folder.path(), Isa::detect()).unwrap().identity().digest;
     let before = digest();
     let path = folder.path().join("model.safetensors");
     let mut weights = std::fs::read(&path).unwrap();
@@ -245,7 +245,7 @@ fn one_bit_of_a_weight_is_another_model() {
     let tensor = Tensor::zeros((2, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
     let tensors = std::collections::HashMap::from([("wte.weight".to_owned(), tensor)]);
     candle_core::safetensors::save(&tensors, &path).unwrap();
-    let error = Model::open(folder.path(), Isa::detect()).err().unwrap().to_string();
+    let error = Model::open_on(folder.path(), Isa::detect()).err().unwrap().to_string();
     assert!(error.contains("wpe.weight") || error.contains("wte.weight"), "{error}");
 }
 
@@ -273,7 +273,7 @@ fn a_trained_llama_costs_what_transformers_says() {
     if !folder.exists() {
         return skip("no ../shared/real-weights/stories260K");
     }
-    let model = Model::open(&folder, Isa::detect()).unwrap();
+    let model = Model::open_on(&folder, Isa::detect()).unwrap();
     // The space that SentencePiece puts before a text is given here.
     let text = " Once upon a time, there was a little girl named Lily. She loved to play outside in the park \
         with her friends. One day, she saw a big dog and she was scared. The dog wanted to play with her ball, \

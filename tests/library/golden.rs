@@ -55,7 +55,7 @@ impl Models {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/no-window");
         Self {
             builtin: BuiltinModels::new(isa),
-            no_window: Model::open(&folder, isa).unwrap().into(),
+            no_window: Model::open_on(&folder, isa).unwrap().into(),
         }
     }
 }

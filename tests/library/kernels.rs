@@ -97,7 +97,7 @@ fn check_int8(isa: Isa, path: &str, x: &[f32], k: usize, w: &[i8], scales: &[f32
     ];
     for (bits, definition) in kinds {
         let mut rows = QuantRows::default();
-        rows.quantise(isa, bits, x, k);
+        rows.quantize(isa, bits, x, k);
         let mut y = vec![f32::NAN; x.len() / k * n];
         ops::matmul_int8(isa, &rows, &packed, &mut y);
         let expected = x.chunks_exact(k).flat_map(|x| definition(x, w, scales, bias));
@@ -179,7 +179,7 @@ fn int8_rows_that_are_not_finite_show() {
                 let mut x = random.values(32);
                 x[random.bits() as usize % 16] = bad;
                 let (mut rows, mut y) = (QuantRows::default(), vec![0.0; 40]);
-                rows.quantise(isa, bits, &x, 16);
+                rows.quantize(isa, bits, &x, 16);
                 ops::matmul_int8(isa, &rows, &w, &mut y);
                 assert!(y[..20].iter().all(|y| !y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
                 assert!(y[20..].iter().all(|y| y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
@@ -189,14 +189,14 @@ fn int8_rows_that_are_not_finite_show() {
 }
 
 #[test]
-fn weights_are_quantised_as_the_reference_does() {
+fn weights_are_quantized_as_the_reference_does() {
     let mut random = Random::new(1);
     for k in LENGTHS {
         for scale in [0.0, 1e-42, 1e-31, 1.0, 1e38] {
             let row: Vec<f32> = random.values(k).iter().map(|x| x * scale).collect();
             let mut integers = vec![0; k];
-            let scale = ops::quantise_weights(&row, &mut integers);
-            let (expected, expected_scale) = reference::quantise(&row, 127.0);
+            let scale = ops::quantize_weights(&row, &mut integers);
+            let (expected, expected_scale) = reference::quantize(&row, 127.0);
             assert_eq!(scale.to_bits(), expected_scale.to_bits(), "{k}");
             assert!(integers.iter().map(|&q| i32::from(q)).eq(expected), "{k}");
         }

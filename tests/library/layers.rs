@@ -76,6 +76,22 @@ fn training_stands_beside() {
     stands_beside("train", &["train", "models", "ops", "error"], &[&LAYERS[..], &["hub"]].concat());
 }
 
+/// Models are found by what archives and the hub know of them, and no layer knows how.
+#[test]
+fn local_models_stand_beside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed = ["archive", "hub", "models", "ops", "error"];
+    for import in imports(&std::fs::read_to_string(root.join("local.rs")).unwrap()) {
+        assert!(allowed.contains(&import.as_str()), "local.rs: imports {import}");
+    }
+    for file in LAYERS.iter().chain(&["hub", "train"]).flat_map(|room| sources(&root.join(room))) {
+        let imports = imports(&std::fs::read_to_string(&file).unwrap());
+        let is_named =
+            ["local", "LocalModels"].iter().any(|name| imports.contains(&name.to_string()));
+        assert!(!is_named, "{}: imports local", file.display());
+    }
+}
+
 /// `module` imports nothing but what is `allowed`, and none of `others` imports it.
 fn stands_beside(module: &str, allowed: &[&str], others: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -101,6 +117,66 @@ fn what_all_see_sees_nothing() {
     for file in ["error.rs", "profile.rs"] {
         let imports = imports(&std::fs::read_to_string(root.join(file)).unwrap());
         assert!(imports.is_empty(), "{file}: imports {imports:?}");
+    }
+}
+
+/// The paths of an import, its groups written out.
+fn paths(import: &str) -> Vec<String> {
+    let Some((head, group)) = import.split_once('{') else { return vec![import.trim().to_owned()] };
+    let inner = members(group).into_iter().filter(|member| !member.is_empty()).flat_map(paths);
+    inner.map(|path| format!("{head}{path}")).collect()
+}
+
+/// The modules that `module` imports from, its ancestors left out: a `mod.rs` is the vocabulary of the
+/// files below it.
+fn dependencies(module: &str, source: &str, modules: &[String]) -> Vec<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let imports = code.split("\nuse ").skip(1).filter_map(|after| after.split(';').next());
+    let absolute = |path: String| {
+        let (mut base, mut rest) = (module.to_owned(), path.as_str());
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.truncate(base.rfind("::").unwrap_or(0));
+            rest = after;
+        }
+        rest.strip_prefix("crate::").map_or(format!("{base}::{rest}"), str::to_owned)
+    };
+    let is_inside =
+        |path: &str, module: &str| format!("{path}::").starts_with(&format!("{module}::"));
+    let owner = |path: String| {
+        modules.iter().filter(|module| is_inside(&path, module)).max_by_key(|m| m.len()).cloned()
+    };
+    let owners = imports.flat_map(paths).map(absolute).filter_map(owner);
+    owners.filter(|owner| !is_inside(module, owner)).collect()
+}
+
+/// No file of these rooms imports, through whatever others, one that imports it.
+#[test]
+fn imports_make_no_circles() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = |file: &PathBuf| {
+        let path = file.strip_prefix(&root).unwrap().with_extension("");
+        let path = path.to_str().unwrap().replace('/', "::");
+        path.strip_suffix("::mod").map_or(path.clone(), str::to_owned)
+    };
+    for room in ["ops", "models", "hub"] {
+        let files = sources(&root.join(room));
+        let modules: Vec<String> = files.iter().map(module).collect();
+        let sources = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+        let mut left: Vec<(String, Vec<String>)> = modules
+            .iter()
+            .zip(sources)
+            .map(|(module, source)| (module.clone(), dependencies(module, &source, &modules)))
+            .collect();
+        let n_imports: usize = left.iter().map(|(_, imports)| imports.len()).sum();
+        assert!(n_imports > 10, "{room}: only {n_imports} imports were found");
+        loop {
+            let names: Vec<String> = left.iter().map(|(name, _)| name.clone()).collect();
+            left.retain(|(_, imports)| imports.iter().any(|import| names.contains(import)));
+            if left.len() == names.len() {
+                break;
+            }
+        }
+        assert!(left.is_empty(), "{room}: a circle among {left:?}");
     }
 }
 

@@ -222,7 +222,7 @@ fn unknown_layouts_are_refused_by_name() {
         ),
         (changed("llama", "/normalizer", json!({"type": "NFKC"})), "NFKC"),
         (changed("metaspace", "/pre_tokenizer/replacement", json!("_")), "Metaspace"),
-        (changed("gpt2", "/model/merges", json!([["!", "\""]])), "merges what are no tokens"),
+        (changed("gpt2", "/model/merges", json!([["!", "\""]])), "missing from the vocabulary"),
         (changed("gpt2", "/model/merges", json!(["ab"])), "two tokens"),
         (changed("gpt2", "/model/vocab/!", json!(1)), "the id 1"),
         (changed("gpt2", "/model/vocab/!", json!(-1)), "tokenizer.json"),

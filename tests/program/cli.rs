@@ -684,7 +684,7 @@ fn list_speaks_json() {
     assert_eq!((&streams[0]["form"], &streams[1]["form"]), (&"single".into(), &"long".into()));
     assert_eq!(streams[0]["content_blake3"], Value::Null);
     assert_eq!(streams[1]["content_blake3"], blake3::hash(&text()).to_hex().as_str());
-    assert_eq!(streams[1]["model"]["builtin"], 3);
+    assert_eq!(streams[1]["model"]["builtin"], 1);
     assert_eq!(streams[1]["chunks"].as_array().unwrap().len(), 3);
     assert_eq!(streams[1]["chunks"][2]["plain_len"], 600 - 500);
 }

@@ -97,7 +97,7 @@ fn odd_archives_are_read() {
 #[test]
 fn archives_whose_lanes_start_afresh_are_read() {
     let folder = path("tests/golden/no-window");
-    let model = Arc::new(Model::open(&folder, Isa::detect()).unwrap());
+    let model = Arc::new(Model::open_on(&folder, Isa::detect()).unwrap());
     let names = ["context-mixed", "context-prefix-3-lanes", "context-model-5-lanes"];
     let arguments = ["--model", folder.to_str().unwrap()];
     golden_archives_of_a_model_are_read(&names, &model, &arguments);
@@ -105,7 +105,7 @@ fn archives_whose_lanes_start_afresh_are_read() {
 
 /// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.
 #[test]
-fn an_archive_of_a_quantised_folder_is_read() {
+fn an_archive_of_a_quantized_folder_is_read() {
     if is_missing() {
         return;
     }

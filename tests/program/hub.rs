@@ -92,7 +92,7 @@ fn a_model_comes_in_the_hubs_own_layout_and_is_then_used_offline() {
     assert_eq!(hub.storage_log().len(), 1, "one large file");
 
     machine.set("HF_ENDPOINT", &nowhere());
-    machine.run(&["-m", "org/tiny", "a"]).expect(0);
+    machine.run(&["--no-mix", "-m", "org/tiny", "a"]).expect(0);
     machine.run(&["models", "pull", &label()]).expect(0);
     machine.run(&["models", "pull", "--offline", "org/tiny"]).expect(0);
     machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("/api/models/org/tiny");
@@ -110,12 +110,12 @@ fn a_model_comes_in_the_hubs_own_layout_and_is_then_used_offline() {
 fn compress_fetches_what_it_is_told_to_unless_offline() {
     let hub = StubHub::new(&tiny::files());
     let mut machine = Machine::new(&hub.endpoint);
-    let arguments = ["-c", "--offline", "-m", "org/tiny", "a"];
+    let arguments = ["-c", "--offline", "--no-mix", "-m", "org/tiny", "a"];
     machine.run(&arguments).expect(3).saying("llmzip models pull org/tiny");
     machine.set("HF_HUB_OFFLINE", "1");
     machine.run(&["-c", "-m", "org/tiny", "a"]).expect(3);
     assert!(hub.hub_log().is_empty());
-    machine.set("HF_HUB_OFFLINE", "0").run(&["-m", "org/tiny", "a"]).expect(0);
+    machine.set("HF_HUB_OFFLINE", "0").run(&["--no-mix", "-m", "org/tiny", "a"]).expect(0);
     machine.set("HF_ENDPOINT", &nowhere());
     assert_eq!(machine.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
 }
@@ -185,7 +185,7 @@ fn a_download_that_breaks_off_is_taken_up_again() {
     let hub = StubHub::new(&tiny::files());
     hub.set_fault(Fault::BreaksOff(usize::MAX));
     let machine = Machine::new(&hub.endpoint);
-    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("broke off");
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("interrupted");
     assert!(!machine.snapshot().join("model.safetensors").exists());
     assert!(machine.blobs().iter().any(|name| name.ends_with(".incomplete")));
     machine.run(&["-c", "--offline", "-m", "org/tiny", "a"]).expect(3);
@@ -199,7 +199,8 @@ fn a_download_that_breaks_off_is_taken_up_again() {
 
 #[test]
 fn damaged_downloads_are_refused_and_removed() {
-    for (fault, words) in [(Fault::OneBit, "SHA-256"), (Fault::TooLong, "more than the promised")] {
+    for (fault, words) in [(Fault::OneBit, "SHA-256"), (Fault::TooLong, "more than the announced")]
+    {
         let hub = StubHub::new(&tiny::files());
         hub.set_fault(fault);
         let machine = Machine::new(&hub.endpoint);
@@ -270,7 +271,7 @@ fn a_model_that_cannot_be_run_is_refused_before_its_weights_come() {
 fn nothing_but_pull_and_compress_asks_the_hub() {
     let hub = StubHub::new(&tiny::files());
     let mut machine = Machine::new(&hub.endpoint);
-    machine.run(&["-m", "org/tiny", "a"]).expect(0);
+    machine.run(&["--no-mix", "-m", "org/tiny", "a"]).expect(0);
     let archive = machine.shell.read("a.llmz");
     let asked = hub.hub_log().len();
     machine.run(&["models", "rm", "org/tiny"]).expect(0);

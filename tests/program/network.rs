@@ -56,7 +56,7 @@ fn folder() -> Shell {
     shell.write("a", &b"the same words and the same words again, ".repeat(20));
     tiny::write(&shell.path("folder/tiny"), &tiny::files());
     shell.run(&["a"]).expect(0);
-    shell.run(&["-o", "tiny.llmz", "-m", "folder/tiny", "a"]).expect(0);
+    shell.run(&["-o", "tiny.llmz", "--no-mix", "-m", "folder/tiny", "a"]).expect(0);
     let archive = shell.read("a.llmz");
     shell.write("cut.llmz", &archive[..archive.len() - 1]);
     shell

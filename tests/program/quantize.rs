@@ -1,4 +1,4 @@
-//! Models in int8: quantised while loading and in folders of `models quantize`, on every path and in
+//! Models in int8: quantized while loading and in folders of `models quantize`, on every path and in
 //! any schedule the same bits; what is malformed is refused.
 
 use crate::family;
@@ -34,12 +34,12 @@ fn configure(folder: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(path, config.to_string()).unwrap();
 }
 
-/// `folder` quantised while it is loaded: its weights stay floats.
-fn quantised_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Model {
+/// `folder` quantized while it is loaded: its weights stay floats.
+fn quantized_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Model {
     let bits = bits.bits();
     let value = json!({"quant_method": "llmzip-int8", "activation_bits": bits});
     configure(folder, |config| config["quantization_config"] = value);
-    let model = Model::open(folder, isa).unwrap();
+    let model = Model::open_on(folder, isa).unwrap();
     configure(folder, |config| drop(config.as_object_mut().unwrap().remove("quantization_config")));
     model
 }
@@ -48,7 +48,7 @@ fn quantised_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Mod
 fn written(folder: &Path, bits: ActivationBits) -> TempDir {
     let target = tempfile::tempdir().unwrap();
     let quantization = Quantization { activations: bits };
-    ModelFolder::find(folder).unwrap().quantise(quantization, target.path(), &|_| ()).unwrap();
+    ModelFolder::find(folder).unwrap().quantize(quantization, target.path(), &|_| ()).unwrap();
     target
 }
 
@@ -79,13 +79,13 @@ fn logits(model: &Model, steps: usize) -> Vec<u32> {
     all
 }
 
-/// Written and quantised while loading are one network; no path and no schedule changes a bit of it.
+/// Written and quantized while loading are one network; no path and no schedule changes a bit of it.
 #[test]
 fn every_family_is_one_network_in_int8() {
     for name in FAMILIES {
         let folder = folder(name);
         for bits in BITS {
-            let model = quantised_while_loading(folder.path(), bits, Isa::detect());
+            let model = quantized_while_loading(folder.path(), bits, Isa::detect());
             let expected = logits(&model, 12);
             assert!(expected.iter().any(|&bits| bits != expected[0]), "{name}: all the same");
             for steps in [1, 5] {
@@ -93,7 +93,7 @@ fn every_family_is_one_network_in_int8() {
             }
             let target = written(folder.path(), bits);
             for isa in Isa::available().into_iter().flat_map(|isa| [isa, isa.without_vnni()]) {
-                let model = Model::open(target.path(), isa).unwrap();
+                let model = Model::open_on(target.path(), isa).unwrap();
                 assert!(logits(&model, 5) == expected, "{name} {bits:?} {isa:?}, written");
             }
         }
@@ -109,7 +109,7 @@ fn logits_in_int8_are_pinned() {
     ];
     for (bits, expected) in pinned {
         let target = written(folder("llama-gqa-tied").path(), bits);
-        let logits = logits(&Model::open(target.path(), Isa::detect()).unwrap(), 12);
+        let logits = logits(&Model::open_on(target.path(), Isa::detect()).unwrap(), 12);
         let bytes: Vec<u8> = logits.into_iter().flat_map(u32::to_le_bytes).collect();
         assert_eq!(&blake3::hash(&bytes).to_hex()[..32], expected, "{bits:?}");
     }
@@ -129,9 +129,9 @@ fn relative_error(got: &[u32], expected: &[u32]) -> f64 {
 fn int8_is_close_to_floats() {
     for name in FAMILIES {
         let folder = folder(name);
-        let expected = logits(&Model::open(folder.path(), Isa::detect()).unwrap(), 12);
+        let expected = logits(&Model::open_on(folder.path(), Isa::detect()).unwrap(), 12);
         for (bits, most) in [(ActivationBits::Eight, 0.05), (ActivationBits::Sixteen, 0.04)] {
-            let model = quantised_while_loading(folder.path(), bits, Isa::detect());
+            let model = quantized_while_loading(folder.path(), bits, Isa::detect());
             let error = relative_error(&logits(&model, 12), &expected);
             println!("{name} {bits:?}: {error:.4}");
             assert!((1e-5..most).contains(&error), "{name} {bits:?}: {error}");
@@ -150,12 +150,12 @@ fn a_model_is_as_good_in_int8() {
     };
     let folder = TempDir::new().unwrap();
     floats::write_default(folder.path());
-    let floats = Model::open(folder.path(), Isa::detect()).unwrap();
+    let floats = Model::open_on(folder.path(), Isa::detect()).unwrap();
     let folder = ModelFolder::find(folder.path()).unwrap();
     for bits in BITS {
         let to = TempDir::new().unwrap();
-        folder.quantise(Quantization { activations: bits }, to.path(), &|_| ()).unwrap();
-        let model = Model::open(to.path(), Isa::detect()).unwrap();
+        folder.quantize(Quantization { activations: bits }, to.path(), &|_| ()).unwrap();
+        let model = Model::open_on(to.path(), Isa::detect()).unwrap();
         assert_ne!(model.identity().digest, floats.identity().digest);
         let ratio = size(&model) / size(&floats);
         println!("{bits:?}: {ratio:.5}");
@@ -163,9 +163,9 @@ fn a_model_is_as_good_in_int8() {
     }
 }
 
-/// The way of a person: quantise, compress, decompress, carry.
+/// The way of a person: quantize, compress, decompress, carry.
 #[test]
-fn a_quantised_model_makes_archives() {
+fn a_quantized_model_makes_archives() {
     let shell = Shell::new();
     let text = b"the same words and the same words again, ".repeat(20);
     shell.write("a", &text);
@@ -174,7 +174,7 @@ fn a_quantised_model_makes_archives() {
         let arguments = ["models", "quantize", "tiny", "--int8", "--activation-bits", bits];
         let output = if bits == "16" { &["-o", folder][..] } else { &[] };
         shell.run(&[&arguments[..], output].concat()).expect(0);
-        shell.run(&["-kf", "-m", folder, "a"]).expect(0);
+        shell.run(&["-kf", "--no-mix", "-m", folder, "a"]).expect(0);
         assert_eq!(shell.run(&["-dc", "-m", folder, "a.llmz"]).expect(0).stdout, text);
         shell.run(&["-t", "-m", "tiny", "a.llmz"]).expect(3);
         for isa in Isa::available() {
@@ -190,7 +190,7 @@ fn a_quantised_model_makes_archives() {
     let again = ["models", "quantize", "tiny", "--int8"];
     assert!(shell.run(&again).expect(2).stderr.contains("exists already"));
     let twice = ["models", "quantize", "tiny-int8", "--int8", "-o", "twice"];
-    assert!(shell.run(&twice).expect(1).stderr.contains("quantised already"));
+    assert!(shell.run(&twice).expect(1).stderr.contains("quantized already"));
     assert!(!shell.path("twice").exists());
     let bits = ["models", "quantize", "tiny", "--int8", "--activation-bits", "4", "-o", "four"];
     shell.run(&bits).expect(2);
@@ -198,13 +198,13 @@ fn a_quantised_model_makes_archives() {
 }
 
 fn refusal(folder: &Path) -> String {
-    let model = Model::open(folder, Isa::detect());
+    let model = Model::open_on(folder, Isa::detect());
     model.err().expect("a malformed model was opened").to_string()
 }
 
 /// Configurations that say what llmzip cannot do.
 #[test]
-fn other_quantisations_are_refused() {
+fn other_quantizations_are_refused() {
     let folder = folder("llama-gqa-tied");
     let cases = [
         (json!({"quant_method": "gptq", "bits": 4}), "\"gptq\""),
@@ -281,7 +281,7 @@ fn malformed_weights_are_refused() {
     });
     assert!(message.contains(WEIGHT) && message.contains("i8"), "{message}");
     write(&path, &good);
-    Model::open(target.path(), Isa::detect()).unwrap();
+    Model::open_on(target.path(), Isa::detect()).unwrap();
     configure(target.path(), |config| {
         config.as_object_mut().unwrap().remove("quantization_config");
     });
@@ -295,6 +295,6 @@ fn no_other_folder_is_needed() {
     let shell = Shell::new();
     let mut command = shell.command(&["models", "quantize", "--int8", "-o", "int8"]);
     command.env("TMPDIR", shell.path("nowhere"));
-    shell::end(command).expect(1).saying("quantised already");
+    shell::end(command).expect(1).saying("quantized already");
     assert!(shell.names().is_empty(), "{:?}", shell.names());
 }

@@ -23,7 +23,7 @@ fn with_archive() -> Shell {
     shell.write("a", &text());
     tiny::write(&shell.path("tiny"), &tiny::files());
     tiny::write(&shell.path("changed"), &tiny::files_with_one_bit_changed());
-    shell.run(&["-m", "tiny", "a"]).expect(0);
+    shell.run(&["--no-mix", "-m", "tiny", "a"]).expect(0);
     shell
 }
 
@@ -73,7 +73,7 @@ fn not_even_stored_chunks_come_out_where_the_model_is_missing() {
     let noise = (0..2000).map(|_| random.bits() as u8);
     let content: Vec<u8> = noise.chain(text()).collect();
     shell.write("b", &content);
-    shell.run(&["-m", "tiny", "--chunk-size=1000", "b"]).expect(0);
+    shell.run(&["--no-mix", "-m", "tiny", "--chunk-size=1000", "b"]).expect(0);
     let listed = json(shell.run(&["-l", "--json", "b.llmz"]).expect(0));
     let chunks = listed["files"][0]["streams"][0]["chunks"].as_array().unwrap();
     assert_eq!(chunks[0]["method"], "stored", "or this tests nothing");
@@ -86,7 +86,7 @@ fn not_even_stored_chunks_come_out_where_the_model_is_missing() {
 fn a_stored_archive_and_the_default_model_need_no_other() {
     let shell = with_archive();
     shell.write("b", b"x");
-    shell.run(&["-m", "tiny", "b"]).expect(0);
+    shell.run(&["--no-mix", "-m", "tiny", "b"]).expect(0);
     assert_eq!(shell.run(&["-dc", "b.llmz"]).expect(0).stdout, b"x");
     let plain = shell.run(&["-c", "a"]).expect(0).stdout;
     assert_eq!(shell.run(&["-c", "-m", "default", "a"]).expect(0).stdout, plain);
@@ -134,7 +134,10 @@ fn a_model_is_carried_to_a_machine_without_a_network() {
     assert_eq!(done["models"][0]["digest"], digests().0);
     assert_eq!(other.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
     other.write("a", &text());
-    assert_eq!(other.run(&["-c", "-m", "tiny", "a"]).expect(0).stdout, shell.read("a.llmz"));
+    assert_eq!(
+        other.run(&["-c", "--no-mix", "-m", "tiny", "a"]).expect(0).stdout,
+        shell.read("a.llmz")
+    );
     other.run(&["models", "import", "tiny.tar"]).expect(0).saying("here already");
 
     let folder = Shell::new();
@@ -231,7 +234,8 @@ fn a_model_that_is_too_damaged_to_load_is_damaged() {
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_len(path.metadata().unwrap().len() / 2).unwrap();
         let model = imported(&shell);
-        let compress = ["-c".as_ref(), "-m".as_ref(), model.as_os_str(), "a".as_ref()];
+        let compress =
+            ["-c".as_ref(), "--no-mix".as_ref(), "-m".as_ref(), model.as_os_str(), "a".as_ref()];
         let ended = shell.run(&compress).expect(4).saying(&digests().0).saying("models rm");
         assert!(ended.stdout.is_empty(), "{name}");
         // Of files that were never here nobody knows what they were.
@@ -279,7 +283,7 @@ fn a_label_is_shown_as_text_and_never_becomes_a_command() {
     let hostile = "x; rm -rf \u{202e}~ $(reboot)";
     fs::rename(shell.path("tiny"), shell.path(hostile)).unwrap();
     shell.run(&["-c", "-o", "b.llmz", "-m", hostile, "a"]).expect(2); // -c and -o
-    shell.run(&["-o", "b.llmz", "-m", hostile, "a"]).expect(0);
+    shell.run(&["-o", "b.llmz", "--no-mix", "-m", hostile, "a"]).expect(0);
     let ended = shell.run(&["-dc", "b.llmz"]).expect(3);
     assert!(!ended.stderr.contains('\u{202e}') && !ended.stderr.contains("models pull"));
     let listed = shell.run(&["-l", "b.llmz"]).expect(0).stdout;
@@ -309,7 +313,8 @@ fn the_store_is_where_the_environment_says() {
         let snapshot = shell.path(cache).join("models--org--tiny/snapshots").join(commit);
         tiny::write(&snapshot, &tiny::files());
         assert_eq!(run(variable, value, &["-dc", "a.llmz"]).expect(0).stdout, text(), "{variable}");
-        let archive = run(variable, value, &["-c", "-m", "org/tiny", "a"]).expect(0).stdout;
+        let archive =
+            run(variable, value, &["-c", "--no-mix", "-m", "org/tiny", "a"]).expect(0).stdout;
         let listed = String::from_utf8(shell.pipe(&["-l"], &archive).expect(0).stdout).unwrap();
         assert!(listed.contains(&format!("org/tiny@{commit}")), "{listed}");
     }

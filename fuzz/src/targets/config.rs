@@ -10,11 +10,11 @@ pub fn run(json: &[u8]) {
     assert!(architecture.max_positions().is_none_or(|most| (1..=1 << 24).contains(&most)));
     let floats = architecture.footprint();
     assert!(floats.weights > 0 && floats.session(64, 1 << 24, 256) > 0);
-    let is_quantised = architecture.quantization().is_some();
-    let quantised = architecture.quantised(Quantization { activations: ActivationBits::Sixteen });
-    if let Ok(quantised) = quantised {
-        let smaller = quantised.footprint().weights;
-        assert!(smaller < floats.weights || is_quantised && smaller == floats.weights);
+    let is_quantized = architecture.quantization().is_some();
+    let quantized = architecture.quantized(Quantization { activations: ActivationBits::Sixteen });
+    if let Ok(quantized) = quantized {
+        let smaller = quantized.footprint().weights;
+        assert!(smaller < floats.weights || is_quantized && smaller == floats.weights);
     }
 }
 

@@ -95,7 +95,7 @@ pub enum Verb {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Take in a model from such a file, or from a folder
+    /// Import a model from a file of `models export`, or from a folder
     Import {
         #[arg(value_name = "FILE|FOLDER")]
         source: PathBuf,

@@ -1,16 +1,16 @@
-//! `llmzip models`: fetch, list, check, remove, carry and quantise models.
+//! `llmzip models`: fetch, list, check, remove, carry and quantize models.
 
 mod args;
-mod carry;
+mod export_import;
+mod model_ref;
 mod quantize;
 mod show;
 mod source;
-mod spec;
 mod watch;
 
 pub use args::Verb;
+pub use model_ref::ModelRef;
 pub use source::Models;
-pub use spec::{FoundModel, ModelSpec};
 
 use super::exit::{BROKEN_PIPE, UsageError, code_of};
 use super::names::shown;
@@ -18,10 +18,9 @@ use super::plan::Voice;
 use super::size::grouped;
 use super::{Failures, Session};
 use crate::ErrorKind;
-use crate::hub::{self, Reference, StoredModel};
+use crate::hub::{self, FoundModel, Reference, StoredModel};
 use anyhow::Result;
 use show::Entry;
-use source::{changed, digest_of};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -91,7 +90,7 @@ impl Work<'_> {
     }
 
     fn find(&self, model: &Path) -> Result<FoundModel> {
-        ModelSpec::parse(model)?.find(&self.session.models.store)
+        ModelRef::parse(model)?.find(self.session.models.store())
     }
 
     /// The same to make something of it: not one of the store whose files changed since they came.
@@ -106,12 +105,12 @@ impl Work<'_> {
     /// Computes the digest of `model` and compares it with the recorded one; returns it, and whether
     /// there was one.
     fn compare(&self, model: &StoredModel) -> Result<([u8; 32], bool)> {
-        let records = self.session.models.store.records();
+        let records = self.session.models.store().records();
         let recorded = records.recorded(&model.folder);
         let digest = records.compute(&model.folder)?;
         match recorded {
             Some(recorded) if recorded != digest => {
-                Err(changed(&model.label, &digest, &recorded).into())
+                Err(hub::digest_mismatch(&model.label, &digest, &recorded).into())
             }
             recorded => Ok((digest, recorded.is_some())),
         }
@@ -135,15 +134,15 @@ impl Work<'_> {
         let mut environment = models.environment.clone();
         environment.is_offline |= offline;
         let bars = Bars::new(self.session.progress, self.session.voice);
-        let model = hub::pull(&environment, &models.store, &Reference::parse(name)?, &bars)?;
+        let model = hub::pull(&environment, models.store(), &Reference::parse(name)?, &bars)?;
         drop(bars);
-        let entry = Entry::of(&FoundModel::Stored(model), &models.store)?;
+        let entry = Entry::of(&FoundModel::Stored(model), models.store())?;
         self.report(entry, "here");
         Ok(())
     }
 
     fn list(&mut self) -> Result<()> {
-        let store = &self.session.models.store;
+        let store = self.session.models.store();
         self.entries.push(Entry::default_model());
         for model in store.models() {
             let entry = Entry::of(&FoundModel::Stored(model), store);
@@ -164,8 +163,8 @@ impl Work<'_> {
 
     fn info(&mut self, model: &Path) -> Result<()> {
         let found = self.find(model)?;
-        let entry = Entry::of(&found, &self.session.models.store)?;
-        let entry = entry.with_digest(&digest_of(&found)?).with_facts(found.folder())?;
+        let entry = Entry::of(&found, self.session.models.store())?;
+        let entry = entry.with_digest(&found.digest()?).with_facts(found.folder())?;
         if !self.json {
             entry.print(&mut io::stdout().lock())?;
         }
@@ -174,12 +173,12 @@ impl Work<'_> {
     }
 
     fn verify_all(&mut self) -> Result<()> {
-        for model in self.session.models.store.models() {
+        for model in self.session.models.store().models() {
             let found = FoundModel::Stored(model);
             let done = self.verify(&found);
             self.note(&found.label().escape_debug().to_string(), done)?;
         }
-        for (folder, error) in self.session.models.store.damaged_imports() {
+        for (folder, error) in self.session.models.store().damaged_imports() {
             let advice = "remove the folder and take the model in again";
             let message = format!("an imported model is there only in part: {error}; {advice}");
             let error = crate::Error::new(ErrorKind::Corrupt, message);
@@ -190,10 +189,10 @@ impl Work<'_> {
 
     /// Says whether the files of `found` are those that were recorded.
     fn verify(&mut self, found: &FoundModel) -> Result<()> {
-        let store = &self.session.models.store;
+        let store = self.session.models.store();
         let entry = Entry::of(found, store)?;
         let FoundModel::Stored(model) = found else {
-            self.report(entry.with_digest(&digest_of(found)?), "nothing recorded to compare with");
+            self.report(entry.with_digest(&found.digest()?), "nothing recorded to compare with");
             return Ok(());
         };
         let (digest, was_recorded) = self.compare(model)?;
@@ -203,7 +202,7 @@ impl Work<'_> {
     }
 
     fn remove(&mut self, model: &Path, dry_run: bool) -> Result<()> {
-        let (found, store) = (self.find(model)?, &self.session.models.store);
+        let (found, store) = (self.find(model)?, self.session.models.store());
         let FoundModel::Stored(model) = &found else {
             let message =
                 format!("{} is not in the store: only what is there is removed", found.place());
@@ -231,7 +230,7 @@ impl Work<'_> {
             out.write_all(folder.as_os_str().as_bytes())?;
             writeln!(out)?;
         }
-        self.entries.push(Entry::of(&found, &self.session.models.store)?);
+        self.entries.push(Entry::of(&found, self.session.models.store())?);
         Ok(())
     }
 

@@ -1,13 +1,12 @@
 //! `models quantize`: a model with its linear layers in integers, in a folder of its own.
 
-use super::carry::Staging;
+use super::Work;
+use super::export_import::Staging;
 use super::show::Entry;
-use super::source::digest_of;
-use super::{FoundModel, Work};
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::progress::Progress;
-use crate::hub::label_of;
+use crate::hub::{FoundModel, label_of};
 use crate::models::{Model, ModelFolder, Quantization};
 use crate::ops::ActivationBits;
 use anyhow::{Context, Result};
@@ -15,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 impl Work<'_> {
-    /// Writes `model`, quantised, to `folder`, else to one that is called after it.
+    /// Writes `model`, quantized, to `folder`, else to one that is called after it.
     pub fn quantize(&mut self, model: &Path, bits: u8, folder: Option<&Path>) -> Result<()> {
         let activations = match bits {
             8 => ActivationBits::Eight,
@@ -33,15 +32,15 @@ impl Work<'_> {
         let staging = staging.with_context(|| shown(&folder))?;
         let (voice, draws) = (self.session.voice, self.session.progress);
         let progress = Progress::new(draws, voice, found.label(), None);
-        let quantise = |source: &Path| {
+        let quantize = |source: &Path| {
             let quantization = Quantization { activations };
-            ModelFolder::find(source)?.quantise(quantization, staging.path(), &|n| progress.add(n))
+            ModelFolder::find(source)?.quantize(quantization, staging.path(), &|n| progress.add(n))
         };
         match found.folder() {
-            Some(source) => quantise(source)?,
+            Some(source) => quantize(source)?,
             None => {
                 let source = default_folder(staging.path())?;
-                quantise(source.path())?;
+                quantize(source.path())?;
                 source.close().context("cannot remove the default model's files")?;
             }
         }
@@ -49,8 +48,8 @@ impl Work<'_> {
         staging.rename(&folder).with_context(|| shown(&folder))?;
         let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
         let found = FoundModel::Folder { folder, label };
-        let entry = Entry::of(&found, &self.session.models.store)?;
-        self.report(entry.with_digest(&digest_of(&found)?), "quantised");
+        let entry = Entry::of(&found, self.session.models.store())?;
+        self.report(entry.with_digest(&found.digest()?), "quantized");
         Ok(())
     }
 }

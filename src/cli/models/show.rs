@@ -1,12 +1,11 @@
 //! Models as people and programs read of them (docs/cli.md).
 
-use super::spec::FoundModel;
 use crate::cli::json::FailedFile;
 use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
-use crate::hub::{Facts, Place, Store, hex};
-use crate::models::{Form, Model, ModelFolder};
+use crate::hub::{Facts, FoundModel, Place, Store, hex};
+use crate::models::{CheckpointFiles, Model, ModelFolder};
 use crate::ops::Isa;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -72,7 +71,7 @@ impl Entry {
     /// InvalidModel where a folder holds none, Io.
     pub fn of(found: &FoundModel, store: &Store) -> crate::Result<Self> {
         let Some(folder) = found.folder() else { return Ok(Self::default_model()) };
-        let form = Form::of_folder(folder)?;
+        let form = CheckpointFiles::of_folder(folder)?;
         let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
         let (id, commit) = match found {
             FoundModel::Stored(model) => match &model.place {
@@ -132,7 +131,7 @@ impl Entry {
     /// A line for a list.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn print_line(&self, out: &mut dyn Write) -> io::Result<()> {
         let (len, digest, form) = (grouped(self.len), self.short_digest(), &self.form);
         let label = self.label.escape_debug();
@@ -146,7 +145,7 @@ impl Entry {
     /// All that is known, for people.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut line = |name: &str, value: &str| writeln!(out, "  {name:<13} {value}");
         let number = |n: Option<u64>, unit: &str| {
@@ -170,7 +169,7 @@ impl Entry {
 /// Writes the document as one line.
 ///
 /// # Errors
-/// The system's.
+/// I/O errors.
 pub fn print_json(models: &[Entry], errors: &[FailedFile]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &Document { schema: SCHEMA, models, errors })?;

@@ -1,15 +1,17 @@
-//! The operations of Python's pickle that PyTorch writes a state dict with, and what they make.
+//! The opcodes of Python's pickle that PyTorch writes a state dict with, and their values.
 //!
 //! `Lib/pickletools.py` of CPython describes them. Nothing is called: a call becomes a [`Value`].
 //! Values stand in one list and name each other by their places in it, so that a small pickle can
 //! make neither many values nor deep ones.
 
+use crate::error::Result;
+use crate::models::invalid;
 use std::collections::HashMap;
 
 /// The place of a value.
 pub type Id = usize;
 
-/// What an operation made.
+/// The result of an opcode.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Integer(i64),
@@ -18,26 +20,26 @@ pub enum Value {
     Global(String),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// What was called, and with what.
+    /// A call: the callable and its arguments.
     Call(Id, Id),
-    /// What is outside the pickle.
+    /// A persistent id: a storage outside the pickle.
     Persistent(Id),
-    /// None, truth values, floats and lists, which say nothing of tensors.
+    /// None, truth values, floats and lists, which describe no tensors.
     Other,
 }
 
-/// A pickle's values and the place of the last.
+/// Runs a pickle; returns its values and the place of the last.
 ///
 /// # Errors
-/// What is wrong, for people.
-pub fn run(pickle: &[u8]) -> Result<(Vec<Value>, Id), String> {
+/// `InvalidModel` where it is damaged or has an opcode that no state dict needs.
+pub fn run(pickle: &[u8]) -> Result<(Vec<Value>, Id)> {
     let mut machine = Machine { rest: pickle, ..Machine::default() };
     loop {
         let at = pickle.len() - machine.rest.len();
         match machine.step() {
             Some(None) => (),
             Some(Some(last)) => return Ok((machine.values, last)),
-            None => return Err(format!("no operation that is known or makes sense at byte {at}")),
+            None => return Err(invalid(format!("unsupported or malformed opcode at byte {at}"))),
         }
     }
 }
@@ -53,7 +55,7 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Does the next operation; gives the last value where it is the end. `None`: it is damaged.
+    /// Runs the next opcode; gives the last value at the end. `None`: it is malformed.
     fn step(&mut self) -> Option<Option<Id>> {
         match self.byte()? {
             0x80 => drop(self.byte()?), // protocol

@@ -6,12 +6,13 @@
 mod machine;
 mod zip;
 
+use super::invalid;
+use crate::error::Result;
 use machine::{Id, Value};
 use safetensors::Dtype;
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
-use zip::{Member, read};
+use zip::Member;
 
 /// A longer pickle is refused: it says no more than names and shapes.
 const MAX_PICKLE: u64 = 1 << 22;
@@ -20,13 +21,8 @@ const MAX_PICKLE: u64 = 1 << 22;
 const MAX_NAME: usize = 1 << 10;
 const MAX_AXES: usize = 8;
 
-/// A file of tensors.
-pub struct Pickle {
-    file: File,
-    tensors: HashMap<String, Tensor>,
-}
-
 /// A tensor in the file.
+#[derive(Debug, Clone)]
 pub struct Tensor {
     /// `None`: neither f32, f16 nor bf16.
     pub dtype: Option<Dtype>,
@@ -39,63 +35,39 @@ pub struct Tensor {
     storage: Range<u64>,
 }
 
-impl Pickle {
-    /// Reads what tensors `file` has.
-    ///
-    /// # Errors
-    /// What is wrong, for people.
-    pub fn open(mut file: File) -> Result<Self, String> {
-        let len = file.metadata().map_err(|e| e.to_string())?.len();
-        let members = zip::members(&mut file, len).map_err(|what| format!("ZIP: {what}"))?;
-        let is_pickle = |member: &&Member| member.name.ends_with("/data.pkl");
-        let pickle = members.iter().find(is_pickle).ok_or("it has no data.pkl")?;
-        if pickle.len > MAX_PICKLE {
-            return Err(format!("a pickle of {} bytes, expected at most {MAX_PICKLE}", pickle.len));
-        }
-        let folder = pickle.name.trim_end_matches("data.pkl");
-        let by_name = members.iter().map(|member| (member.name.as_str(), member)).collect();
-        let order = format!("{folder}byteorder");
-        if let Some(member) = members.iter().find(|member| member.name == order)
-            && read(&mut file, member.start, member.len.min(16))? != b"little"
-        {
-            return Err("its numbers are not little-endian".to_owned());
-        }
-        let bytes = read(&mut file, pickle.start, pickle.len)?;
-        let (values, last) = machine::run(&bytes).map_err(|what| format!("data.pkl: {what}"))?;
-        let state = StateDict { values: &values, folder, members: by_name };
-        Ok(Self { tensors: state.tensors(last).ok_or("data.pkl: not a state dict")?, file })
+/// The tensors of a file of `len` bytes. `read` gives so many bytes from a place on.
+///
+/// # Errors
+/// `InvalidModel` where it is no state dict; those of `read`.
+pub fn tensors(
+    len: u64,
+    mut read: impl FnMut(u64, u64) -> Result<Vec<u8>>,
+) -> Result<HashMap<String, Tensor>> {
+    let members = zip::members(len, &mut read)?;
+    let is_pickle = |member: &&Member| member.name.ends_with("/data.pkl");
+    let pickle = members.iter().find(is_pickle).ok_or_else(|| invalid("it has no data.pkl"))?;
+    if pickle.len > MAX_PICKLE {
+        let len = pickle.len;
+        return Err(invalid(format!("a pickle of {len} bytes, expected at most {MAX_PICKLE}")));
     }
-
-    /// The names of all tensors.
-    pub fn names(&self) -> impl Iterator<Item = &String> {
-        self.tensors.keys()
+    let folder = pickle.name.trim_end_matches("data.pkl");
+    let by_name = members.iter().map(|member| (member.name.as_str(), member)).collect();
+    let order = format!("{folder}byteorder");
+    if let Some(member) = members.iter().find(|member| member.name == order)
+        && read(member.start, member.len.min(16))? != b"little"
+    {
+        return Err(invalid("its numbers are not little-endian"));
     }
-
-    /// The tensor of `name`.
-    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.tensors.get(name)
-    }
-
-    /// The elements of `tensor`, of `size` bytes each, in order of its axes.
-    ///
-    /// # Errors
-    /// What is wrong, for people.
-    pub fn elements(&self, tensor: &Tensor, size: usize) -> Result<Vec<u8>, String> {
-        let (first, span) = tensor.span(size).ok_or("it is not within its storage")?;
-        let bytes = read(&mut &self.file, first, span)?;
-        if tensor.is_contiguous() {
-            return Ok(bytes);
-        }
-        let n = tensor.shape.iter().product();
-        let place = |number| tensor.place(number) * size;
-        Ok((0..n).flat_map(|number| &bytes[place(number)..][..size]).copied().collect())
-    }
+    let bytes = read(pickle.start, pickle.len)?;
+    let (values, last) = machine::run(&bytes).map_err(|e| e.at("data.pkl"))?;
+    let state = StateDict { values: &values, folder, members: by_name };
+    state.tensors(last).ok_or_else(|| invalid("data.pkl: not a state dict"))
 }
 
 impl Tensor {
-    /// Where its first element of `size` bytes is in the file, and how many bytes from there to the
-    /// end of the last; `None` where that is not in its storage or elements share their places.
-    fn span(&self, size: usize) -> Option<(u64, u64)> {
+    /// The bytes of the file from its first element, of `size` bytes, to the end of the last;
+    /// `None` where they are not in its storage or elements share their places.
+    pub fn span(&self, size: usize) -> Option<Range<u64>> {
         let n = self.shape.iter().try_fold(1usize, |n, &len| n.checked_mul(len))?;
         let steps = self.shape.iter().zip(&self.strides);
         let last = steps.clone().try_fold(0usize, |last, (&len, &stride)| {
@@ -106,7 +78,18 @@ impl Tensor {
         let span = elements.checked_mul(size)? as u64;
         let Range { start: first, end } = self.storage;
         start.checked_add(span).filter(|&len| len <= end - first)?;
-        Some((first + start, span))
+        Some(first + start..first + start + span)
+    }
+
+    /// Its elements, of `size` bytes each, in order of its axes, out of the bytes of
+    /// [`Tensor::span`].
+    pub fn elements(&self, bytes: Vec<u8>, size: usize) -> Vec<u8> {
+        if self.is_contiguous() {
+            return bytes;
+        }
+        let n = self.shape.iter().product();
+        let place = |number| self.place(number) * size;
+        (0..n).flat_map(|number| &bytes[place(number)..][..size]).copied().collect()
     }
 
     fn is_contiguous(&self) -> bool {
@@ -226,7 +209,7 @@ mod tests {
     #[test]
     fn transposed_tensors_are_read_by_their_axes() {
         let tensor = tensor(&[2, 3], &[1, 2], 1, 28);
-        assert_eq!(tensor.span(4), Some((104, 24)));
+        assert_eq!(tensor.span(4), Some(104..128));
         assert!(!tensor.is_contiguous());
         assert_eq!(
             (0..6).map(|number| tensor.place(number)).collect::<Vec<_>>(),
@@ -236,7 +219,7 @@ mod tests {
 
     #[test]
     fn elements_are_within_the_storage_and_apart() {
-        assert_eq!(tensor(&[2, 3], &[3, 1], 0, 24).span(4), Some((100, 24)));
+        assert_eq!(tensor(&[2, 3], &[3, 1], 0, 24).span(4), Some(100..124));
         assert!(tensor(&[2, 1, 3], &[3, 9, 1], 0, 24).is_contiguous());
         for (shape, strides, offset) in [
             (&[2, 3][..], &[3, 1][..], 1),

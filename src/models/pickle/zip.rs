@@ -3,7 +3,8 @@
 //! PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3. Reads only what is there: every place and
 //! length is checked against the file.
 
-use std::io::{Read, Seek, SeekFrom};
+use crate::error::Result;
+use crate::models::invalid;
 
 /// A member: its name, and where its bytes are in the file.
 pub struct Member {
@@ -21,58 +22,73 @@ const MAX_DIRECTORY: u64 = 1 << 26;
 /// Stands for a number that is in the fields of ZIP64.
 const ELSEWHERE: u64 = 0xFFFF_FFFF;
 
-/// The members of a `file` of `file_len` bytes, in the order of its directory.
+/// The members of a file of `file_len` bytes, in the order of its directory. `read` gives so many
+/// bytes from a place on.
 ///
 /// # Errors
-/// What is wrong, for people.
-pub fn members(file: &mut (impl Read + Seek), file_len: u64) -> Result<Vec<Member>, String> {
-    let (start, len) = directory(file, file_len)?;
+/// `InvalidModel` where it is damaged or a member is compressed; those of `read`.
+pub fn members(
+    file_len: u64,
+    read: &mut impl FnMut(u64, u64) -> Result<Vec<u8>>,
+) -> Result<Vec<Member>> {
+    let (start, len) = directory(file_len, read)?;
     if len > MAX_DIRECTORY {
-        return Err(format!("a directory of {len} bytes, expected at most {MAX_DIRECTORY}"));
+        return Err(damaged(format!(
+            "a directory of {len} bytes, expected at most {MAX_DIRECTORY}"
+        )));
     }
-    let bytes = read(file, start, len)?;
+    let bytes = read(start, len)?;
     let mut rest = &bytes[..];
     let mut members = Vec::new();
     while !rest.is_empty() {
-        let (member, after) = entry(rest).ok_or("damaged directory")?;
+        let (member, after) = entry(rest).ok_or_else(|| damaged("damaged directory"))?;
         rest = after;
-        let Member { name, start, len } = member.ok_or("a member is compressed")?;
-        let header = read(file, start, 30)?;
+        let Member { name, start, len } =
+            member.ok_or_else(|| damaged("a member is compressed"))?;
+        let header = read(start, 30)?;
         if !header.starts_with(b"PK\x03\x04") {
-            return Err(format!("no member at {start}"));
+            return Err(damaged(format!("no member at byte {start}")));
         }
         let names_len = number(&header, 26, 2).zip(number(&header, 28, 2));
-        let (name_len, extra_len) = names_len.ok_or("damaged member")?;
+        let (name_len, extra_len) = names_len.ok_or_else(|| damaged("damaged member"))?;
         let start = start + 30 + name_len + extra_len; // which was read: far below 2^64
         if start.checked_add(len).is_none_or(|end| end > file_len) {
-            return Err(format!("member {name:?} goes on after the file"));
+            return Err(damaged(format!("member {name:?} extends past the end of the file")));
         }
         members.push(Member { name, start, len });
     }
     Ok(members)
 }
 
+fn damaged(message: impl AsRef<str>) -> crate::error::Error {
+    invalid(format!("ZIP: {}", message.as_ref()))
+}
+
 /// Where the directory is, and its length.
-fn directory(file: &mut (impl Read + Seek), file_len: u64) -> Result<(u64, u64), String> {
+fn directory(
+    file_len: u64,
+    read: &mut impl FnMut(u64, u64) -> Result<Vec<u8>>,
+) -> Result<(u64, u64)> {
     let tail_len = file_len.min(END_LEN as u64 + u64::from(u16::MAX));
     let tail_start = file_len - tail_len;
-    let tail = read(file, tail_start, tail_len)?;
+    let tail = read(tail_start, tail_len)?;
     let mut ends = tail.windows(END_LEN).enumerate().rev();
     let end = ends.find(|(_, window)| window.starts_with(b"PK\x05\x06"));
-    let (at, end) = end.ok_or("not a ZIP archive")?;
-    let (len, start) = number(end, 12, 4).zip(number(end, 16, 4)).ok_or("damaged end")?;
+    let (at, end) = end.ok_or_else(|| damaged("not a ZIP archive"))?;
+    let field = |end: &[u8], at, len| number(end, at, len).ok_or_else(|| damaged("damaged end"));
+    let (len, start) = (field(end, 12, 4)?, field(end, 16, 4)?);
     if start != ELSEWHERE && len != ELSEWHERE {
         return Ok((start, len));
     }
     let locator = at.checked_sub(20).map(|at| &tail[at..]);
     let locator = locator.filter(|bytes| bytes.starts_with(b"PK\x06\x07"));
-    let place = locator.and_then(|bytes| number(bytes, 8, 8)).ok_or("no end of ZIP64")?;
-    let end = read(file, place, 56)?;
+    let no_end = || damaged("no ZIP64 end record");
+    let place = locator.and_then(|bytes| number(bytes, 8, 8)).ok_or_else(no_end)?;
+    let end = read(place, 56)?;
     if !end.starts_with(b"PK\x06\x06") {
-        return Err("no end of ZIP64".to_owned());
+        return Err(no_end());
     }
-    let (len, start) = number(&end, 40, 8).zip(number(&end, 48, 8)).ok_or("damaged end")?;
-    Ok((start, len))
+    Ok((field(&end, 48, 8)?, field(&end, 40, 8)?))
 }
 
 /// The first member of a directory, `None` where it is compressed, and what follows.
@@ -113,19 +129,4 @@ fn zip64(mut extra: &[u8]) -> &[u8] {
 fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + len)?;
     Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
-}
-
-/// `len` bytes of a file from `start` on. Memory grows as they arrive.
-///
-/// # Errors
-/// What is wrong, for people.
-pub fn read(file: &mut (impl Read + Seek), start: u64, len: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let seek = file.seek(SeekFrom::Start(start));
-    let read = seek.and_then(|_| file.take(len).read_to_end(&mut bytes));
-    match read {
-        Ok(n) if n as u64 == len => Ok(bytes),
-        Ok(_) => Err(format!("it ends before byte {start} + {len}")),
-        Err(e) => Err(e.to_string()),
-    }
 }

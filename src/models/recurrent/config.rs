@@ -107,7 +107,7 @@ impl RecurrentConfig {
     }
 
     /// The same with linear layers in `quantization`.
-    pub fn quantised(self, quantization: Quantization) -> Self {
+    pub fn quantized(self, quantization: Quantization) -> Self {
         Self { quantization: Some(quantization), ..self }
     }
 
@@ -121,12 +121,12 @@ impl RecurrentConfig {
         self.cell.gates() * self.hidden_size
     }
 
-    /// Whether what the first layer makes of each token is computed once and for all.
+    /// Whether the first layer's gate inputs are tabulated, once for every token.
     pub fn is_tabulated(&self) -> bool {
         self.vocab_size * self.gates() <= MOST_TABULATED
     }
 
-    /// What the network takes of memory.
+    /// The memory that the network takes.
     pub fn footprint(&self) -> Footprint {
         let n = |x: usize| x as u64;
         let (v, h, g) = (n(self.vocab_size), n(self.hidden_size), n(self.gates()));

@@ -1,5 +1,5 @@
-//! Recurrent networks: an embedding, layers of GRU or LSTM cells, an output head. Their state is all
-//! that they know of the past, so texts may be of any length.
+//! Recurrent networks: an embedding, layers of GRU or LSTM cells, an output head. Their state is
+//! all that they know of the past, so texts may be of any length.
 //!
 //! Tensors have PyTorch's names and order of gates: `embedding` is an `nn.Embedding`, `rnn` an
 //! `nn.GRU` or `nn.LSTM`, `head` an `nn.Linear`. `docs/numerics.md`, section 17, has the order of
@@ -12,12 +12,11 @@ mod session;
 
 pub use config::{Cell, RecurrentConfig};
 
+use super::Weights;
 use super::linear::Linear;
-use super::weights::Shape;
-use super::{Network, Session, Weights};
+use super::matrix::MatrixShape;
 use crate::error::Result;
 use crate::ops::{Isa, QuantRows};
-use session::RecurrentSession;
 
 /// A recurrent network.
 pub struct Recurrent {
@@ -28,7 +27,7 @@ pub struct Recurrent {
     head: Linear,
 }
 
-/// From tokens to what the first layer's gates take of them.
+/// The first layer's gate inputs, by token.
 enum Input {
     /// Computed once for every token: `[vocab_size][G]`
     Table(Vec<f32>),
@@ -58,8 +57,8 @@ impl Recurrent {
     ) -> Result<Self> {
         let gates = |from: &str, layer: usize, inputs: usize| {
             let name = |part: &str| format!("rnn.{part}_{from}_l{layer}");
-            let shape = Shape::new(inputs, config.gates());
-            weights.linear(config.quantization, &name("weight"), Some(&name("bias")), shape)
+            let shape = MatrixShape::new(inputs, config.gates());
+            Linear::load(weights, config.quantization, &name("weight"), Some(&name("bias")), shape)
         };
         let layer = |layer: usize| -> Result<Layer> {
             let input = match layer {
@@ -90,24 +89,10 @@ impl Recurrent {
 
 /// The output head, its rows in the order of `outputs`.
 fn head(config: &RecurrentConfig, weights: &Weights<'_>, outputs: &[u32]) -> Result<Linear> {
-    let shape = Shape::new(config.hidden_size, config.vocab_size);
+    let shape = MatrixShape::new(config.hidden_size, config.vocab_size);
     let matrix = weights.matrix("head.weight", shape, config.quantization)?;
     let bias = weights.tensor("head.bias", &[config.vocab_size])?;
     let bias: Vec<f32> = outputs.iter().map(|&id| bias[id as usize]).collect();
     let source = |i: usize| (&matrix, outputs[i] as usize);
-    Ok(Linear::pack(config.quantization, config.hidden_size, outputs.len(), source, &bias))
-}
-
-impl Network for Recurrent {
-    fn outputs(&self) -> usize {
-        self.head.outputs()
-    }
-
-    fn window(&self) -> usize {
-        usize::MAX
-    }
-
-    fn session(&self, lanes: usize, _steps: usize, _window: usize) -> Box<dyn Session + '_> {
-        Box::new(RecurrentSession::new(self, lanes))
-    }
+    Linear::pack(config.quantization, config.hidden_size, outputs.len(), source, &bias)
 }

@@ -1,14 +1,28 @@
 //! The forward pass of a [`Recurrent`] network, for some lanes, by `docs/numerics.md`, section 17.
 //!
-//! Layer by layer over all rows of a call. What the gates take of a layer's inputs is one product;
-//! what they take of its own last outputs is one for each step: of all lanes, a row each.
+//! Layer by layer over all rows of a call. The gate inputs from a layer's inputs are one product;
+//! those from its own last outputs are one for each step: of all lanes, a row each.
 
 use super::{Cell, Input, Layer, Recurrent};
-use crate::models::{Row, Session};
+use crate::models::{Network, Row, Session};
 use crate::ops::{QuantRows, gru_cell, lstm_cell};
 use crate::profile::{Part, enter};
 
-/// Some lanes of a [`Recurrent`] network, with their state.
+impl Network for Recurrent {
+    fn outputs(&self) -> usize {
+        self.head.outputs()
+    }
+
+    fn window(&self) -> usize {
+        usize::MAX
+    }
+
+    fn session(&self, lanes: usize, _steps: usize, _window: usize) -> Box<dyn Session + '_> {
+        Box::new(RecurrentSession::new(self, lanes))
+    }
+}
+
+/// Lanes of a [`Recurrent`] network, with their state.
 pub struct RecurrentSession<'a> {
     network: &'a Recurrent,
     lanes: usize,
@@ -17,7 +31,7 @@ pub struct RecurrentSession<'a> {
     work: Workspace,
 }
 
-/// What a layer remembers.
+/// State of a layer.
 #[derive(Clone)]
 struct State {
     /// Last outputs: `[lanes][H]`
@@ -35,18 +49,18 @@ struct Workspace {
     taken: Vec<usize>,
     /// A layer's inputs, then its outputs: `[R][E or H]`
     x: Vec<f32>,
-    /// What the gates take of them: `[R][G]`
+    /// Gate inputs from x: `[R][G]`
     gates: Vec<f32>,
     /// Last outputs of a step's lanes: `[rows of the step][H]`
     last: Vec<f32>,
-    /// What the gates take of them: `[rows of the step][G]`
+    /// Gate inputs from the last outputs: `[rows of the step][G]`
     last_gates: Vec<f32>,
-    /// What an int8 layer takes.
-    quantised: QuantRows,
+    /// Quantized inputs of an int8 layer.
+    quantized: QuantRows,
 }
 
 impl<'a> RecurrentSession<'a> {
-    /// `lanes` lanes with nothing to remember.
+    /// Starts `lanes` lanes with zero state.
     pub(super) fn new(network: &'a Recurrent, lanes: usize) -> Self {
         let zeros = vec![0.0; lanes * network.config.hidden_size];
         let c = if network.config.cell == Cell::Lstm { zeros.clone() } else { Vec::new() };
@@ -67,7 +81,7 @@ impl Session for RecurrentSession<'_> {
         }
         if !logits.is_empty() {
             let _head = enter(Part::Head);
-            network.head.apply(network.isa, &work.x, logits, &mut work.quantised);
+            network.head.apply(network.isa, &work.x, logits, &mut work.quantized);
         }
     }
 
@@ -97,7 +111,7 @@ impl Workspace {
         }
     }
 
-    /// gates := what the first layer's take of the rows' tokens.
+    /// gates := the first layer's gate inputs of the rows' tokens.
     fn embed(&mut self, network: &Recurrent, rows: &[Row]) {
         let g = network.config.gates();
         self.gates.resize(rows.len() * g, 0.0);
@@ -113,16 +127,16 @@ impl Workspace {
                 for (x, row) in self.x.chunks_exact_mut(e).zip(rows) {
                     x.copy_from_slice(&table[row.token as usize * e..][..e]);
                 }
-                linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantised);
+                linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
             }
         }
         self.x.resize(rows.len() * network.config.hidden_size, 0.0);
     }
 
-    /// gates := what a layer's take of x, but for the first's.
+    /// gates := a layer's gate inputs from x, except for the first layer.
     fn project(&mut self, network: &Recurrent, layer: &Layer) {
         if let Some(linear) = &layer.input {
-            linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantised);
+            linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
         }
     }
 
@@ -136,7 +150,7 @@ impl Workspace {
             for (last, &row) in self.last.chunks_exact_mut(h).zip(step) {
                 last.copy_from_slice(&state.h[rows[row].lane as usize * h..][..h]);
             }
-            layer.hidden.apply(isa, &self.last, &mut self.last_gates, &mut self.quantised);
+            layer.hidden.apply(isa, &self.last, &mut self.last_gates, &mut self.quantized);
             for (last_gates, &row) in self.last_gates.chunks_exact(g).zip(step) {
                 let gates = &self.gates[row * g..][..g];
                 let at = rows[row].lane as usize * h;

@@ -1,25 +1,15 @@
-//! Byte pair encoding: what every layout of tokenizer files is brought to.
+//! Byte pair encoding, to which every layout of tokenizer files is converted.
 
-use super::{byte_level, sentencepiece};
+use super::spelling::{Family, byte_token, bytes_of, stand_ins};
 use crate::error::Result;
 use crate::models::invalid;
 use crate::models::vocabulary::{Token, TokenKind};
 use serde::Deserialize;
 use serde_json::Value;
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, PreTokenizerWrapper};
-
-/// How the texts of tokens spell bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// A character for each byte.
-    ByteLevel,
-    /// UTF-8, with U+2581 for spaces; and a token for each byte besides.
-    SentencePiece,
-}
 
 /// A byte pair encoding. The texts of its tokens are in the spelling of its family.
 pub struct Bpe {
@@ -30,7 +20,7 @@ pub struct Bpe {
     pub merges: Vec<(String, String)>,
     /// Tokens that are not made by merges, with their ids.
     pub added: Vec<(u32, Added)>,
-    /// What splits text into words, as in `tokenizer.json`.
+    /// The pre-tokenizer, which splits text into words, as in `tokenizer.json`.
     pub pre_tokenizer: Option<Value>,
     /// Whether a word that is a token is taken whole.
     pub ignore_merges: bool,
@@ -52,12 +42,12 @@ pub struct Added {
 }
 
 impl Added {
-    /// What no text becomes.
+    /// A special token: no text becomes it.
     pub fn special(content: &str) -> Self {
         Self { special: true, ..Self::literal(content) }
     }
 
-    /// What `content` becomes wherever it stands.
+    /// A literal token: `content` becomes it wherever it stands.
     pub fn literal(content: &str) -> Self {
         let content = content.to_owned();
         Self { content, special: false, single_word: false, lstrip: false, rstrip: false }
@@ -66,21 +56,6 @@ impl Added {
     /// Whether it stands for its content, everywhere, and for nothing else.
     fn is_literal(&self) -> bool {
         !(self.special || self.single_word || self.lstrip || self.rstrip)
-    }
-}
-
-impl Family {
-    /// Whether `c` would read as another text when spelled.
-    pub fn is_mark(self, c: char) -> bool {
-        self == Self::SentencePiece && sentencepiece::SPACE.starts_with(c)
-    }
-
-    /// `text` as it is before it is split into words.
-    pub fn spell(self, text: &str) -> Cow<'_, str> {
-        match self {
-            Self::ByteLevel => text.into(),
-            Self::SentencePiece => text.replace(' ', sentencepiece::SPACE).into(),
-        }
     }
 }
 
@@ -95,7 +70,7 @@ impl Bpe {
     pub fn build(mut self, vocab_size: usize) -> Result<(tokenizers::Tokenizer, Vec<Token>)> {
         if let Some(merge) = self.merges.iter().find(|merge| !is_known(&self.vocab, merge)) {
             return Err(invalid(format!(
-                "tokenizer: {merge:?} merges what are no tokens, or to none"
+                "tokenizer: the merge {merge:?} refers to tokens missing from the vocabulary"
             )));
         }
         let ids =
@@ -128,24 +103,23 @@ impl Bpe {
         let ids = free.chain(tokens.iter().map(|token| token.id));
         let byte_of_id: HashMap<u32, u8> = ids.zip(missing).collect();
         self.vocab.retain(|_, id| !byte_of_id.contains_key(id));
-        let stand_ins = byte_level::stand_ins();
+        let characters = stand_ins();
         self.vocab.extend(byte_of_id.into_iter().map(|(id, byte)| match self.family {
-            Family::ByteLevel => (stand_ins[usize::from(byte)].to_string(), id),
-            Family::SentencePiece => (sentencepiece::byte_token(byte), id),
+            Family::ByteLevel => (characters[usize::from(byte)].to_string(), id),
+            Family::SentencePiece => (byte_token(byte), id),
         }));
     }
 
     /// The tokens that text can become; those that spell no bytes are left out.
     fn tokens(&self) -> Vec<Token> {
-        let byte_of_char: HashMap<char, u8> =
-            byte_level::stand_ins().into_iter().zip(0..=255).collect();
+        let byte_of_char: HashMap<char, u8> = stand_ins().into_iter().zip(0..=255).collect();
         let ordinary = self.vocab.iter().filter_map(|(text, &id)| {
             let (kind, bytes) = match self.family {
                 Family::ByteLevel => {
                     let bytes = text.chars().map(|c| byte_of_char.get(&c).copied());
                     (TokenKind::Ordinary, bytes.collect::<Option<_>>()?)
                 }
-                Family::SentencePiece => sentencepiece::bytes_of(text),
+                Family::SentencePiece => bytes_of(text),
             };
             Some(Token { bytes, kind, id })
         });

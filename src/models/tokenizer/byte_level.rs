@@ -1,6 +1,7 @@
 //! Byte-level BPE: text is split by regular expressions, and each byte is written as one character.
 
-use super::bpe::{Added, Bpe, Family};
+use super::bpe::{Added, Bpe};
+use super::spelling::Family;
 use crate::error::Result;
 use crate::models::invalid;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ const QWEN2_WORDS: &str = concat!(
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
-/// What matters here of `tokenizer_config.json`.
+/// The fields of `tokenizer_config.json` that matter here.
 #[derive(Deserialize, Default)]
 struct TokenizerConfig {
     tokenizer_class: Option<String>,
@@ -55,17 +56,6 @@ pub fn pre_tokenizer(split: bool) -> Value {
     })
 }
 
-/// GPT-2's printable stand-ins for bytes, by byte: printable ones stand for themselves, the others,
-/// in order, for U+0100 on.
-pub fn stand_ins() -> [char; 256] {
-    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut others = '\u{100}'..;
-    std::array::from_fn(|byte| match byte as u8 {
-        byte if printable(byte) => byte.into(),
-        _ => others.next().expect("more characters than bytes"),
-    })
-}
-
 /// Reads `vocab.json` and `merges.txt` (GPT-2's `encoder.json` and `vocab.bpe`), with
 /// `tokenizer_config.json` if there is one; without, words are split as GPT-2 does.
 ///
@@ -100,19 +90,4 @@ fn parse_merges(text: &[u8]) -> std::result::Result<Vec<(String, String)>, Strin
             None => Err(format!("line {}: expected two tokens, got {line:?}", number + 1)),
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stand_ins;
-
-    #[test]
-    fn every_byte_has_its_own_stand_in() {
-        let stand_ins = stand_ins();
-        assert_eq!(stand_ins.iter().collect::<std::collections::HashSet<_>>().len(), 256);
-        assert_eq!(stand_ins[usize::from(b'a')], 'a');
-        assert_eq!(stand_ins[usize::from(b' ')], '\u{120}');
-        assert_eq!(stand_ins[usize::from(b'\n')], '\u{10a}');
-        assert_eq!(stand_ins[0xad], '\u{143}');
-    }
 }

@@ -1,9 +1,10 @@
 //! `tokenizer.json`, the layout of the `tokenizers` library.
 //!
-//! What rewrites text (normalizers, spaces put before it) and what puts tokens around it
-//! (post-processors) is left out: tokens must stand for exactly the bytes that are coded.
+//! Normalizers and spaces put before text, which rewrite it, and post-processors, which put tokens
+//! around it, are left out: tokens must stand for exactly the bytes that are coded.
 
-use super::bpe::{Added, Bpe, Family};
+use super::bpe::{Added, Bpe};
+use super::spelling::{Family, SPACE};
 use super::{byte_level, sentencepiece};
 use crate::error::Result;
 use crate::models::invalid;
@@ -100,7 +101,7 @@ fn words(
             sequence["pretokenizers"][first.len()] = byte_level(last);
             return Ok((Family::ByteLevel, Some(sequence)));
         }
-        ("Metaspace", _) if pre_tokenizer["replacement"] == sentencepiece::SPACE => {
+        ("Metaspace", _) if pre_tokenizer["replacement"] == SPACE => {
             let split = pre_tokenizer["split"] != false;
             return Ok((Family::SentencePiece, Some(sentencepiece::pre_tokenizer(split))));
         }
@@ -117,7 +118,7 @@ fn words(
 
 /// Whether a normalizer, or one of a sequence, puts U+2581 for spaces.
 fn marks_spaces(normalizer: &Value) -> bool {
-    let puts = |n: &Value| n["pattern"]["String"] == " " && n["content"] == sentencepiece::SPACE;
+    let puts = |n: &Value| n["pattern"]["String"] == " " && n["content"] == SPACE;
     let sequence = normalizer["normalizers"].as_array();
     puts(normalizer) || sequence.is_some_and(|all| all.iter().any(puts))
 }

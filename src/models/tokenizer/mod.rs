@@ -3,19 +3,20 @@
 //! Only the encoder tokenises, so this decides an archive's size and never its meaning. The decoder
 //! too needs the [`Vocabulary`]: which tokens stand for which bytes.
 //!
-//! Every layout of files is brought to one ([`bpe`]), without what would rewrite text. The result
-//! is checked against the bytes, and bytes that are not UTF-8 become byte tokens.
+//! Every layout of files is converted to one ([`bpe`]), without the parts that rewrite text. The
+//! result is checked against the bytes, and bytes that are not UTF-8 become byte tokens.
 
 mod bpe;
 mod byte_level;
 mod json;
 mod protobuf;
 mod sentencepiece;
+mod spelling;
 
 use super::Vocabulary;
 use crate::error::Result;
-use bpe::Family;
-pub use byte_level::stand_ins;
+use spelling::Family;
+pub use spelling::stand_ins;
 
 /// The files of a tokenizer, as bytes.
 #[derive(Clone, Copy)]

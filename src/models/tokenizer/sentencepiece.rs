@@ -1,15 +1,12 @@
 //! SentencePiece: tokens are text with U+2581 for spaces, and a token for each byte besides.
 
-use super::bpe::{Added, Bpe, Family};
+use super::bpe::{Added, Bpe};
 use super::protobuf::{Field, fields};
+use super::spelling::{Family, SPACE};
 use crate::error::Result;
 use crate::models::invalid;
-use crate::models::vocabulary::TokenKind;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-
-/// Stands for a space in tokens.
-pub const SPACE: &str = "\u{2581}";
 
 /// A piece longer than this is refused: what it could be merged from takes the square of its
 /// length to find.
@@ -18,21 +15,6 @@ const LONGEST_PIECE: usize = 1 << 10;
 /// `tokenizer.json`'s Metaspace; `split` before each space, or not. It adds no space.
 pub fn pre_tokenizer(split: bool) -> Value {
     json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "never", "split": split})
-}
-
-/// How text becomes a token, and the token's bytes.
-pub fn bytes_of(token: &str) -> (TokenKind, Vec<u8>) {
-    let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
-    let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-    match byte.filter(|&byte| byte_token(byte) == token) {
-        Some(byte) => (TokenKind::Byte, vec![byte]),
-        None => (TokenKind::Ordinary, token.replace(SPACE, " ").into_bytes()),
-    }
-}
-
-/// The text of the token that is a byte.
-pub fn byte_token(byte: u8) -> String {
-    format!("<0x{byte:02X}>")
 }
 
 /// A piece of `tokenizer.model`.

@@ -71,14 +71,14 @@ pub trait Simd: Copy + Send + Sync {
 /// `#[inline(always)]`, so that it is compiled with the instruction set of [`Isa::run`]'s caller
 /// for that set.
 pub trait Kernel {
-    /// What the computation returns.
+    /// The result of the computation.
     type Output;
     /// Runs it.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// Sums of products of bytes, sixteen at a time, beside the floats that they become. Sums wrap, which
-/// no result shows: it is within 32 bits.
+/// Sums of products of bytes, sixteen at a time, beside the floats that they become. Sums wrap,
+/// which no result shows: it is within 32 bits.
 pub trait Int8: Copy + Send + Sync {
     /// The floats' instruction set.
     type Floats: Simd;
@@ -107,8 +107,8 @@ pub trait Int8Kernel {
     fn run<D: Int8>(self, d: D);
 }
 
-/// Eight `i32` lanes, for kernels of a few vectors, which wider ones do not pay. The loops of such a
-/// kernel are compiled for the instruction set as well; this trait has what compilers do badly.
+/// Eight `i32` lanes, for kernels of a few vectors, which wider ones do not pay. The loops of such
+/// a kernel are compiled for the instruction set as well; this trait has what compilers do badly.
 pub trait Integers: Copy + Send + Sync {
     /// Eight sums, which wrap.
     type Sums: Copy;
@@ -123,7 +123,7 @@ pub trait Integers: Copy + Send + Sync {
 
 /// A computation over any [`Integers`]; `run` must be `#[inline(always)]`, as a [`Kernel`]'s.
 pub trait IntegerKernel {
-    /// What the computation returns.
+    /// The result of the computation.
     type Output;
     /// Runs it.
     fn run<I: Integers>(self, i: I) -> Self::Output;

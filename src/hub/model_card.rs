@@ -1,7 +1,7 @@
 //! What a model's files tell of it without loading it.
 
 use crate::error::Result;
-use crate::models::form::{CONFIG, Form, MAX_JSON_LEN, read_limited};
+use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -33,7 +33,7 @@ impl Facts {
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there is no whole model in
     /// it, [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn of_folder(folder: &Path) -> Result<Self> {
-        let form = Form::of_folder(folder)?;
+        let form = CheckpointFiles::of_folder(folder)?;
         let config = read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?;
         let n_parameters = |name: &String| {
             n_parameters(

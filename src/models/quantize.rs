@@ -1,13 +1,15 @@
 //! A checkpoint whose linear layers are kept as integers: what `llmzip models quantize` writes.
 //!
-//! `NAME.weight` becomes I8 of the same shape, with F32 `NAME.weight_scale`, `[outputs]`, beside it;
-//! all other floats stay as they are. The integers are those that `docs/numerics.md`, section 16, makes
-//! of the floats, so that the network is the same, bit for bit, as if it were quantised while loading.
+//! `NAME.weight` becomes I8 of the same shape, with F32 `NAME.weight_scale`, `[outputs]`, beside
+//! it; all other floats stay as they are. The integers are those that `docs/numerics.md`, section
+//! 16, makes of the floats, so that the network is the same, bit for bit, as if it were quantized
+//! while loading.
 
-use super::weights::{Shape, StoredTensor};
+use super::matrix::MatrixShape;
+use super::weights::StoredTensor;
 use super::{Architecture, Family, ModelFolder, QUANT_METHOD, Quantization, Weights, invalid};
 use crate::error::{Error, Result};
-use crate::ops::quantise_weights;
+use crate::ops::quantize_weights;
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 use std::fs::{self, File};
@@ -25,12 +27,12 @@ const BUFFER_LEN: usize = 1 << 16;
 
 impl ModelFolder {
     /// Writes this model with its linear layers in `quantization` into the empty folder `folder`;
-    /// `progress` is told of bytes of weights written.
+    /// `progress` is a callback with the bytes of weights just written.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is quantised already, too
-    /// wide for integers, or makes no sense; [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn quantise(
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is quantized already,
+    /// too wide for integers, or makes no sense; [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn quantize(
         &self,
         quantization: Quantization,
         folder: &Path,
@@ -38,20 +40,25 @@ impl ModelFolder {
     ) -> Result<()> {
         let architecture = self.architecture()?;
         if architecture.quantization().is_some() {
-            return Err(invalid("the model is quantised already"));
+            return Err(invalid("the model is quantized already"));
         }
-        let architecture = architecture.quantised(quantization)?;
-        write(&folder.join("config.json"), &quantised_json(&self.config_json()?, quantization)?)?;
+        let architecture = architecture.quantized(quantization)?;
+        write(&folder.join("config.json"), &quantized_json(&self.config_json()?, quantization)?)?;
         for path in self.tokenizer_paths() {
             let to = folder.join(path.file_name().unwrap_or_default());
             fs::copy(&path, to).map_err(|e| Error::io(format!("copying {}", path.display()), e))?;
         }
-        write_weights(&architecture, &self.weights()?, &folder.join("model.safetensors"), progress)
+        write_weights(
+            &architecture,
+            &self.weights(blake3::Hasher::new())?,
+            &folder.join("model.safetensors"),
+            progress,
+        )
     }
 }
 
-/// `config.json` with what says that the model is quantised.
-fn quantised_json(json: &[u8], quantization: Quantization) -> Result<Vec<u8>> {
+/// `config.json` with what says that the model is quantized.
+fn quantized_json(json: &[u8], quantization: Quantization) -> Result<Vec<u8>> {
     let failed = |e: serde_json::Error| invalid(format!("config.json: {e}"));
     let mut config: Map<String, Value> = serde_json::from_slice(json).map_err(failed)?;
     let activation_bits = quantization.activations.bits();
@@ -65,7 +72,7 @@ struct Planned {
     name: String,
     tensor: StoredTensor,
     /// Of linear layers.
-    linear: Option<Shape>,
+    linear: Option<MatrixShape>,
 }
 
 impl Planned {
@@ -73,7 +80,7 @@ impl Planned {
     fn entries(&self) -> Vec<(String, Dtype, Vec<usize>, usize)> {
         let StoredTensor { dtype, shape } = &self.tensor;
         let n: usize = shape.iter().product();
-        let Some(Shape { outputs, .. }) = self.linear else {
+        let Some(MatrixShape { outputs, .. }) = self.linear else {
             let len = n * dtype.bitsize() / 8;
             return vec![(self.name.clone(), *dtype, shape.clone(), len)];
         };
@@ -85,7 +92,8 @@ impl Planned {
     }
 }
 
-/// What becomes of each tensor, in order of name. Buffers that are not floats are left out.
+/// Lists the tensors of the new checkpoint, in order of name. Buffers that are not floats are left
+/// out.
 fn plan(architecture: &Architecture, weights: &Weights<'_>) -> Vec<Planned> {
     let tensors = weights.tensors().into_iter().map(|(name, tensor)| {
         let linear = linear_shape(architecture, &name, &tensor.shape);
@@ -95,10 +103,10 @@ fn plan(architecture: &Architecture, weights: &Weights<'_>) -> Vec<Planned> {
 }
 
 /// The shape of the linear layer that the tensor is the weights of.
-fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Option<Shape> {
+fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Option<MatrixShape> {
     let &[rows, columns] = shape else { return None };
     let Architecture::Transformer(config) = architecture else {
-        return (name != "embedding.weight").then(|| Shape::new(columns, rows));
+        return (name != "embedding.weight").then(|| MatrixShape::new(columns, rows));
     };
     let is_embedding = EMBEDDINGS.iter().any(|end| name.ends_with(end));
     if !name.ends_with(".weight") || name.ends_with(POSITIONS) || (is_embedding && !config.tied) {
@@ -106,8 +114,8 @@ fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Opt
     }
     let is_head = is_embedding || name.ends_with("lm_head.weight");
     Some(match config.family == Family::Gpt2 && !is_head {
-        true => Shape { inputs: rows, outputs: columns, is_transposed: true },
-        false => Shape::new(columns, rows),
+        true => MatrixShape { inputs: rows, outputs: columns, is_transposed: true },
+        false => MatrixShape::new(columns, rows),
     })
 }
 
@@ -127,7 +135,7 @@ fn write_weights(
     out.write_all(&header).map_err(io)?;
     for planned in &plan {
         let bytes = match planned.linear {
-            Some(shape) => quantised(architecture, weights, &planned.name, shape)?,
+            Some(shape) => quantized(architecture, weights, &planned.name, shape)?,
             None => weights.stored(&planned.name, &planned.tensor)?,
         };
         out.write_all(&bytes).map_err(io)?;
@@ -152,20 +160,20 @@ fn header(plan: &[Planned]) -> Vec<u8> {
 }
 
 /// The integers of a linear layer, in the tensor's own layout, and its scales.
-fn quantised(
+fn quantized(
     architecture: &Architecture,
     weights: &Weights<'_>,
     name: &str,
-    shape: Shape,
+    shape: MatrixShape,
 ) -> Result<Vec<u8>> {
     let matrix = weights.matrix(name, shape, architecture.quantization())?;
-    let Shape { inputs, outputs, is_transposed } = shape;
+    let MatrixShape { inputs, outputs, is_transposed } = shape;
     let mut bytes = vec![0; inputs * outputs + 4 * outputs];
     let (integers, scales) = bytes.split_at_mut(inputs * outputs);
     let (mut wide, mut row) = (vec![0.0; inputs], vec![0; inputs]);
     for (i, scale) in scales.chunks_exact_mut(4).enumerate() {
-        matrix.output(i, &mut wide);
-        scale.copy_from_slice(&quantise_weights(&wide, &mut row).to_le_bytes());
+        matrix.output(i, &mut wide)?;
+        scale.copy_from_slice(&quantize_weights(&wide, &mut row).to_le_bytes());
         let (first, step) = if is_transposed { (i, outputs) } else { (i * inputs, 1) };
         let places = integers[first..].iter_mut().step_by(step);
         places.zip(&row).for_each(|(place, &q)| *place = q as u8);

@@ -19,7 +19,7 @@ const MAX_SHARDS: usize = 1000;
 
 /// How weights are kept, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightsForm {
+pub enum WeightsFormat {
     /// One safetensors file.
     Safetensors,
     /// Several, and an index of them.
@@ -30,7 +30,7 @@ pub enum WeightsForm {
     PickleShards,
 }
 
-impl WeightsForm {
+impl WeightsFormat {
     const ALL: [Self; 4] =
         [Self::Safetensors, Self::SafetensorsShards, Self::Pickle, Self::PickleShards];
 
@@ -44,7 +44,7 @@ impl WeightsForm {
         }
     }
 
-    /// Whether [`WeightsForm::file`] is an index.
+    /// Whether [`WeightsFormat::file`] is an index.
     pub fn is_index(self) -> bool {
         matches!(self, Self::SafetensorsShards | Self::PickleShards)
     }
@@ -60,7 +60,8 @@ impl WeightsForm {
     /// The files that `index` names: single normal components, in order of name.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is no index, or names anything else.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is no index, or names
+    /// anything else.
     pub fn shards(self, index: &[u8]) -> Result<Vec<String>> {
         let failed = |what: String| invalid(format!("{}: {what}", self.file()));
         let index: Value = serde_json::from_slice(index).map_err(|e| failed(e.to_string()))?;
@@ -84,21 +85,22 @@ impl WeightsForm {
 
 /// The files of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Form {
+pub struct CheckpointFiles {
     /// How weights are kept.
-    pub weights_form: WeightsForm,
+    pub weights_format: WeightsFormat,
     /// Files with weights, in order of name.
     pub weights: Vec<String>,
     /// Files of the tokenizer.
     pub tokenizer: Vec<&'static str>,
 }
 
-impl Form {
+impl CheckpointFiles {
     /// The form of a model among whose files are those that `has` knows. Where weights come in
     /// shards, `read` gives the index.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where something is missing; those of `read`.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where something is missing;
+    /// those of `read`.
     pub fn choose(
         has: impl Fn(&str) -> bool,
         read: impl FnOnce(&str) -> Result<Vec<u8>>,
@@ -107,24 +109,25 @@ impl Form {
             return Err(invalid("has no config.json"));
         }
         let tokenizer = tokenizer_files(&has)?;
-        let weights_form = WeightsForm::ALL.into_iter().find(|form| has(form.file()));
+        let weights_format = WeightsFormat::ALL.into_iter().find(|form| has(form.file()));
         let expected = "expected model.safetensors or pytorch_model.bin, whole or with an index";
-        let weights_form =
-            weights_form.ok_or_else(|| invalid(format!("has no weights: {expected}")))?;
-        let weights = match weights_form.is_index() {
-            true => weights_form.shards(&read(weights_form.file())?)?,
-            false => vec![weights_form.file().to_owned()],
+        let weights_format =
+            weights_format.ok_or_else(|| invalid(format!("has no weights: {expected}")))?;
+        let weights = match weights_format.is_index() {
+            true => weights_format.shards(&read(weights_format.file())?)?,
+            false => vec![weights_format.file().to_owned()],
         };
         match weights.iter().find(|name| !has(name)) {
             Some(shard) => Err(invalid(format!("has no {shard}, which its index names"))),
-            None => Ok(Self { weights_form, weights, tokenizer }),
+            None => Ok(Self { weights_format, weights, tokenizer }),
         }
     }
 
     /// The form of the model in `folder`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there is no whole model in it, [`ErrorKind::Io`](crate::ErrorKind::Io).
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there is no whole model in
+    /// it, [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn of_folder(folder: &Path) -> Result<Self> {
         let read = |name: &str| read_limited(&folder.join(name), MAX_JSON_LEN);
         Self::choose(|name| folder.join(name).is_file(), read).map_err(|e| e.at(folder.display()))
@@ -138,15 +141,15 @@ impl Form {
 
     /// All files that the model is loaded from.
     pub fn files(&self) -> Vec<&str> {
-        let index = self.weights_form.is_index().then_some(self.weights_form.file());
+        let index = self.weights_format.is_index().then_some(self.weights_format.file());
         self.identity_files().into_iter().chain(index).collect()
     }
 
     /// For people: the format of the weights, and in how many files they are.
     pub fn description(&self) -> String {
-        let format = match self.weights_form {
-            WeightsForm::Safetensors | WeightsForm::SafetensorsShards => "safetensors",
-            WeightsForm::Pickle | WeightsForm::PickleShards => "pytorch",
+        let format = match self.weights_format {
+            WeightsFormat::Safetensors | WeightsFormat::SafetensorsShards => "safetensors",
+            WeightsFormat::Pickle | WeightsFormat::PickleShards => "pytorch",
         };
         match self.weights.len() {
             1 => format.to_owned(),
@@ -175,7 +178,8 @@ fn tokenizer_files(has: &impl Fn(&str) -> bool) -> Result<Vec<&'static str>> {
 /// The bytes of the file `path`, of which there are at most `limit`.
 ///
 /// # Errors
-/// [`ErrorKind::Io`](crate::ErrorKind::Io); [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there are more.
+/// [`ErrorKind::Io`](crate::ErrorKind::Io);
+/// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there are more.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)
@@ -204,8 +208,8 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn choose(names: &[&str], index: &str) -> Result<Form> {
-        Form::choose(|name| names.contains(&name), |_| Ok(index.as_bytes().to_vec()))
+    fn choose(names: &[&str], index: &str) -> Result<CheckpointFiles> {
+        CheckpointFiles::choose(|name| names.contains(&name), |_| Ok(index.as_bytes().to_vec()))
     }
 
     const INDEX: &str = r#"{"weight_map": {"x": "b.safetensors", "y": "a.safetensors",
@@ -273,7 +277,7 @@ mod tests {
             &named(r#""x\u0000.safetensors""#),
             &many,
         ] {
-            let error = WeightsForm::SafetensorsShards.shards(index.as_bytes()).expect_err(index);
+            let error = WeightsFormat::SafetensorsShards.shards(index.as_bytes()).expect_err(index);
             assert_eq!(error.kind(), ErrorKind::InvalidModel, "{index}");
         }
     }

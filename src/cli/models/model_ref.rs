@@ -2,13 +2,13 @@
 
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::hub::{Place, Reference, Store, StoredModel, label_of, not_here};
+use crate::hub::{FoundModel, Reference, Store, StoredModel, not_here};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// A model as it is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelSpec {
+pub enum ModelRef {
     /// The compiled-in one.
     Default,
     /// A folder with its files.
@@ -22,23 +22,7 @@ pub enum ModelSpec {
     },
 }
 
-/// A model on this machine.
-#[derive(Debug, Clone)]
-pub enum FoundModel {
-    /// The compiled-in one.
-    Default,
-    /// One that the store has.
-    Stored(StoredModel),
-    /// Any other folder.
-    Folder {
-        /// Where its files are.
-        folder: PathBuf,
-        /// What archives made with it call it.
-        label: String,
-    },
-}
-
-impl ModelSpec {
+impl ModelRef {
     /// Reads what was typed. A folder of that name comes before anything else.
     ///
     /// # Errors
@@ -66,7 +50,7 @@ impl ModelSpec {
     pub fn find(&self, store: &Store) -> Result<FoundModel> {
         match self {
             Self::Default => Ok(FoundModel::Default),
-            Self::Folder(folder) => Ok(of_folder(folder, store)),
+            Self::Folder(folder) => Ok(FoundModel::of_folder(folder, store)),
             Self::Named { name, reference } => {
                 let mut imported = store.imported(name);
                 if imported.len() > 1 {
@@ -98,44 +82,4 @@ fn ambiguous(name: &str, models: &[StoredModel]) -> UsageError {
     let folders: Vec<String> = models.iter().map(folder).collect();
     let (name, folders) = (name.escape_debug(), folders.join(", "));
     UsageError(format!("{} models are called '{name}': name one of {folders}", models.len()))
-}
-
-/// The model in `folder`, which may be one of the store's.
-fn of_folder(folder: &Path, store: &Store) -> FoundModel {
-    let folder = folder.canonicalize().unwrap_or(folder.to_owned());
-    let is_it = |model: &StoredModel| model.folder.canonicalize().is_ok_and(|own| own == folder);
-    if let Some(model) = store.models().into_iter().find(is_it) {
-        return FoundModel::Stored(model);
-    }
-    let label = label_of(&folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
-    FoundModel::Folder { folder, label }
-}
-
-impl FoundModel {
-    /// What archives made with it call it.
-    pub fn label(&self) -> &str {
-        match self {
-            Self::Default => "default",
-            Self::Stored(model) => &model.label,
-            Self::Folder { label, .. } => label,
-        }
-    }
-
-    /// Where its files are; the compiled-in model has none.
-    pub fn folder(&self) -> Option<&Path> {
-        match self {
-            Self::Default => None,
-            Self::Stored(StoredModel { folder, .. }) | Self::Folder { folder, .. } => Some(folder),
-        }
-    }
-
-    /// Whose folder it is, for people and programs.
-    pub fn place(&self) -> &'static str {
-        match self {
-            Self::Default => "compiled in",
-            Self::Stored(StoredModel { place: Place::Hub { .. }, .. }) => "hub cache",
-            Self::Stored(StoredModel { place: Place::Imported, .. }) => "imported",
-            Self::Folder { .. } => "folder",
-        }
-    }
 }

@@ -1,13 +1,13 @@
 //! `models export` and `models import`: a model in one file, from machine to machine.
 
+use super::Work;
 use super::show::Entry;
-use super::{FoundModel, Work};
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::output::{OutputFile, Place};
 use crate::cli::progress::Progress;
 use crate::cli::signals::unfinished;
-use crate::hub::{self, Manifest, Store, StoredModel};
+use crate::hub::{self, FoundModel, Manifest, Store, StoredModel};
 use anyhow::{Context, Result};
 use std::fs::{self, File, Permissions};
 use std::io::{BufReader, BufWriter, Write};
@@ -26,7 +26,7 @@ impl Work<'_> {
             let message = "the default model is compiled into every llmzip: nothing to carry";
             return Err(UsageError(message.into()).into());
         };
-        let store = &self.session.models.store;
+        let store = self.session.models.store();
         let entry = Entry::of(&found, store)?;
         let export = |out: &mut dyn Write| {
             let progress = self.progress(found.label(), Some(entry.len));
@@ -54,7 +54,7 @@ impl Work<'_> {
 
     /// Takes in the model in the file or folder `source`.
     pub fn import(&mut self, source: &Path) -> Result<()> {
-        let store = &self.session.models.store;
+        let store = self.session.models.store();
         let root = store.imports()?;
         let staging = Staging::new(root).with_context(|| shown(root))?;
         let progress = self.progress(&shown(source), None);
@@ -113,7 +113,7 @@ impl Staging {
     /// One in `root`, which need not exist.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn new(root: &Path) -> std::io::Result<Self> {
         fs::create_dir_all(root)?;
         let mut path = unfinished();
@@ -132,7 +132,7 @@ impl Staging {
     /// Gives it the name `folder`, in the same folder.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn rename(mut self, folder: &Path) -> std::io::Result<()> {
         let mut path = unfinished();
         fs::rename(self.path(), folder)?;

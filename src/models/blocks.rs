@@ -1,0 +1,119 @@
+//! The parts of a decoder-only transformer that a family's loader makes: `gpt_neox.rs`, `gpt2.rs`
+//! and `llama.rs` fill them, `transformer.rs` puts them together.
+//!
+//! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions.
+
+use super::Weights;
+use super::config::{Activation, Config, Family, RotaryConfig};
+use super::linear::Linear;
+use crate::error::Result;
+use crate::ops::{Isa, Rotary, gelu_erf, gelu_tanh, layer_norm, rms_norm, silu_mul};
+
+/// Names of the two largest tensors.
+pub(super) struct Tables {
+    pub embedding: String,
+    /// The output head, where it is not the embedding.
+    pub head: &'static str,
+}
+
+/// The parts that a family's loader makes: all but embedding and head.
+pub(super) struct Parts {
+    pub positions: Positions,
+    pub layers: Vec<Layer>,
+    pub final_norm: Norm,
+}
+
+/// Where a token stands.
+pub(super) enum Positions {
+    /// Queries and keys are rotated.
+    Rotary(Rotary),
+    /// A vector is added to the embedding: [positions][C].
+    Learned(Vec<f32>),
+}
+
+impl Positions {
+    /// Rotary ones, as `config` has them.
+    pub fn rotary(config: &Config) -> Self {
+        let RotaryConfig { dims, theta, scaling } = config.rotary;
+        Self::Rotary(Rotary::new(dims, theta, scaling))
+    }
+}
+
+/// A block of the network.
+pub(super) struct Layer {
+    pub attention_norm: Norm,
+    /// Queries, keys and values of a row, one after the other.
+    pub qkv: Linear,
+    /// RMS norms of every head's queries and keys, before they rotate.
+    pub qk_norms: Option<[Norm; 2]>,
+    pub attention_out: Linear,
+    pub mlp_norm: Norm,
+    pub mlp: Mlp,
+}
+
+/// A norm over the last dimension.
+pub(super) enum Norm {
+    Rms { gain: Vec<f32>, eps: f32 },
+    Layer { gain: Vec<f32>, bias: Vec<f32>, eps: f32 },
+}
+
+impl Norm {
+    /// x, out: `[rows][dimensions of the norm]`.
+    pub fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) {
+        match self {
+            Self::Rms { gain, eps } => rms_norm(isa, x, gain, *eps, out),
+            Self::Layer { gain, bias, eps } => layer_norm(isa, x, gain, bias, *eps, out),
+        }
+    }
+}
+
+/// A feed-forward layer: `down(act(up(x)))`, or with a gate `down(silu(gate(x)) * up(x))`.
+pub(super) struct Mlp {
+    pub gate: Option<Linear>,
+    pub up: Linear,
+    pub activation: Activation,
+    pub down: Linear,
+}
+
+impl Mlp {
+    /// gate := what `down` takes. gate, up: `[R][F]`; up is read where there is a gate.
+    pub fn activate(&self, isa: Isa, gate: &mut [f32], up: &[f32]) {
+        match self.activation {
+            Activation::Silu => silu_mul(isa, gate, up),
+            Activation::GeluErf => gelu_erf(isa, gate),
+            Activation::GeluTanh => gelu_tanh(isa, gate),
+        }
+    }
+}
+
+/// Loads all layers, each by `load`: in the order of their names, in which safetensors files have
+/// them, so that little is held that was read and is not wanted yet.
+pub(super) fn load_layers(
+    config: &Config,
+    load: impl Fn(usize) -> Result<Layer>,
+) -> Result<Vec<Layer>> {
+    let mut order: Vec<usize> = (0..config.layers).collect();
+    order.sort_by_key(usize::to_string);
+    let layers = order.into_iter().map(|i| Ok((i, load(i)?)));
+    let mut layers = layers.collect::<Result<Vec<_>>>()?;
+    layers.sort_by_key(|&(i, _)| i);
+    Ok(layers.into_iter().map(|(_, layer)| layer).collect())
+}
+
+/// The norm of the family's kind named `name`, over `dims` dimensions.
+pub(super) fn norm(
+    config: &Config,
+    weights: &Weights<'_>,
+    name: &str,
+    dims: usize,
+) -> Result<Norm> {
+    let gain = weights.tensor(&format!("{name}.weight"), &[dims])?;
+    let eps = config.norm_eps as f32;
+    match config.family {
+        Family::GptNeox | Family::Gpt2 => {
+            let bias = weights.tensor(&format!("{name}.bias"), &[dims])?;
+            Ok(Norm::Layer { gain, bias, eps })
+        }
+        Family::Llama | Family::Qwen3 => Ok(Norm::Rms { gain, eps }),
+    }
+}
