@@ -88,6 +88,22 @@ impl fmt::Display for Error {
     }
 }
 
+impl From<Error> for io::Error {
+    /// An [`io::Error`] of the system's kind where there is one, that has the error inside.
+    fn from(error: Error) -> Self {
+        let kind = match (error.kind, &error.source) {
+            (_, Some(source)) => source.kind(),
+            (ErrorKind::Truncated, None) => io::ErrorKind::UnexpectedEof,
+            (ErrorKind::InvalidArgument, None) => io::ErrorKind::InvalidInput,
+            (ErrorKind::ModelMissing, None) => io::ErrorKind::NotFound,
+            (ErrorKind::Unsupported, None) => io::ErrorKind::Unsupported,
+            (ErrorKind::LimitExceeded, None) => io::ErrorKind::Other,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref()?.source() // the message has the error itself

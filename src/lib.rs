@@ -12,6 +12,7 @@
 
 #[forbid(unsafe_code)]
 pub mod archive;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod cli;
@@ -34,8 +35,15 @@ pub mod profile;
 #[forbid(unsafe_code)]
 pub mod train;
 
+/// The examples of README.md, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use archive::{CompressOptions, Decoder, DecompressOptions, Encoder, ModelSource};
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalModels;
+pub use models::Model;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,10 @@
-//! Compression: any reader to an archive of one stream, in bounded memory.
+//! Compression: plain bytes to an archive of one stream, in bounded memory.
 
 use super::chunk::{self, EncodedChunk};
 use super::format::{
     ChunkHeader, Extent, Footer, LongHeader, MAX_CHUNK_SIZE, Setup, SingleHeader, index_bytes,
 };
+use super::pool::Pool;
 use super::repair::at_chunk;
 use super::{
     DEFAULT_LEVEL, ModelName, Progress, Resources, Summary, default_chunk_size, keeps_busy,
@@ -11,8 +12,9 @@ use super::{
 use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
+use crate::ops::Isa;
 use crate::profile::{Part, enter};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// How to compress. All but `threads`, `memory` and `verify` show in the archive's bytes.
 #[derive(Debug, Clone, Copy)]
@@ -94,122 +96,185 @@ impl CompressOptions<'_> {
     }
 }
 
+/// Plain bytes read at a time.
+const READ_LEN: usize = 1 << 16;
+
 /// Compresses all of `input` into one stream on `output`.
 ///
-/// Holds in memory as many chunks as there are threads, more if they are small, and runs on the caller's rayon pool. `progress`
-/// is called for each plain byte once, and once more where `options.verify` is set.
-///
-/// The archive names `model` only where a chunk may run it.
+/// Holds in memory as many chunks as there are threads, more if they are small. `progress` is called
+/// for each plain byte once, and once more where `options.verify` is set. The archive names `model`
+/// only where a chunk may run it.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] for options out of range; errors of the codec.
 pub fn compress(
-    input: impl Read,
+    mut input: impl Read,
     output: impl Write,
     model: &Model,
     options: &CompressOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<Summary> {
-    options.check()?;
-    let chunk_options = options.chunk_options();
-    let CompressOptions { prefix, context, table_log2, threads, memory, .. } = *options;
-    let isa = model.isa();
-    let model = Some(model).filter(|_| chunk_options.may_run_model());
-    let parameters = match model {
-        Some(model) => Parameters::new(model, context, table_log2)?,
-        None => Parameters { context: None, table_log2 },
-    };
-    let Resources { threads, memory, .. } =
-        Resources { isa, threads, memory, progress }.beside(model);
-    let (parameters, isa) = (&parameters, isa);
-    let codec = Codec { model, parameters, memory, progress, ..Codec::without_model(isa, threads) };
-    let prefix = match prefix {
-        [] => None,
-        text => Some(Prefix::encode(codec, text, &chunk_options)?),
-    };
-    let (coded_prefix, prefix) = prefix.unzip();
-    let prefix = prefix.as_ref().unwrap_or(Prefix::none());
-    let setup = Setup {
-        model: model.map(|model| ModelName::of(model.identity())),
-        parameters: *parameters,
-        prefix: coded_prefix,
-    };
-    let summary = Summary { n_streams: 1, ..Summary::default() };
-    let mut writer = Writer { output, codec: Codec { prefix, ..codec }, options, setup, summary };
-    let mut content = Content { input, chunk_size: options.chunk_size, ahead: None, ended: false };
-    let first = content.next_chunk()?;
-    if content.ended {
-        writer.only_chunk(first)?
-    } else {
-        writer.long(first, content)?
+    let mut encoder = Encoder::with_progress(output, model, options, progress)?;
+    let mut buffer = vec![0; READ_LEN];
+    loop {
+        let reading = enter(Part::Io);
+        let n = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::io("cannot read the input", e)),
+        };
+        drop(reading);
+        encoder.push(&buffer[..n])?;
     }
-    writer.output.flush().map_err(write_error)?;
-    Ok(writer.summary)
+    encoder.finish().map(|(_, summary)| summary)
 }
 
-/// The input, cut into chunks.
-struct Content<R> {
-    input: R,
-    chunk_size: u32,
-    /// First byte of the next chunk, read to learn that there is one.
-    ahead: Option<u8>,
-    ended: bool,
+/// A writer that compresses what is written to it ([`compress`] for what it holds and names).
+///
+/// ```
+/// use llmzip::{CompressOptions, Encoder, Model};
+/// use std::io::Write;
+///
+/// let model = Model::builtin()?;
+/// let mut encoder = Encoder::new(Vec::new(), &model, &CompressOptions::default())?;
+/// encoder.write_all(b"hello")?;
+/// let (archive, summary) = encoder.finish()?;
+/// assert_eq!(summary.archive_len, archive.len() as u64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "an archive is complete once finish was called"]
+pub struct Encoder<'a, W: Write> {
+    output: W,
+    /// `None` where no chunk may run it.
+    model: Option<&'a Model>,
+    isa: Isa,
+    setup: Setup,
+    prefix: Prefix,
+    options: ChunkOptions,
+    chunk_size: usize,
+    verify: bool,
+    /// `memory` beside the model.
+    resources: Resources<'a>,
+    pool: Pool,
+    /// Full chunks to be encoded side by side.
+    batch: Vec<Vec<u8>>,
+    /// Plain bytes in `batch`.
+    batch_len: u64,
+    /// The chunk that is being filled; encoded once it is full and more follows, or at the end.
+    chunk: Vec<u8>,
+    /// Chunks written so far; none: neither is the header.
+    extents: Vec<Extent>,
+    hasher: blake3::Hasher,
+    summary: Summary,
 }
 
-impl<R: Read> Content<R> {
-    /// The next chunk, full unless it is the last. Not called again once `ended`.
-    fn next_chunk(&mut self) -> Result<Vec<u8>> {
-        let mut plain: Vec<u8> = self.ahead.take().into_iter().collect();
-        self.read_to(self.chunk_size as usize, &mut plain)?;
-        if plain.len() == self.chunk_size as usize {
-            let mut ahead = Vec::new();
-            self.read_to(1, &mut ahead)?;
-            self.ahead = ahead.pop();
+impl<'a, W: Write> Encoder<'a, W> {
+    /// Writes nothing yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for options out of range; [`ErrorKind::Io`] where threads
+    /// cannot be started; errors of coding the prefix.
+    pub fn new(output: W, model: &'a Model, options: &CompressOptions<'_>) -> Result<Self> {
+        Self::with_progress(output, model, options, &|_| ())
+    }
+
+    fn with_progress(
+        output: W,
+        model: &'a Model,
+        options: &CompressOptions<'_>,
+        progress: Progress<'a>,
+    ) -> Result<Self> {
+        options.check()?;
+        let CompressOptions { prefix: text, context, table_log2, threads, memory, .. } = *options;
+        let isa = model.isa();
+        let model = Some(model).filter(|_| options.may_run_model());
+        let parameters = match model {
+            Some(model) => Parameters::new(model, context, table_log2)?,
+            None => Parameters { context: None, table_log2 },
+        };
+        let name = model.map(|model| ModelName::of(model.identity()));
+        let mut encoder = Self {
+            output,
+            model,
+            isa,
+            setup: Setup { model: name, parameters, prefix: None },
+            prefix: Prefix::default(),
+            options: options.chunk_options(),
+            chunk_size: options.chunk_size as usize,
+            verify: options.verify,
+            resources: Resources { isa, threads, memory, progress }.beside(model),
+            pool: Pool::of(threads)?,
+            batch: Vec::new(),
+            batch_len: 0,
+            chunk: Vec::new(),
+            extents: Vec::new(),
+            hasher: blake3::Hasher::new(),
+            summary: Summary { n_streams: 1, ..Summary::default() },
+        };
+        if !text.is_empty() {
+            let (codec, options) = (encoder.codec(), &encoder.options);
+            let (coded, prefix) = encoder.pool.run(|| Prefix::encode(codec, text, options))?;
+            (encoder.setup.prefix, encoder.prefix) = (Some(coded), prefix);
         }
-        self.ended = self.ahead.is_none();
-        Ok(plain)
+        Ok(encoder)
     }
 
-    /// Adds chunks to `batch` until it keeps `threads` threads busy, or the content ends.
-    fn fill(&mut self, batch: &mut Vec<Vec<u8>>, threads: usize) -> Result<()> {
-        let mut len = batch.iter().map(|plain| plain.len() as u64).sum();
-        while !self.ended && !keeps_busy(threads, batch.len(), len) {
-            let plain = self.next_chunk()?;
-            len += plain.len() as u64;
-            batch.push(plain);
+    fn codec(&self) -> Codec<'_> {
+        let Resources { threads, memory, progress, .. } = self.resources;
+        let (model, prefix, parameters) = (self.model, &self.prefix, &self.setup.parameters);
+        Codec { model, isa: self.isa, parameters, prefix, threads, memory, progress }
+    }
+
+    /// Takes in plain bytes.
+    fn push(&mut self, mut plain: &[u8]) -> Result<()> {
+        while !plain.is_empty() {
+            if self.chunk.len() == self.chunk_size {
+                self.close_chunk();
+                if keeps_busy(self.resources.threads, self.batch.len(), self.batch_len) {
+                    self.write_batch()?;
+                }
+            }
+            let (now, later) = plain.split_at(plain.len().min(self.chunk_size - self.chunk.len()));
+            self.chunk.extend_from_slice(now);
+            plain = later;
         }
         Ok(())
     }
 
-    /// Reads until `buffer` has `len` bytes or the input ends.
-    fn read_to(&mut self, len: usize, buffer: &mut Vec<u8>) -> Result<()> {
-        let _io = enter(Part::Io);
-        let missing = (len - buffer.len()) as u64;
-        let read = (&mut self.input).take(missing).read_to_end(buffer);
-        read.map(drop).map_err(|e| Error::io("cannot read the input", e))
+    fn close_chunk(&mut self) {
+        let _hashing = enter(Part::Io);
+        self.hasher.update(&self.chunk);
+        self.batch_len += self.chunk.len() as u64;
+        self.batch.push(std::mem::take(&mut self.chunk));
     }
-}
 
-struct Writer<'a, W> {
-    output: W,
-    /// What all chunks are encoded with.
-    codec: Codec<'a>,
-    options: &'a CompressOptions<'a>,
-    setup: Setup,
-    summary: Summary,
-}
+    /// Writes all that is left; returns the output and the figures of the archive.
+    ///
+    /// # Errors
+    /// Those of [`compress`].
+    pub fn finish(mut self) -> Result<(W, Summary)> {
+        if self.extents.is_empty() && self.batch.is_empty() {
+            self.write_only_chunk()?;
+        } else {
+            self.close_chunk();
+            self.write_batch()?;
+            self.write_index()?;
+        }
+        self.output.flush().map_err(write_error)?;
+        Ok((self.output, self.summary))
+    }
 
-impl<W: Write> Writer<'_, W> {
     /// Encodes chunks side by side.
-    fn encode_all<'p>(&self, plains: &'p [Vec<u8>]) -> Vec<Result<EncodedChunk<'p>>> {
-        let (options, verify) = (self.options.chunk_options(), self.options.verify);
-        chunk::encode_all(self.codec, plains, &options, verify)
+    fn encode<'p>(&self, plains: &'p [Vec<u8>]) -> Vec<Result<EncodedChunk<'p>>> {
+        let (codec, options, verify) = (self.codec(), &self.options, self.verify);
+        self.pool.run(|| chunk::encode_all(codec, plains, options, verify))
     }
 
     /// Writes content of one chunk in single form, with no more of the setup than that chunk needs.
-    fn only_chunk(&mut self, plain: Vec<u8>) -> Result<()> {
-        let plains = [plain];
-        let chunk = self.encode_all(&plains).remove(0)?;
+    fn write_only_chunk(&mut self) -> Result<()> {
+        let plains = [std::mem::take(&mut self.chunk)];
+        let chunk = self.encode(&plains).remove(0)?;
         let [plain] = &plains;
         if chunk.coded.coding.is_stored() {
             self.setup = Setup::default();
@@ -222,53 +287,40 @@ impl<W: Write> Writer<'_, W> {
         self.write_chunk(&header, &chunk)
     }
 
-    /// Writes `first` and all other chunks of `content` in long form.
-    fn long<R: Read>(&mut self, first: Vec<u8>, mut content: Content<R>) -> Result<()> {
-        let header = LongHeader { setup: self.setup.clone(), chunk_size: content.chunk_size };
-        self.write(&header.to_bytes()?)?;
-        let mut extents = Vec::new();
-        let mut hasher = blake3::Hasher::new();
-        let mut batch = vec![first];
-        content.fill(&mut batch, self.codec.threads)?;
-        while !batch.is_empty() {
-            let hashing = enter(Part::Io);
-            for plain in &batch {
-                hasher.update(plain);
-            }
-            drop(hashing);
-            self.write_batch(&batch, &mut extents)?;
-            batch.clear();
-            content.fill(&mut batch, self.codec.threads)?;
+    /// Encodes the chunks of the batch side by side and writes them in order, after the header of the
+    /// long form where they are the first.
+    fn write_batch(&mut self) -> Result<()> {
+        if self.extents.is_empty() {
+            let (setup, chunk_size) = (self.setup.clone(), self.chunk_size as u32);
+            self.write_bytes(&LongHeader { setup, chunk_size }.to_bytes()?)?;
         }
-        self.finish(&extents, hasher.finalize().into())
-    }
-
-    /// Encodes the chunks of `batch` side by side and writes them in order.
-    fn write_batch(&mut self, batch: &[Vec<u8>], extents: &mut Vec<Extent>) -> Result<()> {
-        for (plain, chunk) in batch.iter().zip(self.encode_all(batch)) {
-            let chunk = chunk.map_err(|e| at_chunk(e, 0, extents.len()))?;
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_len = 0;
+        for (plain, chunk) in batch.iter().zip(self.encode(&batch)) {
+            let chunk = chunk.map_err(|e| at_chunk(e, 0, self.extents.len()))?;
             let header = ChunkHeader::of(plain, &chunk.coded);
-            extents.push(header.extent);
+            self.extents.push(header.extent);
             self.write_chunk(&header.to_bytes(), &chunk)?;
         }
         Ok(())
     }
 
     /// Writes index and footer.
-    fn finish(&mut self, extents: &[Extent], content: [u8; 32]) -> Result<()> {
-        let index = index_bytes(extents);
+    fn write_index(&mut self) -> Result<()> {
+        let index = index_bytes(&self.extents);
         let index_len = u32::try_from(index.len()).map_err(|_| {
             let message = "the index would be larger than 4 GiB: take larger chunks";
             Error::new(ErrorKind::LimitExceeded, message)
         })?;
-        self.write(&index)?;
-        self.write(&Footer { content, index_len }.to_bytes())
+        self.write_bytes(&index)?;
+        let content = self.hasher.finalize().into();
+        self.write_bytes(&Footer { content, index_len }.to_bytes())
     }
 
     /// Writes a chunk after its `header`.
     fn write_chunk(&mut self, header: &[u8], chunk: &EncodedChunk<'_>) -> Result<()> {
-        self.write(header)?;
-        self.write(&chunk.coded.payload)?;
+        self.write_bytes(header)?;
+        self.write_bytes(&chunk.coded.payload)?;
         self.summary.plain_len += chunk.coded.plain_len as u64;
         self.summary.n_chunks += 1;
         self.summary.n_stored += u64::from(chunk.coded.coding.is_stored());
@@ -276,7 +328,7 @@ impl<W: Write> Writer<'_, W> {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         let _io = enter(Part::Io);
         self.output.write_all(bytes).map_err(write_error)?;
         self.summary.archive_len += bytes.len() as u64;
@@ -284,6 +336,20 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-fn write_error(error: std::io::Error) -> Error {
+impl<W: Write> Write for Encoder<'_, W> {
+    /// # Errors
+    /// Those of [`compress`], as the inner error of an [`io::Error`].
+    fn write(&mut self, plain: &[u8]) -> io::Result<usize> {
+        self.push(plain)?;
+        Ok(plain.len())
+    }
+
+    /// Flushes the chunks that are written; not those that are being filled.
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+fn write_error(error: io::Error) -> Error {
     Error::io("cannot write the archive", error)
 }

@@ -7,12 +7,13 @@ use super::format::{
     ChunkHeader, Extent, Footer, Header, Setup, SingleHeader, Source, index_bytes, read_and_compare,
 };
 use super::frame::{Frame, StreamDecoder};
+use super::pool::Pool;
 use super::repair::at_chunk;
 use super::{ModelSource, Progress, Resources, Summary, keeps_busy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Isa;
 use crate::profile::{Part, enter};
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 /// How to decompress.
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +72,7 @@ pub fn decompress(
     options: &DecompressOptions,
     progress: Progress<'_>,
 ) -> Result<Summary> {
-    let source = Source::new(BufReader::new(input));
-    let (stream, given) = (Stream::Ended, Vec::new());
-    let mut archive = Forward { source, stream, n_streams: 0, n_read: 0, given };
+    let mut archive = Forward::new(input);
     let mut summary = drive(&mut archive, output, models, options, progress)?;
     summary.archive_len = archive.source.offset();
     Ok(summary)
@@ -110,19 +109,28 @@ pub(super) fn drive(
     options: &DecompressOptions,
     progress: Progress<'_>,
 ) -> Result<Summary> {
-    let (summary, hasher) = (Summary::default(), blake3::Hasher::new());
-    let mut driver = Driver { output, models, options, progress, summary, hasher, n_decoded: 0 };
-    let result = driver.streams(source);
+    let mut driver = Driver::new(output, models, *options, progress)?;
+    let result = loop {
+        match driver.step(source) {
+            Ok(true) => (),
+            Ok(false) => break Ok(()),
+            Err(e) => break Err(e),
+        }
+    };
     let flushed = driver.output.flush().map_err(write_error);
     result.and(flushed).map(|()| driver.summary)
 }
 
-struct Driver<'a, W> {
-    output: W,
+/// Decodes the chunks of a source, a batch at a step.
+pub(super) struct Driver<'a, W> {
+    pub(super) output: W,
     models: &'a dyn ModelSource,
-    options: &'a DecompressOptions,
+    options: DecompressOptions,
+    pool: Pool,
     progress: Progress<'a>,
     summary: Summary,
+    /// The decoder of the stream that has begun, if one has.
+    decoder: Option<StreamDecoder>,
     /// Of the stream's chunks that were given out.
     hasher: blake3::Hasher,
     /// Plain bytes decoded so far, those that came to nothing too: a hostile archive can have many.
@@ -136,26 +144,49 @@ struct Batch {
     end: Option<Result<()>>,
 }
 
-impl<W: Write> Driver<'_, W> {
-    fn streams(&mut self, source: &mut dyn ChunkSource) -> Result<()> {
-        while let Some(setup) = source.next_stream()? {
-            self.stream(source, setup)?;
-            self.summary.n_streams += 1;
-        }
-        Ok(())
+impl<'a, W: Write> Driver<'a, W> {
+    /// # Errors
+    /// Io where no threads can be started.
+    pub(super) fn new(
+        output: W,
+        models: &'a dyn ModelSource,
+        options: DecompressOptions,
+        progress: Progress<'a>,
+    ) -> Result<Self> {
+        Ok(Self {
+            output,
+            models,
+            options,
+            pool: Pool::of(options.threads)?,
+            progress,
+            summary: Summary::default(),
+            decoder: None,
+            hasher: blake3::Hasher::new(),
+            n_decoded: 0,
+        })
     }
 
-    fn stream(&mut self, source: &mut dyn ChunkSource, setup: Setup) -> Result<()> {
-        let mut decoder = StreamDecoder::new(setup, self.models);
-        self.hasher.reset();
-        loop {
-            let batch = self.read_batch(source);
-            self.give_batch(source, &mut decoder, batch.chunks)?;
-            if let Some(end) = batch.end {
+    /// Decodes the next batch of chunks; false at the archive's end.
+    pub(super) fn step(&mut self, source: &mut dyn ChunkSource) -> Result<bool> {
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => {
+                let Some(setup) = source.next_stream()? else { return Ok(false) };
+                self.hasher.reset();
+                StreamDecoder::new(setup)
+            }
+        };
+        let batch = self.read_batch(source);
+        self.give_batch(source, &mut decoder, batch.chunks)?;
+        match batch.end {
+            None => self.decoder = Some(decoder),
+            Some(end) => {
                 end?;
-                return source.end_stream(self.hasher.finalize().into());
+                source.end_stream(self.hasher.finalize().into())?;
+                self.summary.n_streams += 1;
             }
         }
+        Ok(true)
     }
 
     /// Reads as many chunks as keep all threads busy.
@@ -186,12 +217,13 @@ impl<W: Write> Driver<'_, W> {
     fn give_batch(
         &mut self,
         source: &mut dyn ChunkSource,
-        decoder: &mut StreamDecoder<'_>,
+        decoder: &mut StreamDecoder,
         chunks: Vec<Result<Frame>>,
     ) -> Result<()> {
         let frames: Vec<&Frame> = chunks.iter().flatten().collect();
-        let mut plains =
-            decoder.decode(&frames, self.options.resources(self.progress))?.into_iter();
+        let resources = self.options.resources(self.progress);
+        let plains = decoder.decode(&frames, self.models, &self.pool, resources)?;
+        let mut plains = plains.into_iter();
         for chunk in &chunks {
             let plain = match chunk {
                 Ok(frame) => {
@@ -222,6 +254,71 @@ impl<W: Write> Driver<'_, W> {
     }
 }
 
+/// A reader of an archive's content ([`decompress`] for what is needed and held). Gives an error in
+/// place of the first byte that is not good; the bytes before it have passed their checksum.
+///
+/// ```
+/// use llmzip::{Decoder, LocalModels};
+/// use std::io::Read;
+///
+/// # let model = llmzip::Model::builtin()?;
+/// # let options = llmzip::CompressOptions { level: 1, ..Default::default() };
+/// # let mut encoder = llmzip::Encoder::new(Vec::new(), &model, &options)?;
+/// # std::io::Write::write_all(&mut encoder, b"hello")?;
+/// # let (archive, _) = encoder.finish()?;
+/// # let archive = &archive[..];
+/// let models = LocalModels::from_env();
+/// let mut text = String::new();
+/// Decoder::new(archive, &models, &Default::default())?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Decoder<'a, R> {
+    archive: Forward<BufReader<R>>,
+    driver: Driver<'a, Vec<u8>>,
+    /// Bytes of the driver's output that were read.
+    n_read: usize,
+    /// The error that comes after all good bytes.
+    error: Option<Error>,
+}
+
+impl<'a, R: Read> Decoder<'a, R> {
+    /// Reads nothing yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where no threads can be started.
+    pub fn new(
+        archive: R,
+        models: &'a dyn ModelSource,
+        options: &DecompressOptions,
+    ) -> Result<Self> {
+        let driver = Driver::new(Vec::new(), models, *options, &|_| ())?;
+        Ok(Self { archive: Forward::new(archive), driver, n_read: 0, error: None })
+    }
+}
+
+impl<R: Read> Read for Decoder<'_, R> {
+    /// # Errors
+    /// Those of [`decompress`], as the inner error of an [`io::Error`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.n_read == self.driver.output.len() {
+            if let Some(error) = self.error.take() {
+                return Err(error.into());
+            }
+            self.driver.output.clear();
+            self.n_read = 0;
+            match self.driver.step(&mut self.archive) {
+                Ok(true) => (),
+                Ok(false) => return Ok(0),
+                Err(error) => self.error = Some(error),
+            }
+        }
+        let n = self.driver.output[self.n_read..].as_ref().read(buffer)?;
+        self.n_read += n;
+        Ok(n)
+    }
+}
+
 /// An archive read forward; its first damage ends all work.
 struct Forward<R> {
     source: Source<R>,
@@ -238,6 +335,13 @@ enum Stream {
     Single(SingleHeader),
     Long { chunk_size: u32 },
     Ended,
+}
+
+impl<R: Read> Forward<BufReader<R>> {
+    fn new(input: R) -> Self {
+        let source = Source::new(BufReader::new(input));
+        Self { source, stream: Stream::Ended, n_streams: 0, n_read: 0, given: Vec::new() }
+    }
 }
 
 impl<R: Read> Forward<R> {

@@ -1,6 +1,7 @@
 //! A chunk as it was read, and the decoder of a stream's chunks.
 
 use super::format::{ChunkHeader, Extent, Setup, SingleHeader, Source, crc32};
+use super::pool::Pool;
 use super::{ModelName, ModelSource, Resources};
 use crate::codec::{self, Codec, Coded, Prefix};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,21 +70,20 @@ impl Frame {
 }
 
 /// Decodes the chunks of one stream; finds its model and decodes its prefix when a chunk needs them.
-pub(super) struct StreamDecoder<'a> {
+pub(super) struct StreamDecoder {
     setup: Setup,
-    models: &'a dyn ModelSource,
     model: Option<Arc<Model>>,
     /// The decoded prefix; `None`: no chunk needed it so far.
     prefix: Option<Result<Prefix>>,
 }
 
-impl<'a> StreamDecoder<'a> {
+impl StreamDecoder {
     /// A decoder for chunks of a stream of `setup`.
-    pub(super) fn new(setup: Setup, models: &'a dyn ModelSource) -> Self {
-        Self { setup, models, model: None, prefix: None }
+    pub(super) fn new(setup: Setup) -> Self {
+        Self { setup, model: None, prefix: None }
     }
 
-    /// The plain bytes of `frames`, decoded side by side.
+    /// The plain bytes of `frames`, decoded side by side by `pool`.
     ///
     /// # Errors
     /// Each frame's: those of the codec, and Corrupt where its checksum differs. Of all: those of
@@ -91,16 +91,27 @@ impl<'a> StreamDecoder<'a> {
     pub(super) fn decode<'f>(
         &mut self,
         frames: &[&'f Frame],
+        models: &dyn ModelSource,
+        pool: &Pool,
         resources: Resources<'_>,
     ) -> Result<Vec<Result<Cow<'f, [u8]>>>> {
+        let prefix = self.setup.prefix.as_ref();
+        let needs_model = frames.iter().any(|frame| frame.coded().needs_model(prefix));
+        if self.model.is_none() && needs_model {
+            self.model =
+                self.setup.model.as_ref().map(|name| find_model(models, name)).transpose()?;
+        }
+        Ok(pool.run(|| self.decode_here(frames, resources)))
+    }
+
+    fn decode_here<'f>(
+        &mut self,
+        frames: &[&'f Frame],
+        resources: Resources<'_>,
+    ) -> Vec<Result<Cow<'f, [u8]>>> {
         let _other = enter(Part::Other);
         let coded: Vec<Coded<'_>> =
             frames.iter().filter(|f| !f.extent.is_stored()).map(|f| f.coded()).collect();
-        let needs_model = |coded: &Coded<'_>| coded.needs_model(self.setup.prefix.as_ref());
-        if self.model.is_none() && coded.iter().any(needs_model) {
-            self.model =
-                self.setup.model.as_ref().map(|m| find_model(self.models, m)).transpose()?;
-        }
         let model = self.model.as_deref();
         let Resources { isa, threads, memory, progress } = resources.beside(model);
         let parameters = &self.setup.parameters;
@@ -128,7 +139,7 @@ impl<'a> StreamDecoder<'a> {
             };
             frame.checked(plain)
         };
-        Ok(frames.iter().map(plain).collect())
+        frames.iter().map(plain).collect()
     }
 }
 

@@ -25,14 +25,15 @@ mod format;
 mod frame;
 mod list;
 mod model_name;
+mod pool;
 mod random_access;
 mod repair;
 
 use crate::models::Model;
 use crate::ops::Isa;
 
-pub use compress::{CompressOptions, compress};
-pub use decompress::{DecompressOptions, decompress};
+pub use compress::{CompressOptions, Encoder, compress};
+pub use decompress::{Decoder, DecompressOptions, decompress};
 pub use format::{FORMAT_VERSION, MAX_CHUNK_SIZE, NUMERICS};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};

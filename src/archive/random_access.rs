@@ -5,6 +5,7 @@ use super::decompress::DecompressOptions;
 use super::format::{ChunkHeader, Header, MAX_CHUNK_SIZE, Source};
 use super::frame::{Frame, StreamDecoder};
 use super::list::StreamInfo;
+use super::pool::Pool;
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek};
@@ -41,7 +42,8 @@ pub fn read_chunk(
             Frame::read(header.ok_or_else(changed)?, &mut source)?
         }
     };
-    let mut decoder = StreamDecoder::new(stream.setup.clone(), models);
-    let plains = decoder.decode(&[&frame], options.resources(&|_| ()))?;
+    let mut decoder = StreamDecoder::new(stream.setup.clone());
+    let pool = Pool::of(options.threads)?;
+    let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
     plains.into_iter().next().expect("one frame was decoded").map(Cow::into_owned)
 }

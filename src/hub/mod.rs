@@ -5,6 +5,7 @@
 //! to the network. [`Store`] finds models on this machine, [`pull`] fetches
 //! them, [`export`] and [`import`] carry one in a file.
 
+#[cfg(feature = "cli")]
 mod bundle;
 #[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "only downloads write there"))]
 mod cache;
@@ -24,6 +25,7 @@ mod download;
 #[cfg(feature = "hub")]
 mod pull;
 
+#[cfg(feature = "cli")]
 pub use bundle::{copy, export, import};
 pub use environment::{Environment, Token};
 pub use found::{FoundModel, digest_mismatch};

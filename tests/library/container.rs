@@ -3,14 +3,16 @@
 use crate::handmade::*;
 use crate::random::Random;
 use llmzip::archive::{
-    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource, Summary,
+    self, BuiltinModels, CompressOptions, Decoder, DecompressOptions, Encoder, ModelName,
+    ModelSource, Summary,
 };
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
+use std::collections::HashSet;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 fn models() -> &'static BuiltinModels {
     static MODELS: OnceLock<BuiltinModels> = OnceLock::new();
@@ -629,5 +631,68 @@ fn no_bytes_make_it_panic() {
             let _ = decompress(&archive);
             let _ = archive::list(Cursor::new(&archive));
         }
+    }
+}
+
+/// However it is written and read: the same bytes, and errors after all that is good.
+#[test]
+fn encoder_and_decoder_are_a_writer_and_a_reader() {
+    let plain = mixed_content();
+    let model = models().default_model().unwrap();
+    for (piece, chunk_size) in [(1, 40), (39, 40), (40, 40), (1000, 40), (7, 150), (7, 1000)] {
+        let options = CompressOptions { chunk_size, level: 2, ..CompressOptions::default() };
+        let mut encoder = Encoder::new(Vec::new(), &model, &options).unwrap();
+        plain.chunks(piece).for_each(|piece| encoder.write_all(piece).unwrap());
+        let (archive, summary) = encoder.finish().unwrap();
+        assert_eq!(archive, compress(&plain, chunk_size), "{piece} bytes a call");
+        assert_eq!(summary.archive_len, archive.len() as u64);
+
+        let (mut got, mut buffer) = (Vec::<u8>::new(), vec![0; piece]);
+        let mut decoder = Decoder::new(&archive[..], models(), &Default::default()).unwrap();
+        loop {
+            match decoder.read(&mut buffer).unwrap() {
+                0 => break,
+                n => got.extend(&buffer[..n]),
+            }
+        }
+        assert_eq!(got, plain);
+    }
+    let archive = compress(&plain, 40);
+    let cut = &archive[..archive.len() - 80];
+    let mut decoder = Decoder::new(cut, models(), &Default::default()).unwrap();
+    let mut got = Vec::new();
+    let error = decoder.read_to_end(&mut got).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    assert!(error.to_string().contains(&format!("truncated at offset {}", cut.len())), "{error}");
+    assert_eq!(got, decompress(cut).0);
+    assert!(!got.is_empty() && plain.starts_with(&got));
+}
+
+/// Whatever pool the caller runs on, or none.
+#[test]
+fn threads_are_a_limit() {
+    let plain: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
+    let model = models().default_model().unwrap();
+    for limit in [1, 2] {
+        let seen = Mutex::new(HashSet::new());
+        let see = |_| drop(seen.lock().unwrap().insert(std::thread::current().id()));
+        let work = || {
+            let options = CompressOptions {
+                threads: limit,
+                level: 1,
+                chunk_size: 4096,
+                ..CompressOptions::default()
+            };
+            let mut archive = Vec::new();
+            archive::compress(&plain[..], &mut archive, &model, &options, &see).unwrap();
+            let options = DecompressOptions { threads: limit, ..DecompressOptions::default() };
+            archive::decompress(&archive[..], io::sink(), models(), &options, &see).unwrap();
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        pool.install(work);
+        assert!(seen.lock().unwrap().len() <= 2 * limit, "compressed and decompressed");
+        seen.lock().unwrap().clear();
+        work();
+        assert!(seen.lock().unwrap().len() <= 2 * limit, "compressed and decompressed");
     }
 }

@@ -1,4 +1,5 @@
-//! A model of some hundred thousand weights with a tokenizer of single bytes.
+//! A model of some hundred thousand random weights, with a tokenizer of single bytes and of the words
+//! of one sentence: only texts of these words shrink by the language model alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,22 @@ fn stand_ins() -> Vec<char> {
     (0..=255).map(|b| if printable(b) { char::from(b) } else { others.next().unwrap() }).collect()
 }
 
+/// Words that are a token each, spelled by stand-ins.
+const WORDS: [&str; 5] = ["the", "\u{120}same", "\u{120}words", "\u{120}and", "\u{120}again"];
+
 fn tokenizer() -> Vec<u8> {
-    let ids = stand_ins().into_iter().enumerate().map(|(id, c)| (c.to_string(), id.into()));
+    let mut merges = Vec::new();
+    let mut tokens: Vec<String> = stand_ins().into_iter().map(String::from).collect();
+    for word in WORDS {
+        for (at, last) in word.char_indices().skip(1) {
+            let merged = word[..at + last.len_utf8()].to_owned();
+            if !tokens.contains(&merged) {
+                merges.push(format!("{} {last}", &word[..at]));
+                tokens.push(merged);
+            }
+        }
+    }
+    let ids = tokens.into_iter().enumerate().map(|(id, token)| (token, id.into()));
     let vocab: serde_json::Map<String, serde_json::Value> = ids.collect();
     let byte_level = serde_json::json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
@@ -24,7 +39,7 @@ fn tokenizer() -> Vec<u8> {
         "version": "1.0",
         "pre_tokenizer": byte_level,
         "decoder": byte_level,
-        "model": { "type": "BPE", "vocab": vocab, "merges": [] }
+        "model": { "type": "BPE", "vocab": vocab, "merges": merges }
     });
     json.to_string().into_bytes()
 }
