@@ -1,13 +1,14 @@
 //! The command line as it is typed.
 
-use super::bench::BenchArgs;
+use super::bench::args::BenchArgs;
 use super::level::LevelArgs;
-use super::models::Verb;
+use super::models::args::Verb;
 use super::size::parse_size;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
+use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -337,30 +338,4 @@ pub struct CommonArgs {
     /// Files; - is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-}
-
-/// How much is said.
-#[derive(Args, Debug)]
-pub struct VoiceArgs {
-    /// Say less: nothing but errors
-    #[arg(short, long, overrides_with = "verbose")]
-    pub quiet: bool,
-    /// Say more
-    #[arg(short, long, action = ArgAction::SetTrue)]
-    pub verbose: bool,
-    /// How to show progress on standard error; auto: a bar, if that is a terminal
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    pub progress: ProgressStyle,
-}
-
-/// How progress is shown.
-#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ProgressStyle {
-    /// A bar where standard error is a terminal.
-    #[default]
-    Auto,
-    /// A line every few seconds.
-    Plain,
-    /// None.
-    Never,
 }

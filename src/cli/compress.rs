@@ -1,11 +1,13 @@
 //! Compresses one input.
 
-use super::Session;
+use super::input::Input;
 use super::names::with_suffix;
-use super::plan::{Input, Output, Voice};
-use super::progress::Progress;
+use super::output::Output;
+use super::progress::ProgressCounter;
+use super::session::Session;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
+use super::voice::Voice;
 use crate::archive::{self, CompressOptions, Summary};
 use anyhow::{Result, bail};
 use std::os::unix::ffi::OsStrExt;
@@ -24,14 +26,18 @@ pub fn compress(
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
     transfer.refuse_terminal()?;
     let model = match options.may_run_model() {
-        true => session.models.for_compression(session)?,
+        true => session.models.for_compression(session.progress, session.voice)?,
         false => session.models.unused(options.level)?,
     };
     // With verification each byte is done twice: coded, and decoded again.
     let passes = if options.verify { 2 } else { 1 };
     let total = transfer.input.len().map(|len| len * passes);
-    let progress =
-        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
+    let progress = ProgressCounter::new(
+        transfer.progress(session.progress),
+        session.voice,
+        &transfer.name,
+        total,
+    );
     let summary = transfer.run(|input, output| {
         archive::compress(input, output, &model, options, &|n| progress.add(n))
     })?;

@@ -1,12 +1,12 @@
 //! Decompresses one input.
 
-use super::Session;
 use super::compress::voice_of_summary;
-use super::input::OpenInput;
+use super::input::{Input, OpenInput};
 use super::names::without_suffix;
-use super::plan::{Input, Output};
-use super::progress::Progress;
+use super::output::Output;
+use super::progress::ProgressCounter;
 use super::recover;
+use super::session::Session;
 use super::size::grouped;
 use super::transfer::Transfer;
 use crate::archive::{self, DecompressOptions, ModelSource, StreamInfo};
@@ -34,8 +34,12 @@ pub fn decompress(
     if keep_going {
         return recover::decompress(session, &transfer, options, total);
     }
-    let progress =
-        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
+    let progress = ProgressCounter::new(
+        transfer.progress(session.progress),
+        session.voice,
+        &transfer.name,
+        total,
+    );
     let summary = transfer.run(|input, output| {
         archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
     })?;

@@ -2,13 +2,19 @@
 
 use super::exit::UsageError;
 use super::names::shown;
-use super::plan::Input;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, IsTerminal, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    Stdin { named: bool },
+    File(PathBuf),
+}
 
 /// An open input.
 pub struct OpenInput {

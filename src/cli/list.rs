@@ -1,9 +1,8 @@
 //! Says what archives hold, for people and for programs.
 
-use super::input::{OpenInput, name_of, spool};
-use super::json::ListedFile;
-use super::plan::{Input, Voice};
+use super::input::{Input, OpenInput, name_of, spool};
 use super::size::{bits_per_byte, figure, grouped, ratio};
+use super::voice::Voice;
 use crate::archive::{self, ModelName, StreamInfo};
 use crate::codec::Method;
 use anyhow::{Context, Result};
@@ -58,11 +57,6 @@ impl Listing {
             figure(ratio(plain_len, archive_len), 3)
         )?;
         self.streams.iter().try_for_each(|stream| print_stream(out, stream, voice))
-    }
-
-    /// The figures for programs.
-    pub fn to_json(&self) -> ListedFile {
-        ListedFile::new(self)
     }
 }
 

@@ -20,6 +20,25 @@ use tempfile::NamedTempFile;
 /// Permission bits that are taken over: no set-user-id, no set-group-id, no sticky bit.
 const MODE_BITS: u32 = 0o777;
 
+/// Where results go, and at what cost.
+#[derive(Debug)]
+pub struct Output {
+    pub target: Target,
+    pub remove_input: bool,
+    pub force: bool,
+    /// Suffix of archives, with its dot.
+    pub suffix: String,
+}
+
+/// Where results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    Named(PathBuf),
+    /// A file beside the input, named after it.
+    BesideInput,
+}
+
 /// What the name that was given for an output leads to. Names that the program makes itself are not
 /// followed: there `-f` replaces a link.
 pub enum Place {

@@ -1,16 +1,17 @@
 //! What is to be done: the command line with all defaults filled in.
 
-use super::args::{
-    Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs, ProgressStyle,
-    VoiceArgs,
-};
-use super::bench::BenchArgs;
+use super::args::{Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs};
+use super::bench::args::BenchArgs;
 use super::exit::UsageError;
-use super::models::{ModelRef, Verb};
+use super::input::Input;
+use super::models::args::Verb;
+use super::models::model_ref::ModelRef;
+use super::output::{Output, Target};
 use super::size::parse_size;
 use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
+use super::voice::{ProgressStyle, Voice};
 use crate::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
@@ -80,40 +81,6 @@ pub enum Action {
     Manual(Vec<String>),
 }
 
-/// One input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    Stdin { named: bool },
-    File(PathBuf),
-}
-
-/// Where results go, and at what cost.
-#[derive(Debug)]
-pub struct Output {
-    pub target: Target,
-    pub remove_input: bool,
-    pub force: bool,
-    /// Suffix of archives, with its dot.
-    pub suffix: String,
-}
-
-/// Where results go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    Stdout,
-    Named(PathBuf),
-    /// A file beside the input, named after it.
-    BesideInput,
-}
-
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Voice {
-    Quiet,
-    Normal,
-    Verbose,
-}
-
 impl Plan {
     /// Resolves what was typed and what the environment says.
     ///
@@ -148,7 +115,7 @@ impl Plan {
         let threads = threads(command.threads());
         let memory = memory(common.and_then(|common| common.memlimit));
         let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
-        let (voice, progress) = (voice(command.voice()), command.voice().progress);
+        let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = named_model(command.model())?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
@@ -301,14 +268,6 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
     Ok(Output { target, remove_input, force, suffix })
-}
-
-fn voice(typed: &VoiceArgs) -> Voice {
-    match (typed.quiet, typed.verbose) {
-        (true, _) => Voice::Quiet,
-        (_, true) => Voice::Verbose,
-        _ => Voice::Normal,
-    }
 }
 
 /// Threads as typed, else from the environment; 0 means all cores.

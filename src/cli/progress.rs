@@ -1,8 +1,7 @@
 //! How far the work is: a bar, a line every few seconds, or nothing. Always on standard error.
 
-use super::args::ProgressStyle;
-use super::plan::Voice;
 use super::size::grouped;
+use super::voice::{ProgressStyle, Voice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::Mutex;
@@ -17,7 +16,7 @@ const BAR: &str = "{prefix} {percent:>3}% [{bar:30}] {bytes}/{total_bytes} {byte
 const SPINNER: &str = "{prefix} {spinner} {bytes} {bytes_per_sec}";
 
 /// Counts the bytes of one input.
-pub struct Progress {
+pub struct ProgressCounter {
     done: AtomicU64,
     /// Bytes to do, where known.
     total: Option<u64>,
@@ -26,23 +25,59 @@ pub struct Progress {
     display: Display,
 }
 
-enum Display {
+/// Display of progress: nothing, a bar, or lines.
+pub enum Display {
     None,
     Bar(ProgressBar),
     /// When the last line was written.
     Lines(Mutex<Instant>),
 }
 
-impl Progress {
+impl Display {
+    /// Chooses the display; `bar` makes the bar where one is shown.
+    pub fn new(style: ProgressStyle, voice: Voice, bar: impl FnOnce() -> ProgressBar) -> Self {
+        match style {
+            ProgressStyle::Auto if voice > Voice::Quiet && stderr().is_terminal() => {
+                Self::Bar(bar())
+            }
+            ProgressStyle::Plain => Self::Lines(Mutex::new(Instant::now())),
+            _ => Self::None,
+        }
+    }
+
+    /// Starts the next interval between lines and returns true, where this one is over or `now` is set.
+    pub fn line_is_due(last: &Mutex<Instant>, now: bool) -> bool {
+        let Ok(mut last) = last.try_lock() else { return false };
+        let is_due = now || last.elapsed() >= LINE_INTERVAL;
+        if is_due {
+            *last = Instant::now();
+        }
+        is_due
+    }
+}
+
+impl Drop for Display {
+    /// Clears the bar, so that it does not outlive its work, however that ended.
+    fn drop(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Returns a bar on standard error, drawn by `template`; `None` where the length is unknown.
+pub fn bar(len: Option<u64>, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::stderr());
+    let style = BarStyle::with_template(template);
+    bar.with_style(style.unwrap_or_else(|_| BarStyle::default_bar()))
+}
+
+impl ProgressCounter {
     /// Begins to count; `total` bytes are to be done, if that is known.
     pub fn new(style: ProgressStyle, voice: Voice, name: &str, total: Option<u64>) -> Self {
-        let display = match style {
-            ProgressStyle::Auto if voice > Voice::Quiet && stderr().is_terminal() => {
-                Display::Bar(bar(name, total))
-            }
-            ProgressStyle::Plain => Display::Lines(Mutex::new(Instant::now())),
-            _ => Display::None,
-        };
+        let template = if total.is_some() { BAR } else { SPINNER };
+        let display =
+            Display::new(style, voice, || bar(total, template).with_prefix(name.to_owned()));
         let (done, begin, name) = (AtomicU64::new(0), Instant::now(), name.to_owned());
         Self { done, total, begin, name, display }
     }
@@ -54,10 +89,7 @@ impl Progress {
             Display::None => (),
             Display::Bar(bar) => bar.set_position(done),
             Display::Lines(last) => {
-                if let Ok(mut last) = last.try_lock()
-                    && last.elapsed() >= LINE_INTERVAL
-                {
-                    *last = Instant::now();
+                if Display::line_is_due(last, false) {
                     say!("{}", self.line(done));
                 }
             }
@@ -89,20 +121,4 @@ impl Progress {
             None => format!("{name}: {bytes} bytes, {rate:.0} bytes/s"),
         }
     }
-}
-
-impl Drop for Progress {
-    /// A bar does not outlive its work, whatever ended it.
-    fn drop(&mut self) {
-        if let Display::Bar(bar) = &self.display {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn bar(name: &str, total: Option<u64>) -> ProgressBar {
-    let (len, template) = total.map_or((None, SPINNER), |total| (Some(total), BAR));
-    let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::stderr());
-    let style = BarStyle::with_template(template).unwrap_or_else(|_| BarStyle::default_bar());
-    bar.with_style(style).with_prefix(name.to_owned())
 }

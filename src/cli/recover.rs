@@ -1,10 +1,10 @@
 //! `--keep-going`: all of a damaged archive that is not damaged, and a line for each place that is.
 
-use super::Session;
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
 use super::input::spool;
-use super::progress::Progress;
+use super::progress::ProgressCounter;
+use super::session::Session;
 use super::size::counted;
 use super::transfer::{Outcome, Transfer};
 use crate::ErrorKind;
@@ -24,8 +24,12 @@ pub fn decompress(
     total: Option<u64>,
 ) -> Result<()> {
     transfer.refuse_part()?;
-    let progress =
-        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
+    let progress = ProgressCounter::new(
+        transfer.progress(session.progress),
+        session.voice,
+        &transfer.name,
+        total,
+    );
     let copy = |input: &File, output: &mut dyn Write| {
         recover(session, input, output, options, &|n| progress.add(n))
     };

@@ -1,13 +1,13 @@
 //! Decodes one archive and checks it; writes nothing.
 
-use super::Session;
 use super::decompress::look_ahead;
-use super::input::{OpenInput, name_of};
+use super::input::{Input, OpenInput, name_of};
 use super::json::TestedFile;
-use super::plan::{Input, Voice};
-use super::progress::Progress;
+use super::progress::ProgressCounter;
 use super::recover::{recover, report_damage};
+use super::session::Session;
 use super::size::counted;
+use super::voice::Voice;
 use crate::archive::{self, DecompressOptions, Recovery};
 use anyhow::Result;
 use std::io;
@@ -30,7 +30,7 @@ pub fn test(session: &Session, input: &Input, options: &TestOptions) -> Result<T
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;
     let total = look_ahead(session, &input)?;
-    let progress = Progress::new(session.progress, session.voice, &name, total);
+    let progress = ProgressCounter::new(session.progress, session.voice, &name, total);
     let (file, mut sink, tell) = (&input.file, io::sink(), |n| progress.add(n));
     let Recovery { summary, damage } = if options.keep_going {
         recover(session, file, &mut sink, &options.decompress, &tell)?

@@ -1,27 +1,23 @@
 //! `llmzip train`: a model of one's own.
 
-use super::Session;
-use super::args::ProgressStyle;
 use super::exit::UsageError;
-use super::plan::Voice;
+use super::names::shown;
+use super::progress::{self, Display};
+use super::session::Session;
 use super::size::grouped;
+use super::voice::Voice;
 use crate::ops::Isa;
-use crate::train::{self, Arch, Budget, Device, Report, Size, TrainOptions};
+use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Minutes without --steps and --minutes.
 const MINUTES: f64 = 10.0;
 
 /// Seconds between two checkpoints.
 const CHECKPOINT_S: f64 = 60.0;
-
-/// Time between two lines of plain progress.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub struct TrainArgs {
@@ -138,12 +134,13 @@ impl TrainArgs {
 /// # Errors
 /// Those of [`train::train`]; the system's.
 pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
-    let mut display = Display::new(session);
-    let mut watch = |report: &Report| display.show(report);
+    let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
+    let mut watch = |report: &TrainReport| show(&display, report);
     let summary = train::train(options, &args.data, &args.output, &mut watch)?;
+    drop(display);
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
-        let folder = super::names::shown(&args.output);
+        let folder = shown(&args.output);
         writeln!(
             stdout(),
             "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte of what was held out; \
@@ -154,62 +151,32 @@ pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Resul
     Ok(())
 }
 
-/// How far a run is.
-enum Display {
-    None,
-    Bar(ProgressBar),
-    /// When the last line was written.
-    Lines(Instant),
-}
-
 /// Parts of a bar.
 const PARTS: u64 = 1000;
 
-impl Display {
-    fn new(session: &Session) -> Self {
-        match session.progress {
-            ProgressStyle::Auto if session.voice > Voice::Quiet && stderr().is_terminal() => {
-                let target = ProgressDrawTarget::stderr();
-                let bar = ProgressBar::with_draw_target(Some(PARTS), target);
-                let style = BarStyle::with_template("{percent:>3}% [{bar:30}] {msg} {eta}");
-                Self::Bar(bar.with_style(style.unwrap_or_else(|_| BarStyle::default_bar())))
-            }
-            ProgressStyle::Plain => Self::Lines(Instant::now()),
-            _ => Self::None,
-        }
-    }
+const BAR: &str = "{percent:>3}% [{bar:30}] {msg} {eta}";
 
-    fn show(&mut self, report: &Report) {
-        match self {
-            Self::None => (),
-            Self::Bar(bar) => {
-                bar.set_position((report.share * PARTS as f64) as u64);
-                bar.set_message(line(report));
-                if let Some(held_out) = report.held_out {
-                    bar.println(format!("{}, {held_out:.4} held out", line(report)));
-                }
-            }
-            Self::Lines(last) => {
-                if last.elapsed() >= LINE_INTERVAL || report.held_out.is_some() {
-                    *last = Instant::now();
-                    let held_out = report.held_out.map(|bits| format!(", {bits:.4} held out"));
-                    say!("{}{}", line(report), held_out.unwrap_or_default());
-                }
+/// Shows how far a run is.
+fn show(display: &Display, report: &TrainReport) {
+    let line = line(report);
+    let held_out = report.held_out.map(|bits| format!("{line}, {bits:.4} held out"));
+    match display {
+        Display::None => (),
+        Display::Bar(bar) => {
+            bar.set_position((report.share * PARTS as f64) as u64);
+            bar.set_message(line);
+            held_out.into_iter().for_each(|line| bar.println(line));
+        }
+        Display::Lines(last) => {
+            if Display::line_is_due(last, held_out.is_some()) {
+                say!("{}", held_out.unwrap_or(line));
             }
         }
     }
 }
 
-impl Drop for Display {
-    fn drop(&mut self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn line(report: &Report) -> String {
-    let Report { steps, share, elapsed_s, bytes, learned, .. } = report;
+fn line(report: &TrainReport) -> String {
+    let TrainReport { steps, share, elapsed_s, bytes, learned, .. } = report;
     let percent = 100.0 * share.min(1.0);
     format!(
         "{percent:.1} %, {elapsed_s:.0} s, step {steps}, {} bytes, {learned:.4} bits per byte",

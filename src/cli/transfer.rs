@@ -1,11 +1,10 @@
 //! What compressing and decompressing have in common: from one input to its output.
 
-use super::args::ProgressStyle;
 use super::exit::UsageError;
-use super::input::{OpenInput, is_same, name_of};
+use super::input::{Input, OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::{OutputFile, Place, refuse_name, stdout};
-use super::plan::{Input, Output, Target};
+use super::output::{Output, OutputFile, Place, Target, refuse_name, stdout};
+use super::voice::ProgressStyle;
 use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
 use std::fs::File;

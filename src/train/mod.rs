@@ -28,4 +28,4 @@ pub use optimiser::orthogonal;
 pub use options::{Arch, Budget, Size, TrainOptions};
 pub use random::Random;
 pub use recurrent::{RecurrentNetwork, RecurrentShape};
-pub use run::{Report, Summary, train};
+pub use run::{Summary, TrainReport, train};

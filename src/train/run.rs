@@ -32,7 +32,7 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// What a run says of itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Report {
+pub struct TrainReport {
     /// Steps done.
     pub steps: u64,
     /// Of the whole run, 0 to 1.
@@ -67,7 +67,7 @@ pub fn train(
     options: &TrainOptions,
     files: &[PathBuf],
     folder: &Path,
-    watch: &mut dyn FnMut(&Report),
+    watch: &mut dyn FnMut(&TrainReport),
 ) -> Result<Summary> {
     let corpus = Corpus::read(files)?;
     prepare(folder, options.resume)?;
@@ -157,7 +157,7 @@ impl<'a> Run<'a> {
     }
 
     /// All steps that the budget leaves.
-    fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&Report)) -> Result<()> {
+    fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&TrainReport)) -> Result<()> {
         let (begin, before_s) = (Instant::now(), self.progress.elapsed_s);
         let mut parts = self.parts();
         let (mut nats, mut bytes) = (0.0, 0);
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
                 (nats, bytes) = (0.0, 0);
             }
             let Progress { steps, elapsed_s, bytes, .. } = self.progress;
-            watch(&Report { steps, share, elapsed_s, bytes, learned, held_out });
+            watch(&TrainReport { steps, share, elapsed_s, bytes, learned, held_out });
         }
         Ok(())
     }

@@ -3,24 +3,27 @@
 //! Other programs come first, while this process is small: the kernel counts for a child what its
 //! parent had. Everything runs alone, one after the other, and is compared with the input.
 
-mod args;
+pub mod args;
+mod compare;
 mod cost;
 mod csv;
 mod machine;
 mod outcome;
-mod own;
 mod peers;
 mod report;
-mod same;
-
-pub use args::BenchArgs;
+mod self_bench;
 
 use super::exit::UsageError;
+use super::failures::Failures;
+use super::input::Input;
+use super::json;
 use super::names::shown;
-use super::plan::{Input, Plan, Voice};
-use super::{Failures, Session, json};
+use super::plan::Plan;
+use super::session::Session;
+use super::voice::Voice;
 use crate::archive::CompressOptions;
 use anyhow::{Context, Result, anyhow, bail};
+use args::BenchArgs;
 use csv::Rows;
 use outcome::Outcome;
 use report::Report;
@@ -41,26 +44,26 @@ pub fn run(
     let commit = bench.commit.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
     let open = |path: &PathBuf| Rows::open(path, commit, plan.isa.name()).context(shown(path));
     let rows = bench.csv.as_ref().map(open).transpose()?;
-    let mut work = Work { session, bench, rows, reports: Vec::new() };
-    failures.each(&plan.inputs, |input| work.begin(input))?;
-    for i in 0..work.reports.len() {
-        work.measure_peers(i, failures)?;
+    let mut all = Bench { session, bench, rows, reports: Vec::new() };
+    failures.each(&plan.inputs, |input| all.begin(input))?;
+    for i in 0..all.reports.len() {
+        all.measure_peers(i, failures)?;
     }
-    for i in 0..work.reports.len() {
-        work.measure_own(i, options, failures)?;
+    for i in 0..all.reports.len() {
+        all.measure_own(i, options, failures)?;
     }
-    work.print(plan, failures)
+    all.print(plan, failures)
 }
 
 /// What is measured, and what came of it.
-struct Work<'a> {
+struct Bench<'a> {
     session: &'a Session,
     bench: &'a BenchArgs,
     rows: Option<Rows>,
     reports: Vec<(PathBuf, Report)>,
 }
 
-impl Work<'_> {
+impl Bench<'_> {
     /// Takes in an input that can be read more than once.
     fn begin(&mut self, input: &Input) -> Result<()> {
         let Input::File(path) = input else {
@@ -103,7 +106,7 @@ impl Work<'_> {
     ) -> Result<()> {
         self.say(i, "llmzip");
         let (path, report) = &self.reports[i];
-        match own::run(self.session, path, options, self.bench) {
+        match self_bench::run(self.session, path, options, self.bench) {
             Ok(outcome) => self.add(i, outcome),
             Err(error) => {
                 failures.note(report.name.clone(), &error);
@@ -132,7 +135,7 @@ impl Work<'_> {
         let reports = self.reports.iter().map(|(_, report)| report);
         if self.bench.json {
             let reports: Vec<_> = reports.map(|r| r.to_json(&cpu, plan.isa.name())).collect();
-            return Ok(json::print(&reports, &failures.files)?);
+            return Ok(json::print("files", &reports, &failures.files)?);
         }
         let mut out = io::stdout().lock();
         writeln!(out, "{cpu}, {}, {} threads", plan.isa.name(), plan.threads)?;

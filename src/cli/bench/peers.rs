@@ -1,8 +1,8 @@
 //! Other compressors, at what is usually their smallest.
 
+use super::compare::expect_same;
 use super::cost::{Cost, measured_child};
 use super::outcome::Outcome;
-use super::same::expect_same;
 use crate::cli::signals::unfinished;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;

@@ -1,12 +1,12 @@
 //! `llmzip models`, as it is typed.
 
-use crate::cli::args::VoiceArgs;
+use crate::cli::voice::VoiceArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 /// What all verbs understand.
 #[derive(Args, Debug)]
-pub struct OutputArgs {
+pub struct ReportArgs {
     /// Write JSON (docs/cli.md)
     #[arg(long)]
     json: bool,
@@ -26,20 +26,20 @@ pub enum Verb {
         #[arg(long)]
         offline: bool,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Say which models are here
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Say what a model is: architecture, size, licence, digest
     Info {
         #[arg(value_name = "MODEL", default_value = "default")]
         model: PathBuf,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Read models and compare them with what was recorded when they came
     Verify {
@@ -47,7 +47,7 @@ pub enum Verb {
         #[arg(value_name = "MODEL")]
         models: Vec<PathBuf>,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Remove models from this machine
     Rm {
@@ -57,14 +57,14 @@ pub enum Verb {
         #[arg(short = 'n', long)]
         dry_run: bool,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Say where a model is, or where models are
     Path {
         #[arg(value_name = "MODEL")]
         model: Option<PathBuf>,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Write a model to one file, for a machine without a network
     Export {
@@ -77,7 +77,7 @@ pub enum Verb {
         #[arg(short, long)]
         force: bool,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Write a model's linear layers as integers: smaller in memory, and faster
     Quantize {
@@ -93,19 +93,19 @@ pub enum Verb {
         #[arg(short = 'o', long = "output", value_name = "FOLDER")]
         folder: Option<PathBuf>,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Import a model from a file of `models export`, or from a folder
     Import {
         #[arg(value_name = "FILE|FOLDER")]
         source: PathBuf,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
 }
 
 impl Verb {
-    fn output(&self) -> &OutputArgs {
+    fn output(&self) -> &ReportArgs {
         match self {
             Self::Pull { output, .. }
             | Self::List { output }

@@ -1,11 +1,11 @@
 //! `models export` and `models import`: a model in one file, from machine to machine.
 
-use super::Work;
-use super::show::Entry;
+use super::command::ModelCommand;
+use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::output::{OutputFile, Place};
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressCounter;
 use crate::cli::signals::unfinished;
 use crate::hub::{self, FoundModel, Manifest, Store, StoredModel};
 use anyhow::{Context, Result};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// Bytes collected before they are written or handed out.
 const BUFFER_LEN: usize = 1 << 16;
 
-impl Work<'_> {
+impl ModelCommand<'_> {
     /// Writes the model to `file`.
     pub fn export(&mut self, model: &Path, file: &Path, force: bool) -> Result<()> {
         let found = self.find_unchanged(model)?;
@@ -27,7 +27,7 @@ impl Work<'_> {
             return Err(UsageError(message.into()).into());
         };
         let store = self.session.models.store();
-        let entry = Entry::of(&found, store)?;
+        let entry = ModelEntry::of(&found, store)?;
         let export = |out: &mut dyn Write| {
             let progress = self.progress(found.label(), Some(entry.len));
             let manifest = hub::export(folder, found.label(), out, &|n| progress.add(n))?;
@@ -71,13 +71,13 @@ impl Work<'_> {
         let (folder, is_new) =
             settle(store, staging, &root.join(manifest.folder_name()), &manifest)?;
         let found = FoundModel::Stored(imported(store, &folder)?);
-        let entry = Entry::of(&found, store)?.with_digest(&manifest.digest);
+        let entry = ModelEntry::of(&found, store)?.with_digest(&manifest.digest);
         self.report(entry, if is_new { "imported" } else { "here already" });
         Ok(())
     }
 
-    fn progress(&self, name: &str, total: Option<u64>) -> Progress {
-        Progress::new(self.session.progress, self.session.voice, name, total)
+    fn progress(&self, name: &str, total: Option<u64>) -> ProgressCounter {
+        ProgressCounter::new(self.session.progress, self.session.voice, name, total)
     }
 }
 

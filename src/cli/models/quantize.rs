@@ -1,11 +1,11 @@
 //! `models quantize`: a model with its linear layers in integers, in a folder of its own.
 
-use super::Work;
+use super::command::ModelCommand;
 use super::export_import::Staging;
-use super::show::Entry;
+use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressCounter;
 use crate::hub::{FoundModel, label_of};
 use crate::models::{Model, ModelFolder, Quantization};
 use crate::ops::ActivationBits;
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-impl Work<'_> {
+impl ModelCommand<'_> {
     /// Writes `model`, quantized, to `folder`, else to one that is called after it.
     pub fn quantize(&mut self, model: &Path, bits: u8, folder: Option<&Path>) -> Result<()> {
         let activations = match bits {
@@ -31,7 +31,7 @@ impl Work<'_> {
         let staging = Staging::new(parent.unwrap_or(Path::new(".")));
         let staging = staging.with_context(|| shown(&folder))?;
         let (voice, draws) = (self.session.voice, self.session.progress);
-        let progress = Progress::new(draws, voice, found.label(), None);
+        let progress = ProgressCounter::new(draws, voice, found.label(), None);
         let quantize = |source: &Path| {
             let quantization = Quantization { activations };
             ModelFolder::find(source)?.quantize(quantization, staging.path(), &|n| progress.add(n))
@@ -48,7 +48,7 @@ impl Work<'_> {
         staging.rename(&folder).with_context(|| shown(&folder))?;
         let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
         let found = FoundModel::Folder { folder, label };
-        let entry = Entry::of(&found, self.session.models.store())?;
+        let entry = ModelEntry::of(&found, self.session.models.store())?;
         self.report(entry.with_digest(&found.digest()?), "quantized");
         Ok(())
     }

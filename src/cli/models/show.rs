@@ -1,6 +1,5 @@
 //! Models as people and programs read of them (docs/cli.md).
 
-use crate::cli::json::FailedFile;
 use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
@@ -11,12 +10,9 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Raised when a field changes its name or meaning, or goes; not when one is added.
-const SCHEMA: u32 = 1;
-
 /// One model.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub struct ModelEntry {
     pub label: String,
     pub place: &'static str,
     id: Option<String>,
@@ -26,12 +22,12 @@ pub struct Entry {
     pub len: u64,
     pub digest: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    facts: Option<EntryFacts>,
+    facts: Option<ModelFacts>,
 }
 
 /// What `info` adds.
 #[derive(Debug, Serialize)]
-struct EntryFacts {
+struct ModelFacts {
     architecture: Option<String>,
     vocab_size: Option<u64>,
     n_parameters: Option<u64>,
@@ -39,15 +35,7 @@ struct EntryFacts {
     licence: Option<String>,
 }
 
-/// The whole document.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    models: &'a [Entry],
-    errors: &'a [FailedFile],
-}
-
-impl Entry {
+impl ModelEntry {
     /// The compiled-in model.
     pub fn default_model() -> Self {
         let files = Model::default_files();
@@ -118,7 +106,7 @@ impl Entry {
             None => Some(Model::default_model(Isa::detect())?.architecture().footprint()),
         };
         let weights_memory = footprint.map(|footprint| footprint.weights);
-        let facts = EntryFacts { architecture, vocab_size, n_parameters, weights_memory, licence };
+        let facts = ModelFacts { architecture, vocab_size, n_parameters, weights_memory, licence };
         self.facts = Some(facts);
         Ok(self)
     }
@@ -164,15 +152,4 @@ impl Entry {
         line("memory", &number(facts.weights_memory, " bytes for the weights, and some to work"))?;
         line("licence", &text(&facts.licence))
     }
-}
-
-/// Writes the document as one line.
-///
-/// # Errors
-/// I/O errors.
-pub fn print_json(models: &[Entry], errors: &[FailedFile]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &Document { schema: SCHEMA, models, errors })?;
-    writeln!(out)?;
-    out.flush()
 }

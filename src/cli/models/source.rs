@@ -4,8 +4,7 @@
 use super::model_ref::ModelRef;
 use super::watch::Bars;
 use crate::archive::{BuiltinModels, ModelName, ModelSource};
-use crate::cli::Session;
-use crate::cli::plan::{Plan, Voice};
+use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::{self, Environment, FoundModel, Reference, Store};
 use crate::models::Model;
 use crate::{Error, ErrorKind, LocalModels};
@@ -25,21 +24,9 @@ pub struct Models {
 }
 
 impl Models {
-    /// Loads nothing and looks for nothing yet.
-    pub fn new(plan: &Plan) -> Self {
-        let is_verbose = plan.voice == Voice::Verbose;
-        let tell = move |folder: &Path, weights: u64| {
-            if is_verbose {
-                say!("{}: loading, about {} MiB of memory", folder.display(), weights >> 20);
-            }
-        };
-        let local = LocalModels::new(&plan.environment).with_isa(plan.isa);
-        Self {
-            local: local.with_memory(plan.memory).with_callback(tell),
-            spec: plan.model.clone(),
-            environment: plan.environment.clone(),
-            is_warned: AtomicBool::new(false),
-        }
+    /// Creates the source without loading or searching anything; `spec` is the model of `-m`.
+    pub fn new(local: LocalModels, environment: Environment, spec: Option<ModelRef>) -> Self {
+        Self { local, spec, environment, is_warned: AtomicBool::new(false) }
     }
 
     /// The models that are kept on disk.
@@ -59,8 +46,8 @@ impl Models {
     ///
     /// # Errors
     /// Those of finding, fetching and loading it.
-    pub fn for_compression(&self, session: &Session) -> Result<Arc<Model>> {
-        self.chosen(|reference, _| self.fetch(session, reference))
+    pub fn for_compression(&self, style: ProgressStyle, voice: Voice) -> Result<Arc<Model>> {
+        self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice)))
     }
 
     /// A model to compress with at a level that runs none; the one that was named is not looked at.
@@ -101,9 +88,8 @@ impl Models {
         Ok(self.local.open(&found)?)
     }
 
-    fn fetch(&self, session: &Session, reference: &Reference) -> Result<FoundModel> {
-        let bars = Bars::new(session.progress, session.voice);
-        let model = hub::pull(&self.environment, self.store(), reference, &bars)?;
+    fn fetch(&self, reference: &Reference, bars: &Bars) -> Result<FoundModel> {
+        let model = hub::pull(&self.environment, self.store(), reference, bars)?;
         Ok(FoundModel::Stored(model))
     }
 }

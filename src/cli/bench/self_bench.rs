@@ -1,13 +1,13 @@
 //! llmzip itself, in this process.
 
 use super::args::BenchArgs;
+use super::compare::Expect;
 use super::cost::{Cost, measured};
 use super::outcome::{Outcome, Own, Profiles, Shares};
-use super::same::Expect;
 use crate::archive::{self, CompressOptions, DecompressOptions};
-use crate::cli::Session;
 use crate::cli::names::shown;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressCounter;
+use crate::cli::session::Session;
 use crate::models::{Identity, Model};
 use crate::profile::{Profile, Profiler};
 use anyhow::{Context, Result};
@@ -28,8 +28,8 @@ pub fn run(
     let model = session.models.here()?;
     let plain_len = path.metadata()?.len();
     let total = plain_len * 2 * u64::from(bench.runs);
-    let progress = Progress::new(session.progress, session.voice, &shown(path), Some(total));
-    let work = Work { session, path, options, model: &model, progress: &progress };
+    let progress = ProgressCounter::new(session.progress, session.voice, &shown(path), Some(total));
+    let work = SelfBench { session, path, options, model: &model, progress: &progress };
     let mut outcome = Outcome::new("llmzip", &command(options, model.identity()));
     let mut looks = [Profile::default(); 2];
     let mut lanes = 0;
@@ -53,15 +53,15 @@ pub fn run(
 }
 
 /// What every run is made of.
-struct Work<'a> {
+struct SelfBench<'a> {
     session: &'a Session,
     path: &'a Path,
     options: &'a CompressOptions<'a>,
     model: &'a Model,
-    progress: &'a Progress,
+    progress: &'a ProgressCounter,
 }
 
-impl Work<'_> {
+impl SelfBench<'_> {
     /// The archive of the file.
     fn compress(&self) -> Result<File> {
         let input = File::open(self.path).context("cannot open")?;

@@ -1,6 +1,6 @@
 //! What a package installs beside the program, made from the command line's own definition.
 
-use super::Arguments;
+use super::args::Arguments;
 use super::exit::UsageError;
 use anyhow::Result;
 use clap::CommandFactory;
