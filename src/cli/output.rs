@@ -41,22 +41,22 @@ pub enum Target {
 
 /// What the name that was given for an output leads to. Names that the program makes itself are not
 /// followed: there `-f` replaces a link.
-pub enum Place {
+pub enum OutputPlace {
     /// What is written straight into.
-    Stream(Stream),
+    Stream(OutputStream),
     /// What is to be a file; the path that a link leads to.
     File(PathBuf),
 }
 
 /// What is written straight into, not yet open.
-pub enum Stream {
+pub enum OutputStream {
     /// What standard output is, too, a file or not.
     Stdout,
     /// A device, a pipe, a socket.
     Special(PathBuf),
 }
 
-impl Place {
+impl OutputPlace {
     /// Follows `named` and opens nothing. A block device is `overwrite`n like a file.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Place {
             Ok(there) => there,
         };
         if is_same(&there, &stdout()?.metadata()?) {
-            return Ok(Self::Stream(Stream::Stdout));
+            return Ok(Self::Stream(OutputStream::Stdout));
         }
         if there.is_file() || there.is_dir() {
             let path = if is_link { named.canonicalize()? } else { named.to_owned() };
@@ -78,11 +78,11 @@ impl Place {
         if there.file_type().is_block_device() && !overwrite {
             bail!("is a block device; -f overwrites it");
         }
-        Ok(Self::Stream(Stream::Special(named.to_owned())))
+        Ok(Self::Stream(OutputStream::Special(named.to_owned())))
     }
 }
 
-impl Stream {
+impl OutputStream {
     /// Opens it. A pipe waits for its reader.
     ///
     /// # Errors

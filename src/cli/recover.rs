@@ -6,7 +6,7 @@ use super::input::spool;
 use super::progress::ProgressCounter;
 use super::session::Session;
 use super::size::counted;
-use super::transfer::{Outcome, Transfer};
+use super::transfer::{Completeness, Transfer};
 use crate::ErrorKind;
 use crate::archive::{self, Damage, DecompressOptions, Recovery, Summary};
 use anyhow::Result;
@@ -34,9 +34,9 @@ pub fn decompress(
         recover(session, input, output, options, &|n| progress.add(n))
     };
     let recovery = transfer.run_as(copy, |recovery| match recovery.damage.is_empty() {
-        true => Outcome::Complete,
-        false if recovery.summary.plain_len == 0 => Outcome::Nothing,
-        false => Outcome::Partial,
+        true => Completeness::Complete,
+        false if recovery.summary.plain_len == 0 => Completeness::Nothing,
+        false => Completeness::Partial,
     })?;
     let elapsed_s = progress.finish();
     let kept = match recovery.summary.plain_len {

@@ -3,7 +3,7 @@
 use super::exit::UsageError;
 use super::input::{Input, OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::{Output, OutputFile, Place, Target, refuse_name, stdout};
+use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name, stdout};
 use super::voice::ProgressStyle;
 use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ const WRITE_BUFFER: usize = 1 << 16;
 const PART_SUFFIX: &str = ".recovered";
 
 /// What of the output is there after the work.
-pub enum Outcome {
+pub enum Completeness {
     Complete,
     /// It never gets the name of the whole, unless the user gave that.
     Partial,
@@ -111,7 +111,7 @@ impl<'a> Transfer<'a> {
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
-        self.run_as(copy, |_| Outcome::Complete)
+        self.run_as(copy, |_| Completeness::Complete)
     }
 
     /// The same where the output may be a part of the whole.
@@ -121,7 +121,7 @@ impl<'a> Transfer<'a> {
     pub fn run_as<T>(
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
-        outcome: impl FnOnce(&T) -> Outcome,
+        outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         match &self.sink {
             Sink::Stream { file, .. } => self.to_stream(file, copy),
@@ -169,7 +169,7 @@ impl<'a> Transfer<'a> {
         &self,
         target: &Path,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
-        outcome: impl FnOnce(&T) -> Outcome,
+        outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         refuse_input_as_target(&self.input, target)?;
         let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
@@ -183,12 +183,12 @@ impl<'a> Transfer<'a> {
         let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let mut is_complete = done.is_ok();
         match done.as_ref().map(outcome) {
-            Ok(Outcome::Nothing) => return Ok(done?),
-            Ok(Outcome::Partial) => {
+            Ok(Completeness::Nothing) => return Ok(done?),
+            Ok(Completeness::Partial) => {
                 is_complete = false;
                 file.rename_to(self.part_path(target));
             }
-            Ok(Outcome::Complete) | Err(_) => (),
+            Ok(Completeness::Complete) | Err(_) => (),
         }
         let remove = self.output.remove_input && is_complete;
         self.finish(file, remove).with_context(|| shown(target))?;
@@ -216,9 +216,9 @@ impl<'a> Transfer<'a> {
 impl Sink {
     /// Where the name that the user gave leads to.
     fn named(named: &Path, output: &Output) -> Result<Self> {
-        let stream = match Place::of(named, output.force)? {
-            Place::File(path) => return Ok(Self::File(path)),
-            Place::Stream(stream) => stream,
+        let stream = match OutputPlace::of(named, output.force)? {
+            OutputPlace::File(path) => return Ok(Self::File(path)),
+            OutputPlace::Stream(stream) => stream,
         };
         if output.remove_input {
             bail!("what is written into it cannot be read back, and --rm needs that");

@@ -1,6 +1,6 @@
 //! What a run needs to go on: parameters, moments, and how far it came.
 
-use super::network::Network;
+use super::network::TrainableNetwork;
 use super::optimiser::{Moments, Optimiser};
 use crate::error::{Error, ErrorKind, Result};
 use safetensors::SafeTensors;
@@ -19,7 +19,7 @@ const KEY: &str = "progress";
 
 /// How far a run came.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct RunProgress {
     /// What is trained, so that another run cannot go on with it.
     pub what: String,
     /// Steps done.
@@ -39,9 +39,9 @@ pub struct Progress {
 /// [`ErrorKind::Io`]
 pub fn save(
     folder: &Path,
-    network: &dyn Network,
+    network: &dyn TrainableNetwork,
     optimiser: &Optimiser,
-    progress: &Progress,
+    progress: &RunProgress,
 ) -> Result<()> {
     let mut tensors = Vec::new();
     for (parameter, moments) in network.parameters().iter().zip(&optimiser.moments) {
@@ -67,15 +67,15 @@ pub fn save(
 pub fn load(
     folder: &Path,
     what: &str,
-    network: &mut dyn Network,
+    network: &mut dyn TrainableNetwork,
     optimiser: &mut Optimiser,
-) -> Result<Progress> {
+) -> Result<RunProgress> {
     let path = folder.join(NAME);
     let file = fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
     let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| failed(folder, &e))?;
     let json = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
     let json = json.ok_or_else(|| failed(folder, &"it says nothing of its run"))?;
-    let progress: Progress = serde_json::from_str(json).map_err(|e| failed(folder, &e))?;
+    let progress: RunProgress = serde_json::from_str(json).map_err(|e| failed(folder, &e))?;
     if progress.what != what {
         let message = format!("it is of a run with {}, not with {what}", progress.what);
         return Err(Error::new(ErrorKind::InvalidArgument, message).at(path.display()));

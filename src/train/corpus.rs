@@ -87,7 +87,7 @@ impl Corpus {
 
     /// A stream that begins anywhere; one in two where a document or, in a file without NUL bytes, a
     /// line begins. With `crlf`, lines of one in eight end in CR-LF.
-    pub fn stream(&self, random: &mut Random, crlf: bool) -> Stream<'_> {
+    pub fn stream(&self, random: &mut Random, crlf: bool) -> TokenStream<'_> {
         let mut at = random.below(self.len());
         let mut texts = self.texts.iter();
         let text = loop {
@@ -107,12 +107,12 @@ impl Corpus {
             at -= 1;
         }
         let ends_in_crlf = random.below(8) == 0 && crlf;
-        Stream { repeats: true, ends_in_crlf, ..Stream::new(text, at) }
+        TokenStream { repeats: true, ends_in_crlf, ..TokenStream::new(text, at) }
     }
 }
 
 /// Tokens of a text, from somewhere on. It opens as a document does.
-pub struct Stream<'a> {
+pub struct TokenStream<'a> {
     text: &'a [u8],
     at: usize,
     /// Whether it begins again at the end.
@@ -122,7 +122,7 @@ pub struct Stream<'a> {
     tokens: VecDeque<u32>,
 }
 
-impl<'a> Stream<'a> {
+impl<'a> TokenStream<'a> {
     /// The tokens of `text` from `at` on.
     pub fn new(text: &'a [u8], at: usize) -> Self {
         let tokens = VecDeque::from([0]);
@@ -186,9 +186,8 @@ mod tests {
     #[test]
     fn windows_follow_each_other() {
         let text = b"one two\nthree\0four five ".repeat(1000);
-        let corpus = corpus(&text);
-        let tokens = Tokens::for_corpus(&corpus, 256).unwrap();
-        let mut stream = Stream::new(&text, 8);
+        let tokens = Tokens::for_sample(&[], 256).unwrap();
+        let mut stream = TokenStream::new(&text, 8);
         let (mut all, mut last) = (Vec::<u32>::new(), 0);
         loop {
             let window = stream.window(&tokens, 100);

@@ -1,10 +1,9 @@
 //! What a run computes with: the kernels of `ops`, or candle on a CUDA device.
 
-use super::llama::{LlamaNetwork, LlamaShape};
-use super::network::Network;
+use super::network::TrainableNetwork;
 use super::optimiser::{Orthogonal, orthogonal};
 use super::random::Random;
-use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use super::shape::NetworkShape;
 use crate::error::Result;
 #[cfg(not(feature = "candle-cuda"))]
 use crate::error::{Error, ErrorKind};
@@ -21,31 +20,12 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// A network's kind and dimensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// A GRU or LSTM.
-    Recurrent(RecurrentShape),
-    /// A decoder.
-    Llama(LlamaShape),
-}
-
 /// A network in its place.
 pub(super) struct Placed {
-    pub network: Box<dyn Network>,
+    pub network: Box<dyn TrainableNetwork>,
     pub orthogonal: Orthogonal,
     /// Whether it takes all streams at once; else each thread takes some.
     pub takes_all: bool,
-}
-
-impl Shape {
-    /// A network that has learned nothing, on the CPU.
-    pub fn network(self, isa: Isa, random: &mut Random) -> Box<dyn Network> {
-        match self {
-            Self::Recurrent(shape) => Box::new(RecurrentNetwork::new(shape, isa, random)),
-            Self::Llama(shape) => Box::new(LlamaNetwork::new(shape, isa, random)),
-        }
-    }
 }
 
 impl Device {
@@ -54,7 +34,12 @@ impl Device {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) where there is no such
     /// device.
-    pub(super) fn place(self, shape: Shape, isa: Isa, random: &mut Random) -> Result<Placed> {
+    pub(super) fn place(
+        self,
+        shape: NetworkShape,
+        isa: Isa,
+        random: &mut Random,
+    ) -> Result<Placed> {
         let network = shape.network(isa, random);
         #[cfg(feature = "candle-cuda")]
         if let Some(device) = self.cuda()? {

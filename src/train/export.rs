@@ -1,8 +1,8 @@
 //! The files of a trained model, in the layout of Hugging Face's hub.
 
-use super::checkpoint::{Progress, write};
+use super::checkpoint::{RunProgress, write};
 use super::curve::svg;
-use super::network::Network;
+use super::network::TrainableNetwork;
 use super::options::{Budget, TrainOptions};
 use super::vocabulary::Tokens;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,7 +15,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights are past the range of float16.
-pub fn model(folder: &Path, network: &dyn Network, tokens: &Tokens) -> Result<()> {
+pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> Result<()> {
     let mut config = network.config();
     config["torch_dtype"] = "float16".into();
     let config = serde_json::to_string_pretty(&config).expect("numbers and strings") + "\n";
@@ -49,8 +49,8 @@ pub fn card(
     folder: &Path,
     options: &TrainOptions,
     names: &[String],
-    network: &dyn Network,
-    progress: &Progress,
+    network: &dyn TrainableNetwork,
+    progress: &RunProgress,
 ) -> Result<()> {
     let n: usize = network.parameters().iter().map(|p| p.values.len()).sum();
     let (_, learned, held_out) = progress.curve.last().copied().unwrap_or_default();

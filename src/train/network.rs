@@ -1,13 +1,13 @@
 //! What a training run needs of a network.
 
 use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::State;
+use super::nn::recurrence::RecurrentState;
 use crate::error::Result;
 use serde_json::Value;
 
 /// Tokens of some streams: rows are `[steps][streams]`.
 #[derive(Debug, Clone)]
-pub struct Shard {
+pub struct TokenShard {
     /// Streams.
     pub streams: usize,
     /// What the network reads.
@@ -17,7 +17,7 @@ pub struct Shard {
 }
 
 /// A network that learns.
-pub trait Network: Send + Sync {
+pub trait TrainableNetwork: Send + Sync {
     /// What it learns.
     fn parameters(&self) -> &[Parameter];
 
@@ -28,7 +28,7 @@ pub trait Network: Send + Sync {
     fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]) -> Result<()>) -> Result<()>;
 
     /// States of its layers before a text begins.
-    fn states(&self, streams: usize) -> Vec<State>;
+    fn states(&self, streams: usize) -> Vec<RecurrentState>;
 
     /// The sum of the costs of the targets, in nats. States become those after the shard; gradients
     /// of the sum are added, where they are wanted.
@@ -37,8 +37,8 @@ pub trait Network: Send + Sync {
     /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where a device fails.
     fn run(
         &self,
-        shard: &Shard,
-        states: &mut [State],
+        shard: &TokenShard,
+        states: &mut [RecurrentState],
         gradients: Option<&mut Gradients>,
     ) -> Result<f64>;
 

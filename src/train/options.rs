@@ -1,9 +1,10 @@
 //! What is to be trained, and for how long.
 
-use super::device::{Device, Shape};
+use super::device::Device;
 use super::llama::LlamaShape;
 use super::optimiser::OptimiserOptions;
 use super::recurrent::RecurrentShape;
+use super::shape::NetworkShape;
 use crate::models::Cell;
 use crate::ops::Isa;
 
@@ -67,7 +68,7 @@ pub struct TrainOptions {
 
 /// How tokens are fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
+pub struct BatchShape {
     /// Streams of text.
     pub streams: usize,
     /// Of them, streams that one thread takes at a time.
@@ -111,11 +112,11 @@ impl Size {
 
 impl TrainOptions {
     /// The network's shape.
-    pub(super) fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> NetworkShape {
         match self.arch {
-            Arch::Gru => Shape::Recurrent(self.recurrent(Cell::Gru)),
-            Arch::Lstm => Shape::Recurrent(self.recurrent(Cell::Lstm)),
-            Arch::Llama => Shape::Llama(self.llama()),
+            Arch::Gru => NetworkShape::Recurrent(self.recurrent(Cell::Gru)),
+            Arch::Lstm => NetworkShape::Recurrent(self.recurrent(Cell::Lstm)),
+            Arch::Llama => NetworkShape::Llama(self.llama()),
         }
     }
 
@@ -147,10 +148,12 @@ impl TrainOptions {
         }
     }
 
-    pub(super) fn batch(&self) -> Batch {
+    pub(super) fn batch(&self) -> BatchShape {
         match self.arch {
-            Arch::Gru | Arch::Lstm => Batch { streams: 32, shard: 16, window: 128, episode: 32 },
-            Arch::Llama => Batch { streams: 8, shard: 1, window: 512, episode: 1 },
+            Arch::Gru | Arch::Lstm => {
+                BatchShape { streams: 32, shard: 16, window: 128, episode: 32 }
+            }
+            Arch::Llama => BatchShape { streams: 8, shard: 1, window: 512, episode: 1 },
         }
     }
 

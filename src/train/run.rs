@@ -3,18 +3,18 @@
 //! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the number
 //! of threads changes nothing, and a run of so many steps gives the same model again.
 
-use super::checkpoint::{self, Progress};
-use super::corpus::{Corpus, Stream};
+use super::checkpoint::{self, RunProgress};
+use super::corpus::{Corpus, TokenStream};
 use super::device::Placed;
 use super::export;
-use super::network::{Network, Shard};
+use super::network::{TokenShard, TrainableNetwork};
 use super::nn::matrix::accumulate;
 use super::nn::parameter::{Gradients, zeros};
-use super::nn::recurrence::State;
+use super::nn::recurrence::RecurrentState;
 use super::optimiser::Optimiser;
-use super::options::{Batch, Budget, TrainOptions};
+use super::options::{BatchShape, Budget, TrainOptions};
 use super::random::Random;
-use super::vocabulary::Tokens;
+use super::vocabulary::{SAMPLE_LEN, Tokens};
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use std::fs;
@@ -49,7 +49,7 @@ pub struct TrainReport {
 
 /// What came out of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
+pub struct TrainSummary {
     /// Weights.
     pub n_parameters: usize,
     /// Steps in all.
@@ -68,7 +68,7 @@ pub fn train(
     files: &[PathBuf],
     folder: &Path,
     watch: &mut dyn FnMut(&TrainReport),
-) -> Result<Summary> {
+) -> Result<TrainSummary> {
     let corpus = Corpus::read(files)?;
     prepare(folder, options.resume)?;
     let tokens = match options.resume {
@@ -78,7 +78,7 @@ pub fn train(
                 fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
             Tokens::parse(json, options.vocab_size)?
         }
-        false => Tokens::for_corpus(&corpus, options.vocab_size)?,
+        false => Tokens::for_sample(&corpus.sample(SAMPLE_LEN), options.vocab_size)?,
     };
     let mut run = Run::new(options, &corpus, &tokens)?;
     if options.resume {
@@ -95,7 +95,7 @@ pub fn train(
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     export::model(folder, &*run.network, &tokens)?;
     export::card(folder, options, &names, &*run.network, &run.progress)?;
-    Ok(Summary {
+    Ok(TrainSummary {
         n_parameters: run.network.parameters().iter().map(|p| p.values.len()).sum(),
         steps: run.progress.steps,
         held_out: run.progress.curve.last().map_or(f64::NAN, |point| point.2),
@@ -118,18 +118,18 @@ fn prepare(folder: &Path, resume: bool) -> Result<()> {
 
 struct Run<'a> {
     options: &'a TrainOptions,
-    batch: Batch,
+    batch: BatchShape,
     corpus: &'a Corpus,
     tokens: &'a Tokens,
-    network: Box<dyn Network>,
+    network: Box<dyn TrainableNetwork>,
     optimiser: Optimiser,
-    progress: Progress,
+    progress: RunProgress,
 }
 
 /// Streams that one thread takes, what it remembers of them, and what it learned.
-struct Part<'a> {
-    streams: Vec<Stream<'a>>,
-    states: Vec<State>,
+struct Worker<'a> {
+    streams: Vec<TokenStream<'a>>,
+    states: Vec<RecurrentState>,
     gradients: Gradients,
     nats: f64,
     bytes: usize,
@@ -152,28 +152,28 @@ impl<'a> Run<'a> {
             if *crlf { " --crlf" } else { "" },
             corpus.digest().to_hex()
         );
-        let progress = Progress { what, ..Progress::default() };
+        let progress = RunProgress { what, ..RunProgress::default() };
         Ok(Self { options, batch, corpus, tokens, network, optimiser, progress })
     }
 
     /// All steps that the budget leaves.
     fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&TrainReport)) -> Result<()> {
         let (begin, before_s) = (Instant::now(), self.progress.elapsed_s);
-        let mut parts = self.parts();
+        let mut workers = self.workers();
         let (mut nats, mut bytes) = (0.0, 0);
         let (mut saved_s, mut measured) = (before_s, self.share());
         while self.share() < 1.0 {
-            let is_new = parts.iter().any(|part| part.streams.is_empty());
+            let is_new = workers.iter().any(|worker| worker.streams.is_empty());
             if is_new || self.progress.steps.is_multiple_of(self.batch.episode) {
-                self.begin_episode(&mut parts);
+                self.begin_episode(&mut workers);
                 if self.progress.elapsed_s > saved_s + self.options.checkpoint_s {
                     checkpoint::save(folder, &*self.network, &self.optimiser, &self.progress)?;
                     saved_s = self.progress.elapsed_s;
                 }
             }
-            self.step(&mut parts)?;
-            nats += parts.iter().map(|part| part.nats).sum::<f64>();
-            bytes += parts.iter().map(|part| part.bytes).sum::<usize>();
+            self.step(&mut workers)?;
+            nats += workers.iter().map(|worker| worker.nats).sum::<f64>();
+            bytes += workers.iter().map(|worker| worker.bytes).sum::<usize>();
             if !nats.is_finite() {
                 let message = format!("the loss is not finite at step {}", self.progress.steps);
                 return Err(Error::new(ErrorKind::InvalidModel, message));
@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
                 measured = share;
                 (nats, bytes) = (0.0, 0);
             }
-            let Progress { steps, elapsed_s, bytes, .. } = self.progress;
+            let RunProgress { steps, elapsed_s, bytes, .. } = self.progress;
             watch(&TrainReport { steps, share, elapsed_s, bytes, learned, held_out });
         }
         Ok(())
@@ -202,44 +202,44 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn parts(&self) -> Vec<Part<'a>> {
-        let part = |_| Part {
+    fn workers(&self) -> Vec<Worker<'a>> {
+        let worker = |_| Worker {
             streams: Vec::new(),
             states: Vec::new(),
             gradients: zeros(self.network.parameters()),
             nats: 0.0,
             bytes: 0,
         };
-        (0..self.batch.streams / self.batch.shard).map(part).collect()
+        (0..self.batch.streams / self.batch.shard).map(worker).collect()
     }
 
     /// All streams begin elsewhere.
-    fn begin_episode(&self, parts: &mut [Part<'a>]) {
-        let (Batch { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
+    fn begin_episode(&self, workers: &mut [Worker<'a>]) {
+        let (BatchShape { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
         let mut random = Random::new(&[self.options.seed, 1 + self.progress.steps / episode]);
-        for part in parts {
-            part.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
-            part.states = self.network.states(shard);
+        for worker in workers {
+            worker.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
+            worker.states = self.network.states(shard);
         }
     }
 
-    fn step(&mut self, parts: &mut [Part<'a>]) -> Result<()> {
+    fn step(&mut self, workers: &mut [Worker<'a>]) -> Result<()> {
         let (network, tokens, n) = (&*self.network, self.tokens, self.batch.window);
-        parts.par_iter_mut().try_for_each(|part| {
-            let windows = part.streams.iter_mut().map(|stream| stream.window(tokens, n));
+        workers.par_iter_mut().try_for_each(|worker| {
+            let windows = worker.streams.iter_mut().map(|stream| stream.window(tokens, n));
             let shard = shard(&windows.collect::<Vec<_>>());
-            part.bytes = tokens.bytes(&shard.targets);
-            part.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
-            part.nats = network.run(&shard, &mut part.states, Some(&mut part.gradients))?;
+            worker.bytes = tokens.bytes(&shard.targets);
+            worker.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
+            worker.nats = network.run(&shard, &mut worker.states, Some(&mut worker.gradients))?;
             Ok(())
         })?;
         self.progress.steps += 1;
         self.progress.tokens += (self.batch.streams * n) as u64;
-        self.progress.bytes += parts.iter().map(|part| part.bytes as u64).sum::<u64>();
-        let (first, others) = parts.split_first_mut().expect("at least one shard");
+        self.progress.bytes += workers.iter().map(|worker| worker.bytes as u64).sum::<u64>();
+        let (first, others) = workers.split_first_mut().expect("at least one shard");
         let scale = 1.0 / (self.batch.streams * n) as f32;
         first.gradients.par_iter_mut().enumerate().for_each(|(i, sum)| {
-            others.iter().for_each(|part| accumulate(sum, &part.gradients[i]));
+            others.iter().for_each(|worker| accumulate(sum, &worker.gradients[i]));
             sum.iter_mut().for_each(|g| *g *= scale);
         });
         let share = self.share();
@@ -251,13 +251,13 @@ impl<'a> Run<'a> {
     /// Bits per byte of what is held out: pieces side by side, until the first ends.
     fn held_out(&self) -> Result<f64> {
         let cost = |texts: &[&[u8]]| {
-            let mut streams: Vec<Stream<'_>> =
-                texts.iter().map(|text| Stream::new(text, 0)).collect();
+            let mut streams: Vec<TokenStream<'_>> =
+                texts.iter().map(|text| TokenStream::new(text, 0)).collect();
             let mut states = self.network.states(texts.len());
             let (mut nats, mut bytes) = (0.0, 0);
             loop {
                 let window =
-                    |stream: &mut Stream<'_>| stream.window(self.tokens, self.batch.window);
+                    |stream: &mut TokenStream<'_>| stream.window(self.tokens, self.batch.window);
                 let mut windows: Vec<Vec<u32>> = streams.iter_mut().map(window).collect();
                 let len = windows.iter().map(Vec::len).min().unwrap_or(0);
                 if len < 2 {
@@ -277,13 +277,13 @@ impl<'a> Run<'a> {
 }
 
 /// Windows of as many streams, step by step.
-fn shard(windows: &[Vec<u32>]) -> Shard {
+fn shard(windows: &[Vec<u32>]) -> TokenShard {
     let steps = windows[0].len() - 1;
     let rows = |first: usize| -> Vec<u32> {
         let step = |step: usize| windows.iter().map(move |window| window[step + first]);
         (0..steps).flat_map(step).collect()
     };
-    Shard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
+    TokenShard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
 }
 
 /// Pieces of texts, of about the same length.

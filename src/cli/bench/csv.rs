@@ -1,7 +1,7 @@
 //! Raw rows, one for each program and file (benches/README.md has the columns).
 
 use super::machine::{cpu_name, today};
-use super::outcome::Outcome;
+use super::outcome::BenchOutcome;
 use anyhow::{Result, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -61,7 +61,7 @@ impl Rows {
     ///
     /// # Errors
     /// The system's.
-    pub fn append(&mut self, name: &str, plain_len: u64, outcome: &Outcome) -> Result<()> {
+    pub fn append(&mut self, name: &str, plain_len: u64, outcome: &BenchOutcome) -> Result<()> {
         let seconds = |s: Option<f64>| s.map_or(String::new(), |s| format!("{s:.4}"));
         let number = |n: Option<u64>| n.map_or(String::new(), |n| n.to_string());
         let (there, back, own) = (outcome.compress, outcome.decompress, outcome.own.as_ref());

@@ -25,8 +25,8 @@ use crate::archive::CompressOptions;
 use anyhow::{Context, Result, anyhow, bail};
 use args::BenchArgs;
 use csv::Rows;
-use outcome::Outcome;
-use report::Report;
+use outcome::BenchOutcome;
+use report::BenchReport;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ struct Bench<'a> {
     session: &'a Session,
     bench: &'a BenchArgs,
     rows: Option<Rows>,
-    reports: Vec<(PathBuf, Report)>,
+    reports: Vec<(PathBuf, BenchReport)>,
 }
 
 impl Bench<'_> {
@@ -76,7 +76,7 @@ impl Bench<'_> {
         }
         let name = shown(path.file_name().map_or(&path, Path::new));
         let (plain_len, outcomes, missing) = (metadata.len(), Vec::new(), Vec::new());
-        self.reports.push((path, Report { name, plain_len, outcomes, missing }));
+        self.reports.push((path, BenchReport { name, plain_len, outcomes, missing }));
         Ok(())
     }
 
@@ -110,12 +110,12 @@ impl Bench<'_> {
             Ok(outcome) => self.add(i, outcome),
             Err(error) => {
                 failures.note(report.name.clone(), &error);
-                self.add(i, Outcome::new("llmzip", "llmzip").failed(format!("{error:#}")))
+                self.add(i, BenchOutcome::new("llmzip", "llmzip").failed(format!("{error:#}")))
             }
         }
     }
 
-    fn add(&mut self, i: usize, outcome: Outcome) -> Result<()> {
+    fn add(&mut self, i: usize, outcome: BenchOutcome) -> Result<()> {
         let report = &mut self.reports[i].1;
         if let Some(rows) = &mut self.rows {
             rows.append(&report.name, report.plain_len, &outcome)?;

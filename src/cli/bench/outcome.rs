@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// One program on one file.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct BenchOutcome {
     pub program: String,
     /// How to call it for the same.
     pub command: String,
@@ -59,7 +59,7 @@ impl Shares {
     }
 }
 
-impl Outcome {
+impl BenchOutcome {
     /// Of `program`, before its first run.
     pub fn new(program: &str, command: &str) -> Self {
         Self {

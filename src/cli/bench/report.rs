@@ -1,25 +1,25 @@
 //! What was measured on a file, for people and for programs.
 
 use super::cost::Cost;
-use super::outcome::{Outcome, Own, Profiles};
+use super::outcome::{BenchOutcome, Own, Profiles};
 use crate::cli::size::{figure, grouped};
 use crate::profile::Part;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
 /// All programs on one file.
-pub struct Report {
+pub struct BenchReport {
     pub name: String,
     pub plain_len: u64,
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<BenchOutcome>,
     /// Programs that are not here.
     pub missing: Vec<&'static str>,
 }
 
-impl Report {
+impl BenchReport {
     /// For programs (docs/cli.md). `cpu`, `isa`: names of what it ran on.
     pub fn to_json(&self, cpu: &str, isa: &str) -> Value {
-        let outcome = |outcome: &Outcome| {
+        let outcome = |outcome: &BenchOutcome| {
             let mut value = json!(outcome);
             value["ratio"] = json!(outcome.ratio(self.plain_len));
             value["bits_per_byte"] = json!(outcome.bits_per_byte(self.plain_len));
@@ -68,7 +68,7 @@ impl Report {
     fn print_outcome(
         &self,
         out: &mut dyn Write,
-        outcome: &Outcome,
+        outcome: &BenchOutcome,
         width: usize,
     ) -> io::Result<()> {
         if let Some(problem) = &outcome.problem {

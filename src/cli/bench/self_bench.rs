@@ -3,7 +3,7 @@
 use super::args::BenchArgs;
 use super::compare::Expect;
 use super::cost::{Cost, measured};
-use super::outcome::{Outcome, Own, Profiles, Shares};
+use super::outcome::{BenchOutcome, Own, Profiles, Shares};
 use crate::archive::{self, CompressOptions, DecompressOptions};
 use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
@@ -24,13 +24,13 @@ pub fn run(
     path: &Path,
     options: &CompressOptions<'_>,
     bench: &BenchArgs,
-) -> Result<Outcome> {
+) -> Result<BenchOutcome> {
     let model = session.models.here()?;
     let plain_len = path.metadata()?.len();
     let total = plain_len * 2 * u64::from(bench.runs);
     let progress = ProgressCounter::new(session.progress, session.voice, &shown(path), Some(total));
     let work = SelfBench { session, path, options, model: &model, progress: &progress };
-    let mut outcome = Outcome::new("llmzip", &command(options, model.identity()));
+    let mut outcome = BenchOutcome::new("llmzip", &command(options, model.identity()));
     let mut looks = [Profile::default(); 2];
     let mut lanes = 0;
     for _ in 0..bench.runs {

@@ -4,7 +4,7 @@ use super::command::ModelCommand;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::output::{OutputFile, Place};
+use crate::cli::output::{OutputFile, OutputPlace};
 use crate::cli::progress::ProgressCounter;
 use crate::cli::signals::unfinished;
 use crate::hub::{self, FoundModel, Manifest, Store, StoredModel};
@@ -34,12 +34,12 @@ impl ModelCommand<'_> {
             progress.finish();
             anyhow::Ok(manifest)
         };
-        let manifest = match Place::of(file, force).with_context(|| shown(file))? {
-            Place::Stream(stream) => {
+        let manifest = match OutputPlace::of(file, force).with_context(|| shown(file))? {
+            OutputPlace::Stream(stream) => {
                 let out = stream.open().context("cannot open").with_context(|| shown(file))?;
                 export(&mut BufWriter::with_capacity(BUFFER_LEN, out))?
             }
-            Place::File(file) => {
+            OutputPlace::File(file) => {
                 let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
                 let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
                 let manifest = export(&mut out)?;

@@ -2,23 +2,23 @@
 //!
 //! Legend: `T` positions, `B` sequences, `C` width, `H` query heads, `D` dimensions of a head.
 
-use super::{embed, log_softmax};
+use super::functions::{embed, log_softmax};
 use crate::ops::{Rotary, RotaryScaling};
 use crate::train::llama::{LlamaShape, THETA};
-use crate::train::network::Shard;
+use crate::train::network::TokenShard;
 use crate::train::nn::norm::EPS;
 use candle_core::{D, Device, Result, Tensor};
 
 /// Logits of all rows: `[T * B][V]`.
-pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &Shard) -> Result<Tensor> {
+pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &TokenShard) -> Result<Tensor> {
     let [table, last_norm, layers @ ..] = parameters else { unreachable!("it has an embedding") };
     let (b, c) = (shard.streams, shape.hidden_size);
     let t = shard.inputs.len() / b;
-    let places = Places::new(shape, t, table.device())?;
+    let positions = Positions::new(shape, t, table.device())?;
     let mut x = embed(table, &shard.inputs)?.reshape((t, b, c))?.transpose(0, 1)?.contiguous()?;
     for weights in layers.chunks_exact(7) {
         let [norm, qkv, out, middle_norm, gate, up, down] = weights else { unreachable!() };
-        let attended = places.attend(&linear(&rms_norm(&x, norm)?, qkv)?, shape)?;
+        let attended = positions.attend(&linear(&rms_norm(&x, norm)?, qkv)?, shape)?;
         x = (x + linear(&attended, out)?)?;
         let normed = rms_norm(&x, middle_norm)?;
         let activated = (linear(&normed, gate)?.silu()? * linear(&normed, up)?)?;
@@ -40,7 +40,7 @@ fn rms_norm(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
 }
 
 /// What positions make of queries and keys.
-struct Places {
+struct Positions {
     /// Rotations: `[T][D / 2]`
     cos: Tensor,
     sin: Tensor,
@@ -48,7 +48,7 @@ struct Places {
     mask: Tensor,
 }
 
-impl Places {
+impl Positions {
     fn new(shape: LlamaShape, t: usize, device: &Device) -> Result<Self> {
         let head_dim = shape.hidden_size / shape.heads;
         let (rotary, pairs) = (Rotary::new(head_dim, THETA, RotaryScaling::None), head_dim / 2);

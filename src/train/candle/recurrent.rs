@@ -1,9 +1,9 @@
 //! GRU and LSTM networks, step by step (docs/numerics.md, section 17).
 
-use super::embed;
+use super::functions::embed;
 use crate::models::Cell;
-use crate::train::network::Shard;
-use crate::train::nn::recurrence::State;
+use crate::train::network::TokenShard;
+use crate::train::nn::recurrence::RecurrentState;
 use crate::train::recurrent::RecurrentShape;
 use candle_core::{Result, Tensor};
 
@@ -11,8 +11,8 @@ use candle_core::{Result, Tensor};
 pub fn logits(
     parameters: &[Tensor],
     shape: RecurrentShape,
-    shard: &Shard,
-    states: &mut [State],
+    shard: &TokenShard,
+    states: &mut [RecurrentState],
 ) -> Result<Tensor> {
     let [table, layers @ .., head, bias] = parameters else { unreachable!("it has a head") };
     let mut x = embed(table, &shard.inputs)?;
@@ -28,7 +28,7 @@ fn layer(
     shape: RecurrentShape,
     streams: usize,
     inputs: &Tensor,
-    state: &mut State,
+    state: &mut RecurrentState,
 ) -> Result<Tensor> {
     let [w_x, w_h, bias_x, bias_h] = weights else { unreachable!("four tensors a layer") };
     let (b, h_size) = (streams, shape.hidden_size);

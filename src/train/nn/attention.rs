@@ -14,7 +14,7 @@ const BLOCK: usize = 64;
 
 /// The shape of attention.
 #[derive(Debug, Clone, Copy)]
-pub struct Attention {
+pub struct AttentionLayer {
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides `heads`.
@@ -28,7 +28,7 @@ pub struct Attention {
 }
 
 /// One block of one key/value head.
-struct Block {
+struct AttentionBlock {
     /// Positions of its first query and its first key, and of the end of both.
     first: usize,
     first_key: usize,
@@ -42,7 +42,7 @@ struct Block {
     p: Vec<f32>,
 }
 
-impl Attention {
+impl AttentionLayer {
     /// Width of a row of queries, keys and values.
     pub fn qkv_width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
@@ -110,7 +110,7 @@ impl Attention {
             .flat_map(move |kv_head| (0..t).step_by(BLOCK).map(move |first| (kv_head, first)))
     }
 
-    fn block(&self, isa: Isa, qkv: &[f32], kv_head: usize, first: usize) -> Block {
+    fn block(&self, isa: Isa, qkv: &[f32], kv_head: usize, first: usize) -> AttentionBlock {
         let (width, d) = (self.qkv_width(), self.head_dim);
         let end = (qkv.len() / width).min(first + BLOCK);
         let first_key = (first + 1).saturating_sub(self.window);
@@ -133,7 +133,7 @@ impl Attention {
             row[..seen.start].fill(0.0);
             row[seen.end..].fill(0.0);
         }
-        Block { first, first_key, end, queries, keys, values, p }
+        AttentionBlock { first, first_key, end, queries, keys, values, p }
     }
 
     /// Rows `first..end` of the heads that share `kv_head`, head by head. x: `[T][width]`
@@ -152,7 +152,14 @@ impl Attention {
     }
 
     /// Puts what is as [`Attention::gather`] gives it back into `out`: `[T][width]`.
-    fn scatter(&self, x: &[f32], out: &mut [f32], width: usize, kv_head: usize, block: &Block) {
+    fn scatter(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        width: usize,
+        kv_head: usize,
+        block: &AttentionBlock,
+    ) {
         let (group, d) = (self.heads / self.kv_heads, self.head_dim);
         let n = block.end - block.first;
         for (i, row) in x.chunks_exact(d).enumerate() {

@@ -5,7 +5,7 @@ use super::parameter::{Gradients, Parameter};
 use crate::ops::{Isa, PackedMatrix, matmul};
 
 /// A linear layer, packed for both passes.
-pub struct Linear {
+pub struct LinearLayer {
     /// Places of its weights `[outputs][inputs]` and biases among the parameters.
     weight: usize,
     bias: Option<usize>,
@@ -13,7 +13,7 @@ pub struct Linear {
     backward: PackedMatrix,
 }
 
-impl Linear {
+impl LinearLayer {
     /// The layer of these parameters.
     pub fn new(parameters: &[Parameter], weight: usize, bias: Option<usize>) -> Self {
         let (values, inputs) = (&parameters[weight].values, parameters[weight].shape[1]);

@@ -4,7 +4,7 @@
 //! Legend: `T` steps, `B` streams, `H` width, `G` gates times `H`. Rows are `[T][B]`. The formulas are
 //! those of `docs/numerics.md`, section 17, with x and y as there.
 
-use super::linear::Linear;
+use super::linear::LinearLayer;
 use super::parameter::Gradients;
 use crate::models::Cell;
 use crate::ops::{Isa, sigmoid, tanh};
@@ -16,19 +16,19 @@ pub struct Recurrence {
     /// Width of its state.
     pub width: usize,
     /// From the last outputs to gates.
-    pub hidden: Linear,
+    pub hidden: LinearLayer,
 }
 
 /// What a layer remembers between passes: `[B][H]` each.
 #[derive(Debug, Clone, Default)]
-pub struct State {
+pub struct RecurrentState {
     /// Last outputs.
     pub h: Vec<f32>,
     /// Cells of an LSTM.
     pub c: Vec<f32>,
 }
 
-impl State {
+impl RecurrentState {
     /// Nothing to remember.
     pub fn new(streams: usize, width: usize) -> Self {
         let zeros = vec![0.0; streams * width];
@@ -37,7 +37,7 @@ impl State {
 }
 
 /// What the backward pass needs of the forward pass.
-pub struct Trace {
+pub struct RecurrenceTrace {
     /// h before each step, and after the last: `[T + 1][B][H]`
     h: Vec<f32>,
     /// c likewise, of an LSTM.
@@ -48,7 +48,7 @@ pub struct Trace {
     new_y: Vec<f32>,
 }
 
-impl Trace {
+impl RecurrenceTrace {
     /// Outputs: `[T][B][H]`
     pub fn outputs(&self, streams: usize, width: usize) -> &[f32] {
         &self.h[streams * width..]
@@ -57,10 +57,11 @@ impl Trace {
 
 impl Recurrence {
     /// Runs from `state`, which becomes that after the last step. x: `[T][B][G]`
-    pub fn forward(&self, isa: Isa, x: Vec<f32>, state: &mut State) -> Trace {
+    pub fn forward(&self, isa: Isa, x: Vec<f32>, state: &mut RecurrentState) -> RecurrenceTrace {
         let (h, g) = (self.width, self.cell.gates() * self.width);
         let (b, t) = (state.h.len() / h, x.len() * h / g / state.h.len());
-        let mut trace = Trace { h: state.h.clone(), c: Vec::new(), gates: x, new_y: Vec::new() };
+        let mut trace =
+            RecurrenceTrace { h: state.h.clone(), c: Vec::new(), gates: x, new_y: Vec::new() };
         if self.cell == Cell::Lstm {
             trace.c.clone_from(&state.c);
         }
@@ -91,7 +92,7 @@ impl Recurrence {
     pub fn backward(
         &self,
         isa: Isa,
-        trace: &Trace,
+        trace: &RecurrenceTrace,
         streams: usize,
         dh: &[f32],
         gradients: &mut Gradients,
