@@ -26,7 +26,7 @@ pub fn print_manual(command: &[String]) -> Result<()> {
     program.build();
     let named = command.iter().try_fold(&program, |at, name| at.find_subcommand(name));
     let message =
-        || UsageError(format!("there is no command '{}'", command.join(" ").escape_debug()));
+        || UsageError(format!("no such command: '{}'", command.join(" ").escape_debug()));
     let mut page = Vec::new();
     clap_mangen::Man::new(named.ok_or_else(message)?.clone()).render(&mut page)?;
     Ok(io::stdout().write_all(&page)?)

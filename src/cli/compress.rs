@@ -59,7 +59,7 @@ pub fn compress(
 fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
     let suffix = &output.suffix;
     if path.as_os_str().as_bytes().ends_with(suffix.as_bytes()) && !output.force {
-        bail!("has the suffix {suffix} already; -f compresses it once more");
+        bail!("already has the suffix {suffix}; -f compresses it again");
     }
     Ok(with_suffix(path, suffix))
 }
@@ -73,8 +73,8 @@ fn warn_of_failures(name: &str, summary: &Summary) {
     if summary.verify_failures > 0 {
         let chunks = counted(summary.verify_failures, "chunk");
         say!(
-            "llmzip: warning: {name}: {chunks} did not decode to what was encoded; stored instead. \
-             Nothing is lost, but please report it: the program or this machine is faulty."
+            "llmzip: warning: {name}: {chunks} did not decode to the input and were stored uncompressed. \
+             No data is lost, but please report this: the program or this machine is faulty."
         );
     }
 }

@@ -66,10 +66,10 @@ pub fn code_of(error: &Error) -> u8 {
 /// What the user can do about `error`.
 pub fn advice_for(error: &Error) -> Option<&'static str> {
     match error.downcast_ref().map(crate::Error::kind)? {
-        ErrorKind::Truncated => Some("the rest of the archive is missing: fetch it again"),
-        ErrorKind::Unsupported => Some("a newer llmzip reads it"),
-        ErrorKind::LimitExceeded => Some("a larger --max-output or --memlimit allows it"),
-        ErrorKind::TrailingData => Some("all content before it is good; -f keeps it in a file"),
+        ErrorKind::Truncated => Some("the end of the archive is missing: download or copy it again"),
+        ErrorKind::Unsupported => Some("a newer version of llmzip can read it"),
+        ErrorKind::LimitExceeded => Some("raise --max-output or --memlimit to allow it"),
+        ErrorKind::TrailingData => Some("everything before the trailing data was verified; use -f to keep it"),
         _ => None,
     }
 }

@@ -74,7 +74,7 @@ impl OpenInput {
         let Some(before) = &self.metadata else { return Ok(()) };
         let after = self.file.metadata()?;
         if before.len() != after.len() || before.modified()? != after.modified()? {
-            bail!("was changed while it was read");
+            bail!("changed while it was read");
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl OpenInput {
         let Some(opened) = &self.metadata else { return Ok(()) };
         self.check_unchanged()?;
         if !is_same(named, &path.symlink_metadata()?) || !is_same(opened, &path.metadata()?) {
-            bail!("another file has its name now");
+            bail!("another file has this name now");
         }
         Ok(fs::remove_file(path)?)
     }
@@ -122,7 +122,7 @@ fn refuse_folder(path: &Path, file_type: FileType) -> Result<()> {
     if file_type.is_dir() {
         let name = shown(path);
         let name = name.trim_end_matches('/');
-        bail!("is a directory; pack it with:  tar -I llmzip -cf {name}.tar.llmz {name}");
+        bail!("is a directory; use tar to pack it:  tar -I llmzip -cf {name}.tar.llmz {name}");
     }
     Ok(())
 }

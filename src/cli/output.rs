@@ -155,7 +155,7 @@ impl OutputFile {
             };
         }
         if hasher.finalize() != self.hasher.finalize() {
-            bail!("the output file does not hold what was written to it");
+            bail!("the output file differs from the data written to it");
         }
         Ok(())
     }
@@ -167,10 +167,10 @@ impl OutputFile {
     pub fn finish(mut self, input: Option<&Metadata>) -> Result<()> {
         let file = self.file()?;
         take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
-        file.sync_all().context("cannot synchronise the output file")?;
+        file.sync_all().context("cannot sync the output file to disk")?;
         self.rename()?;
         let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
-        folder.context("cannot synchronise the output's folder")
+        folder.context("cannot sync the output folder to disk")
     }
 
     fn rename(&mut self) -> Result<()> {
@@ -217,14 +217,14 @@ pub fn refuse_name(target: &Path, overwrite: bool) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).context("cannot be the output file's name");
         }
-        Err(_) if names_folder(target) => bail!("names a directory, and there is none"),
+        Err(_) if names_folder(target) => bail!("names a directory that does not exist"),
         Err(_) => return Ok(()),
     };
     if there.is_dir() {
         bail!("is a directory");
     }
     if !(there.is_file() || there.is_symlink()) {
-        bail!("exists already and is not a regular file; -o writes into it");
+        bail!("exists already and is not a regular file; use -o to write into it");
     }
     if !overwrite {
         bail!("exists already; -f overwrites it");

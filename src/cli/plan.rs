@@ -91,11 +91,11 @@ impl Plan {
         let writes = command.is_none() && !(mode.test || mode.list);
         let reads = mode.test || mode.list;
         if writes && machine.json {
-            return Err(UsageError("--json goes with --list and --test".into()).into());
+            return Err(UsageError("--json is only for --list and --test".into()).into());
         }
         if reads && (output.output.is_some() || output.rm) {
             return Err(
-                UsageError("--list and --test write no file: not with -o or --rm".into()).into()
+                UsageError("--list and --test write no file: -o and --rm do not apply".into()).into()
             );
         }
         let command = command.unwrap_or(if mode.decompress {
@@ -164,7 +164,7 @@ fn compress(
     memory: u64,
 ) -> anyhow::Result<Action> {
     if output.rm && coding.no_verify {
-        let message = "--rm needs the result to be verified: not with --no-verify";
+        let message = "--rm needs verification: it cannot be combined with --no-verify";
         return Err(UsageError(message.into()).into());
     }
     let options = coding_options(coding, threads, memory)?;
@@ -256,14 +256,14 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     let target = match output {
         Some(path) if path.as_os_str() == "-" => Target::Stdout,
         Some(_) if inputs.len() > 1 => {
-            return Err(UsageError("-o takes one input; -c joins several".into()).into());
+            return Err(UsageError("-o takes a single input; -c concatenates several".into()).into());
         }
         Some(path) => Target::Named(path),
         None if stdout => Target::Stdout,
         None => Target::BesideInput,
     };
     if suffix.is_empty() || suffix.contains('/') {
-        return Err(UsageError("--suffix must not be empty or have a slash".into()).into());
+        return Err(UsageError("--suffix must not be empty or contain a slash".into()).into());
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
@@ -306,7 +306,7 @@ fn isa() -> anyhow::Result<Isa> {
     };
     name.to_str().and_then(Isa::by_name).ok_or_else(|| {
         let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
-        UsageError(format!("LLMZIP_ISA must be one of this machine's: {}", names.join(", "))).into()
+        UsageError(format!("LLMZIP_ISA must be one of the instruction sets of this machine: {}", names.join(", "))).into()
     })
 }
 
@@ -320,7 +320,7 @@ fn from_env_as<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     let text = std::env::var_os(name)?;
     let number = text.to_str().and_then(parse);
     if number.is_none() {
-        say!("llmzip: warning: {name} is not a number in range, ignored");
+        say!("llmzip: warning: {name} is not a valid number, ignored");
     }
     number
 }

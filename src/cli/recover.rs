@@ -40,8 +40,8 @@ pub fn decompress(
     })?;
     let elapsed_s = progress.finish();
     let kept = match recovery.summary.plain_len {
-        0 => ", nothing is kept".into(),
-        _ => format!(", kept in {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
+        0 => ", nothing was recovered".into(),
+        _ => format!(", written to {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
     };
     report_damage(&transfer.name, &recovery.summary, recovery.damage, &kept)?;
     if session.voice >= voice_of_summary(transfer) {
@@ -85,6 +85,6 @@ pub fn report_damage(name: &str, summary: &Summary, damage: Vec<Damage>, kept: &
     let is_damage = |kind: &ErrorKind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Truncated);
     let Some(kind) = kinds().find(is_damage).or(kinds().next()) else { return Ok(()) };
     let (chunks, bytes) = (summary.n_chunks, counted(summary.plain_len, "byte"));
-    let message = format!("damaged places: {}; good chunks: {chunks}, {bytes}{kept}", damage.len());
+    let message = format!("damaged places: {}; intact chunks: {chunks}, {bytes}{kept}", damage.len());
     Err(DamageError { kind, message, damage }.into())
 }

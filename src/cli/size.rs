@@ -12,7 +12,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
-        _ => return Err("expected a number, or one with K, M, G, KiB, MiB or GiB".into()),
+        _ => return Err("expected a number, optionally followed by K, M, G, KiB, MiB or GiB".into()),
     };
     let number: u64 = number.parse().map_err(|_| "expected a number of bytes".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "too large".into())

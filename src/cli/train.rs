@@ -21,10 +21,10 @@ const CHECKPOINT_S: f64 = 60.0;
 
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// Kind of network
+    /// Network architecture
     #[arg(long, value_name = "ARCH", value_enum, default_value_t = ArchName::Gru)]
     arch: ArchName,
-    /// Files to learn from; NUL bytes in them end documents
+    /// Training files; a NUL byte ends a document
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Folder of the new model
@@ -33,30 +33,30 @@ pub struct TrainArgs {
     /// Size of the network
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = SizeName::Small)]
     size: SizeName,
-    /// Tokens: 256 are bytes, 300 to 65536 a vocabulary made of the data [default: 256; 2048 with
+    /// Vocabulary size: 256 for bytes, 300 to 65536 for a BPE trained on the data [default: 256; 2048 with
     /// llama]
     #[arg(long, value_name = "N")]
     vocab: Option<usize>,
-    /// Steps in all; the same data, options and steps give the same model
+    /// Total steps; the same data, options and steps give the same model
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// Minutes in all [default: 10]
+    /// Total minutes [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     minutes: Option<f64>,
-    /// Go on with the run in DIR, which had the same data and options; --steps and --minutes count
-    /// from its beginning
+    /// Resume the run in DIR, which must have the same data and options; --steps and --minutes
+    /// include what it has done
     #[arg(long)]
     resume: bool,
-    /// Of all that is random
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Let lines of one text in eight end in CR-LF, so that such files are known, too
+    /// Train one text in eight with CR-LF line endings, so that such files compress well, too
     #[arg(long)]
     crlf: bool,
-    /// What computes it: cuda[:N] in builds with the feature candle-cuda, where auto means it, too
+    /// Device to train on; cuda[:N] needs a build with the feature candle-cuda, where auto prefers it
     #[arg(long, value_name = "auto|cpu|cuda[:N]", value_parser = device, default_value = "auto")]
     device: Device,
-    /// Threads to use, 0 for all cores; changes no byte of the result [default: 0]
+    /// Threads to use, 0 for all cores; does not affect the model [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
 }
@@ -75,9 +75,9 @@ fn device(name: &str) -> Result<Device, String> {
 enum ArchName {
     /// Gated recurrent units: fast, for bytes
     Gru,
-    /// Long short-term memory: slower than gru, a little smaller archives
+    /// Long short-term memory: slower than gru, slightly smaller archives
     Lstm,
-    /// A transformer of Mistral's shape, for tokens of several bytes
+    /// Mistral-style transformer, for tokens of several bytes
     Llama,
 }
 
@@ -107,7 +107,7 @@ impl TrainArgs {
         }
         let minutes = self.minutes.unwrap_or(MINUTES);
         if !(minutes > 0.0 && minutes.is_finite()) {
-            return Err(UsageError(format!("--minutes is {minutes}")).into());
+            return Err(UsageError(format!("--minutes is {minutes}, expected a positive number")).into());
         }
         Ok(TrainOptions {
             arch,
@@ -143,8 +143,8 @@ pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Resul
         let folder = shown(&args.output);
         writeln!(
             stdout(),
-            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte of what was held out; \
-             use it by: llmzip -m {folder} FILE",
+            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data; \
+             use it with: llmzip -m {folder} FILE",
             summary.held_out
         )?;
     }
@@ -159,7 +159,7 @@ const BAR: &str = "{percent:>3}% [{bar:30}] {msg} {eta}";
 /// Shows how far a run is.
 fn show(display: &Display, report: &TrainReport) {
     let line = line(report);
-    let held_out = report.held_out.map(|bits| format!("{line}, {bits:.4} held out"));
+    let held_out = report.held_out.map(|bits| format!("{line}, {bits:.4} on held-out data"));
     match display {
         Display::None => (),
         Display::Bar(bar) => {

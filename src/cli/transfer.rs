@@ -56,7 +56,7 @@ impl<'a> Transfer<'a> {
         let name = name_of(input);
         let input = OpenInput::open(input, is_beside, output.force)?;
         if output.remove_input && input.path.is_some() && input.metadata.is_none() {
-            bail!("is not a regular file, and --rm removes no other");
+            bail!("is not a regular file, the only kind that --rm removes");
         }
         let sink = match (&output.target, &input.path) {
             (Target::Stdout, _) | (Target::BesideInput, None) => {
@@ -79,7 +79,7 @@ impl<'a> Transfer<'a> {
         match &self.sink {
             Sink::Stream { file, .. } if !self.output.force && file.is_terminal() => {
                 let message =
-                    "compressed data is not written to a terminal; -f forces it, -o names a file";
+                    "refusing to write compressed data to a terminal; use -f to force it or -o to name a file";
                 Err(UsageError(message.into()).into())
             }
             _ => Ok(()),
@@ -193,7 +193,7 @@ impl<'a> Transfer<'a> {
         let remove = self.output.remove_input && is_complete;
         self.finish(file, remove).with_context(|| shown(target))?;
         if remove {
-            let kept = || format!("is not removed; {} has what was read of it", shown(target));
+            let kept = || format!("is not removed; its content as read is in {}", shown(target));
             self.input.remove().with_context(kept)?;
         }
         Ok(done?)
@@ -221,7 +221,7 @@ impl Sink {
             OutputPlace::Stream(stream) => stream,
         };
         if output.remove_input {
-            bail!("what is written into it cannot be read back, and --rm needs that");
+            bail!("cannot be read back after writing, as --rm requires");
         }
         let file = stream.open().context("cannot open")?;
         Ok(Self::Stream { file, named: Some(named.to_owned()) })
@@ -231,7 +231,7 @@ impl Sink {
 fn refuse_input_as_target(input: &OpenInput, target: &Path) -> Result<()> {
     match &input.metadata {
         Some(input) if target.metadata().is_ok_and(|target| is_same(input, &target)) => {
-            bail!("input and output are the same")
+            bail!("input and output are the same file")
         }
         _ => Ok(()),
     }

@@ -74,10 +74,10 @@ pub fn load(
     let file = fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
     let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| failed(folder, &e))?;
     let json = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
-    let json = json.ok_or_else(|| failed(folder, &"it says nothing of its run"))?;
+    let json = json.ok_or_else(|| failed(folder, &"checkpoint has no training metadata"))?;
     let progress: RunProgress = serde_json::from_str(json).map_err(|e| failed(folder, &e))?;
     if progress.what != what {
-        let message = format!("it is of a run with {}, not with {what}", progress.what);
+        let message = format!("checkpoint belongs to a run with {}, not with {what}", progress.what);
         return Err(Error::new(ErrorKind::InvalidArgument, message).at(path.display()));
     }
     let tensors = SafeTensors::deserialize(&file).map_err(|e| failed(folder, &e))?;
@@ -86,7 +86,7 @@ pub fn load(
         let tensor = tensors.tensor(&name).map_err(|e| failed(folder, &e))?;
         match floats(tensor.data()) {
             values if values.len() == len => Ok(values),
-            _ => Err(failed(folder, &format!("tensor {name} has another size"))),
+            _ => Err(failed(folder, &format!("tensor {name} has a different size"))),
         }
     };
     network.update(&mut |parameters| {

@@ -55,7 +55,7 @@ impl Corpus {
         match corpus.len() {
             LEAST.. => Ok(corpus),
             len => {
-                let message = format!("{len} bytes to learn from, expected at least {LEAST}");
+                let message = format!("{len} bytes of training data, expected at least {LEAST}");
                 Err(Error::new(ErrorKind::InvalidArgument, message))
             }
         }

@@ -48,7 +48,7 @@ impl Device {
         }
         #[cfg(not(feature = "candle-cuda"))]
         if let Self::Cuda(_) = self {
-            let message = "this build of llmzip does not know CUDA; one that does is made by: \
+            let message = "this build of llmzip has no CUDA support; build one that has with: \
                            cargo install --path . --locked --features candle-cuda";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }

@@ -25,7 +25,7 @@ pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> 
     for (name, shape, values) in network.tensors() {
         let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
         if halves.iter().any(|half| !half.is_finite()) {
-            let message = format!("{name} went out of bounds: the training failed");
+            let message = format!("{name} exceeds the range of float16: training diverged");
             return Err(Error::new(ErrorKind::InvalidModel, message));
         }
         let bytes: Vec<u8> = halves.into_iter().flat_map(f16::to_le_bytes).collect();
@@ -72,7 +72,7 @@ pub fn card(
          | steps | {steps}: {tokens} tokens, {bytes} bytes, {minutes:.1} minutes |\n\
          | bits per byte, learned | {learned:.4} |\n\
          | bits per byte, held out | {held_out:.4} |\n\n\
-         The licence of the model is up to that of its data. Archives made with it need all of its files,\n\
+         The license of the model depends on that of its data. Archives made with it need all of its files,\n\
          unchanged: keep a copy (`llmzip models export`).\n\n\
          ![bits per byte](curve.svg)\n",
         env!("CARGO_PKG_VERSION"),

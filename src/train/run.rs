@@ -110,7 +110,7 @@ fn prepare(folder: &Path, resume: bool) -> Result<()> {
     }
     fs::create_dir_all(folder).map_err(io)?;
     if fs::read_dir(folder).map_err(io)?.next().is_some() {
-        let message = "the folder is not empty; --resume goes on with a run that is in it";
+        let message = "the folder is not empty; use --resume to continue a run in it";
         return Err(Error::new(ErrorKind::InvalidArgument, message).at(folder.display()));
     }
     Ok(())

@@ -104,7 +104,7 @@ fn byte_pairs(sample: &[&[u8]], size: usize) -> Result<Vec<u8>> {
     let found = tokenizer.get_vocab_size(true);
     if found != size {
         let message = format!(
-            "the data give {found} tokens, --vocab asks for {size}: use fewer, or more data"
+            "the data yield {found} tokens, --vocab is {size}: use fewer tokens or more data"
         );
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }

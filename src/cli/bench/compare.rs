@@ -31,7 +31,7 @@ impl Expect {
         match self.differs_at.or((rest > 0).then_some(self.offset)) {
             None => Ok(()),
             Some(at) => {
-                let message = format!("what was decoded is not the input: it differs at byte {at}");
+                let message = format!("decoded output differs from the input: differs at byte {at}");
                 Err(Error::new(ErrorKind::Corrupt, message))
             }
         }

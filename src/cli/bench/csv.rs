@@ -52,7 +52,7 @@ impl Rows {
         match first.trim_end() {
             "" if file.seek(SeekFrom::End(0))? == 0 => writeln!(file, "{}", COLUMNS.join(","))?,
             header if header == COLUMNS.join(",") => (),
-            _ => bail!("is no table of llmzip bench with its {} columns", COLUMNS.len()),
+            _ => bail!("is no table written by llmzip bench: expected its {} columns", COLUMNS.len()),
         }
         Ok(Self { file, commit: commit.to_owned(), isa })
     }

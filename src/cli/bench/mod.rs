@@ -67,12 +67,12 @@ impl Bench<'_> {
     /// Takes in an input that can be read more than once.
     fn begin(&mut self, input: &Input) -> Result<()> {
         let Input::File(path) = input else {
-            return Err(UsageError("a file is needed: it is read more than once".into()).into());
+            return Err(UsageError("a file is needed: the input is read more than once".into()).into());
         };
         let path = path.canonicalize().context("cannot open")?;
         let metadata = path.metadata().context("cannot open")?;
         if !metadata.is_file() {
-            bail!("is not a regular file, and it is read more than once");
+            bail!("is not a regular file; bench reads its input more than once");
         }
         let name = shown(path.file_name().map_or(&path, Path::new));
         let (plain_len, outcomes, missing) = (metadata.len(), Vec::new(), Vec::new());

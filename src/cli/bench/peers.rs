@@ -61,7 +61,7 @@ impl Peer {
         self.call().compress.split(' ').next().unwrap_or_default()
     }
 
-    /// Measures it on `path`, `runs` times; `None` where there is no such program.
+    /// Measures it on `path`, `runs` times; `None` where no such program.
     ///
     /// # Errors
     /// The system's. What goes wrong with the program stands in the outcome.
@@ -85,7 +85,7 @@ struct ProgramMissing;
 
 impl std::fmt::Display for ProgramMissing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("there is no such program")
+        f.write_str("no such program")
     }
 }
 

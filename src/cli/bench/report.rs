@@ -98,7 +98,7 @@ impl BenchReport {
 fn print_profiles(out: &mut dyn Write, profiles: &Profiles, threads: usize) -> io::Result<()> {
     writeln!(
         out,
-        "\nllmzip, where the time of working threads goes (of {threads} at most), percent"
+        "\nllmzip, time of working threads by part (at most {threads} threads), percent"
     )?;
     writeln!(out, "{:10} {:>8} {:>10}", "", "compress", "decompress")?;
     let (there, back) = (&profiles.compress, &profiles.decompress);

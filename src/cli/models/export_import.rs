@@ -23,7 +23,7 @@ impl ModelCommand<'_> {
     pub fn export(&mut self, model: &Path, file: &Path, force: bool) -> Result<()> {
         let found = self.find_unchanged(model)?;
         let Some(folder) = found.folder() else {
-            let message = "the default model is compiled into every llmzip: nothing to carry";
+            let message = "the default model is compiled into every llmzip and needs no export";
             return Err(UsageError(message.into()).into());
         };
         let store = self.session.models.store();
@@ -103,7 +103,7 @@ fn settle(
 /// The store's model in `folder`.
 fn imported(store: &Store, folder: &Path) -> Result<StoredModel> {
     let found = store.models().into_iter().find(|model| model.folder == folder);
-    found.with_context(|| format!("{} is not what was put there", shown(folder)))
+    found.with_context(|| format!("{} changed during the import", shown(folder)))
 }
 
 /// A folder that goes away unless it is given a name, also on a signal.

@@ -62,7 +62,7 @@ impl ModelCommand<'_> {
         let models = &self.session.models;
         let name = model.to_str().unwrap_or_default();
         if name == "default" {
-            return Err(UsageError("the default model is compiled in: it is here".into()).into());
+            return Err(UsageError("the default model is compiled in and needs no download".into()).into());
         }
         let mut environment = models.environment.clone();
         environment.is_offline |= offline;
@@ -70,7 +70,7 @@ impl ModelCommand<'_> {
         let model = hub::pull(&environment, models.store(), &Reference::parse(name)?, &bars)?;
         drop(bars);
         let entry = ModelEntry::of(&FoundModel::Stored(model), models.store())?;
-        self.report(entry, "here");
+        self.report(entry, "stored");
         Ok(())
     }
 
@@ -112,8 +112,8 @@ impl ModelCommand<'_> {
             self.note(&found.label().escape_debug().to_string(), done)?;
         }
         for (folder, error) in self.session.models.store().damaged_imports() {
-            let advice = "remove the folder and take the model in again";
-            let message = format!("an imported model is there only in part: {error}; {advice}");
+            let advice = "remove the folder and import the model again";
+            let message = format!("an imported model is stored only in part: {error}; {advice}");
             let error = crate::Error::new(ErrorKind::Corrupt, message);
             self.note(&shown(&folder), Err(error.into()))?;
         }
@@ -125,7 +125,7 @@ impl ModelCommand<'_> {
         let store = self.session.models.store();
         let entry = ModelEntry::of(found, store)?;
         let FoundModel::Stored(model) = found else {
-            self.report(entry.with_digest(&found.digest()?), "nothing recorded to compare with");
+            self.report(entry.with_digest(&found.digest()?), "no recorded digest to compare with");
             return Ok(());
         };
         let (digest, was_recorded) = self.compare(model)?;
@@ -138,7 +138,7 @@ impl ModelCommand<'_> {
         let (found, store) = (self.find(model)?, self.session.models.store());
         let FoundModel::Stored(model) = &found else {
             let message =
-                format!("{} is not in the store: only what is there is removed", found.place());
+                format!("{} is not in the store, and only stored models can be removed", found.place());
             return Err(UsageError(message).into());
         };
         let mut entry = ModelEntry::of(&found, store)?;
@@ -155,7 +155,7 @@ impl ModelCommand<'_> {
         let found = self.find(model)?;
         let Some(folder) = found.folder() else {
             return Err(
-                UsageError("the default model is compiled in: it has no folder".into()).into()
+                UsageError("the default model is compiled in and has no folder".into()).into()
             );
         };
         if !self.json {

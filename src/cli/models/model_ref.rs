@@ -39,7 +39,7 @@ impl ModelRef {
                 let reference = Reference::parse(name).ok();
                 Ok(Self::Named { name: name.to_owned(), reference })
             }
-            None => Err(UsageError(format!("there is no folder {}", shown(typed))).into()),
+            None => Err(UsageError(format!("no such folder: {}", shown(typed))).into()),
         }
     }
 
@@ -60,14 +60,14 @@ impl ModelRef {
                 match (imported.pop().or_else(by_reference), reference) {
                     (Some(model), _) => Ok(FoundModel::Stored(model)),
                     (None, _) if Path::new(name).is_file() => {
-                        let message = "is a file: name the model's folder, or take in what \
-                                       `models export` wrote with:  llmzip models import";
+                        let message = "is a file: name the model's folder, or import a \
+                                       bundle with:  llmzip models import";
                         Err(UsageError(format!("{} {message}", shown(name.as_ref()))).into())
                     }
                     (None, Some(reference)) => Err(not_here(reference).into()),
                     (None, None) => {
                         let name = name.escape_debug();
-                        let message = format!("'{name}' is no folder and no model's name");
+                        let message = format!("'{name}' is neither a folder nor the name of a model");
                         Err(UsageError(format!("{message}, expected ORG/NAME")).into())
                     }
                 }
@@ -81,5 +81,5 @@ fn ambiguous(name: &str, models: &[StoredModel]) -> UsageError {
     let folder = |model: &StoredModel| shown(model.folder.file_name().unwrap_or_default().as_ref());
     let folders: Vec<String> = models.iter().map(folder).collect();
     let (name, folders) = (name.escape_debug(), folders.join(", "));
-    UsageError(format!("{} models are called '{name}': name one of {folders}", models.len()))
+    UsageError(format!("{} models are named '{name}': choose one of {folders}", models.len()))
 }

@@ -64,7 +64,7 @@ fn folder_name(found: &FoundModel) -> PathBuf {
 
 /// The compiled-in model's files in a folder in `parent`, with which a signal removes them.
 fn default_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::tempdir_in(parent).context("no folder for the default model")?;
+    let folder = tempfile::tempdir_in(parent).context("cannot create a folder for the default model")?;
     let files = Model::default_files();
     fs::write(folder.path().join("config.json"), files.config)?;
     fs::write(folder.path().join("model.safetensors"), files.weights)?;

@@ -149,7 +149,7 @@ impl ModelEntry {
         line("architecture", &text(&facts.architecture))?;
         line("vocabulary", &number(facts.vocab_size, " tokens"))?;
         line("parameters", &number(facts.n_parameters, ""))?;
-        line("memory", &number(facts.weights_memory, " bytes for the weights, and some to work"))?;
+        line("memory", &number(facts.weights_memory, " bytes for the weights, plus working memory"))?;
         line("licence", &text(&facts.licence))
     }
 }
