@@ -1,4 +1,4 @@
-//! The command line as it is typed.
+//! Command-line arguments as typed.
 
 use super::bench::args::BenchArgs;
 use super::level::LevelArgs;
@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// Printed after the options.
+/// Help text after the options.
 const AFTER_HELP: &str = "\
 With no FILE, or when FILE is -, reads standard input and writes standard output.
 SIZE is a number of bytes, or one with K, M or G (KiB, MiB, GiB: 1024, 1024^2, 1024^3).
@@ -35,7 +35,7 @@ Exit codes:
   128+N  terminated by signal N (141: broken pipe)
 With several failures, the highest code is returned.";
 
-/// Version, format and numerics.
+/// Returns the version, with those of format and numerics.
 fn version() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");
@@ -70,7 +70,7 @@ pub struct Arguments {
     pub common: CommonArgs,
 }
 
-/// The same as sub-commands.
+/// Subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Compress files
@@ -158,7 +158,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// What commands on files have.
+    /// Returns the arguments that all commands on files have.
     pub fn common(&self) -> Option<&CommonArgs> {
         match self {
             Self::Compress { common, .. }
@@ -172,7 +172,7 @@ impl Command {
         }
     }
 
-    /// What commands that code have.
+    /// Returns the model arguments of commands that code.
     pub fn model(&self) -> Option<&ModelArgs> {
         match self {
             Self::Compress { model, .. }
@@ -188,7 +188,7 @@ impl Command {
         }
     }
 
-    /// Threads as typed.
+    /// Returns the number of threads as typed.
     pub fn threads(&self) -> Option<usize> {
         match self {
             #[cfg(feature = "train")]
@@ -197,7 +197,7 @@ impl Command {
         }
     }
 
-    /// What every command has.
+    /// Returns the message options, which every command has.
     pub fn voice(&self) -> &VoiceArgs {
         match self {
             Self::Compress { common, .. }
@@ -213,7 +213,7 @@ impl Command {
     }
 }
 
-/// What to do where no sub-command says it.
+/// Mode flags, for calls without a subcommand.
 #[derive(Args, Debug)]
 #[group(id = "mode", multiple = false)]
 pub struct ModeArgs {
@@ -228,7 +228,7 @@ pub struct ModeArgs {
     pub list: bool,
 }
 
-/// How to compress. Accepted and ignored next to -d, -t and -l.
+/// Compression options. Accepted and ignored next to -d, -t and -l.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Compression")]
 pub struct CodingArgs {
@@ -263,7 +263,7 @@ pub struct CodingArgs {
     pub no_verify: bool,
 }
 
-/// Which language model.
+/// Model options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
@@ -277,7 +277,7 @@ pub struct ModelArgs {
     pub offline: bool,
 }
 
-/// Where results go.
+/// Output options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
@@ -302,7 +302,7 @@ pub struct OutputArgs {
     pub suffix: String,
 }
 
-/// What to refuse of an archive, and what not.
+/// Limits and error handling of decompression.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Decompression")]
 pub struct LimitArgs {
@@ -315,7 +315,7 @@ pub struct LimitArgs {
     pub max_output: Option<u64>,
 }
 
-/// Output for programs.
+/// Machine-readable output.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct MachineArgs {
@@ -324,7 +324,7 @@ pub struct MachineArgs {
     pub json: bool,
 }
 
-/// What all commands understand.
+/// Options of all commands on files.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Common")]
 pub struct CommonArgs {

@@ -1,4 +1,4 @@
-//! Compresses one input.
+//! Compression of one input.
 
 use super::input::Input;
 use super::names::with_suffix;
@@ -13,10 +13,10 @@ use anyhow::{Result, bail};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Compresses `input` to where `output` says.
+/// Compresses `input` to `output`.
 ///
 /// # Errors
-/// The system's, the archive's.
+/// I/O errors; those of the archive.
 pub fn compress(
     session: &Session,
     input: &Input,
@@ -55,7 +55,7 @@ pub fn compress(
     Ok(())
 }
 
-/// The archive beside `path`.
+/// Returns the path of the archive beside `path`.
 fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
     let suffix = &output.suffix;
     if path.as_os_str().as_bytes().ends_with(suffix.as_bytes()) && !output.force {
@@ -64,7 +64,8 @@ fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
     Ok(with_suffix(path, suffix))
 }
 
-/// What must be wanted for a summary: standard output is mostly a pipe of others.
+/// Returns the verbosity that prints a summary: with standard output, usually another program's pipe,
+/// only verbose.
 pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
     if transfer.target().is_some() { Voice::Normal } else { Voice::Verbose }
 }

@@ -1,4 +1,4 @@
-//! Decompresses one input.
+//! Decompression of one input.
 
 use super::compress::voice_of_summary;
 use super::input::{Input, OpenInput};
@@ -13,10 +13,10 @@ use crate::archive::{self, DecompressOptions, ModelSource, StreamInfo};
 use anyhow::{Context, Result};
 use std::io::Seek;
 
-/// Decompresses `input` to where `output` says.
+/// Decompresses `input` to `output`.
 ///
 /// # Errors
-/// The system's, the archive's.
+/// I/O errors; those of the archive.
 pub fn decompress(
     session: &Session,
     input: &Input,
@@ -56,7 +56,7 @@ pub fn decompress(
 /// needs, the first one last, which is kept, and returns the plain bytes that its index promises.
 ///
 /// # Errors
-/// The system's; ModelMissing, so that no output begins that cannot be completed.
+/// I/O errors; ModelMissing, so that no output begins that cannot be completed.
 pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     let mut file = &input.file;
     if input.metadata.is_none() || file.stream_position()? != 0 {

@@ -1,4 +1,4 @@
-//! Output for programs (docs/cli.md): names and meanings of fields are stable within a schema
+//! Machine-readable output (docs/cli.md): names and meanings of fields are stable within a schema
 //! number.
 
 use super::list::{Listing, check_name, method_name};
@@ -8,7 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::io::{self, Write};
 
-/// Raised when a field changes its name or meaning, or goes; not when one is added.
+/// Schema number: raised when a field is renamed, removed or changes its meaning, not when one is
+/// added.
 pub const SCHEMA: u32 = 1;
 
 /// An input that failed.
@@ -17,7 +18,7 @@ pub struct FailedFile {
     pub name: String,
     pub message: String,
     pub exit_code: u8,
-    /// Of a test that kept going.
+    /// Damage found by a test that kept going.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<DamagedPlace>,
 }

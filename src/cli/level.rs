@@ -8,7 +8,7 @@ pub struct LevelArgs {
     pub level: Option<u8>,
 }
 
-/// What gzip's users type.
+/// Level flags as in gzip.
 const DIGITS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 fn others(id: &'static str) -> impl Iterator<Item = &'static str> {

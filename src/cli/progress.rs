@@ -1,4 +1,4 @@
-//! How far the work is: a bar, a line every few seconds, or nothing. Always on standard error.
+//! Progress on standard error: a bar, a line every few seconds, or nothing.
 
 use super::size::grouped;
 use super::voice::{ProgressStyle, Voice};
@@ -8,17 +8,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time between two lines of plain progress.
+/// Interval between lines of plain progress.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The bar where the total is known, and where it is not.
+/// Templates of the bar with a known and an unknown total.
 const BAR: &str = "{prefix} {percent:>3}% [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const SPINNER: &str = "{prefix} {spinner} {bytes} {bytes_per_sec}";
 
-/// Counts the bytes of one input.
+/// Byte counter of one input, with its display.
 pub struct ProgressCounter {
     done: AtomicU64,
-    /// Bytes to do, where known.
+    /// Total bytes, where known.
     total: Option<u64>,
     begin: Instant,
     name: String,
@@ -29,7 +29,7 @@ pub struct ProgressCounter {
 pub enum Display {
     None,
     Bar(ProgressBar),
-    /// When the last line was written.
+    /// Time of the last line.
     Lines(Mutex<Instant>),
 }
 
@@ -73,7 +73,7 @@ pub fn bar(len: Option<u64>, template: &str) -> ProgressBar {
 }
 
 impl ProgressCounter {
-    /// Begins to count; `total` bytes are to be done, if that is known.
+    /// Starts counting towards `total` bytes, where known.
     pub fn new(style: ProgressStyle, voice: Voice, name: &str, total: Option<u64>) -> Self {
         let template = if total.is_some() { BAR } else { SPINNER };
         let display =
@@ -82,7 +82,7 @@ impl ProgressCounter {
         Self { done, total, begin, name, display }
     }
 
-    /// `n` more bytes are done.
+    /// Adds `n` processed bytes.
     pub fn add(&self, n: u64) {
         let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
         match &self.display {
@@ -96,7 +96,7 @@ impl ProgressCounter {
         }
     }
 
-    /// Takes the display away; returns the seconds since the beginning.
+    /// Clears the display and returns the seconds since the start.
     pub fn finish(&self) -> f64 {
         match &self.display {
             Display::None => (),
@@ -106,7 +106,7 @@ impl ProgressCounter {
         self.begin.elapsed().as_secs_f64()
     }
 
-    /// One line of plain progress.
+    /// Formats one line of plain progress.
     fn line(&self, done: u64) -> String {
         let rate = done as f64 / self.begin.elapsed().as_secs_f64().max(1e-3);
         let (name, bytes) = (&self.name, grouped(done));

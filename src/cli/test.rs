@@ -1,4 +1,4 @@
-//! Decodes one archive and checks it; writes nothing.
+//! Verification of one archive.
 
 use super::decompress::look_ahead;
 use super::input::{Input, OpenInput, name_of};
@@ -12,20 +12,20 @@ use crate::archive::{self, DecompressOptions, Recovery};
 use anyhow::Result;
 use std::io;
 
-/// What a test is to do.
+/// Options of a test.
 #[derive(Debug)]
 pub struct TestOptions {
     pub decompress: DecompressOptions,
-    /// Looks for all damage, not only the first.
+    /// Whether to look for all damage, not only the first.
     pub keep_going: bool,
-    /// What is good is said in JSON, after all inputs.
+    /// Whether results are printed as JSON after all inputs.
     pub json: bool,
 }
 
 /// Tests `input`.
 ///
 /// # Errors
-/// The system's, the archive's; DamageError, where a test that keeps going found any.
+/// I/O errors; those of the archive; DamageError, where a test that keeps going found damage.
 pub fn test(session: &Session, input: &Input, options: &TestOptions) -> Result<TestedFile> {
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;

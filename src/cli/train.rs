@@ -1,4 +1,4 @@
-//! `llmzip train`: a model of one's own.
+//! `llmzip train`: trains a custom model.
 
 use super::exit::UsageError;
 use super::names::shown;
@@ -13,10 +13,10 @@ use clap::{Args, ValueEnum};
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-/// Minutes without --steps and --minutes.
+/// Default minutes.
 const MINUTES: f64 = 10.0;
 
-/// Seconds between two checkpoints.
+/// Seconds between checkpoints.
 const CHECKPOINT_S: f64 = 60.0;
 
 #[derive(Args, Debug)]
@@ -90,7 +90,7 @@ enum SizeName {
 }
 
 impl TrainArgs {
-    /// With all defaults filled in.
+    /// Fills in all defaults.
     ///
     /// # Errors
     /// UsageError.
@@ -107,7 +107,9 @@ impl TrainArgs {
         }
         let minutes = self.minutes.unwrap_or(MINUTES);
         if !(minutes > 0.0 && minutes.is_finite()) {
-            return Err(UsageError(format!("--minutes is {minutes}, expected a positive number")).into());
+            return Err(
+                UsageError(format!("--minutes is {minutes}, expected a positive number")).into()
+            );
         }
         Ok(TrainOptions {
             arch,
@@ -129,7 +131,7 @@ impl TrainArgs {
     }
 }
 
-/// Trains and says how it goes.
+/// Trains a model and reports progress.
 ///
 /// # Errors
 /// Those of [`train::train`]; the system's.

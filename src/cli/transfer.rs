@@ -1,4 +1,4 @@
-//! What compressing and decompressing have in common: from one input to its output.
+//! Transfer from one input to its output, as compression and decompression share it.
 
 use super::exit::UsageError;
 use super::input::{Input, OpenInput, is_same, name_of};
@@ -11,32 +11,32 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes collected before they are written.
+/// Size of the write buffer.
 const WRITE_BUFFER: usize = 1 << 16;
 
-/// Added to the name of a file that has only part of its content.
+/// Suffix of a file with only part of its content.
 const PART_SUFFIX: &str = ".recovered";
 
-/// What of the output is there after the work.
+/// Completeness of an output.
 pub enum Completeness {
     Complete,
-    /// It never gets the name of the whole, unless the user gave that.
+    /// A part, which never gets the name of the whole unless the user gave it.
     Partial,
     Nothing,
 }
 
-/// One input on its way to its output.
+/// Open input with its destination.
 pub struct Transfer<'a> {
     pub input: OpenInput,
-    /// What messages call the input.
+    /// Name of the input in messages.
     pub name: String,
     output: &'a Output,
     sink: Sink,
 }
 
-/// Where the result goes.
+/// Destination of the result.
 enum Sink {
-    /// Standard output, or what was named and is no file.
+    /// Standard output, or a named destination that is no file.
     Stream { file: File, named: Option<PathBuf> },
     /// A file that gets this path.
     File(PathBuf),
@@ -46,7 +46,7 @@ impl<'a> Transfer<'a> {
     /// Opens `input`; `beside` names the file beside it.
     ///
     /// # Errors
-    /// The system's; inputs and outputs that are refused.
+    /// I/O errors; errors on refused inputs and outputs.
     pub fn new(
         input: &Input,
         output: &'a Output,
@@ -78,15 +78,14 @@ impl<'a> Transfer<'a> {
     pub fn refuse_terminal(&self) -> Result<()> {
         match &self.sink {
             Sink::Stream { file, .. } if !self.output.force && file.is_terminal() => {
-                let message =
-                    "refusing to write compressed data to a terminal; use -f to force it or -o to name a file";
+                let message = "refusing to write compressed data to a terminal; use -f to force it or -o to name a file";
                 Err(UsageError(message.into()).into())
             }
             _ => Ok(()),
         }
     }
 
-    /// How progress is shown: as a filter not by itself, for a bar and a result that goes to the same
+    /// Chooses the form of progress: none by default in a filter, because a bar and a result on the same
     /// terminal destroy each other.
     pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
         match (wanted, &self.sink) {
@@ -95,7 +94,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// What the output is called; `None` where it has no name.
+    /// Returns the name of the output, where it has one.
     pub fn target(&self) -> Option<String> {
         match &self.sink {
             Sink::Stream { named, .. } => named.as_deref().map(shown),
@@ -103,10 +102,10 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Does the work: `copy` reads its first argument and writes its second.
+    /// Runs `copy`, which reads its first argument and writes its second.
     ///
     /// # Errors
-    /// The system's, those of `copy`. Then there is no output file.
+    /// I/O errors; those of `copy`. No output file is left then.
     pub fn run<T>(
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
@@ -114,10 +113,10 @@ impl<'a> Transfer<'a> {
         self.run_as(copy, |_| Completeness::Complete)
     }
 
-    /// The same where the output may be a part of the whole.
+    /// Runs `copy` where the output may be only a part of the whole.
     ///
     /// # Errors
-    /// The same.
+    /// Errors as for [`Transfer::run`].
     pub fn run_as<T>(
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
@@ -129,7 +128,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// What the output is called where only part of the content is there.
+    /// Returns the name of an output with only part of the content.
     pub fn target_of_part(&self) -> Option<String> {
         match &self.sink {
             Sink::Stream { .. } => self.target(),
@@ -137,10 +136,10 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Refuses to begin what could not be named in the end.
+    /// Refuses a name that the partial output could not get, before any work is done.
     ///
     /// # Errors
-    /// Those of [`refuse_name`] for the file that is to get part of the content.
+    /// Errors of [`refuse_name`] for the partial output.
     pub fn refuse_part(&self) -> Result<()> {
         let Sink::File(target) = &self.sink else { return Ok(()) };
         let part = self.part_path(target);
@@ -207,14 +206,14 @@ impl<'a> Transfer<'a> {
         file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))
     }
 
-    /// Whether the output file is kept in spite of `error`.
+    /// Returns whether the output file is kept in spite of `error`.
     fn is_kept(&self, error: &crate::Error) -> bool {
         error.kind() == ErrorKind::TrailingData && self.output.force
     }
 }
 
 impl Sink {
-    /// Where the name that the user gave leads to.
+    /// Resolves the name that the user gave.
     fn named(named: &Path, output: &Output) -> Result<Self> {
         let stream = match OutputPlace::of(named, output.force)? {
             OutputPlace::File(path) => return Ok(Self::File(path)),

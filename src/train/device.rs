@@ -1,4 +1,4 @@
-//! What a run computes with: the kernels of `ops`, or candle on a CUDA device.
+//! Devices to train on: the CPU with the kernels of `ops`, or CUDA with candle.
 
 use super::network::TrainableNetwork;
 use super::optimiser::{Orthogonal, orthogonal};
@@ -9,10 +9,10 @@ use crate::error::Result;
 use crate::error::{Error, ErrorKind};
 use crate::ops::Isa;
 
-/// What a run computes with.
+/// Device to train on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The first CUDA device, where this build knows CUDA and there is one; else the CPU.
+    /// The first CUDA device, where this build supports CUDA and there is one; else the CPU.
     Auto,
     /// The CPU: the same data, options and steps give the same model.
     Cpu,
@@ -20,7 +20,7 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// A network in its place.
+/// Network on its device.
 pub(super) struct Placed {
     pub network: Box<dyn TrainableNetwork>,
     pub orthogonal: Orthogonal,
@@ -29,7 +29,7 @@ pub(super) struct Placed {
 }
 
 impl Device {
-    /// A network that has learned nothing, on this device.
+    /// Creates an untrained network on this device.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) where there is no such

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Writes configuration, tokenizer and weights.
 ///
 /// # Errors
-/// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights are past the range of float16.
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights exceed the range of float16.
 pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> Result<()> {
     let mut config = network.config();
     config["torch_dtype"] = "float16".into();
@@ -41,7 +41,7 @@ pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> 
     write(folder, "model.safetensors", &file)
 }
 
-/// Writes the model's card and the picture of its training.
+/// Writes the model card and the plot of its training.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]
@@ -72,7 +72,7 @@ pub fn card(
          | steps | {steps}: {tokens} tokens, {bytes} bytes, {minutes:.1} minutes |\n\
          | bits per byte, learned | {learned:.4} |\n\
          | bits per byte, held out | {held_out:.4} |\n\n\
-         The license of the model depends on that of its data. Archives made with it need all of its files,\n\
+         The licence of the model depends on that of its data. Archives made with it need all of its files,\n\
          unchanged: keep a copy (`llmzip models export`).\n\n\
          ![bits per byte](curve.svg)\n",
         env!("CARGO_PKG_VERSION"),

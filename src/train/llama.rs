@@ -1,4 +1,4 @@
-//! A decoder of Mistral's shape that learns: RMS norms, rotary positions, a sliding window, grouped
+//! Trainable Mistral-style decoder: RMS norms, rotary positions, a sliding window, grouped
 //! query heads, SwiGLU, the output head tied to the embedding (`models::Transformer` is the same network
 //! for coding).
 //!
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::ops::Isa;
 use serde_json::{Value, json};
 
-/// Its dimensions.
+/// Dimensions of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LlamaShape {
     /// Tokens.
@@ -37,10 +37,10 @@ pub struct LlamaShape {
 /// Base of the rotary frequencies.
 pub(super) const THETA: f64 = 10_000.0;
 
-/// Positions that configurations name: the window slides, so there is no end to them.
+/// Number of positions in configurations: nominal, because the window slides.
 const POSITIONS: usize = 131_072;
 
-/// Places of parameters: embedding, last norm, then those of each layer.
+/// Indices of parameters: embedding, last norm, then those of each layer.
 const EMBEDDING: usize = 0;
 const LAST_NORM: usize = 1;
 const FIRST_LAYER: usize = 2;
@@ -56,7 +56,7 @@ const PARTS: [&str; 7] = [
     "mlp.down_proj",
 ];
 
-/// A decoder that learns.
+/// A trainable decoder.
 pub struct LlamaNetwork {
     isa: Isa,
     shape: LlamaShape,
@@ -75,7 +75,7 @@ struct LlamaLayer {
     down: LinearLayer,
 }
 
-/// What a layer's backward pass needs of its forward pass: rows of one sequence each.
+/// Activations of a layer's forward pass that its backward pass needs: rows of one sequence each.
 struct LlamaTrace {
     x: Vec<f32>,
     normed: Vec<f32>,
@@ -89,7 +89,7 @@ struct LlamaTrace {
 }
 
 impl LlamaNetwork {
-    /// A network that has learned nothing.
+    /// Creates an untrained network.
     pub fn new(shape: LlamaShape, isa: Isa, random: &mut Random) -> Self {
         let LlamaShape { vocab_size, hidden_size: c, intermediate_size: f, layers, heads, window } =
             shape;
@@ -126,13 +126,13 @@ impl LlamaNetwork {
         &self.parameters[place].values
     }
 
-    /// The embeddings of tokens: `[rows][C]`
+    /// Returns the embeddings of tokens: `[rows][C]`.
     fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, c) = (&self.parameters[EMBEDDING].values, self.shape.hidden_size);
         tokens.iter().flat_map(|&id| &table[id as usize * c..][..c]).copied().collect()
     }
 
-    /// x becomes what the layer `index` makes of it.
+    /// Replaces x by the output of the layer `index`.
     fn forward(&self, index: usize, x: &mut Vec<f32>) -> LlamaTrace {
         let (isa, layer, first) = (self.isa, &self.layers[index], place(index));
         let normed = norm::forward(isa, x, self.gain(first));
@@ -151,7 +151,7 @@ impl LlamaNetwork {
         LlamaTrace { x, normed, qkv, attended, middle, middle_normed, gate, up, activated }
     }
 
-    /// grad, that of what the layer `index` made, becomes that of what it took.
+    /// Replaces grad, that of the output of the layer `index`, by that of its input.
     fn backward(&self, index: usize, t: &LlamaTrace, grad: &mut [f32], gradients: &mut Gradients) {
         let (isa, layer, first) = (self.isa, &self.layers[index], place(index));
         let d_activated = layer.down.backward(isa, &t.activated, grad, gradients);
@@ -167,7 +167,7 @@ impl LlamaNetwork {
         norm::backward(&t.x, self.gain(first), &d_normed, grad, &mut gradients[first]);
     }
 
-    /// The cost of one sequence.
+    /// Returns the cost of one sequence.
     fn sequence(&self, ids: &[u32], targets: &[u32], gradients: Option<&mut Gradients>) -> f64 {
         let isa = self.isa;
         let mut x = self.embed(ids);
@@ -191,7 +191,7 @@ impl LlamaNetwork {
     }
 }
 
-/// The place of a layer's first parameter.
+/// Returns the index of a layer's first parameter.
 fn place(layer: usize) -> usize {
     FIRST_LAYER + layer * PARTS.len()
 }

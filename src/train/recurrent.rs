@@ -1,4 +1,4 @@
-//! GRU and LSTM networks that learn: an embedding, layers of cells, an output head, with PyTorch's names
+//! Trainable GRU and LSTM networks: an embedding, layers of cells, an output head, with PyTorch's names
 //! (`models::Recurrent` is the same network for coding).
 
 use super::network::{TokenShard, TrainableNetwork};
@@ -13,10 +13,10 @@ use crate::models::Cell;
 use crate::ops::Isa;
 use serde_json::{Value, json};
 
-/// Its dimensions.
+/// Dimensions of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecurrentShape {
-    /// Its cells.
+    /// Kind of cell.
     pub cell: Cell,
     /// Tokens.
     pub vocab_size: usize,
@@ -28,7 +28,7 @@ pub struct RecurrentShape {
     pub layers: usize,
 }
 
-/// A recurrent network that learns.
+/// A trainable recurrent network.
 pub struct RecurrentNetwork {
     isa: Isa,
     shape: RecurrentShape,
@@ -47,7 +47,7 @@ struct RecurrentLayer {
 const EMBEDDING: usize = 0;
 
 impl RecurrentNetwork {
-    /// A network that has learned nothing.
+    /// Creates an untrained network.
     pub fn new(shape: RecurrentShape, isa: Isa, random: &mut Random) -> Self {
         let RecurrentShape { cell, vocab_size, embedding_size, hidden_size, layers } = shape;
         let gates = cell.gates() * hidden_size;
@@ -72,7 +72,7 @@ impl RecurrentNetwork {
         Self { isa, shape, parameters, layers: packed, head }
     }
 
-    /// The embeddings of tokens: `[rows][E]`
+    /// Returns the embeddings of tokens: `[rows][E]`.
     fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, e) = (&self.parameters[EMBEDDING].values, self.shape.embedding_size);
         tokens.iter().flat_map(|&id| &table[id as usize * e..][..e]).copied().collect()

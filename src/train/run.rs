@@ -1,4 +1,4 @@
-//! A run: batches, steps, what is held out, checkpoints.
+//! Training loop: batches, steps, evaluation on held-out data, checkpoints.
 //!
 //! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the number
 //! of threads changes nothing, and a run of so many steps gives the same model again.
@@ -21,40 +21,40 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The share of a run in which the rates rise; then they fall to zero.
+/// Share of a run in which the rates rise; then they fall to zero.
 const WARM_UP: f64 = 0.02;
 
-/// Parts of a run after which what is held out is measured.
+/// Number of evaluations on held-out data in a run.
 const MEASURES: f64 = 20.0;
 
-/// Pieces of what is held out that are measured together.
+/// Pieces of held-out data that are evaluated together.
 const SIDE_BY_SIDE: usize = 8;
 
-/// What a run says of itself.
+/// Progress report of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainReport {
     /// Steps done.
     pub steps: u64,
-    /// Of the whole run, 0 to 1.
+    /// Share of the budget spent, 0 to 1.
     pub share: f64,
     /// Seconds spent.
     pub elapsed_s: f64,
-    /// Bytes learned from.
+    /// Bytes of training data so far.
     pub bytes: u64,
-    /// Bits per byte of what was learned since the last report.
+    /// Bits per byte of training data since the last evaluation.
     pub learned: f64,
-    /// Bits per byte of what is held out, where it was measured.
+    /// Bits per byte of held-out data, where just evaluated.
     pub held_out: Option<f64>,
 }
 
-/// What came out of a run.
+/// Result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSummary {
-    /// Weights.
+    /// Number of weights.
     pub n_parameters: usize,
-    /// Steps in all.
+    /// Total steps.
     pub steps: u64,
-    /// Bits per byte of what is held out.
+    /// Bits per byte of held-out data.
     pub held_out: f64,
 }
 
@@ -87,7 +87,7 @@ pub fn train(
     }
     checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
     if !options.resume {
-        // There is something to go on with from the beginning.
+        // A run can be resumed from the start.
         checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
     }
     run.go(folder, watch)?;
@@ -102,7 +102,7 @@ pub fn train(
     })
 }
 
-/// A folder for a new model is empty or not there.
+/// Creates the folder of a new model, which must be empty or not exist.
 fn prepare(folder: &Path, resume: bool) -> Result<()> {
     let io = |e| Error::io(format!("making {}", folder.display()), e);
     if resume {
@@ -126,7 +126,7 @@ struct Run<'a> {
     progress: RunProgress,
 }
 
-/// Streams that one thread takes, what it remembers of them, and what it learned.
+/// Work of one thread: its streams, their states, and their gradients.
 struct Worker<'a> {
     streams: Vec<TokenStream<'a>>,
     states: Vec<RecurrentState>,
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
         Ok(Self { options, batch, corpus, tokens, network, optimiser, progress })
     }
 
-    /// All steps that the budget leaves.
+    /// Runs all steps that the budget leaves.
     fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&TrainReport)) -> Result<()> {
         let (begin, before_s) = (Instant::now(), self.progress.elapsed_s);
         let mut workers = self.workers();
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// How much of the budget is spent.
+    /// Returns the share of the budget spent.
     fn share(&self) -> f64 {
         match self.options.budget {
             Budget::Steps(steps) => self.progress.steps as f64 / steps as f64,
@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
         (0..self.batch.streams / self.batch.shard).map(worker).collect()
     }
 
-    /// All streams begin elsewhere.
+    /// Restarts all streams elsewhere.
     fn begin_episode(&self, workers: &mut [Worker<'a>]) {
         let (BatchShape { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
         let mut random = Random::new(&[self.options.seed, 1 + self.progress.steps / episode]);
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Windows of as many streams, step by step.
+/// Interleaves the windows of streams, step by step.
 fn shard(windows: &[Vec<u32>]) -> TokenShard {
     let steps = windows[0].len() - 1;
     let rows = |first: usize| -> Vec<u32> {
@@ -286,7 +286,7 @@ fn shard(windows: &[Vec<u32>]) -> TokenShard {
     TokenShard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
 }
 
-/// Pieces of texts, of about the same length.
+/// Cuts texts into pieces of about the same length.
 fn pieces(texts: &[Vec<u8>]) -> Vec<&[u8]> {
     const LEN: usize = 1 << 12;
     let of_text = |text: &'_ Vec<u8>| text.len().div_ceil(text.len().div_ceil(LEN).max(1)).max(1);

@@ -6,7 +6,7 @@ use super::random::Random;
 use super::recurrent::{RecurrentNetwork, RecurrentShape};
 use crate::ops::Isa;
 
-/// A network's kind and dimensions.
+/// Kind and dimensions of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkShape {
     /// A GRU or LSTM.
@@ -16,7 +16,7 @@ pub enum NetworkShape {
 }
 
 impl NetworkShape {
-    /// A network that has learned nothing, on the CPU.
+    /// Creates an untrained network on the CPU.
     pub fn network(self, isa: Isa, random: &mut Random) -> Box<dyn TrainableNetwork> {
         match self {
             Self::Recurrent(shape) => Box::new(RecurrentNetwork::new(shape, isa, random)),

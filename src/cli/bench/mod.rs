@@ -1,4 +1,4 @@
-//! `llmzip bench`: what compressing a file and decompressing it takes, here and by other programs.
+//! `llmzip bench`: cost of compressing and decompressing files, by llmzip and by other programs.
 //!
 //! Other programs come first, while this process is small: the kernel counts for a child what its
 //! parent had. Everything runs alone, one after the other, and is compared with the input.
@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 /// Measures every input of `plan`.
 ///
 /// # Errors
-/// Where nothing can go on: no table to write to, standard output gone.
+/// Errors that end the run: no table to write to, standard output closed.
 pub fn run(
     session: &Session,
     plan: &Plan,
@@ -55,7 +55,7 @@ pub fn run(
     all.print(plan, failures)
 }
 
-/// What is measured, and what came of it.
+/// Run of the benchmark, with its results so far.
 struct Bench<'a> {
     session: &'a Session,
     bench: &'a BenchArgs,
@@ -64,10 +64,12 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Takes in an input that can be read more than once.
+    /// Adds an input, which must be readable more than once.
     fn begin(&mut self, input: &Input) -> Result<()> {
         let Input::File(path) = input else {
-            return Err(UsageError("a file is needed: the input is read more than once".into()).into());
+            return Err(
+                UsageError("a file is needed: the input is read more than once".into()).into()
+            );
         };
         let path = path.canonicalize().context("cannot open")?;
         let metadata = path.metadata().context("cannot open")?;

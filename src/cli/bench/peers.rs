@@ -1,4 +1,4 @@
-//! Other compressors, at what is usually their smallest.
+//! Other compressors, at the settings that usually give their smallest output.
 
 use super::compare::expect_same;
 use super::cost::{Cost, measured_child};
@@ -25,7 +25,7 @@ pub enum Peer {
     Zpaq,
 }
 
-/// Its command lines, words parted by spaces, for a folder that has nothing but the input.
+/// Command lines of a program, words separated by spaces, for a folder with only the input.
 struct Call {
     compress: &'static str,
     decompress: &'static str,
@@ -56,7 +56,7 @@ impl Peer {
         Call { compress, decompress, files }
     }
 
-    /// The program's name.
+    /// Returns the program's name.
     pub fn program(self) -> &'static str {
         self.call().compress.split(' ').next().unwrap_or_default()
     }
@@ -64,7 +64,7 @@ impl Peer {
     /// Measures it on `path`, `runs` times; `None` where no such program.
     ///
     /// # Errors
-    /// The system's. What goes wrong with the program stands in the outcome.
+    /// I/O errors. Failures of the program are part of the outcome.
     pub fn run(self, path: &Path, runs: u32) -> Result<Option<BenchOutcome>> {
         let call = self.call();
         let mut outcome = BenchOutcome::new(self.program(), call.compress);
@@ -79,7 +79,7 @@ impl Peer {
     }
 }
 
-/// The program could not be started because there is none.
+/// Error of a program that is not installed.
 #[derive(Debug)]
 struct ProgramMissing;
 

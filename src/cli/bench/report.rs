@@ -1,4 +1,4 @@
-//! What was measured on a file, for people and for programs.
+//! Results on a file, as a table or JSON.
 
 use super::cost::Cost;
 use super::outcome::{BenchOutcome, Own, Profiles};
@@ -7,17 +7,17 @@ use crate::profile::Part;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// All programs on one file.
+/// Results of all programs on one file.
 pub struct BenchReport {
     pub name: String,
     pub plain_len: u64,
     pub outcomes: Vec<BenchOutcome>,
-    /// Programs that are not here.
+    /// Programs that are not installed.
     pub missing: Vec<&'static str>,
 }
 
 impl BenchReport {
-    /// For programs (docs/cli.md). `cpu`, `isa`: names of what it ran on.
+    /// Returns the report as JSON (docs/cli.md). `cpu`, `isa`: names of processor and instruction set.
     pub fn to_json(&self, cpu: &str, isa: &str) -> Value {
         let outcome = |outcome: &BenchOutcome| {
             let mut value = json!(outcome);
@@ -35,10 +35,10 @@ impl BenchReport {
         })
     }
 
-    /// A table for people, and where the time of llmzip goes.
+    /// Prints a human-readable table, and the profile of llmzip.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {} bytes", self.name, grouped(self.plain_len))?;
         let commands = self.outcomes.iter().map(|outcome| outcome.command.chars().count());

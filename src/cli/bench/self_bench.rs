@@ -1,4 +1,4 @@
-//! llmzip itself, in this process.
+//! Benchmark of llmzip itself, in this process.
 
 use super::args::BenchArgs;
 use super::compare::Expect;
@@ -18,7 +18,7 @@ use std::path::Path;
 /// Measures llmzip on `path`: from a file to a file, and back to a comparison with the input.
 ///
 /// # Errors
-/// The system's, the archive's; Corrupt where what was decoded is not the input.
+/// I/O errors; those of the archive; Corrupt where the output differs from the input.
 pub fn run(
     session: &Session,
     path: &Path,
@@ -52,7 +52,7 @@ pub fn run(
     Ok(outcome)
 }
 
-/// What every run is made of.
+/// Inputs that all runs share.
 struct SelfBench<'a> {
     session: &'a Session,
     path: &'a Path,
@@ -62,7 +62,7 @@ struct SelfBench<'a> {
 }
 
 impl SelfBench<'_> {
-    /// The archive of the file.
+    /// Compresses the file into an archive.
     fn compress(&self) -> Result<File> {
         let input = File::open(self.path).context("cannot open")?;
         let mut archive = BufWriter::new(tempfile::tempfile()?);
@@ -84,7 +84,7 @@ impl SelfBench<'_> {
     }
 }
 
-/// Measures `work`, and adds to `profile` where its time went.
+/// Measures `work`, and adds its samples to `profile`.
 fn looked_at<T>(
     bench: &BenchArgs,
     profile: &mut Profile,
@@ -98,14 +98,14 @@ fn looked_at<T>(
     done
 }
 
-/// Lanes of the chunk that has most.
+/// Returns the greatest number of lanes of any chunk.
 fn most_lanes(mut archive: &File) -> Result<u8> {
     archive.rewind()?;
     let streams = archive::list(archive)?;
     Ok(streams.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.coding.lanes).max().unwrap_or(0))
 }
 
-/// How to call the program for the same archive, a prefix left out.
+/// Returns the command line that makes the same archive, with any prefix left out.
 fn command(options: &CompressOptions<'_>, model: &Identity) -> String {
     let CompressOptions { level, chunk_size, lanes, mix, context, table_log2, .. } = *options;
     let usual = CompressOptions::default();

@@ -1,10 +1,10 @@
-//! `llmzip models`, as it is typed.
+//! Arguments of `llmzip models`.
 
 use crate::cli::voice::VoiceArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// What all verbs understand.
+/// Options of all verbs.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// Write JSON (docs/cli.md)
@@ -14,7 +14,7 @@ pub struct ReportArgs {
     voice: VoiceArgs,
 }
 
-/// What to do with models. MODEL is `default`, a folder, or ORG/NAME[@REVISION].
+/// Verbs of `llmzip models`. MODEL is `default`, a folder, or ORG/NAME[@REVISION].
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Download models from the Hugging Face hub
@@ -34,7 +34,7 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
-    /// Show architecture, size, license and digest of a model
+    /// Show architecture, size, licence and digest of a model
     Info {
         #[arg(value_name = "MODEL", default_value = "default")]
         model: PathBuf,
@@ -119,12 +119,12 @@ impl Verb {
         }
     }
 
-    /// How much is said.
+    /// Returns the message options.
     pub fn voice(&self) -> &VoiceArgs {
         &self.output().voice
     }
 
-    /// Whether results are for programs.
+    /// Returns whether results are printed as JSON.
     pub fn json(&self) -> bool {
         self.output().json
     }

@@ -12,7 +12,7 @@ use crate::hub::{self, FoundModel, StoredModel};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// What is done, to the model that is named, and what came of it.
+/// A running command on models, with its results so far.
 pub struct ModelCommand<'a> {
     pub session: &'a Session,
     pub failures: &'a mut Failures,
@@ -37,7 +37,7 @@ impl<'a> ModelCommand<'a> {
         })
     }
 
-    /// Notes a failure, and goes on unless the reader of the output went away.
+    /// Records a failure; returns only broken pipes as errors.
     pub fn note(&mut self, name: &str, done: Result<()>) -> Result<()> {
         match done {
             Err(error) if code_of(&error) == BROKEN_PIPE => Err(error),
@@ -53,7 +53,7 @@ impl<'a> ModelCommand<'a> {
         ModelRef::parse(model)?.find(self.session.models.store())
     }
 
-    /// The same to make something of it: not one of the store whose files changed since they came.
+    /// Finds `model` and checks that the digest of a stored one is the recorded one.
     pub fn find_unchanged(&self, model: &Path) -> Result<FoundModel> {
         let found = self.find(model)?;
         if let FoundModel::Stored(stored) = &found {
@@ -76,7 +76,7 @@ impl<'a> ModelCommand<'a> {
         }
     }
 
-    /// Says what was done to the model of `entry`.
+    /// Reports what was `done` to the model of `entry`.
     pub fn report(&mut self, entry: ModelEntry, done: &str) {
         if self.session.voice > Voice::Quiet && !self.json {
             let (label, len) = (entry.label.escape_debug(), grouped(entry.len));

@@ -1,4 +1,4 @@
-//! `models export` and `models import`: a model in one file, from machine to machine.
+//! `models export` and `models import`: model bundles.
 
 use super::command::ModelCommand;
 use super::show::ModelEntry;
@@ -52,7 +52,7 @@ impl ModelCommand<'_> {
         Ok(())
     }
 
-    /// Takes in the model in the file or folder `source`.
+    /// Imports the model in the file or folder `source`.
     pub fn import(&mut self, source: &Path) -> Result<()> {
         let store = self.session.models.store();
         let root = store.imports()?;
@@ -61,7 +61,7 @@ impl ModelCommand<'_> {
         let tell = |n| progress.add(n);
         let manifest = if source.is_dir() {
             let found = self.find(source)?;
-            self.session.models.try_folder(source)?; // what cannot be used is not taken in
+            self.session.models.try_folder(source)?; // unusable models are not imported
             hub::copy(source, found.label(), staging.path(), &tell)?
         } else {
             let file = File::open(source).context("cannot open")?;
@@ -100,17 +100,17 @@ fn settle(
     Ok((folder.to_owned(), !is_here))
 }
 
-/// The store's model in `folder`.
+/// Finds the store's model in `folder`.
 fn imported(store: &Store, folder: &Path) -> Result<StoredModel> {
     let found = store.models().into_iter().find(|model| model.folder == folder);
     found.with_context(|| format!("{} changed during the import", shown(folder)))
 }
 
-/// A folder that goes away unless it is given a name, also on a signal.
+/// Temporary folder that is removed unless renamed, also on a signal.
 pub struct Staging(Option<TempDir>);
 
 impl Staging {
-    /// One in `root`, which need not exist.
+    /// Creates a folder in `root`, which need not exist.
     ///
     /// # Errors
     /// I/O errors.
@@ -124,12 +124,12 @@ impl Staging {
         Ok(Self(Some(folder)))
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         self.0.as_ref().map_or(Path::new(""), TempDir::path)
     }
 
-    /// Gives it the name `folder`, in the same folder.
+    /// Renames it to `folder`, in the same parent folder.
     ///
     /// # Errors
     /// I/O errors.

@@ -1,4 +1,4 @@
-//! `llmzip models`: fetch, list, check, remove, carry and quantize models.
+//! `llmzip models`: downloads, lists, verifies, removes, exports, imports and quantizes models.
 
 pub mod args;
 mod command;
@@ -27,10 +27,10 @@ use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 use watch::Bars;
 
-/// Does what `verb` says; a model that fails is noted and does not stop the others.
+/// Executes `verb`; a model that fails is recorded and does not stop the others.
 ///
 /// # Errors
-/// Where nothing can go on: standard output gone.
+/// Errors that end the run: standard output closed.
 pub fn run(session: &Session, verb: &Verb, failures: &mut Failures) -> Result<()> {
     let mut work = ModelCommand::new(session, failures, verb.json());
     match verb {
@@ -62,7 +62,10 @@ impl ModelCommand<'_> {
         let models = &self.session.models;
         let name = model.to_str().unwrap_or_default();
         if name == "default" {
-            return Err(UsageError("the default model is compiled in and needs no download".into()).into());
+            return Err(UsageError(
+                "the default model is compiled in and needs no download".into(),
+            )
+            .into());
         }
         let mut environment = models.environment.clone();
         environment.is_offline |= offline;
@@ -120,7 +123,7 @@ impl ModelCommand<'_> {
         Ok(())
     }
 
-    /// Says whether the files of `found` are those that were recorded.
+    /// Verifies the digest of `found` against the recorded one.
     fn verify(&mut self, found: &FoundModel) -> Result<()> {
         let store = self.session.models.store();
         let entry = ModelEntry::of(found, store)?;
@@ -137,8 +140,10 @@ impl ModelCommand<'_> {
     fn remove(&mut self, model: &Path, dry_run: bool) -> Result<()> {
         let (found, store) = (self.find(model)?, self.session.models.store());
         let FoundModel::Stored(model) = &found else {
-            let message =
-                format!("{} is not in the store, and only stored models can be removed", found.place());
+            let message = format!(
+                "{} is not in the store, and only stored models can be removed",
+                found.place()
+            );
             return Err(UsageError(message).into());
         };
         let mut entry = ModelEntry::of(&found, store)?;
@@ -150,7 +155,7 @@ impl ModelCommand<'_> {
         Ok(())
     }
 
-    /// Writes the folder's name as it is, for the shell.
+    /// Prints the model's folder, unescaped, for the shell.
     fn path(&mut self, model: &Path) -> Result<()> {
         let found = self.find(model)?;
         let Some(folder) = found.folder() else {
@@ -167,7 +172,7 @@ impl ModelCommand<'_> {
         Ok(())
     }
 
-    /// Writes where models are looked for.
+    /// Prints the folders that are searched.
     fn print_places(&self) -> io::Result<()> {
         let environment = &self.session.models.environment;
         let places = [("hub_cache", &environment.hub_cache), ("model_dir", &environment.model_dir)];

@@ -1,4 +1,4 @@
-//! What a person names a model by, and what that means on this machine.
+//! References to models as typed, and their resolution on this machine.
 
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
@@ -6,27 +6,27 @@ use crate::hub::{FoundModel, Reference, Store, StoredModel, not_here};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// A model as it is named.
+/// Reference to a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {
     /// The compiled-in one.
     Default,
     /// A folder with its files.
     Folder(PathBuf),
-    /// `ORG/NAME[@REVISION]`, or what an imported model is called.
+    /// `ORG/NAME[@REVISION]`, or the name of an imported model.
     Named {
-        /// As typed.
+        /// Name as typed.
         name: String,
-        /// `None`: it can only be an imported model.
+        /// Reference on the hub; `None` where the name can only be that of an imported model.
         reference: Option<Reference>,
     },
 }
 
 impl ModelRef {
-    /// Reads what was typed. A folder of that name comes before anything else.
+    /// Parses a reference. A folder of that name takes precedence.
     ///
     /// # Errors
-    /// UsageError where nothing can be meant.
+    /// UsageError for a missing folder.
     pub fn parse(typed: &Path) -> Result<Self> {
         if typed.is_dir() {
             return Ok(Self::Folder(typed.to_owned()));
@@ -43,10 +43,10 @@ impl ModelRef {
         }
     }
 
-    /// The model on this machine that is meant.
+    /// Finds the model on this machine.
     ///
     /// # Errors
-    /// ModelMissing; UsageError where no model can be called so.
+    /// ModelMissing; UsageError for an ambiguous or impossible name.
     pub fn find(&self, store: &Store) -> Result<FoundModel> {
         match self {
             Self::Default => Ok(FoundModel::Default),
@@ -67,7 +67,8 @@ impl ModelRef {
                     (None, Some(reference)) => Err(not_here(reference).into()),
                     (None, None) => {
                         let name = name.escape_debug();
-                        let message = format!("'{name}' is neither a folder nor the name of a model");
+                        let message =
+                            format!("'{name}' is neither a folder nor the name of a model");
                         Err(UsageError(format!("{message}, expected ORG/NAME")).into())
                     }
                 }
@@ -76,7 +77,7 @@ impl ModelRef {
     }
 }
 
-/// The error of a name that several imported models have.
+/// Returns the error for a name that several imported models have.
 fn ambiguous(name: &str, models: &[StoredModel]) -> UsageError {
     let folder = |model: &StoredModel| shown(model.folder.file_name().unwrap_or_default().as_ref());
     let folders: Vec<String> = models.iter().map(folder).collect();

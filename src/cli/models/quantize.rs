@@ -1,4 +1,4 @@
-//! `models quantize`: a model with its linear layers in integers, in a folder of its own.
+//! `models quantize`: quantization of linear layers to integers.
 
 use super::command::ModelCommand;
 use super::export_import::Staging;
@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 impl ModelCommand<'_> {
-    /// Writes `model`, quantized, to `folder`, else to one that is called after it.
+    /// Writes `model`, quantized, to `folder`, else to one named after the model.
     pub fn quantize(&mut self, model: &Path, bits: u8, folder: Option<&Path>) -> Result<()> {
         let activations = match bits {
             8 => ActivationBits::Eight,
@@ -54,7 +54,7 @@ impl ModelCommand<'_> {
     }
 }
 
-/// `NAME-int8` for the model `ORG/NAME@COMMIT`.
+/// Returns `NAME-int8` for the model `ORG/NAME@COMMIT`.
 fn folder_name(found: &FoundModel) -> PathBuf {
     let label = found.label();
     let name = label.rsplit('/').next().unwrap_or(label);
@@ -62,9 +62,10 @@ fn folder_name(found: &FoundModel) -> PathBuf {
     format!("{name}-int8").into()
 }
 
-/// The compiled-in model's files in a folder in `parent`, with which a signal removes them.
+/// Writes the compiled-in model's files to a folder in `parent`, which a signal removes.
 fn default_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::tempdir_in(parent).context("cannot create a folder for the default model")?;
+    let folder =
+        tempfile::tempdir_in(parent).context("cannot create a folder for the default model")?;
     let files = Model::default_files();
     fs::write(folder.path().join("config.json"), files.config)?;
     fs::write(folder.path().join("model.safetensors"), files.weights)?;

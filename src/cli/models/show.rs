@@ -1,4 +1,4 @@
-//! Models as people and programs read of them (docs/cli.md).
+//! Descriptions of models, human-readable and as JSON (docs/cli.md).
 
 use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// One model.
+/// Description of a model.
 #[derive(Debug, Serialize)]
 pub struct ModelEntry {
     pub label: String,
@@ -25,7 +25,7 @@ pub struct ModelEntry {
     facts: Option<ModelFacts>,
 }
 
-/// What `info` adds.
+/// Details that `info` adds.
 #[derive(Debug, Serialize)]
 struct ModelFacts {
     architecture: Option<String>,
@@ -36,7 +36,7 @@ struct ModelFacts {
 }
 
 impl ModelEntry {
-    /// The compiled-in model.
+    /// Describes the compiled-in model.
     pub fn default_model() -> Self {
         let files = Model::default_files();
         let len = files.config.len() + files.weights.len() + files.tokenizer.len();
@@ -53,10 +53,10 @@ impl ModelEntry {
         }
     }
 
-    /// The model `found`, with the digest that is known of it.
+    /// Describes the model `found`, with its recorded digest.
     ///
     /// # Errors
-    /// InvalidModel where a folder holds none, Io.
+    /// InvalidModel where a folder holds no model; I/O errors.
     pub fn of(found: &FoundModel, store: &Store) -> crate::Result<Self> {
         let Some(folder) = found.folder() else { return Ok(Self::default_model()) };
         let form = CheckpointFiles::of_folder(folder)?;
@@ -81,16 +81,16 @@ impl ModelEntry {
         })
     }
 
-    /// The same with this digest.
+    /// Returns the entry with this digest.
     pub fn with_digest(mut self, digest: &[u8; 32]) -> Self {
         self.digest = Some(hex(digest));
         self
     }
 
-    /// The same with what the files in `folder`, or those of the compiled-in model, tell.
+    /// Returns the entry with the details from the files in `folder`, or of the compiled-in model.
     ///
     /// # Errors
-    /// InvalidModel, Io.
+    /// InvalidModel; I/O errors.
     pub fn with_facts(mut self, folder: Option<&Path>) -> crate::Result<Self> {
         let facts = match folder {
             Some(folder) => Facts::of_folder(folder)?,
@@ -111,12 +111,12 @@ impl ModelEntry {
         Ok(self)
     }
 
-    /// The digest's first digits, for people.
+    /// Returns the first digits of the digest.
     pub fn short_digest(&self) -> &str {
         self.digest.as_deref().map_or("-", |digest| &digest[..DIGEST_DIGITS])
     }
 
-    /// A line for a list.
+    /// Prints a line of a list.
     ///
     /// # Errors
     /// I/O errors.
@@ -130,7 +130,7 @@ impl ModelEntry {
         )
     }
 
-    /// All that is known, for people.
+    /// Prints all details in human-readable form.
     ///
     /// # Errors
     /// I/O errors.
@@ -149,7 +149,10 @@ impl ModelEntry {
         line("architecture", &text(&facts.architecture))?;
         line("vocabulary", &number(facts.vocab_size, " tokens"))?;
         line("parameters", &number(facts.n_parameters, ""))?;
-        line("memory", &number(facts.weights_memory, " bytes for the weights, plus working memory"))?;
+        line(
+            "memory",
+            &number(facts.weights_memory, " bytes for the weights, plus working memory"),
+        )?;
         line("licence", &text(&facts.licence))
     }
 }

@@ -1,5 +1,5 @@
-//! Where a run's models come from: `-m`, else those on this machine. What is downloaded is only what a
-//! person named to compress with.
+//! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m` names for
+//! compression is downloaded.
 
 use super::model_ref::ModelRef;
 use super::watch::Bars;
@@ -19,7 +19,7 @@ pub struct Models {
     /// The model of `-m`.
     spec: Option<ModelRef>,
     pub environment: Environment,
-    /// Whether the user was told that the model is of no use.
+    /// Whether the warning about an unused model was printed.
     is_warned: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl Models {
         Self { local, spec, environment, is_warned: AtomicBool::new(false) }
     }
 
-    /// The models that are kept on disk.
+    /// Returns the store of models on disk.
     pub fn store(&self) -> &Store {
         self.local.store()
     }
@@ -42,7 +42,7 @@ impl Models {
         self.local.check(folder)
     }
 
-    /// The model to compress with, downloaded where it is not on this machine.
+    /// Opens the model for compression, downloading it where it is not on this machine.
     ///
     /// # Errors
     /// Those of finding, fetching and loading it.
@@ -50,7 +50,7 @@ impl Models {
         self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice)))
     }
 
-    /// A model to compress with at a level that runs none; the one that was named is not looked at.
+    /// Returns a model for compression at a level that runs none, ignoring `-m`.
     ///
     /// # Errors
     /// None on an intact binary.
@@ -61,7 +61,7 @@ impl Models {
         Ok(self.local.builtin()?)
     }
 
-    /// The same, of the models on this machine.
+    /// Opens the model of `-m`, else the default one, without downloading.
     ///
     /// # Errors
     /// Those of finding and loading it.
@@ -69,7 +69,7 @@ impl Models {
         self.chosen(|_, error| Err(error))
     }
 
-    /// The model of `-m`, else the default one; `elsewhere` gets the name of one that is not on this
+    /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not on this
     /// machine, and the error of that.
     fn chosen(
         &self,

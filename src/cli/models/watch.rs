@@ -1,11 +1,11 @@
-//! Downloads as progress: a bar for each file.
+//! Progress of downloads: a bar per file.
 
 use crate::cli::progress::ProgressCounter;
 use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::Watch;
 use std::sync::{Mutex, PoisonError};
 
-/// Shows one file after the other.
+/// Progress display of one file after the other.
 pub struct Bars {
     style: ProgressStyle,
     voice: Voice,

@@ -1,4 +1,4 @@
-//! A decoder of Mistral's shape.
+//! Mistral-style decoder.
 //!
 //! Legend: `T` positions, `B` sequences, `C` width, `H` query heads, `D` dimensions of a head.
 
@@ -9,7 +9,7 @@ use crate::train::network::TokenShard;
 use crate::train::nn::norm::EPS;
 use candle_core::{D, Device, Result, Tensor};
 
-/// Logits of all rows: `[T * B][V]`.
+/// Computes the logits of all rows: `[T * B][V]`.
 pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &TokenShard) -> Result<Tensor> {
     let [table, last_norm, layers @ ..] = parameters else { unreachable!("it has an embedding") };
     let (b, c) = (shard.streams, shape.hidden_size);
@@ -28,7 +28,7 @@ pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &TokenShard) -> R
     x.reshape((t * b, c))?.matmul(&table.t()?)
 }
 
-/// x: `[B][T][inputs]`, weight: `[outputs][inputs]`
+/// Applies a linear layer. x: `[B][T][inputs]`, weight: `[outputs][inputs]`
 fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (b, t, inputs) = x.dims3()?;
     x.reshape((b * t, inputs))?.matmul(&weight.t()?)?.reshape((b, t, ()))
@@ -39,7 +39,7 @@ fn rms_norm(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
     x.broadcast_div(&(mean_square + f64::from(EPS))?.sqrt()?)?.broadcast_mul(gain)
 }
 
-/// What positions make of queries and keys.
+/// Rotations and mask of positions.
 struct Positions {
     /// Rotations: `[T][D / 2]`
     cos: Tensor,
@@ -67,7 +67,7 @@ impl Positions {
         })
     }
 
-    /// What queries take from values: `[B][T][C]`. qkv: `[B][T][(H + 2) * D]`
+    /// Computes attention: `[B][T][C]`. qkv: `[B][T][(H + 2) * D]`
     fn attend(&self, qkv: &Tensor, shape: LlamaShape) -> Result<Tensor> {
         let (b, t, width) = qkv.dims3()?;
         let (heads, d) = (shape.heads, width / (shape.heads + 2));
@@ -84,7 +84,7 @@ impl Positions {
         out.transpose(1, 2)?.contiguous()?.reshape((b, t, heads * d))
     }
 
-    /// x: `[B][heads][T][D]`
+    /// Rotates queries or keys by their positions. x: `[B][heads][T][D]`
     fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let halves = x.chunk(2, D::Minus1)?;
         let (a, b) = (&halves[0], &halves[1]);

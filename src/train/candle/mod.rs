@@ -1,4 +1,4 @@
-//! Passes by candle, for devices that `ops` has no kernels for.
+//! Forward and backward passes by candle, for devices that `ops` has no kernels for.
 //!
 //! The same networks as on the CPU, with gradients by candle's automatic differentiation: the parameters
 //! stay with the network that they were made for, a copy is on the device. `tests/library/gradients.rs` holds
@@ -23,7 +23,7 @@ use serde_json::Value;
 /// recurrent network is thousands of operations deep. Only what is used takes memory.
 const STACK: usize = 1 << 28;
 
-/// The same network, on `device`, and Muon's products, too.
+/// Moves a network, and Muon's products, to `device`.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where the device fails.
@@ -41,12 +41,12 @@ pub fn place(
     Ok((Box::new(network), Box::new(orthogonal)))
 }
 
-/// A network whose passes candle computes.
+/// Network whose passes candle computes.
 struct CandleNetwork {
     network: Box<dyn TrainableNetwork>,
     shape: NetworkShape,
     device: Device,
-    /// Its parameters, in order.
+    /// Parameters, in order.
     vars: Vec<Var>,
 }
 
@@ -127,12 +127,12 @@ fn failed(e: candle_core::Error) -> Error {
     Error::io("computing on the device", std::io::Error::other(message(&e)))
 }
 
-/// What went wrong, without the backtrace that candle may add.
+/// Returns the error message without the backtrace that candle may add.
 pub(super) fn message(e: &candle_core::Error) -> String {
     e.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// [`super::optimiser::orthogonal`] on a device.
+/// Computes [`super::optimiser::orthogonal`] on a device.
 fn orthogonal(device: &Device, x: &[f32], columns: usize) -> CandleResult<Vec<f32>> {
     let x = Tensor::from_slice(x, (x.len() / columns, columns), device)?;
     let is_tall = x.dim(0)? > columns;

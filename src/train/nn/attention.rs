@@ -1,6 +1,6 @@
 //! Causal attention over a sliding window, with rotary positions.
 //!
-//! Queries are taken in blocks with all keys that a block sees; what the softmax gave is computed again
+//! Queries are taken in blocks with all keys that a block sees; the softmax is recomputed
 //! in the backward pass (Dao et al., "FlashAttention", 2022). Heads that share keys make one product.
 //!
 //! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its queries of
@@ -12,7 +12,7 @@ use crate::ops::{Isa, Rotary, RotaryScaling, rotate, softmax};
 /// Queries of a block.
 const BLOCK: usize = 64;
 
-/// The shape of attention.
+/// Dimensions of an attention layer.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionLayer {
     /// Query heads.
@@ -38,12 +38,12 @@ struct AttentionBlock {
     /// `[K][D]`
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// What the softmax gave: `[Q][K]`
+    /// Softmax output: `[Q][K]`
     p: Vec<f32>,
 }
 
 impl AttentionLayer {
-    /// Width of a row of queries, keys and values.
+    /// Returns the width of a row of queries, keys and values.
     pub fn qkv_width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
     }
@@ -63,7 +63,7 @@ impl AttentionLayer {
         }
     }
 
-    /// qkv: `[T][qkv]`, rotated; returns `[T][heads * D]`.
+    /// Computes attention. qkv: `[T][qkv]`, rotated; returns `[T][heads * D]`.
     pub fn forward(&self, isa: Isa, qkv: &[f32]) -> Vec<f32> {
         let t = qkv.len() / self.qkv_width();
         let mut out = vec![0.0; t * self.heads * self.head_dim];
@@ -75,7 +75,7 @@ impl AttentionLayer {
         out
     }
 
-    /// The gradient of qkv, rotated, from that of what [`Attention::forward`] returned.
+    /// Returns the gradient of qkv, rotated, from that of what [`Attention::forward`] returned.
     pub fn backward(&self, isa: Isa, qkv: &[f32], d_out: &[f32]) -> Vec<f32> {
         let (width, d) = (self.qkv_width(), self.head_dim);
         let scale = 1.0 / (d as f32).sqrt();
@@ -104,7 +104,7 @@ impl AttentionLayer {
         d_qkv
     }
 
-    /// All blocks: key/value head and first query.
+    /// Iterates over all blocks: key/value head and first query.
     fn blocks(&self, t: usize) -> impl Iterator<Item = (usize, usize)> {
         (0..self.kv_heads)
             .flat_map(move |kv_head| (0..t).step_by(BLOCK).map(move |first| (kv_head, first)))
@@ -136,7 +136,7 @@ impl AttentionLayer {
         AttentionBlock { first, first_key, end, queries, keys, values, p }
     }
 
-    /// Rows `first..end` of the heads that share `kv_head`, head by head. x: `[T][width]`
+    /// Collects rows `first..end` of the heads that share `kv_head`, head by head. x: `[T][width]`
     fn gather(
         &self,
         x: &[f32],
