@@ -1,11 +1,11 @@
-//! Where the time goes: the layers mark what they do, and a sampling profiler looks.
+//! In-process sampling profiler: the layers mark the parts of their work, and samples are counted by part.
 //!
-//! A thread says what it does by [`enter`], until the [`Span`] that it gets is dropped. While a
-//! [`Profiler`] runs, a thread of its own looks at all others every millisecond and counts. So nothing
-//! is timed in the code that is measured, a part may be as short as one coded bit, and each sample
-//! counts once, for the innermost part. While none runs, a span costs one relaxed load.
+//! A thread enters a part by [`enter`] and leaves it when the returned [`Span`] is dropped. While a
+//! [`Profiler`] runs, a thread of its own samples all others every millisecond. So the measured code
+//! reads no clock, a part may be as short as one coded bit, and each sample counts once, for the
+//! innermost part. While no profiler runs, a span costs one relaxed load.
 //!
-//! What it is not: exact. A part seen in `n` of `N` samples has a standard error of about
+//! It is not exact: a part seen in `n` of `N` samples has a standard error of about
 //! `100 sqrt(n) / N` percent.
 //!
 //! ```
@@ -27,10 +27,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Time between two looks.
+/// Sampling interval.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// What a thread may be doing.
+/// Part of the work of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Part {
@@ -54,7 +54,7 @@ pub enum Part {
     Tokenizer,
     /// Reading, writing and checksums.
     Io,
-    /// Any other work on a chunk: tokens to decisions, buffers.
+    /// Other work on a chunk: tokens to decisions, buffers.
     Other,
 }
 
@@ -62,7 +62,7 @@ pub enum Part {
 const PARTS: usize = Part::Other as usize + 1;
 
 impl Part {
-    /// All that are counted.
+    /// All parts that are counted.
     pub const COUNTED: [Self; PARTS - 1] = [
         Self::Model,
         Self::Attention,
@@ -76,7 +76,7 @@ impl Part {
         Self::Other,
     ];
 
-    /// Its name in reports.
+    /// Returns its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -94,10 +94,10 @@ impl Part {
     }
 }
 
-/// Whether a profiler looks.
-static LOOKING: AtomicBool = AtomicBool::new(false);
+/// Profiler enabled.
+static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// What each thread that has entered a part under a profiler does now. Threads that ended stay here,
+/// Current part of each thread that has entered one under a profiler. Threads that ended stay listed as
 /// waiting.
 static THREADS: Mutex<Vec<&'static AtomicU8>> = Mutex::new(Vec::new());
 
@@ -113,13 +113,13 @@ fn threads() -> MutexGuard<'static, Vec<&'static AtomicU8>> {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says that this thread does `part` until the span is dropped; then it does again what it did before.
+/// Marks the current thread as in `part` until the span is dropped, which restores the part before.
 #[inline]
 pub fn enter(part: Part) -> Span {
-    if LOOKING.load(Relaxed) { begin(part) } else { Span(None) }
+    if ENABLED.load(Relaxed) { begin(part) } else { Span(None) }
 }
 
-/// Out of line, so that the code around a span stays as small as it was without one.
+/// Starts a span. Out of line, so that the code around a span stays small.
 #[cold]
 #[inline(never)]
 fn begin(part: Part) -> Span {
@@ -129,7 +129,7 @@ fn begin(part: Part) -> Span {
     Span(Some((own, before)))
 }
 
-/// Ends with its value: see [`enter`].
+/// Guard of a part that was entered: see [`enter`].
 #[must_use = "the part ends where this is dropped"]
 pub struct Span(Option<(&'static AtomicU8, u8)>);
 
@@ -142,19 +142,20 @@ impl Drop for Span {
     }
 }
 
-/// Looks at all threads, from [`Profiler::start`] to [`Profiler::stop`]. One at a time in a process.
+/// Sampling profiler of all threads, from [`Profiler::start`] to [`Profiler::stop`]. At most one runs in a
+/// process.
 pub struct Profiler {
     stopped: Arc<AtomicBool>,
-    looker: JoinHandle<Profile>,
+    sampler: JoinHandle<Profile>,
 }
 
 impl Profiler {
-    /// Begins to look.
+    /// Starts sampling.
     pub fn start() -> Self {
-        LOOKING.store(true, Relaxed);
+        ENABLED.store(true, Relaxed);
         let stopped = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stopped);
-        let looker = thread::spawn(move || {
+        let sampler = thread::spawn(move || {
             let mut profile = Profile::default();
             while !until.load(Relaxed) {
                 thread::sleep(PERIOD);
@@ -162,35 +163,35 @@ impl Profiler {
             }
             profile
         });
-        Self { stopped, looker }
+        Self { stopped, sampler }
     }
 
-    /// Ends it and returns what was seen.
+    /// Stops sampling and returns the profile.
     pub fn stop(self) -> Profile {
-        LOOKING.store(false, Relaxed);
+        ENABLED.store(false, Relaxed);
         self.stopped.store(true, Relaxed);
-        self.looker.join().unwrap_or_default()
+        self.sampler.join().unwrap_or_default()
     }
 }
 
-/// How often threads were seen at each part.
+/// Samples of each part.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Profile {
     counts: [u64; PARTS],
 }
 
 impl Profile {
-    /// Samples of threads that worked.
+    /// Returns the number of samples of working threads.
     pub fn samples(&self) -> u64 {
         Part::COUNTED.iter().map(|part| self.counts[*part as usize]).sum()
     }
 
-    /// The share of `part` in them, in percent; 0 where there are none.
+    /// Returns the share of `part` in the samples, in percent; 0 without samples.
     pub fn percent(&self, part: Part) -> f64 {
         100.0 * self.counts[part as usize] as f64 / self.samples().max(1) as f64
     }
 
-    /// Counts what `other` saw as well.
+    /// Adds the samples of `other`.
     pub fn add(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
     }

@@ -1,41 +1,41 @@
-//! The command line as it is typed.
+//! Command-line arguments as typed.
 
-use super::bench::BenchArgs;
+use super::bench::args::BenchArgs;
 use super::level::LevelArgs;
-use super::models::Verb;
+use super::models::args::Verb;
 use super::size::parse_size;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
+use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// Printed after the options.
+/// Help text after the options.
 const AFTER_HELP: &str = "\
-With no FILE, or where FILE is -, standard input is read and standard output is written.
+With no FILE, or when FILE is -, reads standard input and writes standard output.
 SIZE is a number of bytes, or one with K, M or G (KiB, MiB, GiB: 1024, 1024^2, 1024^3).
-A file whose name is that of a command is given as ./list, or after an option.
-A directory is packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
+A file named like a command is given as ./list, or after an option.
+Directories are packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
 
-Environment: LLMZIP_THREADS, LLMZIP_LEVEL and LLMZIP_MEMLIMIT are defaults for the options of their
-name; LLMZIP_ISA=scalar|avx2|avx512
-forces an instruction set (archives are the same on all).
-LLMZIP_MODEL_DIR is the folder of imported models. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH and
-HF_HUB_OFFLINE mean what they mean to huggingface_hub. Only compress -m and models pull use the network.
+Environment: LLMZIP_THREADS, LLMZIP_LEVEL and LLMZIP_MEMLIMIT set the defaults of the options of the
+same name; LLMZIP_ISA=scalar|avx2|avx512 forces an instruction set (archives are identical on all).
+LLMZIP_MODEL_DIR is the folder of imported models. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN,
+HF_TOKEN_PATH and HF_HUB_OFFLINE work as in huggingface_hub. Only compress -m and models pull use the network.
 
 Exit codes:
   0  done
   1  failed (files, disk, trailing data)
-  2  wrong usage
-  3  a model is not available: the one that an archive or -m names
-  4  an archive or a model's file is damaged, truncated, or not one (--keep-going saves the rest)
+  2  usage error
+  3  the model that an archive or -m names is not available
+  4  an archive or model file is damaged, truncated or not valid (--keep-going recovers the rest)
   5  a limit was exceeded
   6  the archive needs a newer llmzip
-  128+N  stopped by signal N (141: the reader of the output went away)
-Of several failures the highest code counts.";
+  128+N  terminated by signal N (141: broken pipe)
+With several failures, the highest code is returned.";
 
-/// Version, format and numerics.
+/// Returns the version, with those of format and numerics.
 fn version() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");
@@ -46,7 +46,7 @@ fn version() -> &'static str {
 
 /// Lossless compression with a language model.
 ///
-/// Compresses each FILE to FILE.llmz, or does what a command or one of -d, -t and -l says.
+/// Compresses each FILE to FILE.llmz unless a command or one of -d, -t and -l is given.
 #[derive(Parser, Debug)]
 #[command(name = "llmzip", version = version(), after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_help_heading = "Commands")]
@@ -70,7 +70,7 @@ pub struct Arguments {
     pub common: CommonArgs,
 }
 
-/// The same as sub-commands.
+/// Subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Compress files
@@ -97,7 +97,7 @@ pub enum Command {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Say what archives hold, without decoding them
+    /// List the contents of archives without decoding them
     #[command(visible_alias = "l")]
     List {
         #[command(flatten)]
@@ -105,7 +105,7 @@ pub enum Command {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Decode archives and check them; write nothing
+    /// Decode and verify archives; write nothing
     #[command(visible_alias = "t")]
     Test {
         #[command(flatten)]
@@ -119,14 +119,14 @@ pub enum Command {
     },
     /// Write a completion script for a shell to standard output
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
         #[command(flatten)]
         voice: VoiceArgs,
     },
-    /// Write the manual page to standard output, or that of a command
+    /// Write the manual page of the program or of a command to standard output
     Man {
-        /// Which: as it is typed, models pull
+        /// The command as typed, for example: models pull
         command: Vec<String>,
         #[command(flatten)]
         voice: VoiceArgs,
@@ -150,7 +150,7 @@ pub enum Command {
         #[command(flatten)]
         voice: VoiceArgs,
     },
-    /// Fetch, list, check and carry language models
+    /// Download, list, verify, export and import language models
     Models {
         #[command(subcommand)]
         verb: Verb,
@@ -158,7 +158,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// What commands on files have.
+    /// Returns the arguments that all commands on files have.
     pub fn common(&self) -> Option<&CommonArgs> {
         match self {
             Self::Compress { common, .. }
@@ -172,7 +172,7 @@ impl Command {
         }
     }
 
-    /// What commands that code have.
+    /// Returns the model arguments of commands that code.
     pub fn model(&self) -> Option<&ModelArgs> {
         match self {
             Self::Compress { model, .. }
@@ -188,7 +188,7 @@ impl Command {
         }
     }
 
-    /// Threads as typed.
+    /// Returns the number of threads as typed.
     pub fn threads(&self) -> Option<usize> {
         match self {
             #[cfg(feature = "train")]
@@ -197,7 +197,7 @@ impl Command {
         }
     }
 
-    /// What every command has.
+    /// Returns the message options, which every command has.
     pub fn voice(&self) -> &VoiceArgs {
         match self {
             Self::Compress { common, .. }
@@ -213,42 +213,43 @@ impl Command {
     }
 }
 
-/// What to do where no sub-command says it.
+/// Mode flags, for calls without a subcommand.
 #[derive(Args, Debug)]
 #[group(id = "mode", multiple = false)]
 pub struct ModeArgs {
     /// Decompress
     #[arg(short, long, visible_alias = "uncompress")]
     pub decompress: bool,
-    /// Decode and check; write nothing
+    /// Decode and verify; write nothing
     #[arg(short, long)]
     pub test: bool,
-    /// Say what archives hold
+    /// List the contents of archives
     #[arg(short, long)]
     pub list: bool,
 }
 
-/// How to compress. Accepted and ignored next to -d, -t and -l.
+/// Compression options. Accepted and ignored next to -d, -t and -l.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Compression")]
 pub struct CodingArgs {
     #[command(flatten)]
     pub level: LevelArgs,
-    /// Bytes that are compressed on their own, up to 64M [default: 1M; 4M at levels 1 to 3, 7 and
+    /// Bytes that are compressed independently, up to 64M [default: 1M; 4M at levels 1 to 3, 7 and
     /// 8; 8M at 9]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub chunk_size: Option<u64>,
-    /// Slices of a chunk that are coded in step, 1 to 64 [default: by length]
+    /// Slices of a chunk that are coded in lockstep, 1 to 64 [default: by length]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub lanes: Option<u8>,
-    /// A text that every chunk goes on from: what the files are about. Stands in the archive, coded
+    /// Text that every chunk continues, such as a description of the files. Stored in the archive,
+    /// compressed
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
-    /// Tokens until a lane starts afresh, for models whose window does not slide [default: the
+    /// Tokens until the context of a lane is reset, for models without a sliding window [default: the
     /// model's, up to 2048]
     #[arg(long, value_name = "N")]
     pub context: Option<u32>,
-    /// Memory of the adaptive model for a chunk, a power of two [default: 64M]
+    /// Memory of the adaptive model per chunk, a power of two [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub table_size: Option<u64>,
     /// Code with the language model alone
@@ -257,18 +258,18 @@ pub struct CodingArgs {
     /// Decode each chunk before it is written (the default)
     #[arg(long, overrides_with = "no_verify")]
     pub verify: bool,
-    /// Leave that check out; saves its time
+    /// Skip that check and save its time
     #[arg(long)]
     pub no_verify: bool,
 }
 
-/// Which language model.
+/// Model options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Compress with this model: a folder, or its name on the Hugging Face hub, ORG/NAME[@REVISION],
-    /// which is downloaded unless it is here [default: the compiled-in one]. To decompress, the one
-    /// model that is used where the compiled-in one is not meant
+    /// which is downloaded unless it is stored locally [default: the compiled-in model]. When
+    /// decompressing, the model for all archives that do not name the compiled-in one
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Never download
@@ -276,11 +277,11 @@ pub struct ModelArgs {
     pub offline: bool,
 }
 
-/// Where results go.
+/// Output options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Write to standard output, keep files
+    /// Write to standard output, keep input files
     #[arg(short = 'c', long)]
     pub stdout: bool,
     /// Write to this file
@@ -289,10 +290,11 @@ pub struct OutputArgs {
     /// Keep input files (the default)
     #[arg(short, long, overrides_with = "rm")]
     pub keep: bool,
-    /// Remove each input file once its result is checked and on disk
+    /// Remove each input file once its result is verified and on disk
     #[arg(long, conflicts_with = "stdout")]
     pub rm: bool,
-    /// Overwrite files, follow symbolic links, write to a terminal, keep what came before junk
+    /// Overwrite files, follow symbolic links, write to a terminal, keep the output before trailing
+    /// data
     #[arg(short, long)]
     pub force: bool,
     /// Suffix of archives
@@ -300,20 +302,20 @@ pub struct OutputArgs {
     pub suffix: String,
 }
 
-/// What to refuse of an archive, and what not.
+/// Limits and error handling of decompression.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Decompression")]
 pub struct LimitArgs {
-    /// Go on after damage: give out every chunk that is good, say what is missing. What should
-    /// become FILE becomes FILE.recovered then, unless -o or -c says otherwise
+    /// Continue after damage: write every intact chunk and report what is missing. The output is
+    /// then named FILE.recovered instead of FILE, unless -o or -c says otherwise
     #[arg(long)]
     pub keep_going: bool,
-    /// Refuse an archive whose content is larger
+    /// Refuse archives whose content is larger
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_output: Option<u64>,
 }
 
-/// Output for programs.
+/// Machine-readable output.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct MachineArgs {
@@ -322,14 +324,14 @@ pub struct MachineArgs {
     pub json: bool,
 }
 
-/// What all commands understand.
+/// Options of all commands on files.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Common")]
 pub struct CommonArgs {
-    /// Threads to use, up to 1024, 0 for all cores; changes no byte of the result [default: 0]
+    /// Threads to use, up to 1024, 0 for all cores; does not affect the output [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Memory that a language model and its lanes may take [default: this machine's]
+    /// Memory limit for a language model and its lanes [default: this machine's memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memlimit: Option<u64>,
     #[command(flatten)]
@@ -337,30 +339,4 @@ pub struct CommonArgs {
     /// Files; - is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-}
-
-/// How much is said.
-#[derive(Args, Debug)]
-pub struct VoiceArgs {
-    /// Say less: nothing but errors
-    #[arg(short, long, overrides_with = "verbose")]
-    pub quiet: bool,
-    /// Say more
-    #[arg(short, long, action = ArgAction::SetTrue)]
-    pub verbose: bool,
-    /// How to show progress on standard error; auto: a bar, if that is a terminal
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    pub progress: ProgressStyle,
-}
-
-/// How progress is shown.
-#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ProgressStyle {
-    /// A bar where standard error is a terminal.
-    #[default]
-    Auto,
-    /// A line every few seconds.
-    Plain,
-    /// None.
-    Never,
 }

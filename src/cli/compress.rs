@@ -1,20 +1,22 @@
-//! Compresses one input.
+//! Compression of one input.
 
-use super::Session;
+use super::input::Input;
 use super::names::with_suffix;
-use super::plan::{Input, Output, Voice};
-use super::progress::Progress;
+use super::output::Output;
+use super::progress::ProgressCounter;
+use super::session::Session;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
+use super::voice::Voice;
 use crate::archive::{self, CompressOptions, Summary};
 use anyhow::{Result, bail};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Compresses `input` to where `output` says.
+/// Compresses `input` to `output`.
 ///
 /// # Errors
-/// The system's, the archive's.
+/// I/O errors; those of the archive.
 pub fn compress(
     session: &Session,
     input: &Input,
@@ -24,14 +26,18 @@ pub fn compress(
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
     transfer.refuse_terminal()?;
     let model = match options.may_run_model() {
-        true => session.models.for_compression(session)?,
+        true => session.models.for_compression(session.progress, session.voice)?,
         false => session.models.unused(options.level)?,
     };
     // With verification each byte is done twice: coded, and decoded again.
     let passes = if options.verify { 2 } else { 1 };
     let total = transfer.input.len().map(|len| len * passes);
-    let progress =
-        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
+    let progress = ProgressCounter::new(
+        transfer.progress(session.progress),
+        session.voice,
+        &transfer.name,
+        total,
+    );
     let summary = transfer.run(|input, output| {
         archive::compress(input, output, &model, options, &|n| progress.add(n))
     })?;
@@ -49,16 +55,17 @@ pub fn compress(
     Ok(())
 }
 
-/// The archive beside `path`.
+/// Returns the path of the archive beside `path`.
 fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
     let suffix = &output.suffix;
     if path.as_os_str().as_bytes().ends_with(suffix.as_bytes()) && !output.force {
-        bail!("has the suffix {suffix} already; -f compresses it once more");
+        bail!("already has the suffix {suffix}; -f compresses it again");
     }
     Ok(with_suffix(path, suffix))
 }
 
-/// What must be wanted for a summary: standard output is mostly a pipe of others.
+/// Returns the verbosity that prints a summary: with standard output, usually another program's pipe,
+/// only verbose.
 pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
     if transfer.target().is_some() { Voice::Normal } else { Voice::Verbose }
 }
@@ -67,8 +74,8 @@ fn warn_of_failures(name: &str, summary: &Summary) {
     if summary.verify_failures > 0 {
         let chunks = counted(summary.verify_failures, "chunk");
         say!(
-            "llmzip: warning: {name}: {chunks} did not decode to what was encoded; stored instead. \
-             Nothing is lost, but please report it: the program or this machine is faulty."
+            "llmzip: warning: {name}: {chunks} did not decode to the input and were stored uncompressed. \
+             No data is lost, but please report this: the program or this machine is faulty."
         );
     }
 }

@@ -1,22 +1,22 @@
-//! Decompresses one input.
+//! Decompression of one input.
 
-use super::Session;
 use super::compress::voice_of_summary;
-use super::input::OpenInput;
+use super::input::{Input, OpenInput};
 use super::names::without_suffix;
-use super::plan::{Input, Output};
-use super::progress::Progress;
+use super::output::Output;
+use super::progress::ProgressCounter;
 use super::recover;
+use super::session::Session;
 use super::size::grouped;
 use super::transfer::Transfer;
 use crate::archive::{self, DecompressOptions, ModelSource, StreamInfo};
 use anyhow::{Context, Result};
 use std::io::Seek;
 
-/// Decompresses `input` to where `output` says.
+/// Decompresses `input` to `output`.
 ///
 /// # Errors
-/// The system's, the archive's.
+/// I/O errors; those of the archive.
 pub fn decompress(
     session: &Session,
     input: &Input,
@@ -34,8 +34,12 @@ pub fn decompress(
     if keep_going {
         return recover::decompress(session, &transfer, options, total);
     }
-    let progress =
-        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
+    let progress = ProgressCounter::new(
+        transfer.progress(session.progress),
+        session.voice,
+        &transfer.name,
+        total,
+    );
     let summary = transfer.run(|input, output| {
         archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
     })?;
@@ -52,7 +56,7 @@ pub fn decompress(
 /// needs, the first one last, which is kept, and returns the plain bytes that its index promises.
 ///
 /// # Errors
-/// The system's; ModelMissing, so that no output begins that cannot be completed.
+/// I/O errors; ModelMissing, so that no output begins that cannot be completed.
 pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
     let mut file = &input.file;
     if input.metadata.is_none() || file.stream_position()? != 0 {

@@ -6,7 +6,7 @@ use anyhow::Error;
 use std::fmt;
 use std::io;
 
-/// The reader of the output went away: 128 + SIGPIPE.
+/// Exit code of a broken pipe: 128 + SIGPIPE.
 pub const BROKEN_PIPE: u8 = 141;
 
 const FAILED: u8 = 1;
@@ -16,7 +16,7 @@ const DAMAGED: u8 = 4;
 const LIMIT_EXCEEDED: u8 = 5;
 const UNSUPPORTED: u8 = 6;
 
-/// The call is wrong in a way that the argument parser does not see.
+/// Usage error that the argument parser does not detect.
 #[derive(Debug)]
 pub struct UsageError(pub String);
 
@@ -28,7 +28,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// An archive is damaged, and what is not damaged was recovered.
+/// Damage of an archive whose intact content was recovered.
 #[derive(Debug)]
 pub struct DamageError {
     pub kind: ErrorKind,
@@ -44,7 +44,7 @@ impl fmt::Display for DamageError {
 
 impl std::error::Error for DamageError {}
 
-/// The exit code that tells of `error`.
+/// Returns the exit code for `error`.
 pub fn code_of(error: &Error) -> u8 {
     if io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
         return BROKEN_PIPE;
@@ -63,18 +63,22 @@ pub fn code_of(error: &Error) -> u8 {
     }
 }
 
-/// What the user can do about `error`.
+/// Returns advice for the user on `error`.
 pub fn advice_for(error: &Error) -> Option<&'static str> {
     match error.downcast_ref().map(crate::Error::kind)? {
-        ErrorKind::Truncated => Some("the rest of the archive is missing: fetch it again"),
-        ErrorKind::Unsupported => Some("a newer llmzip reads it"),
-        ErrorKind::LimitExceeded => Some("a larger --max-output or --memlimit allows it"),
-        ErrorKind::TrailingData => Some("all content before it is good; -f keeps it in a file"),
+        ErrorKind::Truncated => {
+            Some("the end of the archive is missing: download or copy it again")
+        }
+        ErrorKind::Unsupported => Some("a newer version of llmzip can read it"),
+        ErrorKind::LimitExceeded => Some("raise --max-output or --memlimit to allow it"),
+        ErrorKind::TrailingData => {
+            Some("everything before the trailing data was verified; use -f to keep it")
+        }
         _ => None,
     }
 }
 
-/// The operating system's error behind `error`.
+/// Returns the I/O error behind `error`.
 fn io_error(error: &Error) -> Option<&io::Error> {
     let ours = error.downcast_ref().and_then(crate::Error::io_error);
     ours.or_else(|| error.downcast_ref())

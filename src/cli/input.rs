@@ -1,8 +1,7 @@
-//! One input: a file or standard input, and what may be done with it.
+//! Inputs: files or standard input.
 
 use super::exit::UsageError;
 use super::names::shown;
-use super::plan::Input;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, IsTerminal, Seek};
@@ -10,14 +9,21 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// Input as named on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    Stdin { named: bool },
+    File(PathBuf),
+}
+
 /// An open input.
 pub struct OpenInput {
     pub file: File,
     /// `None`: standard input.
     pub path: Option<PathBuf>,
-    /// As it was when it was opened; only of regular files.
+    /// Metadata at the time of opening; only of regular files.
     pub metadata: Option<Metadata>,
-    /// What had the path's name when it was opened: the file, or a symbolic link to it.
+    /// Metadata of the path itself at the time of opening: the file, or a symbolic link to it.
     named: Option<Metadata>,
 }
 
@@ -26,7 +32,7 @@ impl OpenInput {
     /// link only if `follow`.
     ///
     /// # Errors
-    /// The system's; a directory, a terminal.
+    /// I/O errors; errors on a directory or a terminal.
     pub fn open(input: &Input, is_beside: bool, follow: bool) -> Result<Self> {
         match input {
             Input::Stdin { named } => Self::stdin(*named),
@@ -63,12 +69,12 @@ impl OpenInput {
     /// Refuses a file that was written to since it was opened.
     ///
     /// # Errors
-    /// The system's; where size or time changed.
+    /// I/O errors; an error where size or time changed.
     pub fn check_unchanged(&self) -> Result<()> {
         let Some(before) = &self.metadata else { return Ok(()) };
         let after = self.file.metadata()?;
         if before.len() != after.len() || before.modified()? != after.modified()? {
-            bail!("was changed while it was read");
+            bail!("changed while it was read");
         }
         Ok(())
     }
@@ -76,27 +82,27 @@ impl OpenInput {
     /// Removes the name that a regular file was opened by; standard input stays.
     ///
     /// # Errors
-    /// The system's; where the file changed, or another has its name. Then nothing is removed.
+    /// I/O errors; an error where the file changed or another has its name. Nothing is removed then.
     pub fn remove(&self) -> Result<()> {
         let (Some(path), Some(named)) = (&self.path, &self.named) else { return Ok(()) };
         let Some(opened) = &self.metadata else { return Ok(()) };
         self.check_unchanged()?;
         if !is_same(named, &path.symlink_metadata()?) || !is_same(opened, &path.metadata()?) {
-            bail!("another file has its name now");
+            bail!("another file has this name now");
         }
         Ok(fs::remove_file(path)?)
     }
 
-    /// Bytes in it, where that is known.
+    /// Returns the length in bytes, where known.
     pub fn len(&self) -> Option<u64> {
         self.metadata.as_ref().map(Metadata::len)
     }
 }
 
-/// A temporary copy of what is left in a pipe, at its beginning: there one can go back.
+/// Copies the rest of a pipe to a temporary file, which is seekable, and rewinds it.
 ///
 /// # Errors
-/// The system's.
+/// I/O errors.
 pub fn spool(mut pipe: &File) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(&mut pipe, &mut file)?;
@@ -104,7 +110,7 @@ pub fn spool(mut pipe: &File) -> io::Result<File> {
     Ok(file)
 }
 
-/// What messages call `input`.
+/// Returns the name of `input` in messages.
 pub fn name_of(input: &Input) -> String {
     match input {
         Input::Stdin { .. } => "(stdin)".into(),
@@ -116,12 +122,12 @@ fn refuse_folder(path: &Path, file_type: FileType) -> Result<()> {
     if file_type.is_dir() {
         let name = shown(path);
         let name = name.trim_end_matches('/');
-        bail!("is a directory; pack it with:  tar -I llmzip -cf {name}.tar.llmz {name}");
+        bail!("is a directory; use tar to pack it:  tar -I llmzip -cf {name}.tar.llmz {name}");
     }
     Ok(())
 }
 
-/// Whether both are of the same file.
+/// Returns whether both belong to the same file.
 pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }

@@ -1,22 +1,16 @@
-//! Output for programs (docs/cli.md): names and meanings of fields are stable within a schema
+//! Machine-readable output (docs/cli.md): names and meanings of fields are stable within a schema
 //! number.
 
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
 use crate::archive::{ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary};
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use std::io::{self, Write};
 
-/// Raised when a field changes its name or meaning, or goes; not when one is added.
-const SCHEMA: u32 = 1;
-
-/// The whole document.
-#[derive(Serialize)]
-struct Document<'a, T> {
-    schema: u32,
-    files: &'a [T],
-    errors: &'a [FailedFile],
-}
+/// Schema number: raised when a field is renamed, removed or changes its meaning, not when one is
+/// added.
+pub const SCHEMA: u32 = 1;
 
 /// An input that failed.
 #[derive(Serialize)]
@@ -24,7 +18,7 @@ pub struct FailedFile {
     pub name: String,
     pub message: String,
     pub exit_code: u8,
-    /// Of a test that kept going.
+    /// Damage found by a test that kept going.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<DamagedPlace>,
 }
@@ -52,13 +46,18 @@ impl DamagedPlace {
     }
 }
 
-/// Writes the document as one line.
+/// Writes the document, with `items` under the name `kind`, as one line.
 ///
 /// # Errors
-/// The system's.
-pub fn print(files: &[impl Serialize], errors: &[FailedFile]) -> io::Result<()> {
+/// I/O errors.
+pub fn print(kind: &str, items: &[impl Serialize], errors: &[FailedFile]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &Document { schema: SCHEMA, files, errors })?;
+    let mut serializer = serde_json::Serializer::new(&mut out);
+    let mut document = serializer.serialize_map(Some(3))?;
+    document.serialize_entry("schema", &SCHEMA)?;
+    document.serialize_entry(kind, items)?;
+    document.serialize_entry("errors", errors)?;
+    document.end()?;
     writeln!(out)?;
     out.flush()
 }
@@ -89,11 +88,11 @@ pub struct ListedFile {
     plain_len: u64,
     ratio: Option<f64>,
     bits_per_byte: Option<f64>,
-    streams: Vec<Stream>,
+    streams: Vec<ListedStream>,
 }
 
 #[derive(Serialize)]
-struct Stream {
+struct ListedStream {
     offset: u64,
     archive_len: u64,
     plain_len: u64,
@@ -102,20 +101,20 @@ struct Stream {
     form: &'static str,
     check: &'static str,
     content_blake3: Option<String>,
-    model: Option<Model>,
+    model: Option<ListedModel>,
     prefix_len: u64,
-    chunks: Vec<Chunk>,
+    chunks: Vec<ListedChunk>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Model {
+enum ListedModel {
     Builtin(u8),
     Digest { blake3: String, label: String },
 }
 
 #[derive(Serialize)]
-struct Chunk {
+struct ListedChunk {
     offset: u64,
     archive_len: u64,
     plain_len: u64,
@@ -132,12 +131,12 @@ impl ListedFile {
             plain_len,
             ratio: ratio(plain_len, archive_len),
             bits_per_byte: bits_per_byte(plain_len, archive_len),
-            streams: listing.streams.iter().map(Stream::new).collect(),
+            streams: listing.streams.iter().map(ListedStream::new).collect(),
         }
     }
 }
 
-impl Stream {
+impl ListedStream {
     fn new(stream: &StreamInfo) -> Self {
         Self {
             offset: stream.offset,
@@ -148,14 +147,14 @@ impl Stream {
             form: if stream.content.is_some() { "long" } else { "single" },
             check: check_name(stream),
             content_blake3: stream.content.map(hex),
-            model: stream.model.as_ref().map(Model::new),
+            model: stream.model.as_ref().map(ListedModel::new),
             prefix_len: stream.prefix_len,
-            chunks: stream.chunks.iter().map(Chunk::new).collect(),
+            chunks: stream.chunks.iter().map(ListedChunk::new).collect(),
         }
     }
 }
 
-impl Model {
+impl ListedModel {
     fn new(name: &ModelName) -> Self {
         match name {
             ModelName::Builtin(code) => Self::Builtin(*code),
@@ -166,7 +165,7 @@ impl Model {
     }
 }
 
-impl Chunk {
+impl ListedChunk {
     fn new(chunk: &ChunkInfo) -> Self {
         let ChunkInfo { offset, archive_len, plain_len, coding, .. } = *chunk;
         let (method, lanes) = (method_name(coding.method), coding.lanes);

@@ -8,7 +8,7 @@ pub struct LevelArgs {
     pub level: Option<u8>,
 }
 
-/// What gzip's users type.
+/// Level flags as in gzip.
 const DIGITS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 fn others(id: &'static str) -> impl Iterator<Item = &'static str> {
@@ -27,7 +27,7 @@ fn level_arg() -> Arg {
         .value_name("N")
         .value_parser(clap::value_parser!(u8).range(1..=9))
         .overrides_with_all(others("level"))
-        .help("Effort, also -1 to -9: 1 to 3 the adaptive model alone, 4 to 6 fast to decode, 7 to 9 smallest [default: 6]")
+        .help("Compression level, also -1 to -9: 1 to 3 use only the adaptive model, 4 to 6 decode fast, 7 to 9 are smallest [default: 6]")
 }
 
 impl Args for LevelArgs {

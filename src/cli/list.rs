@@ -1,19 +1,18 @@
-//! Says what archives hold, for people and for programs.
+//! Listing of archives.
 
-use super::input::{OpenInput, name_of, spool};
-use super::json::ListedFile;
-use super::plan::{Input, Voice};
+use super::input::{Input, OpenInput, name_of, spool};
 use super::size::{bits_per_byte, figure, grouped, ratio};
+use super::voice::Voice;
 use crate::archive::{self, ModelName, StreamInfo};
 use crate::codec::Method;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::io::{self, Seek, Write};
 
-/// Hex digits of a digest that are shown to people.
+/// Hex digits of a digest in human-readable output.
 pub const DIGEST_DIGITS: usize = 12;
 
-/// An archive's name, size and streams.
+/// Name, size and streams of an archive.
 pub struct Listing {
     pub name: String,
     pub archive_len: u64,
@@ -24,7 +23,7 @@ impl Listing {
     /// Reads the figures of `input`.
     ///
     /// # Errors
-    /// The system's, the archive's.
+    /// I/O errors; those of the archive.
     pub fn read(input: &Input) -> Result<Self> {
         let name = name_of(input);
         let input = OpenInput::open(input, false, true)?;
@@ -37,15 +36,15 @@ impl Listing {
         Ok(Self { name, archive_len: file.seek(io::SeekFrom::End(0))?, streams })
     }
 
-    /// Plain bytes in all streams.
+    /// Returns the number of plain bytes in all streams.
     pub fn plain_len(&self) -> u64 {
         self.streams.iter().map(StreamInfo::plain_len).sum()
     }
 
-    /// Writes the figures for people; with [`Voice::Verbose`] a line for each chunk.
+    /// Prints the human-readable listing; with [`Voice::Verbose`] a line for each chunk.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn print(&self, out: &mut dyn Write, voice: Voice) -> io::Result<()> {
         let (plain_len, archive_len) = (self.plain_len(), self.archive_len);
         writeln!(out, "{}", self.name)?;
@@ -58,11 +57,6 @@ impl Listing {
             figure(ratio(plain_len, archive_len), 3)
         )?;
         self.streams.iter().try_for_each(|stream| print_stream(out, stream, voice))
-    }
-
-    /// The figures for programs.
-    pub fn to_json(&self) -> ListedFile {
-        ListedFile::new(self)
     }
 }
 
@@ -118,12 +112,12 @@ fn model_text(model: &ModelName) -> String {
     }
 }
 
-/// What checks a stream's content.
+/// Returns the name of the stream's content check.
 pub fn check_name(stream: &StreamInfo) -> &'static str {
     if stream.content.is_some() { "crc32+blake3" } else { "crc32" }
 }
 
-/// The method's name in docs/format.md.
+/// Returns the method's name in docs/format.md.
 pub fn method_name(method: Method) -> &'static str {
     match method {
         Method::Stored => "stored",

@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// `path` for people: characters that steer a terminal or the direction of text are escaped.
+/// Returns `path` with the characters escaped that control a terminal or the direction of text.
 pub fn shown(path: &Path) -> String {
     escaped(&path.to_string_lossy(), false)
 }
 
-/// The same of a message that may quote what a foreign file holds; its lines stay.
+/// Escapes a message, which may quote a foreign file, in the same way but keeps line breaks.
 pub fn printable(message: &str) -> String {
     escaped(message, true)
 }
@@ -29,14 +29,14 @@ fn escaped(text: &str, keeps_lines: bool) -> String {
     out
 }
 
-/// `path` with `suffix` appended.
+/// Returns `path` with `suffix` appended.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// `path` without `suffix`; `None` where it has none, or nothing else.
+/// Returns `path` without `suffix`; `None` where it has none, or nothing else.
 pub fn without_suffix(path: &Path, suffix: &str) -> Option<PathBuf> {
     let name = path.file_name()?.as_bytes().strip_suffix(suffix.as_bytes())?;
     (!name.is_empty()).then(|| path.with_file_name(OsStr::from_bytes(name)))

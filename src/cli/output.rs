@@ -1,7 +1,7 @@
-//! A file that appears under its name only when it is complete; and what is written straight into
-//! because it is no file: a device, a pipe, a socket.
+//! Output files, which get their name only when complete, and outputs that are no files: devices, pipes,
+//! sockets.
 //!
-//! Written under another name in the same folder with mode 0600, then given the input's mode, time,
+//! Files are written under another name in the same folder with mode 0600, then given the input's mode, time,
 //! group and owner, synchronised, and renamed. Until then a failure, a signal or a crash leaves
 //! nothing under the name.
 
@@ -17,31 +17,50 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Permission bits that are taken over: no set-user-id, no set-group-id, no sticky bit.
+/// Permission bits that are copied: no set-user-id, no set-group-id, no sticky bit.
 const MODE_BITS: u32 = 0o777;
 
-/// What the name that was given for an output leads to. Names that the program makes itself are not
-/// followed: there `-f` replaces a link.
-pub enum Place {
-    /// What is written straight into.
-    Stream(Stream),
-    /// What is to be a file; the path that a link leads to.
+/// Output options, resolved.
+#[derive(Debug)]
+pub struct Output {
+    pub target: Target,
+    pub remove_input: bool,
+    pub force: bool,
+    /// Suffix of archives, with its dot.
+    pub suffix: String,
+}
+
+/// Destination of results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    Named(PathBuf),
+    /// A file beside the input, named after it.
+    BesideInput,
+}
+
+/// Resolved name of an output that the user gave. Links are followed only there: for names that the
+/// program makes itself, `-f` replaces a link.
+pub enum OutputPlace {
+    /// A destination that is written into directly.
+    Stream(OutputStream),
+    /// A file to create; the path that a link leads to.
     File(PathBuf),
 }
 
-/// What is written straight into, not yet open.
-pub enum Stream {
-    /// What standard output is, too, a file or not.
+/// Destination that is written into directly, not yet open.
+pub enum OutputStream {
+    /// The same file or device as standard output.
     Stdout,
     /// A device, a pipe, a socket.
     Special(PathBuf),
 }
 
-impl Place {
-    /// Follows `named` and opens nothing. A block device is `overwrite`n like a file.
+impl OutputPlace {
+    /// Resolves `named` without opening it. A block device counts as a file to `overwrite`.
     ///
     /// # Errors
-    /// The system's; a link that leads to nothing; a block device that is not to be overwritten.
+    /// I/O errors; an error on a dangling link, or a block device that must not be overwritten.
     pub fn of(named: &Path, overwrite: bool) -> Result<Self> {
         let is_link = named.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
         let there = match named.metadata() {
@@ -50,7 +69,7 @@ impl Place {
             Ok(there) => there,
         };
         if is_same(&there, &stdout()?.metadata()?) {
-            return Ok(Self::Stream(Stream::Stdout));
+            return Ok(Self::Stream(OutputStream::Stdout));
         }
         if there.is_file() || there.is_dir() {
             let path = if is_link { named.canonicalize()? } else { named.to_owned() };
@@ -59,15 +78,15 @@ impl Place {
         if there.file_type().is_block_device() && !overwrite {
             bail!("is a block device; -f overwrites it");
         }
-        Ok(Self::Stream(Stream::Special(named.to_owned())))
+        Ok(Self::Stream(OutputStream::Special(named.to_owned())))
     }
 }
 
-impl Stream {
-    /// Opens it. A pipe waits for its reader.
+impl OutputStream {
+    /// Opens the destination. A pipe waits for its reader.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn open(&self) -> io::Result<File> {
         match self {
             Self::Stdout => stdout(),
@@ -76,15 +95,15 @@ impl Stream {
     }
 }
 
-/// Standard output without a buffer.
+/// Opens standard output without a buffer.
 ///
 /// # Errors
-/// The system's.
+/// I/O errors.
 pub fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// An unfinished output file; dropped, it leaves nothing.
+/// Unfinished output file, removed when dropped.
 pub struct OutputFile {
     temp: Option<NamedTempFile>,
     target: PathBuf,
@@ -93,10 +112,10 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// Begins a file that is to be called `target`; replaces one of that name only to `overwrite`.
+    /// Creates a file that will be named `target`; replaces an existing one only if `overwrite`.
     ///
     /// # Errors
-    /// The system's; those of [`refuse_name`].
+    /// I/O errors; those of [`refuse_name`].
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
         refuse_name(target, overwrite)?;
         let mut path = unfinished();
@@ -110,7 +129,7 @@ impl OutputFile {
         Ok(Self { temp, target, overwrite, hasher: blake3::Hasher::new() })
     }
 
-    /// Changes the name that it is to get.
+    /// Changes the final name.
     pub fn rename_to(&mut self, target: PathBuf) {
         self.target = target;
     }
@@ -123,7 +142,7 @@ impl OutputFile {
     /// Reads the file back and compares it with what was written.
     ///
     /// # Errors
-    /// The system's; where it differs.
+    /// I/O errors; an error where it differs.
     pub fn read_back(&self) -> Result<()> {
         let mut file = File::open(self.temp.as_ref().context("the output file is closed")?.path())?;
         file.rewind()?;
@@ -136,22 +155,22 @@ impl OutputFile {
             };
         }
         if hasher.finalize() != self.hasher.finalize() {
-            bail!("the output file does not hold what was written to it");
+            bail!("the output file differs from the data written to it");
         }
         Ok(())
     }
 
-    /// Puts the file on disk with the mode, time, group and owner of `input`, and gives it its name.
+    /// Syncs the file to disk with the mode, time, group and owner of `input`, and gives it its name.
     ///
     /// # Errors
-    /// The system's; where a file of that name appeared meanwhile.
+    /// I/O errors; an error where a file of that name appeared meanwhile.
     pub fn finish(mut self, input: Option<&Metadata>) -> Result<()> {
         let file = self.file()?;
         take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
-        file.sync_all().context("cannot synchronise the output file")?;
+        file.sync_all().context("cannot sync the output file to disk")?;
         self.rename()?;
         let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
-        folder.context("cannot synchronise the output's folder")
+        folder.context("cannot sync the output folder to disk")
     }
 
     fn rename(&mut self) -> Result<()> {
@@ -187,10 +206,10 @@ impl Drop for OutputFile {
     }
 }
 
-/// Refuses a name that the finished file could not get, so that no work is lost.
+/// Refuses a name that the finished file could not get, before any work is done.
 ///
 /// # Errors
-/// The system's; where `target` is a folder, a device, a pipe or a socket, or a file that is not to be
+/// I/O errors; an error where `target` is a folder, a device, a pipe or a socket, or a file that must not be
 /// overwritten.
 pub fn refuse_name(target: &Path, overwrite: bool) -> Result<()> {
     let there = match target.symlink_metadata() {
@@ -198,14 +217,14 @@ pub fn refuse_name(target: &Path, overwrite: bool) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).context("cannot be the output file's name");
         }
-        Err(_) if names_folder(target) => bail!("names a directory, and there is none"),
+        Err(_) if names_folder(target) => bail!("names a directory that does not exist"),
         Err(_) => return Ok(()),
     };
     if there.is_dir() {
         bail!("is a directory");
     }
     if !(there.is_file() || there.is_symlink()) {
-        bail!("exists already and is not a regular file; -o writes into it");
+        bail!("exists already and is not a regular file; use -o to write into it");
     }
     if !overwrite {
         bail!("exists already; -f overwrites it");
@@ -213,14 +232,14 @@ pub fn refuse_name(target: &Path, overwrite: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether only a folder can have this name.
+/// Returns whether only a folder can have this name.
 fn names_folder(path: &Path) -> bool {
     let path = path.as_os_str().as_bytes();
     path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
 /// Sets mode, modification time, group and owner of `input`; without one, the mode of any new file.
-/// Only a privileged process sets any owner and group, and that others cannot is no error.
+/// Only a privileged process may set any owner and group; failures to set them are ignored.
 fn take_over_attributes(file: &File, input: Option<&Metadata>) -> io::Result<()> {
     let Some(input) = input else {
         return file.set_permissions(Permissions::from_mode(mode_of_new_files()));
@@ -235,14 +254,14 @@ fn take_over_attributes(file: &File, input: Option<&Metadata>) -> io::Result<()>
     Ok(())
 }
 
-/// What of `mode` a file may have whose group is not the one that `mode` is meant for: its group was
-/// `other` before, and who was in the old one is `other` now, so both get what both had.
+/// Returns the part of `mode` that is safe for a file in another group: its members were `other` before,
+/// and those of the old group are `other` now, so both get the permissions that both had.
 fn mode_in_other_group(mode: u32) -> u32 {
     let both = mode >> 3 & mode & 0o007;
     mode & 0o700 | both << 3 | both
 }
 
-/// Read and write for all, less the process's mask.
+/// Returns read and write permission for all, minus the umask.
 fn mode_of_new_files() -> u32 {
     use rustix::fs::Mode;
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
@@ -250,7 +269,7 @@ fn mode_of_new_files() -> u32 {
     0o666 & !mask.bits()
 }
 
-/// The folder that `path` stands in.
+/// Returns the parent folder of `path`.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

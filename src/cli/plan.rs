@@ -1,16 +1,17 @@
-//! What is to be done: the command line with all defaults filled in.
+//! Plan of a run: the command line with all defaults filled in.
 
-use super::args::{
-    Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs, ProgressStyle,
-    VoiceArgs,
-};
-use super::bench::BenchArgs;
+use super::args::{Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs};
+use super::bench::args::BenchArgs;
 use super::exit::UsageError;
-use super::models::{ModelRef, Verb};
+use super::input::Input;
+use super::models::args::Verb;
+use super::models::model_ref::ModelRef;
+use super::output::{Output, Target};
 use super::size::parse_size;
 use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
+use super::voice::{ProgressStyle, Voice};
 use crate::archive::{
     CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
 };
@@ -24,28 +25,28 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
 
-/// More threads than any machine has, and fewer than would exhaust one.
+/// Upper limit of threads: more than any machine has, fewer than would exhaust one.
 const MAX_THREADS: usize = 1024;
 
-/// All of it.
+/// Resolved command line.
 #[derive(Debug)]
 pub struct Plan {
     pub action: Action,
     pub inputs: Vec<Input>,
     /// At least 1.
     pub threads: usize,
-    /// Bytes that a language model and its lanes may take.
+    /// Memory limit in bytes for a language model and its lanes.
     pub memory: u64,
     pub isa: Isa,
     pub voice: Voice,
     pub progress: ProgressStyle,
-    /// The model that was named.
+    /// Model of `-m`.
     pub model: Option<ModelRef>,
-    /// What the environment says of models, and `--offline`.
+    /// Model settings of the environment, with `--offline`.
     pub environment: Environment,
 }
 
-/// What to do with each input.
+/// Action on each input.
 #[derive(Debug)]
 pub enum Action {
     Compress {
@@ -67,55 +68,21 @@ pub enum Action {
         prefix: Vec<u8>,
         bench: BenchArgs,
     },
-    /// Has no inputs.
+    /// Runs without inputs.
     #[cfg(feature = "train")]
     Train {
         train: TrainArgs,
         options: TrainOptions,
     },
-    /// Has no inputs.
+    /// Runs without inputs.
     Models(Verb),
     Completions(Shell),
-    /// Of that command; the program's where it is empty.
+    /// Page of that command; of the program where empty.
     Manual(Vec<String>),
 }
 
-/// One input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    Stdin { named: bool },
-    File(PathBuf),
-}
-
-/// Where results go, and at what cost.
-#[derive(Debug)]
-pub struct Output {
-    pub target: Target,
-    pub remove_input: bool,
-    pub force: bool,
-    /// Suffix of archives, with its dot.
-    pub suffix: String,
-}
-
-/// Where results go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    Stdout,
-    Named(PathBuf),
-    /// A file beside the input, named after it.
-    BesideInput,
-}
-
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Voice {
-    Quiet,
-    Normal,
-    Verbose,
-}
-
 impl Plan {
-    /// Resolves what was typed and what the environment says.
+    /// Resolves the arguments with the environment.
     ///
     /// # Errors
     /// UsageError.
@@ -124,12 +91,13 @@ impl Plan {
         let writes = command.is_none() && !(mode.test || mode.list);
         let reads = mode.test || mode.list;
         if writes && machine.json {
-            return Err(UsageError("--json goes with --list and --test".into()).into());
+            return Err(UsageError("--json is only for --list and --test".into()).into());
         }
         if reads && (output.output.is_some() || output.rm) {
-            return Err(
-                UsageError("--list and --test write no file: not with -o or --rm".into()).into()
-            );
+            return Err(UsageError(
+                "--list and --test write no file: -o and --rm do not apply".into(),
+            )
+            .into());
         }
         let command = command.unwrap_or(if mode.decompress {
             Command::Decompress { model, output, limit, common }
@@ -148,7 +116,7 @@ impl Plan {
         let threads = threads(command.threads());
         let memory = memory(common.and_then(|common| common.memlimit));
         let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
-        let (voice, progress) = (voice(command.voice()), command.voice().progress);
+        let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = named_model(command.model())?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
@@ -197,7 +165,7 @@ fn compress(
     memory: u64,
 ) -> anyhow::Result<Action> {
     if output.rm && coding.no_verify {
-        let message = "--rm needs the result to be verified: not with --no-verify";
+        let message = "--rm needs verification: it cannot be combined with --no-verify";
         return Err(UsageError(message.into()).into());
     }
     let options = coding_options(coding, threads, memory)?;
@@ -209,7 +177,7 @@ fn compress(
     })
 }
 
-/// All but the prefix.
+/// Resolves all coding options except the prefix.
 fn coding_options(
     coding: &CodingArgs,
     threads: usize,
@@ -231,7 +199,7 @@ fn coding_options(
     })
 }
 
-/// The model that was named, and where to look for it.
+/// Resolves the named model, and the environment to find it in.
 fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelRef>, Environment)> {
     let mut environment = Environment::new(|name| std::env::var_os(name));
     environment.is_offline |= typed.is_some_and(|typed| typed.offline);
@@ -259,7 +227,7 @@ fn chunk_size(typed: Option<u64>, level: u8) -> anyhow::Result<u32> {
     }
 }
 
-/// Bytes as a power of two.
+/// Resolves the table size to a power of two.
 fn table_log2(typed: Option<u64>) -> anyhow::Result<u8> {
     let range = Parameters::TABLE_LOG2;
     let Some(size) = typed else {
@@ -289,29 +257,23 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     let target = match output {
         Some(path) if path.as_os_str() == "-" => Target::Stdout,
         Some(_) if inputs.len() > 1 => {
-            return Err(UsageError("-o takes one input; -c joins several".into()).into());
+            return Err(
+                UsageError("-o takes a single input; -c concatenates several".into()).into()
+            );
         }
         Some(path) => Target::Named(path),
         None if stdout => Target::Stdout,
         None => Target::BesideInput,
     };
     if suffix.is_empty() || suffix.contains('/') {
-        return Err(UsageError("--suffix must not be empty or have a slash".into()).into());
+        return Err(UsageError("--suffix must not be empty or contain a slash".into()).into());
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
     Ok(Output { target, remove_input, force, suffix })
 }
 
-fn voice(typed: &VoiceArgs) -> Voice {
-    match (typed.quiet, typed.verbose) {
-        (true, _) => Voice::Quiet,
-        (_, true) => Voice::Verbose,
-        _ => Voice::Normal,
-    }
-}
-
-/// Threads as typed, else from the environment; 0 means all cores.
+/// Resolves the number of threads: as typed, else from the environment; 0 means all cores.
 fn threads(typed: Option<usize>) -> usize {
     match typed.or_else(|| from_env("LLMZIP_THREADS", 0..=usize::MAX)) {
         Some(0) | None => available_parallelism().map_or(1, usize::from),
@@ -319,7 +281,8 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Bytes as typed, else from the environment, else all that the machine has and the process may take.
+/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's memory
+/// within the process's limit.
 fn memory(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
@@ -339,29 +302,33 @@ fn total_memory() -> u64 {
     u64::MAX
 }
 
-/// The instruction set to compute on: the best of this machine, or the one that `LLMZIP_ISA` names,
-/// by which a person can check that archives do not depend on it.
+/// Selects the instruction set: the best of this machine, or the one in `LLMZIP_ISA`, which lets users
+/// check that archives do not depend on it.
 fn isa() -> anyhow::Result<Isa> {
     let Some(name) = std::env::var_os("LLMZIP_ISA") else {
         return Ok(Isa::detect());
     };
     name.to_str().and_then(Isa::by_name).ok_or_else(|| {
         let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
-        UsageError(format!("LLMZIP_ISA must be one of this machine's: {}", names.join(", "))).into()
+        UsageError(format!(
+            "LLMZIP_ISA must be one of the instruction sets of this machine: {}",
+            names.join(", ")
+        ))
+        .into()
     })
 }
 
-/// The number in environment variable `name`. A bad one is warned of and ignored.
+/// Reads the number in environment variable `name`. An invalid one is ignored with a warning.
 fn from_env<T: FromStr + PartialOrd>(name: &str, range: std::ops::RangeInclusive<T>) -> Option<T> {
     from_env_as(name, |text| text.parse().ok().filter(|number| range.contains(number)))
 }
 
-/// The number that `parse` makes of environment variable `name`. A bad one is warned of and ignored.
+/// Parses environment variable `name`. An invalid value is ignored with a warning.
 fn from_env_as<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     let text = std::env::var_os(name)?;
     let number = text.to_str().and_then(parse);
     if number.is_none() {
-        say!("llmzip: warning: {name} is not a number in range, ignored");
+        say!("llmzip: warning: {name} is not a valid number, ignored");
     }
     number
 }

@@ -1,70 +1,102 @@
-//! How far the work is: a bar, a line every few seconds, or nothing. Always on standard error.
+//! Progress on standard error: a bar, a line every few seconds, or nothing.
 
-use super::args::ProgressStyle;
-use super::plan::Voice;
 use super::size::grouped;
+use super::voice::{ProgressStyle, Voice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time between two lines of plain progress.
+/// Interval between lines of plain progress.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The bar where the total is known, and where it is not.
+/// Templates of the bar with a known and an unknown total.
 const BAR: &str = "{prefix} {percent:>3}% [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const SPINNER: &str = "{prefix} {spinner} {bytes} {bytes_per_sec}";
 
-/// Counts the bytes of one input.
-pub struct Progress {
+/// Byte counter of one input, with its display.
+pub struct ProgressCounter {
     done: AtomicU64,
-    /// Bytes to do, where known.
+    /// Total bytes, where known.
     total: Option<u64>,
     begin: Instant,
     name: String,
     display: Display,
 }
 
-enum Display {
+/// Display of progress: nothing, a bar, or lines.
+pub enum Display {
     None,
     Bar(ProgressBar),
-    /// When the last line was written.
+    /// Time of the last line.
     Lines(Mutex<Instant>),
 }
 
-impl Progress {
-    /// Begins to count; `total` bytes are to be done, if that is known.
-    pub fn new(style: ProgressStyle, voice: Voice, name: &str, total: Option<u64>) -> Self {
-        let display = match style {
+impl Display {
+    /// Chooses the display; `bar` makes the bar where one is shown.
+    pub fn new(style: ProgressStyle, voice: Voice, bar: impl FnOnce() -> ProgressBar) -> Self {
+        match style {
             ProgressStyle::Auto if voice > Voice::Quiet && stderr().is_terminal() => {
-                Display::Bar(bar(name, total))
+                Self::Bar(bar())
             }
-            ProgressStyle::Plain => Display::Lines(Mutex::new(Instant::now())),
-            _ => Display::None,
-        };
+            ProgressStyle::Plain => Self::Lines(Mutex::new(Instant::now())),
+            _ => Self::None,
+        }
+    }
+
+    /// Starts the next interval between lines and returns true, where this one is over or `now` is set.
+    pub fn line_is_due(last: &Mutex<Instant>, now: bool) -> bool {
+        let Ok(mut last) = last.try_lock() else { return false };
+        let is_due = now || last.elapsed() >= LINE_INTERVAL;
+        if is_due {
+            *last = Instant::now();
+        }
+        is_due
+    }
+}
+
+impl Drop for Display {
+    /// Clears the bar, so that it does not outlive its work, however that ended.
+    fn drop(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Returns a bar on standard error, drawn by `template`; `None` where the length is unknown.
+pub fn bar(len: Option<u64>, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::stderr());
+    let style = BarStyle::with_template(template);
+    bar.with_style(style.unwrap_or_else(|_| BarStyle::default_bar()))
+}
+
+impl ProgressCounter {
+    /// Starts counting towards `total` bytes, where known.
+    pub fn new(style: ProgressStyle, voice: Voice, name: &str, total: Option<u64>) -> Self {
+        let template = if total.is_some() { BAR } else { SPINNER };
+        let display =
+            Display::new(style, voice, || bar(total, template).with_prefix(name.to_owned()));
         let (done, begin, name) = (AtomicU64::new(0), Instant::now(), name.to_owned());
         Self { done, total, begin, name, display }
     }
 
-    /// `n` more bytes are done.
+    /// Adds `n` processed bytes.
     pub fn add(&self, n: u64) {
         let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
         match &self.display {
             Display::None => (),
             Display::Bar(bar) => bar.set_position(done),
             Display::Lines(last) => {
-                if let Ok(mut last) = last.try_lock()
-                    && last.elapsed() >= LINE_INTERVAL
-                {
-                    *last = Instant::now();
+                if Display::line_is_due(last, false) {
                     say!("{}", self.line(done));
                 }
             }
         }
     }
 
-    /// Takes the display away; returns the seconds since the beginning.
+    /// Clears the display and returns the seconds since the start.
     pub fn finish(&self) -> f64 {
         match &self.display {
             Display::None => (),
@@ -74,7 +106,7 @@ impl Progress {
         self.begin.elapsed().as_secs_f64()
     }
 
-    /// One line of plain progress.
+    /// Formats one line of plain progress.
     fn line(&self, done: u64) -> String {
         let rate = done as f64 / self.begin.elapsed().as_secs_f64().max(1e-3);
         let (name, bytes) = (&self.name, grouped(done));
@@ -89,20 +121,4 @@ impl Progress {
             None => format!("{name}: {bytes} bytes, {rate:.0} bytes/s"),
         }
     }
-}
-
-impl Drop for Progress {
-    /// A bar does not outlive its work, whatever ended it.
-    fn drop(&mut self) {
-        if let Display::Bar(bar) = &self.display {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn bar(name: &str, total: Option<u64>) -> ProgressBar {
-    let (len, template) = total.map_or((None, SPINNER), |total| (Some(total), BAR));
-    let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::stderr());
-    let style = BarStyle::with_template(template).unwrap_or_else(|_| BarStyle::default_bar());
-    bar.with_style(style).with_prefix(name.to_owned())
 }

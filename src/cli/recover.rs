@@ -1,22 +1,22 @@
-//! `--keep-going`: all of a damaged archive that is not damaged, and a line for each place that is.
+//! `--keep-going`: recovery of the intact parts of a damaged archive, with a line per damaged place.
 
-use super::Session;
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
 use super::input::spool;
-use super::progress::Progress;
+use super::progress::ProgressCounter;
+use super::session::Session;
 use super::size::counted;
-use super::transfer::{Outcome, Transfer};
+use super::transfer::{Completeness, Transfer};
 use crate::ErrorKind;
 use crate::archive::{self, Damage, DecompressOptions, Recovery, Summary};
 use anyhow::Result;
 use std::fs::File;
 use std::io::{Seek, Write};
 
-/// Decompresses what is not damaged.
+/// Decompresses the intact parts.
 ///
 /// # Errors
-/// The system's; DamageError, after the undamaged content is where it goes.
+/// I/O errors; DamageError, after the intact content is written.
 pub fn decompress(
     session: &Session,
     transfer: &Transfer<'_>,
@@ -24,20 +24,24 @@ pub fn decompress(
     total: Option<u64>,
 ) -> Result<()> {
     transfer.refuse_part()?;
-    let progress =
-        Progress::new(transfer.progress(session.progress), session.voice, &transfer.name, total);
+    let progress = ProgressCounter::new(
+        transfer.progress(session.progress),
+        session.voice,
+        &transfer.name,
+        total,
+    );
     let copy = |input: &File, output: &mut dyn Write| {
         recover(session, input, output, options, &|n| progress.add(n))
     };
     let recovery = transfer.run_as(copy, |recovery| match recovery.damage.is_empty() {
-        true => Outcome::Complete,
-        false if recovery.summary.plain_len == 0 => Outcome::Nothing,
-        false => Outcome::Partial,
+        true => Completeness::Complete,
+        false if recovery.summary.plain_len == 0 => Completeness::Nothing,
+        false => Completeness::Partial,
     })?;
     let elapsed_s = progress.finish();
     let kept = match recovery.summary.plain_len {
-        0 => ", nothing is kept".into(),
-        _ => format!(", kept in {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
+        0 => ", nothing was recovered".into(),
+        _ => format!(", written to {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
     };
     report_damage(&transfer.name, &recovery.summary, recovery.damage, &kept)?;
     if session.voice >= voice_of_summary(transfer) {
@@ -48,11 +52,11 @@ pub fn decompress(
     Ok(())
 }
 
-/// Gives `output` what of `input` is not damaged. A pipe is first put into a file without a name:
-/// damage is looked at from both ends.
+/// Writes the intact parts of `input` to `output`. A pipe is spooled to a temporary file first: recovery
+/// reads from both ends.
 ///
 /// # Errors
-/// The system's; what damage is not.
+/// I/O errors; errors of the archive other than damage.
 pub fn recover(
     session: &Session,
     input: &File,
@@ -69,10 +73,10 @@ pub fn recover(
     archive::recover(file, output, &session.models, options, progress)
 }
 
-/// Says what is damaged; `kept` is where the rest is.
+/// Reports damage; `kept` says where the rest is.
 ///
 /// # Errors
-/// DamageError, where anything is.
+/// DamageError, where there is damage.
 pub fn report_damage(name: &str, summary: &Summary, damage: Vec<Damage>, kept: &str) -> Result<()> {
     for damage in &damage {
         say!("llmzip: {name}: {damage}");
@@ -81,6 +85,7 @@ pub fn report_damage(name: &str, summary: &Summary, damage: Vec<Damage>, kept: &
     let is_damage = |kind: &ErrorKind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Truncated);
     let Some(kind) = kinds().find(is_damage).or(kinds().next()) else { return Ok(()) };
     let (chunks, bytes) = (summary.n_chunks, counted(summary.plain_len, "byte"));
-    let message = format!("damaged places: {}; good chunks: {chunks}, {bytes}{kept}", damage.len());
+    let message =
+        format!("damaged places: {}; intact chunks: {chunks}, {bytes}{kept}", damage.len());
     Err(DamageError { kind, message, damage }.into())
 }

@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The one unfinished file or folder. Whoever creates, renames or removes it holds the lock meanwhile, so
+/// Path of the one unfinished file or folder. Whoever creates, renames or removes it holds the lock meanwhile, so
 /// that a signal finds it either unfinished and named here, or finished.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// The lock on the path of what is unfinished.
+/// Locks the path of the unfinished file or folder.
 pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins to watch for signals, but for those that the parent said to ignore (nohup).
+/// Starts handling signals, except those that the parent set to be ignored (nohup).
 ///
 /// # Errors
-/// The system's.
+/// I/O errors.
 pub fn watch() -> std::io::Result<()> {
     // A write past the limit on the size of files is an error then, not the end.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
@@ -35,7 +35,7 @@ pub fn watch() -> std::io::Result<()> {
 }
 
 /// Removes the unfinished file or folder and dies of the signal, so that a shell's loop ends, too. Never
-/// lets go of the lock.
+/// releases the lock.
 fn stop(signal: i32) -> ! {
     let path = unfinished();
     if let Some(path) = path.as_ref() {
@@ -46,7 +46,8 @@ fn stop(signal: i32) -> ! {
     signal_hook::low_level::exit(128 + signal)
 }
 
-/// The signals that this process ignores since its start: bit N-1 for signal N; 0 where unknown.
+/// Returns the signals that this process has ignored since its start: bit N-1 for signal N; 0 where
+/// unknown.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,9 +1,9 @@
-//! Sizes as people type them and as they read them.
+//! Parsing and formatting of sizes.
 
-/// The number of bytes that `text` names: a number with K, M, G, KiB, MiB or GiB after it, or not.
+/// Parses a number of bytes, optionally followed by K, M, G, KiB, MiB or GiB.
 ///
 /// # Errors
-/// What is wrong, for the user.
+/// A message for the user.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -12,13 +12,15 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
-        _ => return Err("expected a number, or one with K, M, G, KiB, MiB or GiB".into()),
+        _ => {
+            return Err("expected a number, optionally followed by K, M, G, KiB, MiB or GiB".into());
+        }
     };
     let number: u64 = number.parse().map_err(|_| "expected a number of bytes".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "too large".into())
 }
 
-/// `number` with a comma before every three digits.
+/// Formats `number` with a comma before every three digits.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
@@ -31,22 +33,22 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// `number` things called `noun`.
+/// Formats `number` with `noun`, in the plural where needed.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// Original over compressed; `None` for an empty archive.
+/// Returns original size over compressed size; `None` for an empty archive.
 pub fn ratio(plain_len: u64, archive_len: u64) -> Option<f64> {
     (archive_len > 0).then(|| plain_len as f64 / archive_len as f64)
 }
 
-/// Bits of archive for each byte of content; `None` for empty content.
+/// Returns bits of archive per byte of content; `None` for empty content.
 pub fn bits_per_byte(plain_len: u64, archive_len: u64) -> Option<f64> {
     (plain_len > 0).then(|| archive_len as f64 * 8.0 / plain_len as f64)
 }
 
-/// `figure` with `decimals`, or a dash.
+/// Formats `figure` with `decimals`, or as a dash.
 pub fn figure(figure: Option<f64>, decimals: usize) -> String {
     figure.map_or("-".into(), |figure| format!("{figure:.decimals$}"))
 }

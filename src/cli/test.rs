@@ -1,36 +1,36 @@
-//! Decodes one archive and checks it; writes nothing.
+//! Verification of one archive.
 
-use super::Session;
 use super::decompress::look_ahead;
-use super::input::{OpenInput, name_of};
+use super::input::{Input, OpenInput, name_of};
 use super::json::TestedFile;
-use super::plan::{Input, Voice};
-use super::progress::Progress;
+use super::progress::ProgressCounter;
 use super::recover::{recover, report_damage};
+use super::session::Session;
 use super::size::counted;
+use super::voice::Voice;
 use crate::archive::{self, DecompressOptions, Recovery};
 use anyhow::Result;
 use std::io;
 
-/// What a test is to do.
+/// Options of a test.
 #[derive(Debug)]
 pub struct TestOptions {
     pub decompress: DecompressOptions,
-    /// Looks for all damage, not only the first.
+    /// Whether to look for all damage, not only the first.
     pub keep_going: bool,
-    /// What is good is said in JSON, after all inputs.
+    /// Whether results are printed as JSON after all inputs.
     pub json: bool,
 }
 
 /// Tests `input`.
 ///
 /// # Errors
-/// The system's, the archive's; DamageError, where a test that keeps going found any.
+/// I/O errors; those of the archive; DamageError, where a test that keeps going found damage.
 pub fn test(session: &Session, input: &Input, options: &TestOptions) -> Result<TestedFile> {
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;
     let total = look_ahead(session, &input)?;
-    let progress = Progress::new(session.progress, session.voice, &name, total);
+    let progress = ProgressCounter::new(session.progress, session.voice, &name, total);
     let (file, mut sink, tell) = (&input.file, io::sink(), |n| progress.add(n));
     let Recovery { summary, damage } = if options.keep_going {
         recover(session, file, &mut sink, &options.decompress, &tell)?

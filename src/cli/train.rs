@@ -1,34 +1,30 @@
-//! `llmzip train`: a model of one's own.
+//! `llmzip train`: trains a custom model.
 
-use super::Session;
-use super::args::ProgressStyle;
 use super::exit::UsageError;
-use super::plan::Voice;
+use super::names::shown;
+use super::progress::{self, Display};
+use super::session::Session;
 use super::size::grouped;
+use super::voice::Voice;
 use crate::ops::Isa;
-use crate::train::{self, Arch, Budget, Device, Report, Size, TrainOptions};
+use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-/// Minutes without --steps and --minutes.
+/// Default minutes.
 const MINUTES: f64 = 10.0;
 
-/// Seconds between two checkpoints.
+/// Seconds between checkpoints.
 const CHECKPOINT_S: f64 = 60.0;
-
-/// Time between two lines of plain progress.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// Kind of network
+    /// Network architecture
     #[arg(long, value_name = "ARCH", value_enum, default_value_t = ArchName::Gru)]
     arch: ArchName,
-    /// Files to learn from; NUL bytes in them end documents
+    /// Training files; a NUL byte ends a document
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Folder of the new model
@@ -37,30 +33,30 @@ pub struct TrainArgs {
     /// Size of the network
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = SizeName::Small)]
     size: SizeName,
-    /// Tokens: 256 are bytes, 300 to 65536 a vocabulary made of the data [default: 256; 2048 with
+    /// Vocabulary size: 256 for bytes, 300 to 65536 for a BPE trained on the data [default: 256; 2048 with
     /// llama]
     #[arg(long, value_name = "N")]
     vocab: Option<usize>,
-    /// Steps in all; the same data, options and steps give the same model
+    /// Total steps; the same data, options and steps give the same model
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// Minutes in all [default: 10]
+    /// Total minutes [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     minutes: Option<f64>,
-    /// Go on with the run in DIR, which had the same data and options; --steps and --minutes count
-    /// from its beginning
+    /// Resume the run in DIR, which must have the same data and options; --steps and --minutes
+    /// include what it has done
     #[arg(long)]
     resume: bool,
-    /// Of all that is random
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Let lines of one text in eight end in CR-LF, so that such files are known, too
+    /// Train one text in eight with CR-LF line endings, so that such files compress well, too
     #[arg(long)]
     crlf: bool,
-    /// What computes it: cuda[:N] in builds with the feature candle-cuda, where auto means it, too
+    /// Device to train on; cuda[:N] needs a build with the feature candle-cuda, where auto prefers it
     #[arg(long, value_name = "auto|cpu|cuda[:N]", value_parser = device, default_value = "auto")]
     device: Device,
-    /// Threads to use, 0 for all cores; changes no byte of the result [default: 0]
+    /// Threads to use, 0 for all cores; does not affect the model [default: 0]
     #[arg(short = 'T', long, value_name = "N")]
     pub threads: Option<usize>,
 }
@@ -79,9 +75,9 @@ fn device(name: &str) -> Result<Device, String> {
 enum ArchName {
     /// Gated recurrent units: fast, for bytes
     Gru,
-    /// Long short-term memory: slower than gru, a little smaller archives
+    /// Long short-term memory: slower than gru, slightly smaller archives
     Lstm,
-    /// A transformer of Mistral's shape, for tokens of several bytes
+    /// Mistral-style transformer, for tokens of several bytes
     Llama,
 }
 
@@ -94,7 +90,7 @@ enum SizeName {
 }
 
 impl TrainArgs {
-    /// With all defaults filled in.
+    /// Fills in all defaults.
     ///
     /// # Errors
     /// UsageError.
@@ -111,7 +107,9 @@ impl TrainArgs {
         }
         let minutes = self.minutes.unwrap_or(MINUTES);
         if !(minutes > 0.0 && minutes.is_finite()) {
-            return Err(UsageError(format!("--minutes is {minutes}")).into());
+            return Err(
+                UsageError(format!("--minutes is {minutes}, expected a positive number")).into()
+            );
         }
         Ok(TrainOptions {
             arch,
@@ -133,83 +131,54 @@ impl TrainArgs {
     }
 }
 
-/// Trains and says how it goes.
+/// Trains a model and reports progress.
 ///
 /// # Errors
 /// Those of [`train::train`]; the system's.
 pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
-    let mut display = Display::new(session);
-    let mut watch = |report: &Report| display.show(report);
+    let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
+    let mut watch = |report: &TrainReport| show(&display, report);
     let summary = train::train(options, &args.data, &args.output, &mut watch)?;
+    drop(display);
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
-        let folder = super::names::shown(&args.output);
+        let folder = shown(&args.output);
         writeln!(
             stdout(),
-            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte of what was held out; \
-             use it by: llmzip -m {folder} FILE",
+            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data; \
+             use it with: llmzip -m {folder} FILE",
             summary.held_out
         )?;
     }
     Ok(())
 }
 
-/// How far a run is.
-enum Display {
-    None,
-    Bar(ProgressBar),
-    /// When the last line was written.
-    Lines(Instant),
-}
-
 /// Parts of a bar.
 const PARTS: u64 = 1000;
 
-impl Display {
-    fn new(session: &Session) -> Self {
-        match session.progress {
-            ProgressStyle::Auto if session.voice > Voice::Quiet && stderr().is_terminal() => {
-                let target = ProgressDrawTarget::stderr();
-                let bar = ProgressBar::with_draw_target(Some(PARTS), target);
-                let style = BarStyle::with_template("{percent:>3}% [{bar:30}] {msg} {eta}");
-                Self::Bar(bar.with_style(style.unwrap_or_else(|_| BarStyle::default_bar())))
-            }
-            ProgressStyle::Plain => Self::Lines(Instant::now()),
-            _ => Self::None,
-        }
-    }
+const BAR: &str = "{percent:>3}% [{bar:30}] {msg} {eta}";
 
-    fn show(&mut self, report: &Report) {
-        match self {
-            Self::None => (),
-            Self::Bar(bar) => {
-                bar.set_position((report.share * PARTS as f64) as u64);
-                bar.set_message(line(report));
-                if let Some(held_out) = report.held_out {
-                    bar.println(format!("{}, {held_out:.4} held out", line(report)));
-                }
-            }
-            Self::Lines(last) => {
-                if last.elapsed() >= LINE_INTERVAL || report.held_out.is_some() {
-                    *last = Instant::now();
-                    let held_out = report.held_out.map(|bits| format!(", {bits:.4} held out"));
-                    say!("{}{}", line(report), held_out.unwrap_or_default());
-                }
+/// Shows how far a run is.
+fn show(display: &Display, report: &TrainReport) {
+    let line = line(report);
+    let held_out = report.held_out.map(|bits| format!("{line}, {bits:.4} on held-out data"));
+    match display {
+        Display::None => (),
+        Display::Bar(bar) => {
+            bar.set_position((report.share * PARTS as f64) as u64);
+            bar.set_message(line);
+            held_out.into_iter().for_each(|line| bar.println(line));
+        }
+        Display::Lines(last) => {
+            if Display::line_is_due(last, held_out.is_some()) {
+                say!("{}", held_out.unwrap_or(line));
             }
         }
     }
 }
 
-impl Drop for Display {
-    fn drop(&mut self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn line(report: &Report) -> String {
-    let Report { steps, share, elapsed_s, bytes, learned, .. } = report;
+fn line(report: &TrainReport) -> String {
+    let TrainReport { steps, share, elapsed_s, bytes, learned, .. } = report;
     let percent = 100.0 * share.min(1.0);
     format!(
         "{percent:.1} %, {elapsed_s:.0} s, step {steps}, {} bytes, {learned:.4} bits per byte",

@@ -1,43 +1,42 @@
-//! What compressing and decompressing have in common: from one input to its output.
+//! Transfer from one input to its output, as compression and decompression share it.
 
-use super::args::ProgressStyle;
 use super::exit::UsageError;
-use super::input::{OpenInput, is_same, name_of};
+use super::input::{Input, OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::{OutputFile, Place, refuse_name, stdout};
-use super::plan::{Input, Output, Target};
+use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name, stdout};
+use super::voice::ProgressStyle;
 use crate::ErrorKind;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes collected before they are written.
+/// Size of the write buffer.
 const WRITE_BUFFER: usize = 1 << 16;
 
-/// Added to the name of a file that has only part of its content.
+/// Suffix of a file with only part of its content.
 const PART_SUFFIX: &str = ".recovered";
 
-/// What of the output is there after the work.
-pub enum Outcome {
+/// Completeness of an output.
+pub enum Completeness {
     Complete,
-    /// It never gets the name of the whole, unless the user gave that.
+    /// A part, which never gets the name of the whole unless the user gave it.
     Partial,
     Nothing,
 }
 
-/// One input on its way to its output.
+/// Open input with its destination.
 pub struct Transfer<'a> {
     pub input: OpenInput,
-    /// What messages call the input.
+    /// Name of the input in messages.
     pub name: String,
     output: &'a Output,
     sink: Sink,
 }
 
-/// Where the result goes.
+/// Destination of the result.
 enum Sink {
-    /// Standard output, or what was named and is no file.
+    /// Standard output, or a named destination that is no file.
     Stream { file: File, named: Option<PathBuf> },
     /// A file that gets this path.
     File(PathBuf),
@@ -47,7 +46,7 @@ impl<'a> Transfer<'a> {
     /// Opens `input`; `beside` names the file beside it.
     ///
     /// # Errors
-    /// The system's; inputs and outputs that are refused.
+    /// I/O errors; errors on refused inputs and outputs.
     pub fn new(
         input: &Input,
         output: &'a Output,
@@ -57,7 +56,7 @@ impl<'a> Transfer<'a> {
         let name = name_of(input);
         let input = OpenInput::open(input, is_beside, output.force)?;
         if output.remove_input && input.path.is_some() && input.metadata.is_none() {
-            bail!("is not a regular file, and --rm removes no other");
+            bail!("is not a regular file, the only kind that --rm removes");
         }
         let sink = match (&output.target, &input.path) {
             (Target::Stdout, _) | (Target::BesideInput, None) => {
@@ -79,15 +78,14 @@ impl<'a> Transfer<'a> {
     pub fn refuse_terminal(&self) -> Result<()> {
         match &self.sink {
             Sink::Stream { file, .. } if !self.output.force && file.is_terminal() => {
-                let message =
-                    "compressed data is not written to a terminal; -f forces it, -o names a file";
+                let message = "refusing to write compressed data to a terminal; use -f to force it or -o to name a file";
                 Err(UsageError(message.into()).into())
             }
             _ => Ok(()),
         }
     }
 
-    /// How progress is shown: as a filter not by itself, for a bar and a result that goes to the same
+    /// Chooses the form of progress: none by default in a filter, because a bar and a result on the same
     /// terminal destroy each other.
     pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
         match (wanted, &self.sink) {
@@ -96,7 +94,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// What the output is called; `None` where it has no name.
+    /// Returns the name of the output, where it has one.
     pub fn target(&self) -> Option<String> {
         match &self.sink {
             Sink::Stream { named, .. } => named.as_deref().map(shown),
@@ -104,25 +102,25 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Does the work: `copy` reads its first argument and writes its second.
+    /// Runs `copy`, which reads its first argument and writes its second.
     ///
     /// # Errors
-    /// The system's, those of `copy`. Then there is no output file.
+    /// I/O errors; those of `copy`. No output file is left then.
     pub fn run<T>(
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
-        self.run_as(copy, |_| Outcome::Complete)
+        self.run_as(copy, |_| Completeness::Complete)
     }
 
-    /// The same where the output may be a part of the whole.
+    /// Runs `copy` where the output may be only a part of the whole.
     ///
     /// # Errors
-    /// The same.
+    /// Errors as for [`Transfer::run`].
     pub fn run_as<T>(
         &self,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
-        outcome: impl FnOnce(&T) -> Outcome,
+        outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         match &self.sink {
             Sink::Stream { file, .. } => self.to_stream(file, copy),
@@ -130,7 +128,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// What the output is called where only part of the content is there.
+    /// Returns the name of an output with only part of the content.
     pub fn target_of_part(&self) -> Option<String> {
         match &self.sink {
             Sink::Stream { .. } => self.target(),
@@ -138,10 +136,10 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Refuses to begin what could not be named in the end.
+    /// Refuses a name that the partial output could not get, before any work is done.
     ///
     /// # Errors
-    /// Those of [`refuse_name`] for the file that is to get part of the content.
+    /// Errors of [`refuse_name`] for the partial output.
     pub fn refuse_part(&self) -> Result<()> {
         let Sink::File(target) = &self.sink else { return Ok(()) };
         let part = self.part_path(target);
@@ -170,7 +168,7 @@ impl<'a> Transfer<'a> {
         &self,
         target: &Path,
         copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
-        outcome: impl FnOnce(&T) -> Outcome,
+        outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         refuse_input_as_target(&self.input, target)?;
         let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
@@ -184,17 +182,17 @@ impl<'a> Transfer<'a> {
         let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let mut is_complete = done.is_ok();
         match done.as_ref().map(outcome) {
-            Ok(Outcome::Nothing) => return Ok(done?),
-            Ok(Outcome::Partial) => {
+            Ok(Completeness::Nothing) => return Ok(done?),
+            Ok(Completeness::Partial) => {
                 is_complete = false;
                 file.rename_to(self.part_path(target));
             }
-            Ok(Outcome::Complete) | Err(_) => (),
+            Ok(Completeness::Complete) | Err(_) => (),
         }
         let remove = self.output.remove_input && is_complete;
         self.finish(file, remove).with_context(|| shown(target))?;
         if remove {
-            let kept = || format!("is not removed; {} has what was read of it", shown(target));
+            let kept = || format!("is not removed; its content as read is in {}", shown(target));
             self.input.remove().with_context(kept)?;
         }
         Ok(done?)
@@ -208,21 +206,21 @@ impl<'a> Transfer<'a> {
         file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))
     }
 
-    /// Whether the output file is kept in spite of `error`.
+    /// Returns whether the output file is kept in spite of `error`.
     fn is_kept(&self, error: &crate::Error) -> bool {
         error.kind() == ErrorKind::TrailingData && self.output.force
     }
 }
 
 impl Sink {
-    /// Where the name that the user gave leads to.
+    /// Resolves the name that the user gave.
     fn named(named: &Path, output: &Output) -> Result<Self> {
-        let stream = match Place::of(named, output.force)? {
-            Place::File(path) => return Ok(Self::File(path)),
-            Place::Stream(stream) => stream,
+        let stream = match OutputPlace::of(named, output.force)? {
+            OutputPlace::File(path) => return Ok(Self::File(path)),
+            OutputPlace::Stream(stream) => stream,
         };
         if output.remove_input {
-            bail!("what is written into it cannot be read back, and --rm needs that");
+            bail!("cannot be read back after writing, as --rm requires");
         }
         let file = stream.open().context("cannot open")?;
         Ok(Self::Stream { file, named: Some(named.to_owned()) })
@@ -232,7 +230,7 @@ impl Sink {
 fn refuse_input_as_target(input: &OpenInput, target: &Path) -> Result<()> {
     match &input.metadata {
         Some(input) if target.metadata().is_ok_and(|target| is_same(input, &target)) => {
-            bail!("input and output are the same")
+            bail!("input and output are the same file")
         }
         _ => Ok(()),
     }

@@ -72,7 +72,7 @@ impl Apm {
 /// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared
 /// error: on noise, corrections only add noise.
 #[derive(Default)]
-pub struct Referee {
+pub struct ApmSelector {
     /// The plain prediction and the corrected one.
     asked: [u16; 2],
     /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error
@@ -80,7 +80,7 @@ pub struct Referee {
     advantage: i32,
 }
 
-impl Referee {
+impl ApmSelector {
     /// The better of the two, of late.
     #[inline(always)]
     pub fn choose(&mut self, plain: u16, corrected: u16) -> u16 {

@@ -34,7 +34,7 @@ pub static NEXT: LazyLock<[[u8; 2]; 256]> = LazyLock::new(|| Table::build().next
 pub static COUNTS: LazyLock<[[u8; 2]; 256]> = LazyLock::new(|| Table::build().counts);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct History {
+struct BitHistory {
     /// `counts[0] + counts[1]`, first in the order of states.
     total: u8,
     counts: [u8; 2],
@@ -42,10 +42,10 @@ struct History {
     recent: u8,
 }
 
-impl History {
-    const EMPTY: History = History { total: 0, counts: [0, 0], recent: 0 };
+impl BitHistory {
+    const EMPTY: BitHistory = BitHistory { total: 0, counts: [0, 0], recent: 0 };
 
-    fn after(self, bit: u8) -> History {
+    fn after(self, bit: u8) -> BitHistory {
         let (b, other) = (bit as usize, 1 - bit as usize);
         let mut counts = self.counts;
         counts[b] += 1;
@@ -54,7 +54,7 @@ impl History {
         let total = counts[0] + counts[1];
         let exact = self.total < EXACT_BITS && total <= EXACT_BITS;
         let recent = if exact { self.recent << 1 | bit } else { bit };
-        History { total, counts, recent }
+        BitHistory { total, counts, recent }
     }
 }
 
@@ -86,9 +86,9 @@ impl Table {
 }
 
 /// All histories that can arise, numbered in their order: by bits counted, then by counts.
-fn reachable() -> BTreeMap<History, u8> {
-    let mut states = BTreeMap::from([(History::EMPTY, 0)]);
-    let mut open = vec![History::EMPTY];
+fn reachable() -> BTreeMap<BitHistory, u8> {
+    let mut states = BTreeMap::from([(BitHistory::EMPTY, 0)]);
+    let mut open = vec![BitHistory::EMPTY];
     while let Some(history) = open.pop() {
         for next in [history.after(0), history.after(1)] {
             if states.insert(next, 0).is_none() {

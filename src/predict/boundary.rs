@@ -4,9 +4,9 @@
 //! around. Contexts of the token so far, the token and bytes before, and the byte that a match
 //! expects next, learn it; a mixer weighs them with the language model, which leads at first.
 
-use super::Config;
 use super::apm::Apm;
-use super::contexts::{Lane, mix};
+use super::config::Config;
+use super::contexts::{LaneContext, mix};
 use super::counters::Counter;
 use super::history::History;
 use super::logistic::{squash, stretch};
@@ -84,7 +84,7 @@ impl BoundaryModel {
     /// at a position.
     pub fn predict(
         &mut self,
-        lane: &Lane,
+        lane: &LaneContext,
         expected: Option<(u8, u32)>,
         history: &History,
         lm: u16,
@@ -93,16 +93,16 @@ impl BoundaryModel {
             None => Expected::Nothing,
             Some((byte, at)) => Expected::Byte(byte, history.boundary_before(at)),
         };
-        self.isa.run_integers(Predict { model: self, lane, expected, lm: stretch(lm) })
+        self.isa.run_integers(PredictBoundary { model: self, lane, expected, lm: stretch(lm) })
     }
 
     /// Learns whether the token ended.
     pub fn update(&mut self, end: bool) {
-        self.isa.run_integers(Update { model: self, end });
+        self.isa.run_integers(UpdateBoundary { model: self, end });
     }
 
     #[inline(always)]
-    fn add_contexts(&mut self, lane: &Lane, expected: Expected) {
+    fn add_contexts(&mut self, lane: &LaneContext, expected: Expected) {
         let last4 = lane.last as u32;
         let contexts = [
             [lane.token, 0],
@@ -123,19 +123,19 @@ impl BoundaryModel {
     }
 }
 
-struct Predict<'a> {
+struct PredictBoundary<'a> {
     model: &'a mut BoundaryModel,
-    lane: &'a Lane,
+    lane: &'a LaneContext,
     expected: Expected,
     lm: i32,
 }
 
-impl IntegerKernel for Predict<'_> {
+impl IntegerKernel for PredictBoundary<'_> {
     type Output = u16;
 
     #[inline(always)]
     fn run<I: Integers>(self, ints: I) -> u16 {
-        let Predict { model, lane, expected, lm } = self;
+        let PredictBoundary { model, lane, expected, lm } = self;
         model.mixer.inputs()[0] = lm;
         model.add_contexts(lane, expected);
         let certainty = (lm.abs() / 192).min(7) as usize;
@@ -147,17 +147,17 @@ impl IntegerKernel for Predict<'_> {
     }
 }
 
-struct Update<'a> {
+struct UpdateBoundary<'a> {
     model: &'a mut BoundaryModel,
     end: bool,
 }
 
-impl IntegerKernel for Update<'_> {
+impl IntegerKernel for UpdateBoundary<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Integers>(self, _: I) {
-        let Update { model, end } = self;
+        let UpdateBoundary { model, end } = self;
         for &i in &model.used {
             model.counters[i].update(end, LIMIT);
         }

@@ -5,10 +5,10 @@
 //! probabilities; match models add what followed the longest repeats; the mixer weighs all of them
 //! and the language model; two maps correct its answer.
 
-use super::Config;
-use super::apm::{Apm, Referee};
+use super::apm::{Apm, ApmSelector};
+use super::config::Config;
 use super::context_set::ContextSet;
-use super::contexts::{Lane, Surroundings, mix};
+use super::contexts::{LaneContext, Surroundings, mix};
 use super::counters::Counter;
 use super::history::History;
 use super::logistic::{NAT, squash, stretch};
@@ -30,17 +30,23 @@ const CONTEXT_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 5 / 100];
 /// Predicts the bits of bytes; see the module.
 pub trait ByteModel: Send {
     /// P(1), of 65536, of `lane`'s next bit, where the language model says `lm`.
-    fn predict(&mut self, lane: usize, state: &Lane, history: &History, lm: Option<u16>) -> u16;
+    fn predict(
+        &mut self,
+        lane: usize,
+        state: &LaneContext,
+        history: &History,
+        lm: Option<u16>,
+    ) -> u16;
 
     /// Learns the bit that was predicted.
     fn update(&mut self, bit: bool);
 
     /// Learns a bit that was certain, so neither predicted nor coded: the histories have it,
     /// nothing is corrected by it.
-    fn pass(&mut self, lane: usize, state: &Lane, history: &History, bit: bool);
+    fn pass(&mut self, lane: usize, state: &LaneContext, history: &History, bit: bool);
 
     /// Moves past the byte just added to `history`.
-    fn advance(&mut self, lane: usize, state: &Lane, history: &History);
+    fn advance(&mut self, lane: usize, state: &LaneContext, history: &History);
 
     /// The byte the longest match of `lane` expects next, and where it was seen.
     fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)>;
@@ -52,15 +58,20 @@ pub trait ByteModel: Send {
 /// The model of `config`: how much work it does for a bit goes by its tier.
 pub fn byte_model(isa: Isa, config: &Config) -> Box<dyn ByteModel> {
     match (config.tier, config.with_lm) {
-        (..=1, false) => Box::new(Model::<6, 1, 1, 2>::new(isa, config, [6], 11)),
-        (2, false) => Box::new(Model::<9, 1, 3, 3>::new(isa, config, [6], 14)),
-        _ => Box::new(Model::<14, 2, 5, 5>::new(isa, config, [12, 5], 16)),
+        (..=1, false) => Box::new(MixingModel::<6, 1, 1, 2>::new(isa, config, [6], 11)),
+        (2, false) => Box::new(MixingModel::<9, 1, 3, 3>::new(isa, config, [6], 14)),
+        _ => Box::new(MixingModel::<14, 2, 5, 5>::new(isa, config, [12, 5], 16)),
     }
 }
 
 /// The first `CONTEXTS` contexts of [`Lane::contexts`] and `MATCHES` match models, mixed by the first
 /// `SETS` sets of weights of `BLOCKS` blocks.
-struct Model<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCKS: usize> {
+struct MixingModel<
+    const CONTEXTS: usize,
+    const MATCHES: usize,
+    const SETS: usize,
+    const BLOCKS: usize,
+> {
     isa: Isa,
     with_lm: bool,
     contexts: ContextSet<CONTEXTS>,
@@ -76,7 +87,7 @@ struct Model<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, con
     /// The mixer's probability, corrected under the last byte, and under the last two and the
     /// expected one.
     apms: [Apm; 2],
-    referee: Referee,
+    selector: ApmSelector,
     /// The half byte whose contexts are loaded: the end of its lane's history, and which half.
     at: Option<(u32, bool)>,
     partial: u32,
@@ -85,7 +96,7 @@ struct Model<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, con
 }
 
 impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCKS: usize>
-    Model<CONTEXTS, MATCHES, SETS, BLOCKS>
+    MixingModel<CONTEXTS, MATCHES, SETS, BLOCKS>
 {
     /// `match_lengths`: the shortest match of each model. `apm_log2`: the greatest size of a map of
     /// corrections, log2 of contexts.
@@ -98,7 +109,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         let matcher = |min| MatchModel::new(min, positions_log2, config.n_lanes as usize);
         let [lm_apm, first, second] = std::array::from_fn(|_| Apm::new(n_corrections));
         let n_rows = std::array::from_fn(|i| SELECTOR_ROWS[i]);
-        Model {
+        MixingModel {
             isa,
             with_lm: config.with_lm,
             contexts: ContextSet::new(table_log2),
@@ -108,7 +119,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
             mixer: Mixer::new(&Self::initial_weights(config.with_lm), n_rows, 256, RATES),
             lm_apms: [Apm::new(1024), lm_apm],
             apms: [first, second],
-            referee: Referee::default(),
+            selector: ApmSelector::default(),
             at: None,
             partial: 1,
             expected: 0,
@@ -127,7 +138,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
 
     /// Finds the slots of the half byte that `lane` is in, and goes to its next bit.
     #[inline(always)]
-    fn load(&mut self, lane: usize, state: &Lane, history: &History) {
+    fn load(&mut self, lane: usize, state: &LaneContext, history: &History) {
         let partial = state.partial;
         let at = Some((history.end(lane), partial >= 16));
         if self.at != at {
@@ -144,7 +155,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         self.contexts.seek(partial);
     }
 
-    fn begin_byte(&mut self, lane: usize, state: &Lane, history: &History) {
+    fn begin_byte(&mut self, lane: usize, state: &LaneContext, history: &History) {
         self.matches.iter_mut().for_each(|model| model.begin_byte(lane, history));
         self.expected = self.expected(lane, history).map_or(0, |(byte, _)| byte as u32 + 1);
         let length = self.matches.iter().map(|model| model.bucket(lane)).max().unwrap_or(0);
@@ -157,7 +168,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
 
     /// Log-odds of the next bit, mixed from what everyone says of it.
     #[inline(always)]
-    fn mix(&mut self, ints: impl Integers, lane: usize, state: &Lane, lm: i32) -> i32 {
+    fn mix(&mut self, ints: impl Integers, lane: usize, state: &LaneContext, lm: i32) -> i32 {
         let inputs = self.mixer.inputs();
         inputs[0] = NAT;
         inputs[1] = self.order0[state.partial as usize & 255].stretch();
@@ -182,7 +193,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     /// many orders know this place, with the place in the token and the byte; the last byte; the
     /// one before.
     #[inline(always)]
-    fn selectors(&self, lane: usize, state: &Lane, lm: i32) -> [usize; 5] {
+    fn selectors(&self, lane: usize, state: &LaneContext, lm: i32) -> [usize; 5] {
         let certainty = (lm.abs() / 200).min(7) as usize;
         let length =
             self.matches.iter().find(|model| model.expects()).map_or(0, |model| model.bucket(lane));
@@ -199,14 +210,14 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     /// The contexts of the maps that correct the mixer's answer, for the bit after those in
     /// `partial`.
     #[inline(always)]
-    fn corrections(&self, state: &Lane, partial: u32) -> [u32; 2] {
+    fn corrections(&self, state: &LaneContext, partial: u32) -> [u32; 2] {
         [state.last as u32 & 255, state.last as u32 & 0xFFFF | self.expected << 16]
             .map(|context| near(context, partial))
     }
 
     /// Asks for the corrections of the bit after this one: they lie far apart.
     #[inline(always)]
-    fn prefetch_corrections(&self, state: &Lane) {
+    fn prefetch_corrections(&self, state: &LaneContext) {
         let next = 2 * state.partial;
         for (apm, context) in self.apms.iter().zip(self.corrections(state, next)) {
             apm.prefetch(context);
@@ -222,28 +233,34 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         let corrected =
             self.apms[0].refine(x, order1) as u32 + self.apms[1].refine(x, order2) as u32;
         let plain = squash(x);
-        self.referee.choose(plain, ((2 * plain as u32 + corrected + 2) / 4).clamp(1, 65535) as u16)
+        self.selector.choose(plain, ((2 * plain as u32 + corrected + 2) / 4).clamp(1, 65535) as u16)
     }
 }
 
 impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCKS: usize> ByteModel
-    for Model<CONTEXTS, MATCHES, SETS, BLOCKS>
+    for MixingModel<CONTEXTS, MATCHES, SETS, BLOCKS>
 {
-    fn predict(&mut self, lane: usize, state: &Lane, history: &History, lm: Option<u16>) -> u16 {
+    fn predict(
+        &mut self,
+        lane: usize,
+        state: &LaneContext,
+        history: &History,
+        lm: Option<u16>,
+    ) -> u16 {
         let lm = stretch(lm.unwrap_or(1 << 15));
-        self.isa.run_integers(Predict { model: self, lane, state, history, lm })
+        self.isa.run_integers(PredictBit { model: self, lane, state, history, lm })
     }
 
     fn update(&mut self, bit: bool) {
-        self.isa.run_integers(Update { model: self, bit });
+        self.isa.run_integers(UpdateBit { model: self, bit });
     }
 
-    fn pass(&mut self, lane: usize, state: &Lane, history: &History, bit: bool) {
+    fn pass(&mut self, lane: usize, state: &LaneContext, history: &History, bit: bool) {
         self.load(lane, state, history);
         self.contexts.record(bit);
     }
 
-    fn advance(&mut self, lane: usize, state: &Lane, history: &History) {
+    fn advance(&mut self, lane: usize, state: &LaneContext, history: &History) {
         self.contexts.prefetch(&state.orders());
         self.matches.iter_mut().for_each(|model| model.advance(lane, history));
         let followers = &mut self.followers[(state.last >> 8) as usize & 255];
@@ -259,22 +276,22 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     }
 }
 
-struct Predict<'a, M> {
+struct PredictBit<'a, M> {
     model: &'a mut M,
     lane: usize,
-    state: &'a Lane,
+    state: &'a LaneContext,
     history: &'a History,
     lm: i32,
 }
 
 impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCKS: usize>
-    IntegerKernel for Predict<'_, Model<CONTEXTS, MATCHES, SETS, BLOCKS>>
+    IntegerKernel for PredictBit<'_, MixingModel<CONTEXTS, MATCHES, SETS, BLOCKS>>
 {
     type Output = u16;
 
     #[inline(always)]
     fn run<I: Integers>(self, ints: I) -> u16 {
-        let Predict { model, lane, state, history, lm } = self;
+        let PredictBit { model, lane, state, history, lm } = self;
         model.load(lane, state, history);
         let x = model.mix(ints, lane, state, lm);
         model.prefetch_corrections(state);
@@ -282,25 +299,25 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     }
 }
 
-struct Update<'a, M> {
+struct UpdateBit<'a, M> {
     model: &'a mut M,
     bit: bool,
 }
 
 impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCKS: usize>
-    IntegerKernel for Update<'_, Model<CONTEXTS, MATCHES, SETS, BLOCKS>>
+    IntegerKernel for UpdateBit<'_, MixingModel<CONTEXTS, MATCHES, SETS, BLOCKS>>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Integers>(self, _: I) {
-        let Update { model, bit } = self;
+        let UpdateBit { model, bit } = self;
         model.contexts.update(bit);
         model.order0[model.partial as usize & 255].update(bit, 255);
         model.matches.iter_mut().for_each(|matches| matches.update(bit));
         model.mixer.update(bit);
         model.apms.iter_mut().for_each(|apm| apm.update(bit));
-        model.referee.update(bit);
+        model.selector.update(bit);
         if model.with_lm {
             model.lm_apms.iter_mut().for_each(|apm| apm.update(bit));
         }

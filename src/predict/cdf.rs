@@ -15,7 +15,7 @@ pub fn cumulative_counts(isa: Isa, logits: &mut [f32], cumulative: &mut [u32]) -
     let _counts = enter(Part::Counts);
     cumulative[0] = 0;
     if !counts(isa, logits, &mut cumulative[1..]) {
-        return Err(Error::new(ErrorKind::InvalidModel, "the model predicts what is no number"));
+        return Err(Error::new(ErrorKind::InvalidModel, "the model produced a non-finite logit"));
     }
     let mut total = 0u32;
     for count in &mut cumulative[1..] {

@@ -6,7 +6,7 @@
 use super::bit_history::NEXT;
 use super::contexts::N_ORDERS;
 use super::counters::{Counter, HistoryMap};
-use super::hash_table::{HashTable, Slot};
+use super::hash_table::{HashTable, HistorySlot};
 
 /// How many bits a map from histories to probabilities looks back on.
 const HISTORY_MAP_LIMIT: u32 = 255;
@@ -18,7 +18,7 @@ pub struct ContextSet<const N: usize> {
     hashes: [u32; N],
     slots: [u32; N],
     /// The slots' contents, on their way from the table and back.
-    histories: [Slot; N],
+    histories: [HistorySlot; N],
     /// The histories of the next bit.
     states: [u8; N],
     /// Which node of the half byte's tree that bit is, 1..=15.

@@ -21,7 +21,7 @@ pub struct Surroundings {
 
 /// One lane's place in its text.
 #[derive(Clone)]
-pub struct Lane {
+pub struct LaneContext {
     /// The last eight bytes, newest lowest.
     pub last: u64,
     /// Bits of the current byte after a leading 1.
@@ -42,9 +42,9 @@ pub struct Lane {
     record: RecordFinder,
 }
 
-impl Lane {
+impl LaneContext {
     pub fn new(start: u32) -> Self {
-        Lane {
+        LaneContext {
             last: 0,
             partial: 1,
             word: 0,
@@ -61,7 +61,7 @@ impl Lane {
     /// The same place in a text that lies `distance` further on.
     pub fn moved(&self, distance: u32) -> Self {
         let line_starts = self.line_starts.map(|start| start + distance);
-        Lane { line_starts, record: self.record.moved(distance), ..self.clone() }
+        LaneContext { line_starts, record: self.record.moved(distance), ..self.clone() }
     }
 
     /// Moves past `byte`, which `history` already ends with.
@@ -213,9 +213,9 @@ pub fn mix(hash: u32, value: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn after(text: &[u8]) -> (Lane, History) {
+    fn after(text: &[u8]) -> (LaneContext, History) {
         let mut history = History::new(1, text.len() as u32);
-        let mut lane = Lane::new(history.end(0));
+        let mut lane = LaneContext::new(history.end(0));
         for &byte in text {
             history.push(0, byte);
             lane.advance(byte, history.end(0));

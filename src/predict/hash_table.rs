@@ -12,18 +12,18 @@ use crate::ops::arch::{prefer_large_pages, prefetch};
 const PAGE_LOG2: u32 = 6;
 
 /// `[check, histories of nodes 1..=15]`.
-pub type Slot = [u8; 16];
+pub type HistorySlot = [u8; 16];
 
 /// Slots that share a cache line.
 const GROUP: usize = 4;
 
 /// Bytes of a cache line.
-const LINE: usize = GROUP * size_of::<Slot>();
+const LINE: usize = GROUP * size_of::<HistorySlot>();
 
 /// Histories by hashed context and half byte; see the module.
 pub struct HashTable {
     /// Some slots before the first cache line, then the groups.
-    slots: Vec<Slot>,
+    slots: Vec<HistorySlot>,
     /// Where the groups begin.
     first: usize,
     shift: u32,
@@ -34,7 +34,7 @@ impl HashTable {
     pub fn new(bytes_log2: u32) -> Self {
         let groups_log2 = bytes_log2.clamp(7, 32) - LINE.ilog2();
         // Zeros from the system: pages are made when they are first used, large ones if it can.
-        let mut slots = vec![[0; size_of::<Slot>()]; GROUP * ((1 << groups_log2) + 1)];
+        let mut slots = vec![[0; size_of::<HistorySlot>()]; GROUP * ((1 << groups_log2) + 1)];
         prefer_large_pages(&mut slots);
         let first = slots.as_ptr().align_offset(LINE).min(GROUP);
         HashTable { slots, first, shift: 32 - groups_log2 }
@@ -61,7 +61,7 @@ impl HashTable {
 
     /// The slot of the context `hash`, found or made, and what it holds.
     #[inline(always)]
-    pub fn find(&mut self, hash: u32) -> (u32, Slot) {
+    pub fn find(&mut self, hash: u32) -> (u32, HistorySlot) {
         let (start, check) = (self.group(hash), hash as u8);
         let slots = &self.slots[start..start + GROUP];
         let mut victim = 0;
@@ -78,7 +78,7 @@ impl HashTable {
 
     /// Writes back what [`find`](Self::find) gave, with what has been learned since.
     #[inline]
-    pub fn put(&mut self, slot: u32, histories: Slot) {
+    pub fn put(&mut self, slot: u32, histories: HistorySlot) {
         self.slots[slot as usize] = histories;
     }
 }

@@ -19,7 +19,7 @@ pub const BUCKETS: u32 = 16;
 
 /// What one lane follows.
 #[derive(Clone, Copy, Default)]
-struct Follow {
+struct FollowedMatch {
     /// Where the expected byte lies; 0 = no match.
     at: u32,
     /// How many bytes before agree.
@@ -30,7 +30,7 @@ struct Follow {
     misses: u8,
 }
 
-impl Follow {
+impl FollowedMatch {
     /// Past `byte`, which came where another was expected or that one.
     fn go_on(&mut self, history: &History, byte: u8) {
         let wrong = history.at(self.at) != byte;
@@ -47,7 +47,7 @@ pub struct MatchModel {
     /// Hash of the last `min_length` bytes -> the position after them.
     table: Vec<u32>,
     shift: u32,
-    follows: Vec<Follow>,
+    follows: Vec<FollowedMatch>,
     /// What the lane in turn expects of its byte: the byte after a leading 1, or 0.
     expected: u32,
     /// P(the expected bit is right) by length bucket and misses.
@@ -66,7 +66,7 @@ impl MatchModel {
             min_length,
             table,
             shift: 32 - table_log2,
-            follows: vec![Follow::default(); n_lanes],
+            follows: vec![FollowedMatch::default(); n_lanes],
             expected: 0,
             trust,
             used: None,
@@ -75,7 +75,7 @@ impl MatchModel {
 
     /// The byte expected next in `lane`, and where it was seen.
     pub fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)> {
-        let Follow { at, length, .. } = self.follows[lane];
+        let FollowedMatch { at, length, .. } = self.follows[lane];
         (length > 0).then(|| (history.at(at), at))
     }
 

@@ -17,7 +17,7 @@ pub const ONE: i32 = 1 << 16;
 pub const STEP: usize = 8;
 
 /// Inputs or their weights.
-type Block = [i32; STEP];
+type InputBlock = [i32; STEP];
 
 /// Bounds of a weight: `WEIGHT_MAX * STRETCH_MAX` fits an `i32`.
 const WEIGHT_MAX: i32 = 10 * ONE;
@@ -44,21 +44,21 @@ impl Rate {
 
 /// A weight for each input.
 #[derive(Clone)]
-struct Row<const BLOCKS: usize> {
-    weights: [Block; BLOCKS],
+struct WeightRow<const BLOCKS: usize> {
+    weights: [InputBlock; BLOCKS],
     /// Bits it has been used for.
     seen: i32,
 }
 
-impl<const BLOCKS: usize> Row<BLOCKS> {
+impl<const BLOCKS: usize> WeightRow<BLOCKS> {
     #[inline(always)]
-    fn predict(&self, ints: impl Integers, inputs: &[Block; BLOCKS]) -> i32 {
+    fn predict(&self, ints: impl Integers, inputs: &[InputBlock; BLOCKS]) -> i32 {
         (dot(ints, &self.weights, inputs) >> 8).clamp(-STRETCH_MAX, STRETCH_MAX)
     }
 
     /// `output`: what [`predict`](Self::predict) gave.
     #[inline(always)]
-    fn update(&mut self, inputs: &[Block; BLOCKS], output: i32, bit: bool, rate: Rate) {
+    fn update(&mut self, inputs: &[InputBlock; BLOCKS], output: i32, bit: bool, rate: Rate) {
         let error = ((bit as i32) << 16) - squash(output) as i32;
         let step = (error * rate.at(self.seen)) >> 10;
         self.seen = (self.seen + 1).min(SEEN_MAX);
@@ -68,25 +68,29 @@ impl<const BLOCKS: usize> Row<BLOCKS> {
 
 /// Rows of weights, one chosen for each bit.
 struct WeightSet<const BLOCKS: usize> {
-    rows: Vec<Row<BLOCKS>>,
+    rows: Vec<WeightRow<BLOCKS>>,
     chosen: usize,
     output: i32,
 }
 
 impl<const BLOCKS: usize> WeightSet<BLOCKS> {
-    fn new(n_rows: usize, initial: [Block; BLOCKS]) -> Self {
-        WeightSet { rows: vec![Row { weights: initial, seen: 0 }; n_rows], chosen: 0, output: 0 }
+    fn new(n_rows: usize, initial: [InputBlock; BLOCKS]) -> Self {
+        WeightSet {
+            rows: vec![WeightRow { weights: initial, seen: 0 }; n_rows],
+            chosen: 0,
+            output: 0,
+        }
     }
 
     #[inline(always)]
-    fn predict(&mut self, ints: impl Integers, inputs: &[Block; BLOCKS], row: usize) -> i32 {
+    fn predict(&mut self, ints: impl Integers, inputs: &[InputBlock; BLOCKS], row: usize) -> i32 {
         self.chosen = row;
         self.output = self.rows[row].predict(ints, inputs);
         self.output
     }
 
     #[inline(always)]
-    fn update(&mut self, inputs: &[Block; BLOCKS], bit: bool, rate: Rate) {
+    fn update(&mut self, inputs: &[InputBlock; BLOCKS], bit: bool, rate: Rate) {
         self.rows[self.chosen].update(inputs, self.output, bit, rate);
     }
 }
@@ -94,9 +98,9 @@ impl<const BLOCKS: usize> WeightSet<BLOCKS> {
 /// Two layers of logistic mixing, of `BLOCKS * STEP` inputs by `SETS` sets of weights; see the
 /// module. To be used within [`Isa::run_integers`](crate::ops::arch::Isa::run_integers).
 pub struct Mixer<const BLOCKS: usize, const SETS: usize> {
-    inputs: [Block; BLOCKS],
+    inputs: [InputBlock; BLOCKS],
     sets: [WeightSet<BLOCKS>; SETS],
-    outputs: [Block; 1],
+    outputs: [InputBlock; 1],
     last: WeightSet<1>,
     rates: [Rate; 2],
 }
@@ -157,8 +161,8 @@ impl<const BLOCKS: usize, const SETS: usize> Mixer<BLOCKS, SETS> {
 #[inline(always)]
 fn dot<const BLOCKS: usize>(
     ints: impl Integers,
-    weights: &[Block; BLOCKS],
-    inputs: &[Block; BLOCKS],
+    weights: &[InputBlock; BLOCKS],
+    inputs: &[InputBlock; BLOCKS],
 ) -> i32 {
     let pairs = weights.iter().zip(inputs);
     ints.total(pairs.fold(ints.zeros(), |sums, (w, x)| ints.add_products(sums, x, w)))
@@ -167,7 +171,11 @@ fn dot<const BLOCKS: usize>(
 /// `weights += inputs * step`, rounded and bounded. `step`: at most 2^19, so that all of it fits an
 /// `i32`; wrapping, since loops whose sums are checked do not vectorise.
 #[inline(always)]
-fn train<const BLOCKS: usize>(weights: &mut [Block; BLOCKS], inputs: &[Block; BLOCKS], step: i32) {
+fn train<const BLOCKS: usize>(
+    weights: &mut [InputBlock; BLOCKS],
+    inputs: &[InputBlock; BLOCKS],
+    step: i32,
+) {
     debug_assert!(step.abs() <= 1 << 19, "{step}");
     for (w, x) in weights.iter_mut().zip(inputs) {
         let mut moved = *x;
@@ -180,7 +188,7 @@ fn train<const BLOCKS: usize>(weights: &mut [Block; BLOCKS], inputs: &[Block; BL
     }
 }
 
-fn blocks<const BLOCKS: usize>(weights: &[i32]) -> [Block; BLOCKS] {
+fn blocks<const BLOCKS: usize>(weights: &[i32]) -> [InputBlock; BLOCKS] {
     assert!(weights.len() <= BLOCKS * STEP, "{} inputs", weights.len());
     let mut blocks = [[0; STEP]; BLOCKS];
     blocks.as_flattened_mut()[..weights.len()].copy_from_slice(weights);

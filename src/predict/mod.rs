@@ -17,6 +17,7 @@ mod bit_history;
 mod boundary;
 mod byte_model;
 pub mod cdf;
+mod config;
 mod context_set;
 mod contexts;
 mod counters;
@@ -28,36 +29,13 @@ mod mixer;
 #[cfg(test)]
 mod tests;
 
+pub use config::Config;
+
 use crate::ops::arch::Isa;
 use boundary::BoundaryModel;
 use byte_model::{ByteModel, byte_model};
-use contexts::Lane;
+use contexts::LaneContext;
 use history::History;
-
-/// What shapes the adaptive model; part of the format, both sides must use the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// 1 (fast) to 3 (strong); others count as the nearest. With a language model it is always 3.
-    pub tier: u8,
-    /// Greatest size of the table of contexts, log2 of bytes; smaller chunks take less.
-    pub table_log2: u32,
-    /// Whether a language model's probabilities will be given.
-    pub with_lm: bool,
-    /// Slices of the chunk coded in lockstep, at least 1.
-    pub n_lanes: u32,
-    /// The longest slice and the prefix before it, bytes; `n_lanes * lane_len` is below 2^32 - 1.
-    pub lane_len: u32,
-}
-
-impl Config {
-    /// The usual `table_log2`: 64 MiB.
-    pub const TABLE_LOG2: u32 = 26;
-
-    /// Bytes of all lanes.
-    fn chunk_len(&self) -> u32 {
-        self.n_lanes.saturating_mul(self.lane_len).clamp(1, 1 << 31)
-    }
-}
 
 /// The decision that [`Mixed::update`] will settle.
 #[derive(Clone, Copy)]
@@ -92,7 +70,7 @@ enum Decision {
 /// ```
 pub struct Mixed {
     history: History,
-    lanes: Vec<Lane>,
+    lanes: Vec<LaneContext>,
     bytes: Box<dyn ByteModel>,
     boundaries: BoundaryModel,
     open: Option<Decision>,
@@ -102,7 +80,7 @@ impl Mixed {
     /// A model that has seen nothing. `isa` changes no bit.
     pub fn new(isa: Isa, config: &Config) -> Self {
         let history = History::new(config.n_lanes, config.lane_len);
-        let lanes = (0..config.n_lanes as usize).map(|lane| Lane::new(history.end(lane)));
+        let lanes = (0..config.n_lanes as usize).map(|lane| LaneContext::new(history.end(lane)));
         Mixed {
             lanes: lanes.collect(),
             history,

@@ -1,6 +1,6 @@
-//! What a run needs to go on: parameters, moments, and how far it came.
+//! Checkpoints of a run: parameters, moments, and progress.
 
-use super::network::Network;
+use super::network::TrainableNetwork;
 use super::optimiser::{Moments, Optimiser};
 use crate::error::{Error, ErrorKind, Result};
 use safetensors::SafeTensors;
@@ -11,37 +11,37 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-/// Its name in the model's folder.
+/// File name in the model's folder.
 pub const NAME: &str = "checkpoint.safetensors";
 
 /// The key of [`Progress`] among the file's metadata.
 const KEY: &str = "progress";
 
-/// How far a run came.
+/// Progress of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What is trained, so that another run cannot go on with it.
+pub struct RunProgress {
+    /// Options and data of the run, which a resumed run must share.
     pub what: String,
     /// Steps done.
     pub steps: u64,
     /// Seconds spent.
     pub elapsed_s: f64,
-    /// Tokens and bytes learned from.
+    /// Tokens and bytes of training data so far.
     pub tokens: u64,
     pub bytes: u64,
-    /// Steps, and bits per byte of what was learned and of what is held out.
+    /// Steps, with bits per byte of training and of held-out data.
     pub curve: Vec<(u64, f64, f64)>,
 }
 
-/// Writes all of it.
+/// Writes a checkpoint.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]
 pub fn save(
     folder: &Path,
-    network: &dyn Network,
+    network: &dyn TrainableNetwork,
     optimiser: &Optimiser,
-    progress: &Progress,
+    progress: &RunProgress,
 ) -> Result<()> {
     let mut tensors = Vec::new();
     for (parameter, moments) in network.parameters().iter().zip(&optimiser.moments) {
@@ -60,24 +60,25 @@ pub fn save(
     write(folder, NAME, &file)
 }
 
-/// Reads it into a network and an optimiser of the same kind.
+/// Reads a checkpoint into a network and an optimiser of the same kind.
 ///
 /// # Errors
-/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where it is of another kind.
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where it belongs to another run.
 pub fn load(
     folder: &Path,
     what: &str,
-    network: &mut dyn Network,
+    network: &mut dyn TrainableNetwork,
     optimiser: &mut Optimiser,
-) -> Result<Progress> {
+) -> Result<RunProgress> {
     let path = folder.join(NAME);
     let file = fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
     let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| failed(folder, &e))?;
     let json = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
-    let json = json.ok_or_else(|| failed(folder, &"it says nothing of its run"))?;
-    let progress: Progress = serde_json::from_str(json).map_err(|e| failed(folder, &e))?;
+    let json = json.ok_or_else(|| failed(folder, &"checkpoint has no training metadata"))?;
+    let progress: RunProgress = serde_json::from_str(json).map_err(|e| failed(folder, &e))?;
     if progress.what != what {
-        let message = format!("it is of a run with {}, not with {what}", progress.what);
+        let message =
+            format!("checkpoint belongs to a run with {}, not with {what}", progress.what);
         return Err(Error::new(ErrorKind::InvalidArgument, message).at(path.display()));
     }
     let tensors = SafeTensors::deserialize(&file).map_err(|e| failed(folder, &e))?;
@@ -86,7 +87,7 @@ pub fn load(
         let tensor = tensors.tensor(&name).map_err(|e| failed(folder, &e))?;
         match floats(tensor.data()) {
             values if values.len() == len => Ok(values),
-            _ => Err(failed(folder, &format!("tensor {name} has another size"))),
+            _ => Err(failed(folder, &format!("tensor {name} has a different size"))),
         }
     };
     network.update(&mut |parameters| {
@@ -103,7 +104,7 @@ pub fn load(
     Ok(progress)
 }
 
-/// Writes a file of a folder: under its name there is the old one or the new one, whole.
+/// Writes a file of a folder atomically: its name has either the old content or the new.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]

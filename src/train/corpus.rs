@@ -1,4 +1,4 @@
-//! Text to learn from: files, of which the end of each is held out, and streams through them.
+//! Training text: files, the end of each held out, and token streams through them.
 //!
 //! A NUL byte ends a document, and so does the end of a file.
 
@@ -9,21 +9,21 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 
-/// One byte in so many of each file is held out, and its most bytes. Of files too short for that, one in
-/// so many is held out.
+/// Held-out share, one byte in so many, and its limit in bytes. Of files too short for that, one in so
+/// many is held out.
 const HELD_OUT: (usize, usize) = (50, 1 << 16);
 
-/// Least bytes of all files together.
+/// Minimum bytes of all files together.
 const LEAST: usize = 10_000;
 
-/// Text that is tokenised at once.
+/// Bytes that are tokenised at once.
 const PIECE: usize = 4096;
 
-/// Files, in memory.
+/// Training files in memory.
 pub struct Corpus {
-    /// What is learned of each file.
+    /// Training text of each file.
     texts: Vec<Vec<u8>>,
-    /// What is held out of each.
+    /// Held-out text of each file.
     held_out: Vec<Vec<u8>>,
     digest: blake3::Hash,
 }
@@ -32,7 +32,7 @@ impl Corpus {
     /// Reads `files`.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little to learn.
+    /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little training data.
     pub fn read(files: &[PathBuf]) -> Result<Self> {
         let (mut texts, mut all_held_out) = (Vec::new(), Vec::new());
         let (mut hasher, mut short) = (blake3::Hasher::new(), 0);
@@ -55,28 +55,28 @@ impl Corpus {
         match corpus.len() {
             LEAST.. => Ok(corpus),
             len => {
-                let message = format!("{len} bytes to learn from, expected at least {LEAST}");
+                let message = format!("{len} bytes of training data, expected at least {LEAST}");
                 Err(Error::new(ErrorKind::InvalidArgument, message))
             }
         }
     }
 
-    /// Of the files' contents, in order.
+    /// Returns the digest of the files' contents, in order.
     pub fn digest(&self) -> blake3::Hash {
         self.digest
     }
 
-    /// Bytes to learn from.
+    /// Returns the number of training bytes.
     pub fn len(&self) -> usize {
         self.texts.iter().map(Vec::len).sum()
     }
 
-    /// Of each file, what is held out.
+    /// Returns the held-out text of each file.
     pub fn held_out(&self) -> &[Vec<u8>] {
         &self.held_out
     }
 
-    /// Pieces from all over the texts, `len` bytes in all or all that there is.
+    /// Returns pieces from all over the texts, `len` bytes in all or all that there is.
     pub fn sample<'a>(&'a self, len: usize) -> Vec<&'a [u8]> {
         const PIECES: usize = 1024;
         let share = (len as f64 / self.len() as f64).min(1.0);
@@ -85,9 +85,9 @@ impl Corpus {
         self.texts.iter().flat_map(chunks).map(begin).collect()
     }
 
-    /// A stream that begins anywhere; one in two where a document or, in a file without NUL bytes, a
+    /// Starts a stream at a random place; one in two where a document or, in a file without NUL bytes, a
     /// line begins. With `crlf`, lines of one in eight end in CR-LF.
-    pub fn stream(&self, random: &mut Random, crlf: bool) -> Stream<'_> {
+    pub fn stream(&self, random: &mut Random, crlf: bool) -> TokenStream<'_> {
         let mut at = random.below(self.len());
         let mut texts = self.texts.iter();
         let text = loop {
@@ -107,29 +107,29 @@ impl Corpus {
             at -= 1;
         }
         let ends_in_crlf = random.below(8) == 0 && crlf;
-        Stream { repeats: true, ends_in_crlf, ..Stream::new(text, at) }
+        TokenStream { repeats: true, ends_in_crlf, ..TokenStream::new(text, at) }
     }
 }
 
-/// Tokens of a text, from somewhere on. It opens as a document does.
-pub struct Stream<'a> {
+/// Tokens of a text from some offset on, opened like a document.
+pub struct TokenStream<'a> {
     text: &'a [u8],
     at: usize,
-    /// Whether it begins again at the end.
+    /// Whether it restarts at the end.
     repeats: bool,
-    /// Whether lines that end in LF are made to end in CR-LF.
+    /// Whether LF line endings become CR-LF.
     ends_in_crlf: bool,
     tokens: VecDeque<u32>,
 }
 
-impl<'a> Stream<'a> {
-    /// The tokens of `text` from `at` on.
+impl<'a> TokenStream<'a> {
+    /// Creates the stream of `text` from `at` on.
     pub fn new(text: &'a [u8], at: usize) -> Self {
         let tokens = VecDeque::from([0]);
         Self { text, at, repeats: false, ends_in_crlf: false, tokens }
     }
 
-    /// The next tokens, with the one that comes after them; fewer at the end.
+    /// Returns the next tokens and the one after them; fewer at the end.
     pub fn window(&mut self, tokens: &Tokens, n: usize) -> Vec<u32> {
         while self.tokens.len() <= n && self.at < self.text.len() {
             let rest = &self.text[self.at..];
@@ -151,7 +151,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// The same with CR-LF for LF, but where there are carriage returns already.
+/// Replaces LF by CR-LF, unless there are carriage returns already.
 fn with_crlf(text: &[u8]) -> Vec<u8> {
     if text.contains(&b'\r') {
         return text.to_vec();
@@ -165,7 +165,7 @@ fn with_crlf(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How much of `text` to take: up to a blank, where there is one.
+/// Returns how much of `text` to take: up to a blank, where there is one.
 fn piece(text: &[u8]) -> usize {
     if text.len() <= PIECE {
         return text.len();
@@ -186,9 +186,8 @@ mod tests {
     #[test]
     fn windows_follow_each_other() {
         let text = b"one two\nthree\0four five ".repeat(1000);
-        let corpus = corpus(&text);
-        let tokens = Tokens::for_corpus(&corpus, 256).unwrap();
-        let mut stream = Stream::new(&text, 8);
+        let tokens = Tokens::for_sample(&[], 256).unwrap();
+        let mut stream = TokenStream::new(&text, 8);
         let (mut all, mut last) = (Vec::<u32>::new(), 0);
         loop {
             let window = stream.window(&tokens, 100);

@@ -1,4 +1,4 @@
-//! Bits per byte over the steps of a run, as a picture.
+//! Plot of bits per byte over the steps of a run.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 const MARGIN: f64 = 48.0;
 
-/// An SVG of steps with bits per byte of what was learned and of what is held out.
+/// Plots bits per byte of training and held-out data over steps, as SVG.
 pub fn svg(curve: &[(u64, f64, f64)]) -> String {
     let last = curve.last().map_or(1, |point| point.0).max(1) as f64;
     let values = curve.iter().flat_map(|point| [point.1, point.2]);

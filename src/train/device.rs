@@ -1,19 +1,18 @@
-//! What a run computes with: the kernels of `ops`, or candle on a CUDA device.
+//! Devices to train on: the CPU with the kernels of `ops`, or CUDA with candle.
 
-use super::llama::{LlamaNetwork, LlamaShape};
-use super::network::Network;
+use super::network::TrainableNetwork;
 use super::optimiser::{Orthogonal, orthogonal};
 use super::random::Random;
-use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use super::shape::NetworkShape;
 use crate::error::Result;
 #[cfg(not(feature = "candle-cuda"))]
 use crate::error::{Error, ErrorKind};
 use crate::ops::Isa;
 
-/// What a run computes with.
+/// Device to train on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The first CUDA device, where this build knows CUDA and there is one; else the CPU.
+    /// The first CUDA device, where this build supports CUDA and there is one; else the CPU.
     Auto,
     /// The CPU: the same data, options and steps give the same model.
     Cpu,
@@ -21,40 +20,26 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// A network's kind and dimensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// A GRU or LSTM.
-    Recurrent(RecurrentShape),
-    /// A decoder.
-    Llama(LlamaShape),
-}
-
-/// A network in its place.
+/// Network on its device.
 pub(super) struct Placed {
-    pub network: Box<dyn Network>,
+    pub network: Box<dyn TrainableNetwork>,
     pub orthogonal: Orthogonal,
     /// Whether it takes all streams at once; else each thread takes some.
     pub takes_all: bool,
 }
 
-impl Shape {
-    /// A network that has learned nothing, on the CPU.
-    pub fn network(self, isa: Isa, random: &mut Random) -> Box<dyn Network> {
-        match self {
-            Self::Recurrent(shape) => Box::new(RecurrentNetwork::new(shape, isa, random)),
-            Self::Llama(shape) => Box::new(LlamaNetwork::new(shape, isa, random)),
-        }
-    }
-}
-
 impl Device {
-    /// A network that has learned nothing, on this device.
+    /// Creates an untrained network on this device.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) where there is no such
     /// device.
-    pub(super) fn place(self, shape: Shape, isa: Isa, random: &mut Random) -> Result<Placed> {
+    pub(super) fn place(
+        self,
+        shape: NetworkShape,
+        isa: Isa,
+        random: &mut Random,
+    ) -> Result<Placed> {
         let network = shape.network(isa, random);
         #[cfg(feature = "candle-cuda")]
         if let Some(device) = self.cuda()? {
@@ -63,7 +48,7 @@ impl Device {
         }
         #[cfg(not(feature = "candle-cuda"))]
         if let Self::Cuda(_) = self {
-            let message = "this build of llmzip does not know CUDA; one that does is made by: \
+            let message = "this build of llmzip has no CUDA support; build one that has with: \
                            cargo install --path . --locked --features candle-cuda";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }

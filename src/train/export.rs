@@ -1,8 +1,8 @@
 //! The files of a trained model, in the layout of Hugging Face's hub.
 
-use super::checkpoint::{Progress, write};
+use super::checkpoint::{RunProgress, write};
 use super::curve::svg;
-use super::network::Network;
+use super::network::TrainableNetwork;
 use super::options::{Budget, TrainOptions};
 use super::vocabulary::Tokens;
 use crate::error::{Error, ErrorKind, Result};
@@ -14,8 +14,8 @@ use std::path::Path;
 /// Writes configuration, tokenizer and weights.
 ///
 /// # Errors
-/// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights are past the range of float16.
-pub fn model(folder: &Path, network: &dyn Network, tokens: &Tokens) -> Result<()> {
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights exceed the range of float16.
+pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> Result<()> {
     let mut config = network.config();
     config["torch_dtype"] = "float16".into();
     let config = serde_json::to_string_pretty(&config).expect("numbers and strings") + "\n";
@@ -25,7 +25,7 @@ pub fn model(folder: &Path, network: &dyn Network, tokens: &Tokens) -> Result<()
     for (name, shape, values) in network.tensors() {
         let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
         if halves.iter().any(|half| !half.is_finite()) {
-            let message = format!("{name} went out of bounds: the training failed");
+            let message = format!("{name} exceeds the range of float16: training diverged");
             return Err(Error::new(ErrorKind::InvalidModel, message));
         }
         let bytes: Vec<u8> = halves.into_iter().flat_map(f16::to_le_bytes).collect();
@@ -41,7 +41,7 @@ pub fn model(folder: &Path, network: &dyn Network, tokens: &Tokens) -> Result<()
     write(folder, "model.safetensors", &file)
 }
 
-/// Writes the model's card and the picture of its training.
+/// Writes the model card and the plot of its training.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]
@@ -49,8 +49,8 @@ pub fn card(
     folder: &Path,
     options: &TrainOptions,
     names: &[String],
-    network: &dyn Network,
-    progress: &Progress,
+    network: &dyn TrainableNetwork,
+    progress: &RunProgress,
 ) -> Result<()> {
     let n: usize = network.parameters().iter().map(|p| p.values.len()).sum();
     let (_, learned, held_out) = progress.curve.last().copied().unwrap_or_default();
@@ -72,7 +72,7 @@ pub fn card(
          | steps | {steps}: {tokens} tokens, {bytes} bytes, {minutes:.1} minutes |\n\
          | bits per byte, learned | {learned:.4} |\n\
          | bits per byte, held out | {held_out:.4} |\n\n\
-         The licence of the model is up to that of its data. Archives made with it need all of its files,\n\
+         The licence of the model depends on that of its data. Archives made with it need all of its files,\n\
          unchanged: keep a copy (`llmzip models export`).\n\n\
          ![bits per byte](curve.svg)\n",
         env!("CARGO_PKG_VERSION"),

@@ -1,23 +1,23 @@
-//! A decoder of Mistral's shape that learns: RMS norms, rotary positions, a sliding window, grouped
+//! Trainable Mistral-style decoder: RMS norms, rotary positions, a sliding window, grouped
 //! query heads, SwiGLU, the output head tied to the embedding (`models::Transformer` is the same network
 //! for coding).
 //!
 //! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023).
 
-use super::network::{Network, Shard};
-use super::nn::attention::Attention;
-use super::nn::linear::Linear;
+use super::network::{TokenShard, TrainableNetwork};
+use super::nn::attention::AttentionLayer;
+use super::nn::linear::LinearLayer;
 use super::nn::loss::cross_entropy;
 use super::nn::matrix::accumulate;
 use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::State;
+use super::nn::recurrence::RecurrentState;
 use super::nn::{norm, swiglu};
 use super::random::Random;
 use crate::error::Result;
 use crate::ops::Isa;
 use serde_json::{Value, json};
 
-/// Its dimensions.
+/// Dimensions of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LlamaShape {
     /// Tokens.
@@ -37,10 +37,10 @@ pub struct LlamaShape {
 /// Base of the rotary frequencies.
 pub(super) const THETA: f64 = 10_000.0;
 
-/// Positions that configurations name: the window slides, so there is no end to them.
+/// Number of positions in configurations: nominal, because the window slides.
 const POSITIONS: usize = 131_072;
 
-/// Places of parameters: embedding, last norm, then those of each layer.
+/// Indices of parameters: embedding, last norm, then those of each layer.
 const EMBEDDING: usize = 0;
 const LAST_NORM: usize = 1;
 const FIRST_LAYER: usize = 2;
@@ -56,27 +56,27 @@ const PARTS: [&str; 7] = [
     "mlp.down_proj",
 ];
 
-/// A decoder that learns.
+/// A trainable decoder.
 pub struct LlamaNetwork {
     isa: Isa,
     shape: LlamaShape,
-    attention: Attention,
+    attention: AttentionLayer,
     parameters: Vec<Parameter>,
-    layers: Vec<Layer>,
-    head: Linear,
+    layers: Vec<LlamaLayer>,
+    head: LinearLayer,
 }
 
 /// A layer, packed.
-struct Layer {
-    qkv: Linear,
-    out: Linear,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+struct LlamaLayer {
+    qkv: LinearLayer,
+    out: LinearLayer,
+    gate: LinearLayer,
+    up: LinearLayer,
+    down: LinearLayer,
 }
 
-/// What a layer's backward pass needs of its forward pass: rows of one sequence each.
-struct Trace {
+/// Activations of a layer's forward pass that its backward pass needs: rows of one sequence each.
+struct LlamaTrace {
     x: Vec<f32>,
     normed: Vec<f32>,
     qkv: Vec<f32>,
@@ -89,12 +89,12 @@ struct Trace {
 }
 
 impl LlamaNetwork {
-    /// A network that has learned nothing.
+    /// Creates an untrained network.
     pub fn new(shape: LlamaShape, isa: Isa, random: &mut Random) -> Self {
         let LlamaShape { vocab_size, hidden_size: c, intermediate_size: f, layers, heads, window } =
             shape;
         let head_dim = c / heads;
-        let attention = Attention { heads, kv_heads: 1, head_dim, window, theta: THETA };
+        let attention = AttentionLayer { heads, kv_heads: 1, head_dim, window, theta: THETA };
         let embedding = "model.embed_tokens.weight".to_owned();
         let mut parameters = vec![
             Parameter::normal(embedding, &[vocab_size, c], 0.02, random),
@@ -118,7 +118,7 @@ impl LlamaNetwork {
             }
         }
         let packed = pack(shape, &parameters);
-        let head = Linear::new(&parameters, EMBEDDING, None);
+        let head = LinearLayer::new(&parameters, EMBEDDING, None);
         Self { isa, shape, attention, parameters, layers: packed, head }
     }
 
@@ -126,14 +126,14 @@ impl LlamaNetwork {
         &self.parameters[place].values
     }
 
-    /// The embeddings of tokens: `[rows][C]`
+    /// Returns the embeddings of tokens: `[rows][C]`.
     fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, c) = (&self.parameters[EMBEDDING].values, self.shape.hidden_size);
         tokens.iter().flat_map(|&id| &table[id as usize * c..][..c]).copied().collect()
     }
 
-    /// x becomes what the layer `index` makes of it.
-    fn forward(&self, index: usize, x: &mut Vec<f32>) -> Trace {
+    /// Replaces x by the output of the layer `index`.
+    fn forward(&self, index: usize, x: &mut Vec<f32>) -> LlamaTrace {
         let (isa, layer, first) = (self.isa, &self.layers[index], place(index));
         let normed = norm::forward(isa, x, self.gain(first));
         let mut qkv = layer.qkv.forward(isa, &normed);
@@ -148,11 +148,11 @@ impl LlamaNetwork {
         let mut out = layer.down.forward(isa, &activated);
         accumulate(&mut out, &middle);
         let x = std::mem::replace(x, out);
-        Trace { x, normed, qkv, attended, middle, middle_normed, gate, up, activated }
+        LlamaTrace { x, normed, qkv, attended, middle, middle_normed, gate, up, activated }
     }
 
-    /// grad, that of what the layer `index` made, becomes that of what it took.
-    fn backward(&self, index: usize, t: &Trace, grad: &mut [f32], gradients: &mut Gradients) {
+    /// Replaces grad, that of the output of the layer `index`, by that of its input.
+    fn backward(&self, index: usize, t: &LlamaTrace, grad: &mut [f32], gradients: &mut Gradients) {
         let (isa, layer, first) = (self.isa, &self.layers[index], place(index));
         let d_activated = layer.down.backward(isa, &t.activated, grad, gradients);
         let (d_gate, d_up) = swiglu::backward(isa, &t.gate, &t.up, &d_activated);
@@ -167,11 +167,11 @@ impl LlamaNetwork {
         norm::backward(&t.x, self.gain(first), &d_normed, grad, &mut gradients[first]);
     }
 
-    /// The cost of one sequence.
+    /// Returns the cost of one sequence.
     fn sequence(&self, ids: &[u32], targets: &[u32], gradients: Option<&mut Gradients>) -> f64 {
         let isa = self.isa;
         let mut x = self.embed(ids);
-        let traces: Vec<Trace> =
+        let traces: Vec<LlamaTrace> =
             (0..self.layers.len()).map(|layer| self.forward(layer, &mut x)).collect();
         let normed = norm::forward(isa, &x, self.gain(LAST_NORM));
         let mut logits = self.head.forward(isa, &normed);
@@ -191,20 +191,26 @@ impl LlamaNetwork {
     }
 }
 
-/// The place of a layer's first parameter.
+/// Returns the index of a layer's first parameter.
 fn place(layer: usize) -> usize {
     FIRST_LAYER + layer * PARTS.len()
 }
 
-fn pack(shape: LlamaShape, parameters: &[Parameter]) -> Vec<Layer> {
+fn pack(shape: LlamaShape, parameters: &[Parameter]) -> Vec<LlamaLayer> {
     let layer = |index: usize| {
-        let linear = |part: usize| Linear::new(parameters, place(index) + part, None);
-        Layer { qkv: linear(1), out: linear(2), gate: linear(4), up: linear(5), down: linear(6) }
+        let linear = |part: usize| LinearLayer::new(parameters, place(index) + part, None);
+        LlamaLayer {
+            qkv: linear(1),
+            out: linear(2),
+            gate: linear(4),
+            up: linear(5),
+            down: linear(6),
+        }
     };
     (0..shape.layers).map(layer).collect()
 }
 
-impl Network for LlamaNetwork {
+impl TrainableNetwork for LlamaNetwork {
     fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
@@ -212,18 +218,18 @@ impl Network for LlamaNetwork {
     fn update(&mut self, change: &mut dyn FnMut(&mut [Parameter]) -> Result<()>) -> Result<()> {
         change(&mut self.parameters)?;
         self.layers = pack(self.shape, &self.parameters);
-        self.head = Linear::new(&self.parameters, EMBEDDING, None);
+        self.head = LinearLayer::new(&self.parameters, EMBEDDING, None);
         Ok(())
     }
 
-    fn states(&self, _streams: usize) -> Vec<State> {
+    fn states(&self, _streams: usize) -> Vec<RecurrentState> {
         Vec::new()
     }
 
     fn run(
         &self,
-        shard: &Shard,
-        _: &mut [State],
+        shard: &TokenShard,
+        _: &mut [RecurrentState],
         mut gradients: Option<&mut Gradients>,
     ) -> Result<f64> {
         let of = |x: &[u32], stream: usize| -> Vec<u32> {

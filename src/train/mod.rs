@@ -19,13 +19,15 @@ mod options;
 mod random;
 mod recurrent;
 mod run;
+mod shape;
 mod vocabulary;
 
-pub use device::{Device, Shape};
+pub use device::Device;
 pub use llama::{LlamaNetwork, LlamaShape};
-pub use network::{Network, Shard};
+pub use network::{TokenShard, TrainableNetwork};
 pub use optimiser::orthogonal;
 pub use options::{Arch, Budget, Size, TrainOptions};
 pub use random::Random;
 pub use recurrent::{RecurrentNetwork, RecurrentShape};
-pub use run::{Report, Summary, train};
+pub use run::{TrainReport, TrainSummary, train};
+pub use shape::NetworkShape;

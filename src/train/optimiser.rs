@@ -10,30 +10,30 @@ use crate::error::Result;
 use crate::ops::Isa;
 use rayon::prelude::*;
 
-/// Rates and the like.
+/// Hyperparameters of the optimiser.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimiserOptions {
-    /// Rate of Adam.
+    /// Learning rate of Adam.
     pub adam_rate: f32,
-    /// Rate of Muon.
+    /// Learning rate of Muon.
     pub muon_rate: f32,
-    /// Greatest norm of all gradients together.
+    /// Maximum norm of all gradients together.
     pub clip: f32,
 }
 
 /// Moments of one parameter.
 #[derive(Debug, Clone)]
 pub struct Moments {
-    /// Of gradients: Adam's first, or Muon's momentum.
+    /// First moment of Adam, or momentum of Muon.
     pub first: Vec<f32>,
-    /// Of their squares; Muon has none.
+    /// Second moment of Adam; empty for Muon.
     pub second: Vec<f32>,
 }
 
-/// From a matrix, row by row, and its columns to the nearest orthogonal matrix, nearly.
+/// Function from a matrix, row by row, and its columns to approximately the nearest orthogonal matrix.
 pub type Orthogonal = Box<dyn Fn(Vec<f32>, usize) -> Result<Vec<f32>> + Send + Sync>;
 
-/// What an optimiser remembers.
+/// Optimiser with its moments.
 pub struct Optimiser {
     orthogonal: Orthogonal,
     options: OptimiserOptions,
@@ -47,12 +47,12 @@ const BETAS: (f32, f32) = (0.9, 0.98);
 const EPS: f32 = 1e-8;
 const MOMENTUM: f32 = 0.95;
 
-/// What a step of Muon takes of each weight, as a share of the rate: each step adds a matrix of the same
+/// Weight decay of a step of Muon, as a share of the rate: each step adds a matrix of the same
 /// norm, and without decay nothing bounds the sum.
 const DECAY: f32 = 0.1;
 
 impl Optimiser {
-    /// One that has seen nothing.
+    /// Creates an optimiser before its first step.
     pub fn new(
         orthogonal: Orthogonal,
         options: OptimiserOptions,
@@ -65,10 +65,10 @@ impl Optimiser {
         Self { orthogonal, options, moments: parameters.iter().map(moments).collect(), steps: 0 }
     }
 
-    /// Changes parameters along their gradients, at `share` of the rates.
+    /// Moves parameters along their gradients, at `share` of the rates.
     ///
     /// # Errors
-    /// Those of the [`Orthogonal`].
+    /// Errors of the [`Orthogonal`].
     pub fn step(
         &mut self,
         parameters: &mut [Parameter],
@@ -92,7 +92,7 @@ impl Optimiser {
     }
 }
 
-/// Shortens gradients to a norm of `most` in all.
+/// Clips gradients to a total norm of `most`.
 fn clip(gradients: &mut Gradients, most: f32) {
     let squares = |g: &Vec<f32>| g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
     let norm = gradients.iter().map(squares).sum::<f64>().sqrt() as f32;
@@ -102,7 +102,7 @@ fn clip(gradients: &mut Gradients, most: f32) {
     }
 }
 
-/// A step of Adam, the `steps`-th.
+/// Takes a step of Adam, the `steps`-th.
 fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate: f32, steps: u64) {
     let ((b1, b2), n) = (BETAS, i32::try_from(steps).unwrap_or(i32::MAX));
     let (c1, c2) = (1.0 - b1.powi(n), 1.0 - b2.powi(n));
@@ -114,7 +114,7 @@ fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate
     }
 }
 
-/// Momentum, then the nearest orthogonal matrix, nearly.
+/// Takes a step of Muon: momentum, then approximately the nearest orthogonal matrix.
 fn muon(
     orthogonal: &Orthogonal,
     parameter: &mut Parameter,
@@ -134,13 +134,13 @@ fn muon(
     Ok(())
 }
 
-/// What the iterations of [`orthogonal`] make of x: `a x + (b A + c A A) x`, A being `x x^T`.
+/// Coefficients a, b and c of the iterations of [`orthogonal`], `a x + (b A + c A A) x` with A = `x x^T`.
 pub const NEWTON_SCHULZ: (f32, f32, f32) = (3.4445, -4.7750, 2.0315);
 
-/// Their number.
+/// Number of iterations.
 pub const ITERATIONS: usize = 5;
 
-/// Newton-Schulz iterations towards the nearest matrix with singular values of 1.
+/// Computes Newton-Schulz iterations towards the nearest matrix with singular values of 1.
 pub fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
     let rows = x.len() / columns;
     if rows > columns {

@@ -1,24 +1,25 @@
-//! What is to be trained, and for how long.
+//! Training options.
 
-use super::device::{Device, Shape};
+use super::device::Device;
 use super::llama::LlamaShape;
 use super::optimiser::OptimiserOptions;
 use super::recurrent::RecurrentShape;
+use super::shape::NetworkShape;
 use crate::models::Cell;
 use crate::ops::Isa;
 
-/// Kinds of networks.
+/// Network architectures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arch {
     /// Gated recurrent units.
     Gru,
     /// Long short-term memory.
     Lstm,
-    /// A decoder of Mistral's shape.
+    /// Mistral-style decoder.
     Llama,
 }
 
-/// How large a network is.
+/// Size of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// A network for some hundred kilobytes of text, or a first try.
@@ -31,55 +32,55 @@ pub enum Size {
     Large,
 }
 
-/// When training ends.
+/// Training budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Budget {
-    /// After so many steps: the result depends on nothing else.
+    /// Number of steps: the result depends on nothing else.
     Steps(u64),
-    /// After so many minutes: the result depends on the machine.
+    /// Number of minutes: the result depends on the machine.
     Minutes(f64),
 }
 
-/// All of it.
+/// Training options.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainOptions {
-    /// The kind of network.
+    /// Network architecture.
     pub arch: Arch,
-    /// Its size.
+    /// Network size.
     pub size: Size,
-    /// Tokens: 256 are bytes, more a byte-level BPE.
+    /// Vocabulary size: 256 for bytes, more for a byte-level BPE.
     pub vocab_size: usize,
-    /// When it ends.
+    /// Training budget.
     pub budget: Budget,
-    /// Of all that is random.
+    /// RNG seed.
     pub seed: u64,
-    /// Whether lines end in CR-LF now and then.
+    /// Whether some texts are given CR-LF line endings.
     pub crlf: bool,
-    /// Whether it goes on from the folder's checkpoint.
+    /// Whether to resume from the folder's checkpoint.
     pub resume: bool,
-    /// Seconds between two checkpoints.
+    /// Seconds between checkpoints.
     pub checkpoint_s: f64,
-    /// What computes it.
+    /// Device to train on.
     pub device: Device,
     /// The instruction set of the CPU.
     pub isa: Isa,
 }
 
-/// How tokens are fed.
+/// Dimensions of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
+pub struct BatchShape {
     /// Streams of text.
     pub streams: usize,
-    /// Of them, streams that one thread takes at a time.
+    /// Streams per shard, each processed by one thread.
     pub shard: usize,
-    /// Tokens of each stream in a step.
+    /// Tokens per stream and step.
     pub window: usize,
-    /// Steps until all streams begin elsewhere, with nothing remembered.
+    /// Steps until all streams restart elsewhere with zero states.
     pub episode: u64,
 }
 
 impl Arch {
-    /// Its name, as it is typed.
+    /// Returns its name as typed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gru => "gru",
@@ -88,7 +89,7 @@ impl Arch {
         }
     }
 
-    /// Tokens by default.
+    /// Returns the default vocabulary size.
     pub fn default_vocab_size(self) -> usize {
         match self {
             Self::Gru | Self::Lstm => 256,
@@ -98,7 +99,7 @@ impl Arch {
 }
 
 impl Size {
-    /// Its name, as it is typed.
+    /// Returns its name as typed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiny => "tiny",
@@ -110,12 +111,12 @@ impl Size {
 }
 
 impl TrainOptions {
-    /// The network's shape.
-    pub(super) fn shape(&self) -> Shape {
+    /// Returns the network's shape.
+    pub(super) fn shape(&self) -> NetworkShape {
         match self.arch {
-            Arch::Gru => Shape::Recurrent(self.recurrent(Cell::Gru)),
-            Arch::Lstm => Shape::Recurrent(self.recurrent(Cell::Lstm)),
-            Arch::Llama => Shape::Llama(self.llama()),
+            Arch::Gru => NetworkShape::Recurrent(self.recurrent(Cell::Gru)),
+            Arch::Lstm => NetworkShape::Recurrent(self.recurrent(Cell::Lstm)),
+            Arch::Llama => NetworkShape::Llama(self.llama()),
         }
     }
 
@@ -147,10 +148,12 @@ impl TrainOptions {
         }
     }
 
-    pub(super) fn batch(&self) -> Batch {
+    pub(super) fn batch(&self) -> BatchShape {
         match self.arch {
-            Arch::Gru | Arch::Lstm => Batch { streams: 32, shard: 16, window: 128, episode: 32 },
-            Arch::Llama => Batch { streams: 8, shard: 1, window: 512, episode: 1 },
+            Arch::Gru | Arch::Lstm => {
+                BatchShape { streams: 32, shard: 16, window: 128, episode: 32 }
+            }
+            Arch::Llama => BatchShape { streams: 8, shard: 1, window: 512, episode: 1 },
         }
     }
 

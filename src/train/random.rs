@@ -5,7 +5,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence of some numbers together.
+    /// Creates the generator seeded by several numbers.
     pub fn new(seed: &[u64]) -> Self {
         let mut random = Self::from_state(0);
         for &part in seed {
@@ -14,12 +14,12 @@ impl Random {
         random
     }
 
-    /// The sequence after `state`.
+    /// Creates the generator in `state`.
     pub fn from_state(state: u64) -> Self {
         Self(state)
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -28,12 +28,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`, which is not 0.
+    /// Returns a number below `n`, which must not be 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.bits() % n as u64) as usize
     }
 
-    /// Roughly normal with mean 0 and deviation 1: a sum of twelve uniform ones.
+    /// Returns a roughly normal number with mean 0 and deviation 1: a sum of twelve uniform ones.
     pub fn normal(&mut self) -> f32 {
         let mut uniform = || (self.bits() >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
         (0..12).map(|_| uniform()).sum()

@@ -1,22 +1,22 @@
-//! GRU and LSTM networks that learn: an embedding, layers of cells, an output head, with PyTorch's names
+//! Trainable GRU and LSTM networks: an embedding, layers of cells, an output head, with PyTorch's names
 //! (`models::Recurrent` is the same network for coding).
 
-use super::network::{Network, Shard};
-use super::nn::linear::Linear;
+use super::network::{TokenShard, TrainableNetwork};
+use super::nn::linear::LinearLayer;
 use super::nn::loss::cross_entropy;
 use super::nn::matrix::accumulate;
 use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::{Recurrence, State, Trace};
+use super::nn::recurrence::{Recurrence, RecurrenceTrace, RecurrentState};
 use super::random::Random;
 use crate::error::Result;
 use crate::models::Cell;
 use crate::ops::Isa;
 use serde_json::{Value, json};
 
-/// Its dimensions.
+/// Dimensions of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecurrentShape {
-    /// Its cells.
+    /// Kind of cell.
     pub cell: Cell,
     /// Tokens.
     pub vocab_size: usize,
@@ -28,26 +28,26 @@ pub struct RecurrentShape {
     pub layers: usize,
 }
 
-/// A recurrent network that learns.
+/// A trainable recurrent network.
 pub struct RecurrentNetwork {
     isa: Isa,
     shape: RecurrentShape,
     /// The embedding, four of each layer, the head and its bias.
     parameters: Vec<Parameter>,
-    layers: Vec<Layer>,
-    head: Linear,
+    layers: Vec<RecurrentLayer>,
+    head: LinearLayer,
 }
 
 /// A layer, packed.
-struct Layer {
-    input: Linear,
+struct RecurrentLayer {
+    input: LinearLayer,
     recurrence: Recurrence,
 }
 
 const EMBEDDING: usize = 0;
 
 impl RecurrentNetwork {
-    /// A network that has learned nothing.
+    /// Creates an untrained network.
     pub fn new(shape: RecurrentShape, isa: Isa, random: &mut Random) -> Self {
         let RecurrentShape { cell, vocab_size, embedding_size, hidden_size, layers } = shape;
         let gates = cell.gates() * hidden_size;
@@ -72,30 +72,30 @@ impl RecurrentNetwork {
         Self { isa, shape, parameters, layers: packed, head }
     }
 
-    /// The embeddings of tokens: `[rows][E]`
+    /// Returns the embeddings of tokens: `[rows][E]`.
     fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, e) = (&self.parameters[EMBEDDING].values, self.shape.embedding_size);
         tokens.iter().flat_map(|&id| &table[id as usize * e..][..e]).copied().collect()
     }
 }
 
-fn pack(shape: RecurrentShape, parameters: &[Parameter]) -> (Vec<Layer>, Linear) {
+fn pack(shape: RecurrentShape, parameters: &[Parameter]) -> (Vec<RecurrentLayer>, LinearLayer) {
     let layer = |layer: usize| {
         let first = 1 + 4 * layer;
-        Layer {
-            input: Linear::new(parameters, first, Some(first + 2)),
+        RecurrentLayer {
+            input: LinearLayer::new(parameters, first, Some(first + 2)),
             recurrence: Recurrence {
                 cell: shape.cell,
                 width: shape.hidden_size,
-                hidden: Linear::new(parameters, first + 1, Some(first + 3)),
+                hidden: LinearLayer::new(parameters, first + 1, Some(first + 3)),
             },
         }
     };
     let head = 1 + 4 * shape.layers;
-    ((0..shape.layers).map(layer).collect(), Linear::new(parameters, head, Some(head + 1)))
+    ((0..shape.layers).map(layer).collect(), LinearLayer::new(parameters, head, Some(head + 1)))
 }
 
-impl Network for RecurrentNetwork {
+impl TrainableNetwork for RecurrentNetwork {
     fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
@@ -106,19 +106,19 @@ impl Network for RecurrentNetwork {
         Ok(())
     }
 
-    fn states(&self, streams: usize) -> Vec<State> {
-        vec![State::new(streams, self.shape.hidden_size); self.shape.layers]
+    fn states(&self, streams: usize) -> Vec<RecurrentState> {
+        vec![RecurrentState::new(streams, self.shape.hidden_size); self.shape.layers]
     }
 
     fn run(
         &self,
-        shard: &Shard,
-        states: &mut [State],
+        shard: &TokenShard,
+        states: &mut [RecurrentState],
         gradients: Option<&mut Gradients>,
     ) -> Result<f64> {
         let (isa, b, h) = (self.isa, shard.streams, self.shape.hidden_size);
         let embedded = self.embed(&shard.inputs);
-        let mut traces: Vec<Trace> = Vec::new();
+        let mut traces: Vec<RecurrenceTrace> = Vec::new();
         for (layer, state) in self.layers.iter().zip(states) {
             let below = traces.last().map_or(&embedded[..], |trace| trace.outputs(b, h));
             let gates = layer.input.forward(isa, below);

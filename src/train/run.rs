@@ -1,60 +1,60 @@
-//! A run: batches, steps, what is held out, checkpoints.
+//! Training loop: batches, steps, evaluation on held-out data, checkpoints.
 //!
 //! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the number
 //! of threads changes nothing, and a run of so many steps gives the same model again.
 
-use super::checkpoint::{self, Progress};
-use super::corpus::{Corpus, Stream};
+use super::checkpoint::{self, RunProgress};
+use super::corpus::{Corpus, TokenStream};
 use super::device::Placed;
 use super::export;
-use super::network::{Network, Shard};
+use super::network::{TokenShard, TrainableNetwork};
 use super::nn::matrix::accumulate;
 use super::nn::parameter::{Gradients, zeros};
-use super::nn::recurrence::State;
+use super::nn::recurrence::RecurrentState;
 use super::optimiser::Optimiser;
-use super::options::{Batch, Budget, TrainOptions};
+use super::options::{BatchShape, Budget, TrainOptions};
 use super::random::Random;
-use super::vocabulary::Tokens;
+use super::vocabulary::{SAMPLE_LEN, Tokens};
 use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The share of a run in which the rates rise; then they fall to zero.
+/// Share of a run in which the rates rise; then they fall to zero.
 const WARM_UP: f64 = 0.02;
 
-/// Parts of a run after which what is held out is measured.
+/// Number of evaluations on held-out data in a run.
 const MEASURES: f64 = 20.0;
 
-/// Pieces of what is held out that are measured together.
+/// Pieces of held-out data that are evaluated together.
 const SIDE_BY_SIDE: usize = 8;
 
-/// What a run says of itself.
+/// Progress report of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Report {
+pub struct TrainReport {
     /// Steps done.
     pub steps: u64,
-    /// Of the whole run, 0 to 1.
+    /// Share of the budget spent, 0 to 1.
     pub share: f64,
     /// Seconds spent.
     pub elapsed_s: f64,
-    /// Bytes learned from.
+    /// Bytes of training data so far.
     pub bytes: u64,
-    /// Bits per byte of what was learned since the last report.
+    /// Bits per byte of training data since the last evaluation.
     pub learned: f64,
-    /// Bits per byte of what is held out, where it was measured.
+    /// Bits per byte of held-out data, where just evaluated.
     pub held_out: Option<f64>,
 }
 
-/// What came out of a run.
+/// Result of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// Weights.
+pub struct TrainSummary {
+    /// Number of weights.
     pub n_parameters: usize,
-    /// Steps in all.
+    /// Total steps.
     pub steps: u64,
-    /// Bits per byte of what is held out.
+    /// Bits per byte of held-out data.
     pub held_out: f64,
 }
 
@@ -67,8 +67,8 @@ pub fn train(
     options: &TrainOptions,
     files: &[PathBuf],
     folder: &Path,
-    watch: &mut dyn FnMut(&Report),
-) -> Result<Summary> {
+    watch: &mut dyn FnMut(&TrainReport),
+) -> Result<TrainSummary> {
     let corpus = Corpus::read(files)?;
     prepare(folder, options.resume)?;
     let tokens = match options.resume {
@@ -78,7 +78,7 @@ pub fn train(
                 fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
             Tokens::parse(json, options.vocab_size)?
         }
-        false => Tokens::for_corpus(&corpus, options.vocab_size)?,
+        false => Tokens::for_sample(&corpus.sample(SAMPLE_LEN), options.vocab_size)?,
     };
     let mut run = Run::new(options, &corpus, &tokens)?;
     if options.resume {
@@ -87,7 +87,7 @@ pub fn train(
     }
     checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
     if !options.resume {
-        // There is something to go on with from the beginning.
+        // A run can be resumed from the start.
         checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
     }
     run.go(folder, watch)?;
@@ -95,14 +95,14 @@ pub fn train(
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     export::model(folder, &*run.network, &tokens)?;
     export::card(folder, options, &names, &*run.network, &run.progress)?;
-    Ok(Summary {
+    Ok(TrainSummary {
         n_parameters: run.network.parameters().iter().map(|p| p.values.len()).sum(),
         steps: run.progress.steps,
         held_out: run.progress.curve.last().map_or(f64::NAN, |point| point.2),
     })
 }
 
-/// A folder for a new model is empty or not there.
+/// Creates the folder of a new model, which must be empty or not exist.
 fn prepare(folder: &Path, resume: bool) -> Result<()> {
     let io = |e| Error::io(format!("making {}", folder.display()), e);
     if resume {
@@ -110,7 +110,7 @@ fn prepare(folder: &Path, resume: bool) -> Result<()> {
     }
     fs::create_dir_all(folder).map_err(io)?;
     if fs::read_dir(folder).map_err(io)?.next().is_some() {
-        let message = "the folder is not empty; --resume goes on with a run that is in it";
+        let message = "the folder is not empty; use --resume to continue a run in it";
         return Err(Error::new(ErrorKind::InvalidArgument, message).at(folder.display()));
     }
     Ok(())
@@ -118,18 +118,18 @@ fn prepare(folder: &Path, resume: bool) -> Result<()> {
 
 struct Run<'a> {
     options: &'a TrainOptions,
-    batch: Batch,
+    batch: BatchShape,
     corpus: &'a Corpus,
     tokens: &'a Tokens,
-    network: Box<dyn Network>,
+    network: Box<dyn TrainableNetwork>,
     optimiser: Optimiser,
-    progress: Progress,
+    progress: RunProgress,
 }
 
-/// Streams that one thread takes, what it remembers of them, and what it learned.
-struct Part<'a> {
-    streams: Vec<Stream<'a>>,
-    states: Vec<State>,
+/// Work of one thread: its streams, their states, and their gradients.
+struct Worker<'a> {
+    streams: Vec<TokenStream<'a>>,
+    states: Vec<RecurrentState>,
     gradients: Gradients,
     nats: f64,
     bytes: usize,
@@ -152,28 +152,28 @@ impl<'a> Run<'a> {
             if *crlf { " --crlf" } else { "" },
             corpus.digest().to_hex()
         );
-        let progress = Progress { what, ..Progress::default() };
+        let progress = RunProgress { what, ..RunProgress::default() };
         Ok(Self { options, batch, corpus, tokens, network, optimiser, progress })
     }
 
-    /// All steps that the budget leaves.
-    fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&Report)) -> Result<()> {
+    /// Runs all steps that the budget leaves.
+    fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&TrainReport)) -> Result<()> {
         let (begin, before_s) = (Instant::now(), self.progress.elapsed_s);
-        let mut parts = self.parts();
+        let mut workers = self.workers();
         let (mut nats, mut bytes) = (0.0, 0);
         let (mut saved_s, mut measured) = (before_s, self.share());
         while self.share() < 1.0 {
-            let is_new = parts.iter().any(|part| part.streams.is_empty());
+            let is_new = workers.iter().any(|worker| worker.streams.is_empty());
             if is_new || self.progress.steps.is_multiple_of(self.batch.episode) {
-                self.begin_episode(&mut parts);
+                self.begin_episode(&mut workers);
                 if self.progress.elapsed_s > saved_s + self.options.checkpoint_s {
                     checkpoint::save(folder, &*self.network, &self.optimiser, &self.progress)?;
                     saved_s = self.progress.elapsed_s;
                 }
             }
-            self.step(&mut parts)?;
-            nats += parts.iter().map(|part| part.nats).sum::<f64>();
-            bytes += parts.iter().map(|part| part.bytes).sum::<usize>();
+            self.step(&mut workers)?;
+            nats += workers.iter().map(|worker| worker.nats).sum::<f64>();
+            bytes += workers.iter().map(|worker| worker.bytes).sum::<usize>();
             if !nats.is_finite() {
                 let message = format!("the loss is not finite at step {}", self.progress.steps);
                 return Err(Error::new(ErrorKind::InvalidModel, message));
@@ -188,13 +188,13 @@ impl<'a> Run<'a> {
                 measured = share;
                 (nats, bytes) = (0.0, 0);
             }
-            let Progress { steps, elapsed_s, bytes, .. } = self.progress;
-            watch(&Report { steps, share, elapsed_s, bytes, learned, held_out });
+            let RunProgress { steps, elapsed_s, bytes, .. } = self.progress;
+            watch(&TrainReport { steps, share, elapsed_s, bytes, learned, held_out });
         }
         Ok(())
     }
 
-    /// How much of the budget is spent.
+    /// Returns the share of the budget spent.
     fn share(&self) -> f64 {
         match self.options.budget {
             Budget::Steps(steps) => self.progress.steps as f64 / steps as f64,
@@ -202,44 +202,44 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn parts(&self) -> Vec<Part<'a>> {
-        let part = |_| Part {
+    fn workers(&self) -> Vec<Worker<'a>> {
+        let worker = |_| Worker {
             streams: Vec::new(),
             states: Vec::new(),
             gradients: zeros(self.network.parameters()),
             nats: 0.0,
             bytes: 0,
         };
-        (0..self.batch.streams / self.batch.shard).map(part).collect()
+        (0..self.batch.streams / self.batch.shard).map(worker).collect()
     }
 
-    /// All streams begin elsewhere.
-    fn begin_episode(&self, parts: &mut [Part<'a>]) {
-        let (Batch { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
+    /// Restarts all streams elsewhere.
+    fn begin_episode(&self, workers: &mut [Worker<'a>]) {
+        let (BatchShape { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
         let mut random = Random::new(&[self.options.seed, 1 + self.progress.steps / episode]);
-        for part in parts {
-            part.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
-            part.states = self.network.states(shard);
+        for worker in workers {
+            worker.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
+            worker.states = self.network.states(shard);
         }
     }
 
-    fn step(&mut self, parts: &mut [Part<'a>]) -> Result<()> {
+    fn step(&mut self, workers: &mut [Worker<'a>]) -> Result<()> {
         let (network, tokens, n) = (&*self.network, self.tokens, self.batch.window);
-        parts.par_iter_mut().try_for_each(|part| {
-            let windows = part.streams.iter_mut().map(|stream| stream.window(tokens, n));
+        workers.par_iter_mut().try_for_each(|worker| {
+            let windows = worker.streams.iter_mut().map(|stream| stream.window(tokens, n));
             let shard = shard(&windows.collect::<Vec<_>>());
-            part.bytes = tokens.bytes(&shard.targets);
-            part.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
-            part.nats = network.run(&shard, &mut part.states, Some(&mut part.gradients))?;
+            worker.bytes = tokens.bytes(&shard.targets);
+            worker.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
+            worker.nats = network.run(&shard, &mut worker.states, Some(&mut worker.gradients))?;
             Ok(())
         })?;
         self.progress.steps += 1;
         self.progress.tokens += (self.batch.streams * n) as u64;
-        self.progress.bytes += parts.iter().map(|part| part.bytes as u64).sum::<u64>();
-        let (first, others) = parts.split_first_mut().expect("at least one shard");
+        self.progress.bytes += workers.iter().map(|worker| worker.bytes as u64).sum::<u64>();
+        let (first, others) = workers.split_first_mut().expect("at least one shard");
         let scale = 1.0 / (self.batch.streams * n) as f32;
         first.gradients.par_iter_mut().enumerate().for_each(|(i, sum)| {
-            others.iter().for_each(|part| accumulate(sum, &part.gradients[i]));
+            others.iter().for_each(|worker| accumulate(sum, &worker.gradients[i]));
             sum.iter_mut().for_each(|g| *g *= scale);
         });
         let share = self.share();
@@ -251,13 +251,13 @@ impl<'a> Run<'a> {
     /// Bits per byte of what is held out: pieces side by side, until the first ends.
     fn held_out(&self) -> Result<f64> {
         let cost = |texts: &[&[u8]]| {
-            let mut streams: Vec<Stream<'_>> =
-                texts.iter().map(|text| Stream::new(text, 0)).collect();
+            let mut streams: Vec<TokenStream<'_>> =
+                texts.iter().map(|text| TokenStream::new(text, 0)).collect();
             let mut states = self.network.states(texts.len());
             let (mut nats, mut bytes) = (0.0, 0);
             loop {
                 let window =
-                    |stream: &mut Stream<'_>| stream.window(self.tokens, self.batch.window);
+                    |stream: &mut TokenStream<'_>| stream.window(self.tokens, self.batch.window);
                 let mut windows: Vec<Vec<u32>> = streams.iter_mut().map(window).collect();
                 let len = windows.iter().map(Vec::len).min().unwrap_or(0);
                 if len < 2 {
@@ -276,17 +276,17 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Windows of as many streams, step by step.
-fn shard(windows: &[Vec<u32>]) -> Shard {
+/// Interleaves the windows of streams, step by step.
+fn shard(windows: &[Vec<u32>]) -> TokenShard {
     let steps = windows[0].len() - 1;
     let rows = |first: usize| -> Vec<u32> {
         let step = |step: usize| windows.iter().map(move |window| window[step + first]);
         (0..steps).flat_map(step).collect()
     };
-    Shard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
+    TokenShard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
 }
 
-/// Pieces of texts, of about the same length.
+/// Cuts texts into pieces of about the same length.
 fn pieces(texts: &[Vec<u8>]) -> Vec<&[u8]> {
     const LEN: usize = 1 << 12;
     let of_text = |text: &'_ Vec<u8>| text.len().div_ceil(text.len().div_ceil(LEN).max(1)).max(1);

@@ -1,7 +1,6 @@
 //! Vocabularies: the 256 bytes, or a byte-level BPE trained on the corpus. Token 0 opens every
 //! document: the byte 0, or `<|endoftext|>`.
 
-use super::corpus::Corpus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Tokenizer, TokenizerFile, Vocabulary, stand_ins};
 use serde_json::json;
@@ -11,8 +10,8 @@ use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
 
-/// Bytes of text that a BPE is trained on at most.
-const SAMPLE: usize = 8 << 20;
+/// Maximum bytes of text that a BPE is trained on.
+pub const SAMPLE_LEN: usize = 8 << 20;
 
 /// The token that opens documents in a BPE.
 const MARK: &str = "<|endoftext|>";
@@ -23,27 +22,27 @@ pub struct Tokens {
     pub json: Vec<u8>,
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
-    /// By id: bytes of the token; none of what is never coded.
+    /// Bytes of the token, by id; 0 for tokens that are never coded.
     lens: Vec<usize>,
 }
 
 impl Tokens {
-    /// A vocabulary of `size` tokens for `corpus`.
+    /// Creates a vocabulary of `size` tokens, trained on `sample`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] where there cannot be so many.
-    pub fn for_corpus(corpus: &Corpus, size: usize) -> Result<Self> {
+    /// [`ErrorKind::InvalidArgument`] where the sample does not yield so many.
+    pub fn for_sample(sample: &[&[u8]], size: usize) -> Result<Self> {
         let json = match size {
             256 => bytes(),
-            _ => byte_pairs(corpus, size)?,
+            _ => byte_pairs(sample, size)?,
         };
         Self::parse(json, size)
     }
 
-    /// Those of a `tokenizer.json`.
+    /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where it makes no sense.
+    /// [`ErrorKind::InvalidModel`] where it is invalid.
     pub fn parse(json: Vec<u8>, size: usize) -> Result<Self> {
         let (tokenizer, vocabulary) = Tokenizer::load(TokenizerFile::Json(&json), size)?;
         let len = |id| vocabulary.rank(id).map_or(0, |rank| vocabulary.bytes(rank).len());
@@ -51,7 +50,7 @@ impl Tokens {
         Ok(Self { json, tokenizer, vocabulary, lens })
     }
 
-    /// The ids of `text`'s tokens; a NUL byte is token 0.
+    /// Appends the ids of `text`'s tokens to `out`; a NUL byte is token 0.
     pub fn encode(&self, text: &[u8], out: &mut impl Extend<u32>) {
         for (i, part) in text.split(|&byte| byte == 0).enumerate() {
             if i > 0 {
@@ -62,13 +61,13 @@ impl Tokens {
         }
     }
 
-    /// Bytes of all of `ids`.
+    /// Returns the total bytes of `ids`.
     pub fn bytes(&self, ids: &[u32]) -> usize {
         ids.iter().map(|&id| self.lens[id as usize]).sum()
     }
 }
 
-/// A tokenizer without merges, whose ids are the bytes.
+/// Returns a tokenizer without merges, whose ids are the bytes.
 fn bytes() -> Vec<u8> {
     let vocab: HashMap<String, usize> =
         stand_ins().into_iter().map(String::from).zip(0..).collect();
@@ -86,8 +85,8 @@ fn bytes() -> Vec<u8> {
     json
 }
 
-/// A byte-level BPE of `size` tokens (Sennrich et al., 2016).
-fn byte_pairs(corpus: &Corpus, size: usize) -> Result<Vec<u8>> {
+/// Trains a byte-level BPE of `size` tokens (Sennrich et al., 2016).
+fn byte_pairs(sample: &[&[u8]], size: usize) -> Result<Vec<u8>> {
     let failed = |e: tokenizers::Error| {
         Error::new(ErrorKind::InvalidArgument, format!("training the vocabulary: {e}"))
     };
@@ -100,13 +99,12 @@ fn byte_pairs(corpus: &Corpus, size: usize) -> Result<Vec<u8>> {
     let mut tokenizer = HfTokenizer::new(ModelWrapper::from(BPE::default()));
     let byte_level = ByteLevel::new(false, true, true);
     tokenizer.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
-    let sample = corpus.sample(SAMPLE);
     let texts = sample.iter().map(|text| String::from_utf8_lossy(text));
     tokenizer.train(&mut TrainerWrapper::from(trainer), texts).map_err(failed)?;
     let found = tokenizer.get_vocab_size(true);
     if found != size {
         let message = format!(
-            "the data give {found} tokens, --vocab asks for {size}: use fewer, or more data"
+            "the data yield {found} tokens, --vocab is {size}: use fewer tokens or more data"
         );
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }

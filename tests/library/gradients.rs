@@ -7,21 +7,29 @@ use crate::random;
 use llmzip::models::{Architecture, Cell, Row, Weights};
 use llmzip::ops::Isa;
 use llmzip::train::nn::parameter::{Parameter, zeros};
-use llmzip::train::{LlamaShape, Network, Random, RecurrentShape, Shape, Shard};
+use llmzip::train::{
+    LlamaShape, NetworkShape, Random, RecurrentShape, TokenShard, TrainableNetwork,
+};
 use safetensors::tensor::{Dtype, TensorView};
 
 const VOCAB: usize = 11;
 const STREAMS: usize = 2;
 const STEPS: usize = 70;
 
-fn shapes() -> [(&'static str, Shape); 3] {
+fn shapes() -> [(&'static str, NetworkShape); 3] {
     let recurrent = |cell| {
         let (embedding_size, hidden_size, layers) = (6, 9, 2);
         let vocab_size = VOCAB;
-        Shape::Recurrent(RecurrentShape { cell, vocab_size, embedding_size, hidden_size, layers })
+        NetworkShape::Recurrent(RecurrentShape {
+            cell,
+            vocab_size,
+            embedding_size,
+            hidden_size,
+            layers,
+        })
     };
     // A window that neither begins nor ends with a block of queries.
-    let llama = Shape::Llama(LlamaShape {
+    let llama = NetworkShape::Llama(LlamaShape {
         vocab_size: VOCAB,
         hidden_size: 12,
         intermediate_size: 10,
@@ -33,7 +41,7 @@ fn shapes() -> [(&'static str, Shape); 3] {
 }
 
 /// The same ones each time.
-fn networks() -> Vec<(&'static str, Box<dyn Network>)> {
+fn networks() -> Vec<(&'static str, Box<dyn TrainableNetwork>)> {
     let random = &mut Random::new(&[3]);
     let mut networks: Vec<_> =
         shapes().map(|(name, shape)| (name, shape.network(Isa::detect(), random))).into();
@@ -47,7 +55,7 @@ fn networks() -> Vec<(&'static str, Box<dyn Network>)> {
     networks
 }
 
-fn change(network: &mut dyn Network, mut change: impl FnMut(&mut [Parameter])) {
+fn change(network: &mut dyn TrainableNetwork, mut change: impl FnMut(&mut [Parameter])) {
     let mut change = |parameters: &mut [Parameter]| {
         change(parameters);
         Ok(())
@@ -55,14 +63,14 @@ fn change(network: &mut dyn Network, mut change: impl FnMut(&mut [Parameter])) {
     network.update(&mut change).unwrap();
 }
 
-fn shard() -> Shard {
+fn shard() -> TokenShard {
     let mut random = random::Random::new(4);
     let mut tokens = || (0..STREAMS * STEPS).map(|_| random.bits() as u32 % VOCAB as u32).collect();
-    Shard { streams: STREAMS, inputs: tokens(), targets: tokens() }
+    TokenShard { streams: STREAMS, inputs: tokens(), targets: tokens() }
 }
 
 /// The cost, with states that a shard before left.
-fn cost(network: &dyn Network) -> f64 {
+fn cost(network: &dyn TrainableNetwork) -> f64 {
     let (shard, mut states) = (shard(), network.states(STREAMS));
     network.run(&shard, &mut states, None).unwrap();
     network.run(&shard, &mut states, None).unwrap()
@@ -155,7 +163,7 @@ fn candle_computes_the_same() {
         // What is changed is changed there, too.
         change(&mut *on_candle, |parameters| parameters[0].values[0] += 1.0);
         change(&mut *on_candle, |parameters| parameters[0].values[0] -= 1.0);
-        let pass = |network: &dyn Network| {
+        let pass = |network: &dyn TrainableNetwork| {
             let (shard, mut states) = (shard(), network.states(STREAMS));
             network.run(&shard, &mut states, None).unwrap();
             let mut gradients = zeros(network.parameters());

@@ -5,7 +5,7 @@
 use crate::shell;
 use crate::shell::Shell;
 use llmzip::ops::Isa;
-use llmzip::train::{Arch, Budget, Device, Report, Size, TrainOptions, train};
+use llmzip::train::{Arch, Budget, Device, Size, TrainOptions, TrainReport, train};
 use std::fs;
 
 /// Lines like those of a log, which nobody else has seen.
@@ -112,7 +112,7 @@ fn a_run_that_was_broken_off_ends_the_same() {
     for (arch, vocab_size, steps, broken_off) in
         [(Arch::Gru, 256, 35, 34), (Arch::Llama, 300, 3, 2)]
     {
-        let run = |folder: &str, resume, watch: &mut dyn FnMut(&Report)| {
+        let run = |folder: &str, resume, watch: &mut dyn FnMut(&TrainReport)| {
             let options = TrainOptions {
                 arch,
                 size: Size::Tiny,

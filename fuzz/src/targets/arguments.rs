@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use llmzip::archive::{CompressOptions, MAX_CHUNK_SIZE};
-use llmzip::cli::Arguments;
-use llmzip::cli::plan::{Action, Output, Plan};
+use llmzip::cli::plan::{Action, Plan};
+use llmzip::cli::{Arguments, Output};
 use llmzip::codec::{MAX_LANES, Parameters};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

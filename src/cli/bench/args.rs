@@ -7,21 +7,21 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Measuring")]
 pub struct BenchArgs {
-    /// Runs of each; the fastest counts
+    /// Runs of each program; the fastest counts
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
-    /// Measure these programs as well, first and one after the other; those that are not here are
-    /// named and skipped
+    /// Measure these programs too, first and one after the other; programs that are not installed
+    /// are reported and skipped
     #[arg(long, value_name = "PROGRAM,...", value_enum, value_delimiter = ',')]
     pub against: Vec<Peer>,
-    /// Leave out where the time goes
+    /// Skip the profile
     #[arg(long)]
     pub no_profile: bool,
-    /// Append a row for each program and file (benches/README.md)
+    /// Append a row per program and file (benches/README.md)
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// What those rows say in the column commit [default: the version]
+    /// Value of the column commit in those rows [default: the version]
     #[arg(long, value_name = "NAME", requires = "csv")]
     pub commit: Option<String>,
     /// Write JSON (docs/cli.md)

@@ -1,4 +1,4 @@
-//! What a piece of work takes: wall clock, processor time, memory.
+//! Measurement of work: wall clock, processor time, memory.
 
 use anyhow::Result;
 use rustix::time::{ClockId, clock_gettime};
@@ -9,25 +9,25 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 use wait4::Wait4;
 
-/// What one direction took.
+/// Cost of compression or decompression.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Cost {
     pub wall_s: f64,
     /// User and system time of all threads.
     pub cpu_s: f64,
-    /// Most bytes in memory; `None` where the system does not say.
+    /// Peak memory in bytes; `None` where unknown.
     pub peak_rss: Option<u64>,
 }
 
 impl Cost {
-    /// Of both runs the times of the faster, and the greater peak.
+    /// Returns the times of the faster run and the greater peak.
     pub fn best(self, other: Self) -> Self {
         let faster = if other.wall_s < self.wall_s { other } else { self };
         Self { peak_rss: self.peak_rss.max(other.peak_rss), ..faster }
     }
 }
 
-/// Does `work` in this process and measures it.
+/// Runs `work` in this process and measures it.
 ///
 /// # Errors
 /// Those of `work`.
@@ -43,7 +43,7 @@ pub fn measured<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
 /// Runs `command` to its end and measures it.
 ///
 /// # Errors
-/// The system's: NotFound where there is no such program.
+/// I/O errors: NotFound where there is no such program.
 pub fn measured_child(command: &mut Command) -> io::Result<(ExitStatus, Cost)> {
     // The kernel counts for a child what its parent had when it was started.
     let floor = peak_rss();
@@ -55,12 +55,12 @@ pub fn measured_child(command: &mut Command) -> io::Result<(ExitStatus, Cost)> {
     Ok((used.status, Cost { wall_s, cpu_s, peak_rss }))
 }
 
-/// Processor time of this process so far.
+/// Returns the processor time of this process so far.
 fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
-/// Most bytes of memory that this process had, since that was last reset.
+/// Returns the peak memory of this process in bytes since the last reset.
 fn peak_rss() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

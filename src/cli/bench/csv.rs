@@ -1,7 +1,7 @@
-//! Raw rows, one for each program and file (benches/README.md has the columns).
+//! Table of raw results, a row per program and file (benches/README.md has the columns).
 
 use super::machine::{cpu_name, today};
-use super::outcome::Outcome;
+use super::outcome::BenchOutcome;
 use anyhow::{Result, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -33,7 +33,7 @@ const COLUMNS: [&str; 22] = [
     "roundtrip_ok",
 ];
 
-/// A file that rows are appended to.
+/// File that rows are appended to.
 pub struct Rows {
     file: File,
     commit: String,
@@ -44,7 +44,7 @@ impl Rows {
     /// Opens or creates the file at `path`; `commit` and `isa` stand in every row.
     ///
     /// # Errors
-    /// The system's; a file that has other columns.
+    /// I/O errors; a file that has other columns.
     pub fn open(path: &Path, commit: &str, isa: &'static str) -> Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut first = String::new();
@@ -52,7 +52,9 @@ impl Rows {
         match first.trim_end() {
             "" if file.seek(SeekFrom::End(0))? == 0 => writeln!(file, "{}", COLUMNS.join(","))?,
             header if header == COLUMNS.join(",") => (),
-            _ => bail!("is no table of llmzip bench with its {} columns", COLUMNS.len()),
+            _ => {
+                bail!("is no table written by llmzip bench: expected its {} columns", COLUMNS.len())
+            }
         }
         Ok(Self { file, commit: commit.to_owned(), isa })
     }
@@ -60,8 +62,8 @@ impl Rows {
     /// Appends the row of `outcome` on the file `name` of `plain_len` bytes.
     ///
     /// # Errors
-    /// The system's.
-    pub fn append(&mut self, name: &str, plain_len: u64, outcome: &Outcome) -> Result<()> {
+    /// I/O errors.
+    pub fn append(&mut self, name: &str, plain_len: u64, outcome: &BenchOutcome) -> Result<()> {
         let seconds = |s: Option<f64>| s.map_or(String::new(), |s| format!("{s:.4}"));
         let number = |n: Option<u64>| n.map_or(String::new(), |n| n.to_string());
         let (there, back, own) = (outcome.compress, outcome.decompress, outcome.own.as_ref());
@@ -96,7 +98,7 @@ impl Rows {
     }
 }
 
-/// `field` as RFC 4180 has it.
+/// Quotes `field` as RFC 4180 requires.
 fn quoted(field: &str) -> String {
     match field.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),

@@ -1,9 +1,9 @@
-//! Where and when a measurement is made.
+//! Machine and date of a measurement.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The processor's name, as far as the system tells it.
+/// Returns the processor's name, or the architecture where it is unknown.
 pub fn cpu_name() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find(|line| line.starts_with("model name"));
@@ -11,13 +11,13 @@ pub fn cpu_name() -> String {
     name.map_or(std::env::consts::ARCH.to_owned(), str::to_owned)
 }
 
-/// Today in UTC, as 2026-11-21.
+/// Returns the current UTC date, as 2026-11-21.
 pub fn today() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     date(since.as_secs() / 86_400)
 }
 
-/// The date that is `days` after 1970-01-01.
+/// Returns the date `days` after 1970-01-01.
 fn date(mut days: u64) -> String {
     let is_leap =
         |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);

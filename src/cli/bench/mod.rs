@@ -1,36 +1,39 @@
-//! `llmzip bench`: what compressing a file and decompressing it takes, here and by other programs.
+//! `llmzip bench`: cost of compressing and decompressing files, by llmzip and by other programs.
 //!
 //! Other programs come first, while this process is small: the kernel counts for a child what its
 //! parent had. Everything runs alone, one after the other, and is compared with the input.
 
-mod args;
+pub mod args;
+mod compare;
 mod cost;
 mod csv;
 mod machine;
 mod outcome;
-mod own;
 mod peers;
 mod report;
-mod same;
-
-pub use args::BenchArgs;
+mod self_bench;
 
 use super::exit::UsageError;
+use super::failures::Failures;
+use super::input::Input;
+use super::json;
 use super::names::shown;
-use super::plan::{Input, Plan, Voice};
-use super::{Failures, Session, json};
+use super::plan::Plan;
+use super::session::Session;
+use super::voice::Voice;
 use crate::archive::CompressOptions;
 use anyhow::{Context, Result, anyhow, bail};
+use args::BenchArgs;
 use csv::Rows;
-use outcome::Outcome;
-use report::Report;
+use outcome::BenchOutcome;
+use report::BenchReport;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Measures every input of `plan`.
 ///
 /// # Errors
-/// Where nothing can go on: no table to write to, standard output gone.
+/// Errors that end the run: no table to write to, standard output closed.
 pub fn run(
     session: &Session,
     plan: &Plan,
@@ -41,39 +44,41 @@ pub fn run(
     let commit = bench.commit.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
     let open = |path: &PathBuf| Rows::open(path, commit, plan.isa.name()).context(shown(path));
     let rows = bench.csv.as_ref().map(open).transpose()?;
-    let mut work = Work { session, bench, rows, reports: Vec::new() };
-    failures.each(&plan.inputs, |input| work.begin(input))?;
-    for i in 0..work.reports.len() {
-        work.measure_peers(i, failures)?;
+    let mut all = Bench { session, bench, rows, reports: Vec::new() };
+    failures.each(&plan.inputs, |input| all.begin(input))?;
+    for i in 0..all.reports.len() {
+        all.measure_peers(i, failures)?;
     }
-    for i in 0..work.reports.len() {
-        work.measure_own(i, options, failures)?;
+    for i in 0..all.reports.len() {
+        all.measure_own(i, options, failures)?;
     }
-    work.print(plan, failures)
+    all.print(plan, failures)
 }
 
-/// What is measured, and what came of it.
-struct Work<'a> {
+/// Run of the benchmark, with its results so far.
+struct Bench<'a> {
     session: &'a Session,
     bench: &'a BenchArgs,
     rows: Option<Rows>,
-    reports: Vec<(PathBuf, Report)>,
+    reports: Vec<(PathBuf, BenchReport)>,
 }
 
-impl Work<'_> {
-    /// Takes in an input that can be read more than once.
+impl Bench<'_> {
+    /// Adds an input, which must be readable more than once.
     fn begin(&mut self, input: &Input) -> Result<()> {
         let Input::File(path) = input else {
-            return Err(UsageError("a file is needed: it is read more than once".into()).into());
+            return Err(
+                UsageError("a file is needed: the input is read more than once".into()).into()
+            );
         };
         let path = path.canonicalize().context("cannot open")?;
         let metadata = path.metadata().context("cannot open")?;
         if !metadata.is_file() {
-            bail!("is not a regular file, and it is read more than once");
+            bail!("is not a regular file; bench reads its input more than once");
         }
         let name = shown(path.file_name().map_or(&path, Path::new));
         let (plain_len, outcomes, missing) = (metadata.len(), Vec::new(), Vec::new());
-        self.reports.push((path, Report { name, plain_len, outcomes, missing }));
+        self.reports.push((path, BenchReport { name, plain_len, outcomes, missing }));
         Ok(())
     }
 
@@ -103,16 +108,16 @@ impl Work<'_> {
     ) -> Result<()> {
         self.say(i, "llmzip");
         let (path, report) = &self.reports[i];
-        match own::run(self.session, path, options, self.bench) {
+        match self_bench::run(self.session, path, options, self.bench) {
             Ok(outcome) => self.add(i, outcome),
             Err(error) => {
                 failures.note(report.name.clone(), &error);
-                self.add(i, Outcome::new("llmzip", "llmzip").failed(format!("{error:#}")))
+                self.add(i, BenchOutcome::new("llmzip", "llmzip").failed(format!("{error:#}")))
             }
         }
     }
 
-    fn add(&mut self, i: usize, outcome: Outcome) -> Result<()> {
+    fn add(&mut self, i: usize, outcome: BenchOutcome) -> Result<()> {
         let report = &mut self.reports[i].1;
         if let Some(rows) = &mut self.rows {
             rows.append(&report.name, report.plain_len, &outcome)?;
@@ -132,7 +137,7 @@ impl Work<'_> {
         let reports = self.reports.iter().map(|(_, report)| report);
         if self.bench.json {
             let reports: Vec<_> = reports.map(|r| r.to_json(&cpu, plan.isa.name())).collect();
-            return Ok(json::print(&reports, &failures.files)?);
+            return Ok(json::print("files", &reports, &failures.files)?);
         }
         let mut out = io::stdout().lock();
         writeln!(out, "{cpu}, {}, {} threads", plan.isa.name(), plan.threads)?;

@@ -1,4 +1,4 @@
-//! What was measured of a program on a file.
+//! Result of a program on a file.
 
 use super::cost::Cost;
 use crate::cli::size::{bits_per_byte, ratio};
@@ -6,25 +6,25 @@ use crate::profile::{Part, Profile};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One program on one file.
+/// Result of one program on one file.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct BenchOutcome {
     pub program: String,
-    /// How to call it for the same.
+    /// Command line that does the same.
     pub command: String,
     /// `None` where it failed, as the costs.
     pub archive_len: Option<u64>,
     pub compress: Option<Cost>,
     pub decompress: Option<Cost>,
-    /// Whether what it restored was compared with the file and is the same.
+    /// Whether the decompressed output was compared with the file and is identical.
     pub verified: bool,
-    /// What went wrong.
+    /// Error message.
     pub problem: Option<String>,
-    /// Only of llmzip.
+    /// Details of llmzip.
     pub own: Option<Own>,
 }
 
-/// What is known of llmzip only.
+/// Details that only llmzip has.
 #[derive(Debug, Clone, Serialize)]
 pub struct Own {
     /// Digest of the model, in hex.
@@ -34,11 +34,11 @@ pub struct Own {
     /// The most that a chunk has.
     pub lanes: u8,
     pub threads: usize,
-    /// Where the time goes; `None` where nobody looked.
+    /// Profiles; `None` where the profiler did not run.
     pub profile: Option<Profiles>,
 }
 
-/// Where the time goes in each direction.
+/// Profiles of both directions.
 #[derive(Debug, Clone, Serialize)]
 pub struct Profiles {
     pub compress: Shares,
@@ -59,8 +59,8 @@ impl Shares {
     }
 }
 
-impl Outcome {
-    /// Of `program`, before its first run.
+impl BenchOutcome {
+    /// Creates the result of `program` before its first run.
     pub fn new(program: &str, command: &str) -> Self {
         Self {
             program: program.to_owned(),
@@ -74,7 +74,7 @@ impl Outcome {
         }
     }
 
-    /// Takes in a run whose result was compared.
+    /// Adds a run whose output was verified.
     pub fn add(&mut self, archive_len: u64, compress: Cost, decompress: Cost) {
         self.archive_len = Some(archive_len);
         self.compress = Some(self.compress.map_or(compress, |best| best.best(compress)));
@@ -82,17 +82,17 @@ impl Outcome {
         self.verified = true;
     }
 
-    /// The same with nothing but what went wrong.
+    /// Returns the result with nothing but the error message.
     pub fn failed(self, problem: String) -> Self {
         Self { problem: Some(problem), ..Self::new(&self.program, &self.command) }
     }
 
-    /// Original over compressed.
+    /// Returns original size over compressed size.
     pub fn ratio(&self, plain_len: u64) -> Option<f64> {
         ratio(plain_len, self.archive_len?)
     }
 
-    /// Bits of archive for each byte of content.
+    /// Returns bits of archive per byte of content.
     pub fn bits_per_byte(&self, plain_len: u64) -> Option<f64> {
         bits_per_byte(plain_len, self.archive_len?)
     }

@@ -1,8 +1,8 @@
-//! Other compressors, at what is usually their smallest.
+//! Other compressors, at the settings that usually give their smallest output.
 
+use super::compare::expect_same;
 use super::cost::{Cost, measured_child};
-use super::outcome::Outcome;
-use super::same::expect_same;
+use super::outcome::BenchOutcome;
 use crate::cli::signals::unfinished;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -25,7 +25,7 @@ pub enum Peer {
     Zpaq,
 }
 
-/// Its command lines, words parted by spaces, for a folder that has nothing but the input.
+/// Command lines of a program, words separated by spaces, for a folder with only the input.
 struct Call {
     compress: &'static str,
     decompress: &'static str,
@@ -56,18 +56,18 @@ impl Peer {
         Call { compress, decompress, files }
     }
 
-    /// The program's name.
+    /// Returns the program's name.
     pub fn program(self) -> &'static str {
         self.call().compress.split(' ').next().unwrap_or_default()
     }
 
-    /// Measures it on `path`, `runs` times; `None` where there is no such program.
+    /// Measures it on `path`, `runs` times; `None` where no such program.
     ///
     /// # Errors
-    /// The system's. What goes wrong with the program stands in the outcome.
-    pub fn run(self, path: &Path, runs: u32) -> Result<Option<Outcome>> {
+    /// I/O errors. Failures of the program are part of the outcome.
+    pub fn run(self, path: &Path, runs: u32) -> Result<Option<BenchOutcome>> {
         let call = self.call();
-        let mut outcome = Outcome::new(self.program(), call.compress);
+        let mut outcome = BenchOutcome::new(self.program(), call.compress);
         for _ in 0..runs {
             match call.run(path) {
                 Ok((len, compress, decompress)) => outcome.add(len, compress, decompress),
@@ -79,20 +79,20 @@ impl Peer {
     }
 }
 
-/// The program could not be started because there is none.
+/// Error of a program that is not installed.
 #[derive(Debug)]
-struct Missing;
+struct ProgramMissing;
 
-impl std::fmt::Display for Missing {
+impl std::fmt::Display for ProgramMissing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("there is no such program")
+        f.write_str("no such program")
     }
 }
 
-impl std::error::Error for Missing {}
+impl std::error::Error for ProgramMissing {}
 
 fn is_missing(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Missing>().is_some()
+    error.downcast_ref::<ProgramMissing>().is_some()
 }
 
 impl Call {
@@ -124,7 +124,7 @@ impl Call {
             None => command.stdin(File::open(input)?).stdout(File::create(output)?),
         };
         let (status, cost) = match measured_child(&mut command) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(ProgramMissing),
             done => done.with_context(|| format!("cannot run {program}"))?,
         };
         if status.success() {

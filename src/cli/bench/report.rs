@@ -1,25 +1,25 @@
-//! What was measured on a file, for people and for programs.
+//! Results on a file, as a table or JSON.
 
 use super::cost::Cost;
-use super::outcome::{Outcome, Own, Profiles};
+use super::outcome::{BenchOutcome, Own, Profiles};
 use crate::cli::size::{figure, grouped};
 use crate::profile::Part;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// All programs on one file.
-pub struct Report {
+/// Results of all programs on one file.
+pub struct BenchReport {
     pub name: String,
     pub plain_len: u64,
-    pub outcomes: Vec<Outcome>,
-    /// Programs that are not here.
+    pub outcomes: Vec<BenchOutcome>,
+    /// Programs that are not installed.
     pub missing: Vec<&'static str>,
 }
 
-impl Report {
-    /// For programs (docs/cli.md). `cpu`, `isa`: names of what it ran on.
+impl BenchReport {
+    /// Returns the report as JSON (docs/cli.md). `cpu`, `isa`: names of processor and instruction set.
     pub fn to_json(&self, cpu: &str, isa: &str) -> Value {
-        let outcome = |outcome: &Outcome| {
+        let outcome = |outcome: &BenchOutcome| {
             let mut value = json!(outcome);
             value["ratio"] = json!(outcome.ratio(self.plain_len));
             value["bits_per_byte"] = json!(outcome.bits_per_byte(self.plain_len));
@@ -35,10 +35,10 @@ impl Report {
         })
     }
 
-    /// A table for people, and where the time of llmzip goes.
+    /// Prints a human-readable table, and the profile of llmzip.
     ///
     /// # Errors
-    /// The system's.
+    /// I/O errors.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {} bytes", self.name, grouped(self.plain_len))?;
         let commands = self.outcomes.iter().map(|outcome| outcome.command.chars().count());
@@ -68,7 +68,7 @@ impl Report {
     fn print_outcome(
         &self,
         out: &mut dyn Write,
-        outcome: &Outcome,
+        outcome: &BenchOutcome,
         width: usize,
     ) -> io::Result<()> {
         if let Some(problem) = &outcome.problem {
@@ -98,7 +98,7 @@ impl Report {
 fn print_profiles(out: &mut dyn Write, profiles: &Profiles, threads: usize) -> io::Result<()> {
     writeln!(
         out,
-        "\nllmzip, where the time of working threads goes (of {threads} at most), percent"
+        "\nllmzip, time of working threads by part (at most {threads} threads), percent"
     )?;
     writeln!(out, "{:10} {:>8} {:>10}", "", "compress", "decompress")?;
     let (there, back) = (&profiles.compress, &profiles.decompress);

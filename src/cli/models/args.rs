@@ -1,12 +1,12 @@
-//! `llmzip models`, as it is typed.
+//! Arguments of `llmzip models`.
 
-use crate::cli::args::VoiceArgs;
+use crate::cli::voice::VoiceArgs;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// What all verbs understand.
+/// Options of all verbs.
 #[derive(Args, Debug)]
-pub struct OutputArgs {
+pub struct ReportArgs {
     /// Write JSON (docs/cli.md)
     #[arg(long)]
     json: bool,
@@ -14,7 +14,7 @@ pub struct OutputArgs {
     voice: VoiceArgs,
 }
 
-/// What to do with models. MODEL is `default`, a folder, or ORG/NAME[@REVISION].
+/// Verbs of `llmzip models`. MODEL is `default`, a folder, or ORG/NAME[@REVISION].
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Download models from the Hugging Face hub
@@ -22,51 +22,51 @@ pub enum Verb {
         /// ORG/NAME[@REVISION]: a branch, a tag or a commit [default: main]
         #[arg(value_name = "MODEL", required = true)]
         models: Vec<PathBuf>,
-        /// Download nothing: say whether it is here
+        /// Download nothing; only check whether the model is stored locally
         #[arg(long)]
         offline: bool,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Say which models are here
+    /// List the models stored locally
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Say what a model is: architecture, size, licence, digest
+    /// Show architecture, size, licence and digest of a model
     Info {
         #[arg(value_name = "MODEL", default_value = "default")]
         model: PathBuf,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Read models and compare them with what was recorded when they came
+    /// Read models and compare their digests with the recorded ones
     Verify {
-        /// [default: all that are here]
+        /// [default: all stored models]
         #[arg(value_name = "MODEL")]
         models: Vec<PathBuf>,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
     /// Remove models from this machine
     Rm {
         #[arg(value_name = "MODEL", required = true)]
         models: Vec<PathBuf>,
-        /// Only say what would go
+        /// Only show what would be removed
         #[arg(short = 'n', long)]
         dry_run: bool,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Say where a model is, or where models are
+    /// Show the folder of a model, or the folders that are searched
     Path {
         #[arg(value_name = "MODEL")]
         model: Option<PathBuf>,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Write a model to one file, for a machine without a network
+    /// Export a model to a single file, for a machine without a network
     Export {
         #[arg(value_name = "MODEL")]
         model: PathBuf,
@@ -77,35 +77,35 @@ pub enum Verb {
         #[arg(short, long)]
         force: bool,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Write a model's linear layers as integers: smaller in memory, and faster
+    /// Quantize the linear layers of a model to integers: less memory, more speed
     Quantize {
         #[arg(value_name = "MODEL", default_value = "default")]
         model: PathBuf,
         /// 8-bit weights, the only kind so far
         #[arg(long, required = true)]
         int8: bool,
-        /// Of what the layers take: 8, or 16 where 8 cost too much ratio
+        /// Bits of the activations: 8, or 16 where 8 cost too much compression
         #[arg(long, value_name = "8|16", default_value_t = 8)]
         activation_bits: u8,
         /// The folder to write [default: NAME-int8]
         #[arg(short = 'o', long = "output", value_name = "FOLDER")]
         folder: Option<PathBuf>,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
-    /// Import a model from a file of `models export`, or from a folder
+    /// Import a model bundle or folder
     Import {
         #[arg(value_name = "FILE|FOLDER")]
         source: PathBuf,
         #[command(flatten)]
-        output: OutputArgs,
+        output: ReportArgs,
     },
 }
 
 impl Verb {
-    fn output(&self) -> &OutputArgs {
+    fn output(&self) -> &ReportArgs {
         match self {
             Self::Pull { output, .. }
             | Self::List { output }
@@ -119,12 +119,12 @@ impl Verb {
         }
     }
 
-    /// How much is said.
+    /// Returns the message options.
     pub fn voice(&self) -> &VoiceArgs {
         &self.output().voice
     }
 
-    /// Whether results are for programs.
+    /// Returns whether results are printed as JSON.
     pub fn json(&self) -> bool {
         self.output().json
     }

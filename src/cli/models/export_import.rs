@@ -1,11 +1,11 @@
-//! `models export` and `models import`: a model in one file, from machine to machine.
+//! `models export` and `models import`: model bundles.
 
-use super::Work;
-use super::show::Entry;
+use super::command::ModelCommand;
+use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::output::{OutputFile, Place};
-use crate::cli::progress::Progress;
+use crate::cli::output::{OutputFile, OutputPlace};
+use crate::cli::progress::ProgressCounter;
 use crate::cli::signals::unfinished;
 use crate::hub::{self, FoundModel, Manifest, Store, StoredModel};
 use anyhow::{Context, Result};
@@ -18,28 +18,28 @@ use tempfile::TempDir;
 /// Bytes collected before they are written or handed out.
 const BUFFER_LEN: usize = 1 << 16;
 
-impl Work<'_> {
+impl ModelCommand<'_> {
     /// Writes the model to `file`.
     pub fn export(&mut self, model: &Path, file: &Path, force: bool) -> Result<()> {
         let found = self.find_unchanged(model)?;
         let Some(folder) = found.folder() else {
-            let message = "the default model is compiled into every llmzip: nothing to carry";
+            let message = "the default model is compiled into every llmzip and needs no export";
             return Err(UsageError(message.into()).into());
         };
         let store = self.session.models.store();
-        let entry = Entry::of(&found, store)?;
+        let entry = ModelEntry::of(&found, store)?;
         let export = |out: &mut dyn Write| {
             let progress = self.progress(found.label(), Some(entry.len));
             let manifest = hub::export(folder, found.label(), out, &|n| progress.add(n))?;
             progress.finish();
             anyhow::Ok(manifest)
         };
-        let manifest = match Place::of(file, force).with_context(|| shown(file))? {
-            Place::Stream(stream) => {
+        let manifest = match OutputPlace::of(file, force).with_context(|| shown(file))? {
+            OutputPlace::Stream(stream) => {
                 let out = stream.open().context("cannot open").with_context(|| shown(file))?;
                 export(&mut BufWriter::with_capacity(BUFFER_LEN, out))?
             }
-            Place::File(file) => {
+            OutputPlace::File(file) => {
                 let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
                 let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
                 let manifest = export(&mut out)?;
@@ -52,7 +52,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes in the model in the file or folder `source`.
+    /// Imports the model in the file or folder `source`.
     pub fn import(&mut self, source: &Path) -> Result<()> {
         let store = self.session.models.store();
         let root = store.imports()?;
@@ -61,7 +61,7 @@ impl Work<'_> {
         let tell = |n| progress.add(n);
         let manifest = if source.is_dir() {
             let found = self.find(source)?;
-            self.session.models.try_folder(source)?; // what cannot be used is not taken in
+            self.session.models.try_folder(source)?; // unusable models are not imported
             hub::copy(source, found.label(), staging.path(), &tell)?
         } else {
             let file = File::open(source).context("cannot open")?;
@@ -71,13 +71,13 @@ impl Work<'_> {
         let (folder, is_new) =
             settle(store, staging, &root.join(manifest.folder_name()), &manifest)?;
         let found = FoundModel::Stored(imported(store, &folder)?);
-        let entry = Entry::of(&found, store)?.with_digest(&manifest.digest);
+        let entry = ModelEntry::of(&found, store)?.with_digest(&manifest.digest);
         self.report(entry, if is_new { "imported" } else { "here already" });
         Ok(())
     }
 
-    fn progress(&self, name: &str, total: Option<u64>) -> Progress {
-        Progress::new(self.session.progress, self.session.voice, name, total)
+    fn progress(&self, name: &str, total: Option<u64>) -> ProgressCounter {
+        ProgressCounter::new(self.session.progress, self.session.voice, name, total)
     }
 }
 
@@ -100,17 +100,17 @@ fn settle(
     Ok((folder.to_owned(), !is_here))
 }
 
-/// The store's model in `folder`.
+/// Finds the store's model in `folder`.
 fn imported(store: &Store, folder: &Path) -> Result<StoredModel> {
     let found = store.models().into_iter().find(|model| model.folder == folder);
-    found.with_context(|| format!("{} is not what was put there", shown(folder)))
+    found.with_context(|| format!("{} changed during the import", shown(folder)))
 }
 
-/// A folder that goes away unless it is given a name, also on a signal.
+/// Temporary folder that is removed unless renamed, also on a signal.
 pub struct Staging(Option<TempDir>);
 
 impl Staging {
-    /// One in `root`, which need not exist.
+    /// Creates a folder in `root`, which need not exist.
     ///
     /// # Errors
     /// I/O errors.
@@ -124,12 +124,12 @@ impl Staging {
         Ok(Self(Some(folder)))
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         self.0.as_ref().map_or(Path::new(""), TempDir::path)
     }
 
-    /// Gives it the name `folder`, in the same folder.
+    /// Renames it to `folder`, in the same parent folder.
     ///
     /// # Errors
     /// I/O errors.

@@ -1,47 +1,47 @@
-//! `llmzip models`: fetch, list, check, remove, carry and quantize models.
+//! `llmzip models`: downloads, lists, verifies, removes, exports, imports and quantizes models.
 
-mod args;
+pub mod args;
+mod command;
 mod export_import;
-mod model_ref;
+pub mod model_ref;
 mod quantize;
 mod show;
-mod source;
+pub mod source;
 mod watch;
 
-pub use args::Verb;
-pub use model_ref::ModelRef;
-pub use source::Models;
-
-use super::exit::{BROKEN_PIPE, UsageError, code_of};
+use super::exit::UsageError;
+use super::failures::Failures;
+use super::json;
 use super::names::shown;
-use super::plan::Voice;
-use super::size::grouped;
-use super::{Failures, Session};
+use super::session::Session;
+use super::voice::Voice;
 use crate::ErrorKind;
-use crate::hub::{self, FoundModel, Reference, StoredModel};
+use crate::hub::{self, FoundModel, Reference};
 use anyhow::Result;
-use show::Entry;
+use args::Verb;
+use command::ModelCommand;
+use show::ModelEntry;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 use watch::Bars;
 
-/// Does what `verb` says; a model that fails is noted and does not stop the others.
+/// Executes `verb`; a model that fails is recorded and does not stop the others.
 ///
 /// # Errors
-/// Where nothing can go on: standard output gone.
+/// Errors that end the run: standard output closed.
 pub fn run(session: &Session, verb: &Verb, failures: &mut Failures) -> Result<()> {
-    let mut work = Work { session, failures, entries: Vec::new(), json: verb.json() };
+    let mut work = ModelCommand::new(session, failures, verb.json());
     match verb {
         Verb::Pull { models, offline, .. } => work.each(models, |w, m| w.pull(m, *offline))?,
         Verb::List { .. } => work.list()?,
-        Verb::Info { model, .. } => work.each(from_ref(model), Work::info)?,
+        Verb::Info { model, .. } => work.each(from_ref(model), ModelCommand::info)?,
         Verb::Verify { models, .. } if models.is_empty() => work.verify_all()?,
         Verb::Verify { models, .. } => work.each(models, |w, m| w.verify(&w.find(m)?))?,
         Verb::Rm { models, dry_run, .. } => work.each(models, |w, m| w.remove(m, *dry_run))?,
         Verb::Path { model: None, .. } => return Ok(work.print_places()?),
-        Verb::Path { model: Some(model), .. } => work.each(from_ref(model), Work::path)?,
+        Verb::Path { model: Some(model), .. } => work.each(from_ref(model), ModelCommand::path)?,
         Verb::Export { model, file, force, .. } => {
             work.each(from_ref(model), |w, m| w.export(m, file, *force))?
         }
@@ -49,103 +49,39 @@ pub fn run(session: &Session, verb: &Verb, failures: &mut Failures) -> Result<()
             let folder = folder.as_deref();
             work.each(from_ref(model), |w, m| w.quantize(m, *activation_bits, folder))?
         }
-        Verb::Import { source, .. } => work.each(from_ref(source), Work::import)?,
+        Verb::Import { source, .. } => work.each(from_ref(source), ModelCommand::import)?,
     }
     if work.json {
-        show::print_json(&work.entries, &work.failures.files)?;
+        json::print("models", &work.entries, &work.failures.files)?;
     }
     Ok(())
 }
 
-/// What is done, to the model that is named, and what came of it.
-struct Work<'a> {
-    session: &'a Session,
-    failures: &'a mut Failures,
-    entries: Vec<Entry>,
-    json: bool,
-}
-
-impl Work<'_> {
-    fn each(
-        &mut self,
-        models: &[PathBuf],
-        mut work: impl FnMut(&mut Self, &Path) -> Result<()>,
-    ) -> Result<()> {
-        models.iter().try_for_each(|model| {
-            let done = work(self, model);
-            self.note(&shown(model), done)
-        })
-    }
-
-    /// Notes a failure, and goes on unless the reader of the output went away.
-    fn note(&mut self, name: &str, done: Result<()>) -> Result<()> {
-        match done {
-            Err(error) if code_of(&error) == BROKEN_PIPE => Err(error),
-            Err(error) => {
-                self.failures.note(name.to_owned(), &error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    fn find(&self, model: &Path) -> Result<FoundModel> {
-        ModelRef::parse(model)?.find(self.session.models.store())
-    }
-
-    /// The same to make something of it: not one of the store whose files changed since they came.
-    fn find_unchanged(&self, model: &Path) -> Result<FoundModel> {
-        let found = self.find(model)?;
-        if let FoundModel::Stored(stored) = &found {
-            self.compare(stored)?;
-        }
-        Ok(found)
-    }
-
-    /// Computes the digest of `model` and compares it with the recorded one; returns it, and whether
-    /// there was one.
-    fn compare(&self, model: &StoredModel) -> Result<([u8; 32], bool)> {
-        let records = self.session.models.store().records();
-        let recorded = records.recorded(&model.folder);
-        let digest = records.compute(&model.folder)?;
-        match recorded {
-            Some(recorded) if recorded != digest => {
-                Err(hub::digest_mismatch(&model.label, &digest, &recorded).into())
-            }
-            recorded => Ok((digest, recorded.is_some())),
-        }
-    }
-
-    /// Says what was done to the model of `entry`.
-    fn report(&mut self, entry: Entry, done: &str) {
-        if self.session.voice > Voice::Quiet && !self.json {
-            let (label, len) = (entry.label.escape_debug(), grouped(entry.len));
-            say!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
-        }
-        self.entries.push(entry);
-    }
-
+impl ModelCommand<'_> {
     fn pull(&mut self, model: &Path, offline: bool) -> Result<()> {
         let models = &self.session.models;
         let name = model.to_str().unwrap_or_default();
         if name == "default" {
-            return Err(UsageError("the default model is compiled in: it is here".into()).into());
+            return Err(UsageError(
+                "the default model is compiled in and needs no download".into(),
+            )
+            .into());
         }
         let mut environment = models.environment.clone();
         environment.is_offline |= offline;
         let bars = Bars::new(self.session.progress, self.session.voice);
         let model = hub::pull(&environment, models.store(), &Reference::parse(name)?, &bars)?;
         drop(bars);
-        let entry = Entry::of(&FoundModel::Stored(model), models.store())?;
-        self.report(entry, "here");
+        let entry = ModelEntry::of(&FoundModel::Stored(model), models.store())?;
+        self.report(entry, "stored");
         Ok(())
     }
 
     fn list(&mut self) -> Result<()> {
         let store = self.session.models.store();
-        self.entries.push(Entry::default_model());
+        self.entries.push(ModelEntry::default_model());
         for model in store.models() {
-            let entry = Entry::of(&FoundModel::Stored(model), store);
+            let entry = ModelEntry::of(&FoundModel::Stored(model), store);
             self.entries.extend(entry); // one that went away meanwhile is not here
         }
         if self.json {
@@ -163,7 +99,7 @@ impl Work<'_> {
 
     fn info(&mut self, model: &Path) -> Result<()> {
         let found = self.find(model)?;
-        let entry = Entry::of(&found, self.session.models.store())?;
+        let entry = ModelEntry::of(&found, self.session.models.store())?;
         let entry = entry.with_digest(&found.digest()?).with_facts(found.folder())?;
         if !self.json {
             entry.print(&mut io::stdout().lock())?;
@@ -179,20 +115,20 @@ impl Work<'_> {
             self.note(&found.label().escape_debug().to_string(), done)?;
         }
         for (folder, error) in self.session.models.store().damaged_imports() {
-            let advice = "remove the folder and take the model in again";
-            let message = format!("an imported model is there only in part: {error}; {advice}");
+            let advice = "remove the folder and import the model again";
+            let message = format!("an imported model is stored only in part: {error}; {advice}");
             let error = crate::Error::new(ErrorKind::Corrupt, message);
             self.note(&shown(&folder), Err(error.into()))?;
         }
         Ok(())
     }
 
-    /// Says whether the files of `found` are those that were recorded.
+    /// Verifies the digest of `found` against the recorded one.
     fn verify(&mut self, found: &FoundModel) -> Result<()> {
         let store = self.session.models.store();
-        let entry = Entry::of(found, store)?;
+        let entry = ModelEntry::of(found, store)?;
         let FoundModel::Stored(model) = found else {
-            self.report(entry.with_digest(&found.digest()?), "nothing recorded to compare with");
+            self.report(entry.with_digest(&found.digest()?), "no recorded digest to compare with");
             return Ok(());
         };
         let (digest, was_recorded) = self.compare(model)?;
@@ -204,11 +140,13 @@ impl Work<'_> {
     fn remove(&mut self, model: &Path, dry_run: bool) -> Result<()> {
         let (found, store) = (self.find(model)?, self.session.models.store());
         let FoundModel::Stored(model) = &found else {
-            let message =
-                format!("{} is not in the store: only what is there is removed", found.place());
+            let message = format!(
+                "{} is not in the store, and only stored models can be removed",
+                found.place()
+            );
             return Err(UsageError(message).into());
         };
-        let mut entry = Entry::of(&found, store)?;
+        let mut entry = ModelEntry::of(&found, store)?;
         entry.len = store.removable_len(model);
         if !dry_run {
             store.remove(model)?;
@@ -217,12 +155,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Writes the folder's name as it is, for the shell.
+    /// Prints the model's folder, unescaped, for the shell.
     fn path(&mut self, model: &Path) -> Result<()> {
         let found = self.find(model)?;
         let Some(folder) = found.folder() else {
             return Err(
-                UsageError("the default model is compiled in: it has no folder".into()).into()
+                UsageError("the default model is compiled in and has no folder".into()).into()
             );
         };
         if !self.json {
@@ -230,11 +168,11 @@ impl Work<'_> {
             out.write_all(folder.as_os_str().as_bytes())?;
             writeln!(out)?;
         }
-        self.entries.push(Entry::of(&found, self.session.models.store())?);
+        self.entries.push(ModelEntry::of(&found, self.session.models.store())?);
         Ok(())
     }
 
-    /// Writes where models are looked for.
+    /// Prints the folders that are searched.
     fn print_places(&self) -> io::Result<()> {
         let environment = &self.session.models.environment;
         let places = [("hub_cache", &environment.hub_cache), ("model_dir", &environment.model_dir)];
@@ -244,7 +182,10 @@ impl Work<'_> {
                 |folder: &Option<PathBuf>| folder.as_ref().map(|f| f.to_string_lossy().into());
             let text = places.map(|(name, folder)| (name.to_owned(), text(folder)));
             let places: std::collections::BTreeMap<String, Option<String>> = text.into();
-            serde_json::to_writer(&mut out, &serde_json::json!({ "schema": 1, "places": places }))?;
+            serde_json::to_writer(
+                &mut out,
+                &serde_json::json!({ "schema": json::SCHEMA, "places": places }),
+            )?;
             return writeln!(out);
         }
         places.iter().try_for_each(|(name, folder)| {

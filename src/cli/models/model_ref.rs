@@ -1,4 +1,4 @@
-//! What a person names a model by, and what that means on this machine.
+//! References to models as typed, and their resolution on this machine.
 
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
@@ -6,27 +6,27 @@ use crate::hub::{FoundModel, Reference, Store, StoredModel, not_here};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// A model as it is named.
+/// Reference to a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {
     /// The compiled-in one.
     Default,
     /// A folder with its files.
     Folder(PathBuf),
-    /// `ORG/NAME[@REVISION]`, or what an imported model is called.
+    /// `ORG/NAME[@REVISION]`, or the name of an imported model.
     Named {
-        /// As typed.
+        /// Name as typed.
         name: String,
-        /// `None`: it can only be an imported model.
+        /// Reference on the hub; `None` where the name can only be that of an imported model.
         reference: Option<Reference>,
     },
 }
 
 impl ModelRef {
-    /// Reads what was typed. A folder of that name comes before anything else.
+    /// Parses a reference. A folder of that name takes precedence.
     ///
     /// # Errors
-    /// UsageError where nothing can be meant.
+    /// UsageError for a missing folder.
     pub fn parse(typed: &Path) -> Result<Self> {
         if typed.is_dir() {
             return Ok(Self::Folder(typed.to_owned()));
@@ -39,14 +39,14 @@ impl ModelRef {
                 let reference = Reference::parse(name).ok();
                 Ok(Self::Named { name: name.to_owned(), reference })
             }
-            None => Err(UsageError(format!("there is no folder {}", shown(typed))).into()),
+            None => Err(UsageError(format!("no such folder: {}", shown(typed))).into()),
         }
     }
 
-    /// The model on this machine that is meant.
+    /// Finds the model on this machine.
     ///
     /// # Errors
-    /// ModelMissing; UsageError where no model can be called so.
+    /// ModelMissing; UsageError for an ambiguous or impossible name.
     pub fn find(&self, store: &Store) -> Result<FoundModel> {
         match self {
             Self::Default => Ok(FoundModel::Default),
@@ -60,14 +60,15 @@ impl ModelRef {
                 match (imported.pop().or_else(by_reference), reference) {
                     (Some(model), _) => Ok(FoundModel::Stored(model)),
                     (None, _) if Path::new(name).is_file() => {
-                        let message = "is a file: name the model's folder, or take in what \
-                                       `models export` wrote with:  llmzip models import";
+                        let message = "is a file: name the model's folder, or import a \
+                                       bundle with:  llmzip models import";
                         Err(UsageError(format!("{} {message}", shown(name.as_ref()))).into())
                     }
                     (None, Some(reference)) => Err(not_here(reference).into()),
                     (None, None) => {
                         let name = name.escape_debug();
-                        let message = format!("'{name}' is no folder and no model's name");
+                        let message =
+                            format!("'{name}' is neither a folder nor the name of a model");
                         Err(UsageError(format!("{message}, expected ORG/NAME")).into())
                     }
                 }
@@ -76,10 +77,10 @@ impl ModelRef {
     }
 }
 
-/// The error of a name that several imported models have.
+/// Returns the error for a name that several imported models have.
 fn ambiguous(name: &str, models: &[StoredModel]) -> UsageError {
     let folder = |model: &StoredModel| shown(model.folder.file_name().unwrap_or_default().as_ref());
     let folders: Vec<String> = models.iter().map(folder).collect();
     let (name, folders) = (name.escape_debug(), folders.join(", "));
-    UsageError(format!("{} models are called '{name}': name one of {folders}", models.len()))
+    UsageError(format!("{} models are named '{name}': choose one of {folders}", models.len()))
 }

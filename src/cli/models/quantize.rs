@@ -1,11 +1,11 @@
-//! `models quantize`: a model with its linear layers in integers, in a folder of its own.
+//! `models quantize`: quantization of linear layers to integers.
 
-use super::Work;
+use super::command::ModelCommand;
 use super::export_import::Staging;
-use super::show::Entry;
+use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressCounter;
 use crate::hub::{FoundModel, label_of};
 use crate::models::{Model, ModelFolder, Quantization};
 use crate::ops::ActivationBits;
@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-impl Work<'_> {
-    /// Writes `model`, quantized, to `folder`, else to one that is called after it.
+impl ModelCommand<'_> {
+    /// Writes `model`, quantized, to `folder`, else to one named after the model.
     pub fn quantize(&mut self, model: &Path, bits: u8, folder: Option<&Path>) -> Result<()> {
         let activations = match bits {
             8 => ActivationBits::Eight,
@@ -31,7 +31,7 @@ impl Work<'_> {
         let staging = Staging::new(parent.unwrap_or(Path::new(".")));
         let staging = staging.with_context(|| shown(&folder))?;
         let (voice, draws) = (self.session.voice, self.session.progress);
-        let progress = Progress::new(draws, voice, found.label(), None);
+        let progress = ProgressCounter::new(draws, voice, found.label(), None);
         let quantize = |source: &Path| {
             let quantization = Quantization { activations };
             ModelFolder::find(source)?.quantize(quantization, staging.path(), &|n| progress.add(n))
@@ -48,13 +48,13 @@ impl Work<'_> {
         staging.rename(&folder).with_context(|| shown(&folder))?;
         let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
         let found = FoundModel::Folder { folder, label };
-        let entry = Entry::of(&found, self.session.models.store())?;
+        let entry = ModelEntry::of(&found, self.session.models.store())?;
         self.report(entry.with_digest(&found.digest()?), "quantized");
         Ok(())
     }
 }
 
-/// `NAME-int8` for the model `ORG/NAME@COMMIT`.
+/// Returns `NAME-int8` for the model `ORG/NAME@COMMIT`.
 fn folder_name(found: &FoundModel) -> PathBuf {
     let label = found.label();
     let name = label.rsplit('/').next().unwrap_or(label);
@@ -62,9 +62,10 @@ fn folder_name(found: &FoundModel) -> PathBuf {
     format!("{name}-int8").into()
 }
 
-/// The compiled-in model's files in a folder in `parent`, with which a signal removes them.
+/// Writes the compiled-in model's files to a folder in `parent`, which a signal removes.
 fn default_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::tempdir_in(parent).context("no folder for the default model")?;
+    let folder =
+        tempfile::tempdir_in(parent).context("cannot create a folder for the default model")?;
     let files = Model::default_files();
     fs::write(folder.path().join("config.json"), files.config)?;
     fs::write(folder.path().join("model.safetensors"), files.weights)?;

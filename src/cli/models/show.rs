@@ -1,6 +1,5 @@
-//! Models as people and programs read of them (docs/cli.md).
+//! Descriptions of models, human-readable and as JSON (docs/cli.md).
 
-use crate::cli::json::FailedFile;
 use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
@@ -11,12 +10,9 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Raised when a field changes its name or meaning, or goes; not when one is added.
-const SCHEMA: u32 = 1;
-
-/// One model.
+/// Description of a model.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub struct ModelEntry {
     pub label: String,
     pub place: &'static str,
     id: Option<String>,
@@ -26,12 +22,12 @@ pub struct Entry {
     pub len: u64,
     pub digest: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    facts: Option<EntryFacts>,
+    facts: Option<ModelFacts>,
 }
 
-/// What `info` adds.
+/// Details that `info` adds.
 #[derive(Debug, Serialize)]
-struct EntryFacts {
+struct ModelFacts {
     architecture: Option<String>,
     vocab_size: Option<u64>,
     n_parameters: Option<u64>,
@@ -39,16 +35,8 @@ struct EntryFacts {
     licence: Option<String>,
 }
 
-/// The whole document.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    models: &'a [Entry],
-    errors: &'a [FailedFile],
-}
-
-impl Entry {
-    /// The compiled-in model.
+impl ModelEntry {
+    /// Describes the compiled-in model.
     pub fn default_model() -> Self {
         let files = Model::default_files();
         let len = files.config.len() + files.weights.len() + files.tokenizer.len();
@@ -65,10 +53,10 @@ impl Entry {
         }
     }
 
-    /// The model `found`, with the digest that is known of it.
+    /// Describes the model `found`, with its recorded digest.
     ///
     /// # Errors
-    /// InvalidModel where a folder holds none, Io.
+    /// InvalidModel where a folder holds no model; I/O errors.
     pub fn of(found: &FoundModel, store: &Store) -> crate::Result<Self> {
         let Some(folder) = found.folder() else { return Ok(Self::default_model()) };
         let form = CheckpointFiles::of_folder(folder)?;
@@ -93,16 +81,16 @@ impl Entry {
         })
     }
 
-    /// The same with this digest.
+    /// Returns the entry with this digest.
     pub fn with_digest(mut self, digest: &[u8; 32]) -> Self {
         self.digest = Some(hex(digest));
         self
     }
 
-    /// The same with what the files in `folder`, or those of the compiled-in model, tell.
+    /// Returns the entry with the details from the files in `folder`, or of the compiled-in model.
     ///
     /// # Errors
-    /// InvalidModel, Io.
+    /// InvalidModel; I/O errors.
     pub fn with_facts(mut self, folder: Option<&Path>) -> crate::Result<Self> {
         let facts = match folder {
             Some(folder) => Facts::of_folder(folder)?,
@@ -118,17 +106,17 @@ impl Entry {
             None => Some(Model::default_model(Isa::detect())?.architecture().footprint()),
         };
         let weights_memory = footprint.map(|footprint| footprint.weights);
-        let facts = EntryFacts { architecture, vocab_size, n_parameters, weights_memory, licence };
+        let facts = ModelFacts { architecture, vocab_size, n_parameters, weights_memory, licence };
         self.facts = Some(facts);
         Ok(self)
     }
 
-    /// The digest's first digits, for people.
+    /// Returns the first digits of the digest.
     pub fn short_digest(&self) -> &str {
         self.digest.as_deref().map_or("-", |digest| &digest[..DIGEST_DIGITS])
     }
 
-    /// A line for a list.
+    /// Prints a line of a list.
     ///
     /// # Errors
     /// I/O errors.
@@ -142,7 +130,7 @@ impl Entry {
         )
     }
 
-    /// All that is known, for people.
+    /// Prints all details in human-readable form.
     ///
     /// # Errors
     /// I/O errors.
@@ -161,18 +149,10 @@ impl Entry {
         line("architecture", &text(&facts.architecture))?;
         line("vocabulary", &number(facts.vocab_size, " tokens"))?;
         line("parameters", &number(facts.n_parameters, ""))?;
-        line("memory", &number(facts.weights_memory, " bytes for the weights, and some to work"))?;
+        line(
+            "memory",
+            &number(facts.weights_memory, " bytes for the weights, plus working memory"),
+        )?;
         line("licence", &text(&facts.licence))
     }
-}
-
-/// Writes the document as one line.
-///
-/// # Errors
-/// I/O errors.
-pub fn print_json(models: &[Entry], errors: &[FailedFile]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &Document { schema: SCHEMA, models, errors })?;
-    writeln!(out)?;
-    out.flush()
 }

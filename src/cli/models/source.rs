@@ -1,11 +1,10 @@
-//! Where a run's models come from: `-m`, else those on this machine. What is downloaded is only what a
-//! person named to compress with.
+//! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m` names for
+//! compression is downloaded.
 
 use super::model_ref::ModelRef;
 use super::watch::Bars;
 use crate::archive::{BuiltinModels, ModelName, ModelSource};
-use crate::cli::Session;
-use crate::cli::plan::{Plan, Voice};
+use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::{self, Environment, FoundModel, Reference, Store};
 use crate::models::Model;
 use crate::{Error, ErrorKind, LocalModels};
@@ -20,29 +19,17 @@ pub struct Models {
     /// The model of `-m`.
     spec: Option<ModelRef>,
     pub environment: Environment,
-    /// Whether the user was told that the model is of no use.
+    /// Whether the warning about an unused model was printed.
     is_warned: AtomicBool,
 }
 
 impl Models {
-    /// Loads nothing and looks for nothing yet.
-    pub fn new(plan: &Plan) -> Self {
-        let is_verbose = plan.voice == Voice::Verbose;
-        let tell = move |folder: &Path, weights: u64| {
-            if is_verbose {
-                say!("{}: loading, about {} MiB of memory", folder.display(), weights >> 20);
-            }
-        };
-        let local = LocalModels::new(&plan.environment).with_isa(plan.isa);
-        Self {
-            local: local.with_memory(plan.memory).with_callback(tell),
-            spec: plan.model.clone(),
-            environment: plan.environment.clone(),
-            is_warned: AtomicBool::new(false),
-        }
+    /// Creates the source without loading or searching anything; `spec` is the model of `-m`.
+    pub fn new(local: LocalModels, environment: Environment, spec: Option<ModelRef>) -> Self {
+        Self { local, spec, environment, is_warned: AtomicBool::new(false) }
     }
 
-    /// The models that are kept on disk.
+    /// Returns the store of models on disk.
     pub fn store(&self) -> &Store {
         self.local.store()
     }
@@ -55,15 +42,15 @@ impl Models {
         self.local.check(folder)
     }
 
-    /// The model to compress with, downloaded where it is not on this machine.
+    /// Opens the model for compression, downloading it where it is not on this machine.
     ///
     /// # Errors
     /// Those of finding, fetching and loading it.
-    pub fn for_compression(&self, session: &Session) -> Result<Arc<Model>> {
-        self.chosen(|reference, _| self.fetch(session, reference))
+    pub fn for_compression(&self, style: ProgressStyle, voice: Voice) -> Result<Arc<Model>> {
+        self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice)))
     }
 
-    /// A model to compress with at a level that runs none; the one that was named is not looked at.
+    /// Returns a model for compression at a level that runs none, ignoring `-m`.
     ///
     /// # Errors
     /// None on an intact binary.
@@ -74,7 +61,7 @@ impl Models {
         Ok(self.local.builtin()?)
     }
 
-    /// The same, of the models on this machine.
+    /// Opens the model of `-m`, else the default one, without downloading.
     ///
     /// # Errors
     /// Those of finding and loading it.
@@ -82,7 +69,7 @@ impl Models {
         self.chosen(|_, error| Err(error))
     }
 
-    /// The model of `-m`, else the default one; `elsewhere` gets the name of one that is not on this
+    /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not on this
     /// machine, and the error of that.
     fn chosen(
         &self,
@@ -101,9 +88,8 @@ impl Models {
         Ok(self.local.open(&found)?)
     }
 
-    fn fetch(&self, session: &Session, reference: &Reference) -> Result<FoundModel> {
-        let bars = Bars::new(session.progress, session.voice);
-        let model = hub::pull(&self.environment, self.store(), reference, &bars)?;
+    fn fetch(&self, reference: &Reference, bars: &Bars) -> Result<FoundModel> {
+        let model = hub::pull(&self.environment, self.store(), reference, bars)?;
         Ok(FoundModel::Stored(model))
     }
 }

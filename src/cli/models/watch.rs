@@ -1,16 +1,15 @@
-//! Downloads as progress: a bar for each file.
+//! Progress of downloads: a bar per file.
 
-use crate::cli::args::ProgressStyle;
-use crate::cli::plan::Voice;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressCounter;
+use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::Watch;
 use std::sync::{Mutex, PoisonError};
 
-/// Shows one file after the other.
+/// Progress display of one file after the other.
 pub struct Bars {
     style: ProgressStyle,
     voice: Voice,
-    current: Mutex<Option<Progress>>,
+    current: Mutex<Option<ProgressCounter>>,
 }
 
 impl Bars {
@@ -21,7 +20,7 @@ impl Bars {
 
 impl Watch for Bars {
     fn begin(&self, file: &str, done: u64, total: u64) {
-        let progress = Progress::new(self.style, self.voice, file, Some(total));
+        let progress = ProgressCounter::new(self.style, self.voice, file, Some(total));
         progress.add(done);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = current.replace(progress) {

@@ -1,24 +1,24 @@
-//! A decoder of Mistral's shape.
+//! Mistral-style decoder.
 //!
 //! Legend: `T` positions, `B` sequences, `C` width, `H` query heads, `D` dimensions of a head.
 
-use super::{embed, log_softmax};
+use super::functions::{embed, log_softmax};
 use crate::ops::{Rotary, RotaryScaling};
 use crate::train::llama::{LlamaShape, THETA};
-use crate::train::network::Shard;
+use crate::train::network::TokenShard;
 use crate::train::nn::norm::EPS;
 use candle_core::{D, Device, Result, Tensor};
 
-/// Logits of all rows: `[T * B][V]`.
-pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &Shard) -> Result<Tensor> {
+/// Computes the logits of all rows: `[T * B][V]`.
+pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &TokenShard) -> Result<Tensor> {
     let [table, last_norm, layers @ ..] = parameters else { unreachable!("it has an embedding") };
     let (b, c) = (shard.streams, shape.hidden_size);
     let t = shard.inputs.len() / b;
-    let places = Places::new(shape, t, table.device())?;
+    let positions = Positions::new(shape, t, table.device())?;
     let mut x = embed(table, &shard.inputs)?.reshape((t, b, c))?.transpose(0, 1)?.contiguous()?;
     for weights in layers.chunks_exact(7) {
         let [norm, qkv, out, middle_norm, gate, up, down] = weights else { unreachable!() };
-        let attended = places.attend(&linear(&rms_norm(&x, norm)?, qkv)?, shape)?;
+        let attended = positions.attend(&linear(&rms_norm(&x, norm)?, qkv)?, shape)?;
         x = (x + linear(&attended, out)?)?;
         let normed = rms_norm(&x, middle_norm)?;
         let activated = (linear(&normed, gate)?.silu()? * linear(&normed, up)?)?;
@@ -28,7 +28,7 @@ pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &Shard) -> Result
     x.reshape((t * b, c))?.matmul(&table.t()?)
 }
 
-/// x: `[B][T][inputs]`, weight: `[outputs][inputs]`
+/// Applies a linear layer. x: `[B][T][inputs]`, weight: `[outputs][inputs]`
 fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (b, t, inputs) = x.dims3()?;
     x.reshape((b * t, inputs))?.matmul(&weight.t()?)?.reshape((b, t, ()))
@@ -39,8 +39,8 @@ fn rms_norm(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
     x.broadcast_div(&(mean_square + f64::from(EPS))?.sqrt()?)?.broadcast_mul(gain)
 }
 
-/// What positions make of queries and keys.
-struct Places {
+/// Rotations and mask of positions.
+struct Positions {
     /// Rotations: `[T][D / 2]`
     cos: Tensor,
     sin: Tensor,
@@ -48,7 +48,7 @@ struct Places {
     mask: Tensor,
 }
 
-impl Places {
+impl Positions {
     fn new(shape: LlamaShape, t: usize, device: &Device) -> Result<Self> {
         let head_dim = shape.hidden_size / shape.heads;
         let (rotary, pairs) = (Rotary::new(head_dim, THETA, RotaryScaling::None), head_dim / 2);
@@ -67,7 +67,7 @@ impl Places {
         })
     }
 
-    /// What queries take from values: `[B][T][C]`. qkv: `[B][T][(H + 2) * D]`
+    /// Computes attention: `[B][T][C]`. qkv: `[B][T][(H + 2) * D]`
     fn attend(&self, qkv: &Tensor, shape: LlamaShape) -> Result<Tensor> {
         let (b, t, width) = qkv.dims3()?;
         let (heads, d) = (shape.heads, width / (shape.heads + 2));
@@ -84,7 +84,7 @@ impl Places {
         out.transpose(1, 2)?.contiguous()?.reshape((b, t, heads * d))
     }
 
-    /// x: `[B][heads][T][D]`
+    /// Rotates queries or keys by their positions. x: `[B][heads][T][D]`
     fn rotate(&self, x: &Tensor) -> Result<Tensor> {
         let halves = x.chunk(2, D::Minus1)?;
         let (a, b) = (&halves[0], &halves[1]);

@@ -1,35 +1,37 @@
-//! Passes by candle, for devices that `ops` has no kernels for.
+//! Forward and backward passes by candle, for devices that `ops` has no kernels for.
 //!
 //! The same networks as on the CPU, with gradients by candle's automatic differentiation: the parameters
 //! stay with the network that they were made for, a copy is on the device. `tests/library/gradients.rs` holds
 //! both to each other.
 
+mod functions;
 mod llama;
 mod recurrent;
 
-use super::device::Shape;
-use super::network::{Network, Shard};
+use super::network::{TokenShard, TrainableNetwork};
 use super::nn::matrix::accumulate;
 use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::State;
+use super::nn::recurrence::RecurrentState;
 use super::optimiser::{ITERATIONS, NEWTON_SCHULZ, Orthogonal};
+use super::shape::NetworkShape;
 use crate::error::{Error, Result};
-use candle_core::{D, Device, Result as CandleResult, Tensor, Var};
+use candle_core::{Device, Result as CandleResult, Tensor, Var};
+use functions::cross_entropy;
 use serde_json::Value;
 
 /// Stack of the thread of a pass: candle walks the graph by recursion, and drops it so, and that of a
 /// recurrent network is thousands of operations deep. Only what is used takes memory.
 const STACK: usize = 1 << 28;
 
-/// The same network, on `device`, and Muon's products, too.
+/// Moves a network, and Muon's products, to `device`.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where the device fails.
 pub fn place(
-    network: Box<dyn Network>,
-    shape: Shape,
+    network: Box<dyn TrainableNetwork>,
+    shape: NetworkShape,
     device: &Device,
-) -> Result<(Box<dyn Network>, Orthogonal)> {
+) -> Result<(Box<dyn TrainableNetwork>, Orthogonal)> {
     let var = |p: &Parameter| Var::from_slice(&p.values, &p.shape[..], device);
     let vars: CandleResult<Vec<Var>> = network.parameters().iter().map(var).collect();
     let vars = vars.map_err(failed)?;
@@ -39,20 +41,20 @@ pub fn place(
     Ok((Box::new(network), Box::new(orthogonal)))
 }
 
-/// A network whose passes candle computes.
+/// Network whose passes candle computes.
 struct CandleNetwork {
-    network: Box<dyn Network>,
-    shape: Shape,
+    network: Box<dyn TrainableNetwork>,
+    shape: NetworkShape,
     device: Device,
-    /// Its parameters, in order.
+    /// Parameters, in order.
     vars: Vec<Var>,
 }
 
 impl CandleNetwork {
     fn pass(
         &self,
-        shard: &Shard,
-        states: &mut [State],
+        shard: &TokenShard,
+        states: &mut [RecurrentState],
         gradients: Option<&mut Gradients>,
     ) -> CandleResult<f64> {
         let parameter = |var: &Var| match gradients {
@@ -61,8 +63,8 @@ impl CandleNetwork {
         };
         let parameters: Vec<Tensor> = self.vars.iter().map(parameter).collect();
         let logits = match self.shape {
-            Shape::Recurrent(shape) => recurrent::logits(&parameters, shape, shard, states)?,
-            Shape::Llama(shape) => llama::logits(&parameters, shape, shard)?,
+            NetworkShape::Recurrent(shape) => recurrent::logits(&parameters, shape, shard, states)?,
+            NetworkShape::Llama(shape) => llama::logits(&parameters, shape, shard)?,
         };
         let cost = cross_entropy(&logits, &shard.targets)?;
         if let Some(gradients) = gradients {
@@ -77,7 +79,7 @@ impl CandleNetwork {
     }
 }
 
-impl Network for CandleNetwork {
+impl TrainableNetwork for CandleNetwork {
     fn parameters(&self) -> &[Parameter] {
         self.network.parameters()
     }
@@ -91,14 +93,14 @@ impl Network for CandleNetwork {
         Ok(())
     }
 
-    fn states(&self, streams: usize) -> Vec<State> {
+    fn states(&self, streams: usize) -> Vec<RecurrentState> {
         self.network.states(streams)
     }
 
     fn run(
         &self,
-        shard: &Shard,
-        states: &mut [State],
+        shard: &TokenShard,
+        states: &mut [RecurrentState],
         gradients: Option<&mut Gradients>,
     ) -> Result<f64> {
         std::thread::scope(|scope| {
@@ -125,29 +127,12 @@ fn failed(e: candle_core::Error) -> Error {
     Error::io("computing on the device", std::io::Error::other(message(&e)))
 }
 
-/// What went wrong, without the backtrace that candle may add.
+/// Returns the error message without the backtrace that candle may add.
 pub(super) fn message(e: &candle_core::Error) -> String {
     e.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Rows of a table: `[ids.len()][width]`
-fn embed(table: &Tensor, ids: &[u32]) -> CandleResult<Tensor> {
-    table.index_select(&Tensor::new(ids, table.device())?, 0)
-}
-
-/// `x - ln(sum(exp(x)))` and so on along the last dimension.
-fn log_softmax(x: &Tensor) -> CandleResult<Tensor> {
-    let x = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
-    x.broadcast_sub(&x.exp()?.sum_keepdim(D::Minus1)?.log()?)
-}
-
-/// The sum of the targets' costs, in nats. logits: `[targets.len()][V]`
-fn cross_entropy(logits: &Tensor, targets: &[u32]) -> CandleResult<Tensor> {
-    let targets = Tensor::new(targets, logits.device())?.unsqueeze(1)?;
-    log_softmax(logits)?.gather(&targets, 1)?.sum_all()?.neg()
-}
-
-/// [`super::optimiser::orthogonal`] on a device.
+/// Computes [`super::optimiser::orthogonal`] on a device.
 fn orthogonal(device: &Device, x: &[f32], columns: usize) -> CandleResult<Vec<f32>> {
     let x = Tensor::from_slice(x, (x.len() / columns, columns), device)?;
     let is_tall = x.dim(0)? > columns;

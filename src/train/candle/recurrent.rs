@@ -1,18 +1,18 @@
 //! GRU and LSTM networks, step by step (docs/numerics.md, section 17).
 
-use super::embed;
+use super::functions::embed;
 use crate::models::Cell;
-use crate::train::network::Shard;
-use crate::train::nn::recurrence::State;
+use crate::train::network::TokenShard;
+use crate::train::nn::recurrence::RecurrentState;
 use crate::train::recurrent::RecurrentShape;
 use candle_core::{Result, Tensor};
 
-/// Logits of all rows: `[T * B][V]`. States become those after the last step.
+/// Computes the logits of all rows: `[T * B][V]`. States become those after the last step.
 pub fn logits(
     parameters: &[Tensor],
     shape: RecurrentShape,
-    shard: &Shard,
-    states: &mut [State],
+    shard: &TokenShard,
+    states: &mut [RecurrentState],
 ) -> Result<Tensor> {
     let [table, layers @ .., head, bias] = parameters else { unreachable!("it has a head") };
     let mut x = embed(table, &shard.inputs)?;
@@ -22,13 +22,13 @@ pub fn logits(
     x.matmul(&head.t()?)?.broadcast_add(bias)
 }
 
-/// A layer's outputs, `[T * B][H]`, of its inputs, `[T * B][I]`.
+/// Computes a layer's outputs, `[T * B][H]`, from its inputs, `[T * B][I]`.
 fn layer(
     weights: &[Tensor],
     shape: RecurrentShape,
     streams: usize,
     inputs: &Tensor,
-    state: &mut State,
+    state: &mut RecurrentState,
 ) -> Result<Tensor> {
     let [w_x, w_h, bias_x, bias_h] = weights else { unreachable!("four tensors a layer") };
     let (b, h_size) = (streams, shape.hidden_size);
@@ -51,7 +51,7 @@ fn layer(
     Tensor::cat(&outputs, 0)
 }
 
-/// The state after a step. x, y: `[B][3 * H]`
+/// Computes the state after a step. x, y: `[B][3 * H]`
 fn gru(x: &Tensor, y: &Tensor, h: &Tensor) -> Result<Tensor> {
     let (x, y) = (x.chunk(3, 1)?, y.chunk(3, 1)?);
     let r = sigmoid(&(&x[0] + &y[0])?)?;
@@ -60,7 +60,7 @@ fn gru(x: &Tensor, y: &Tensor, h: &Tensor) -> Result<Tensor> {
     &new + (z * (h - &new)?)?
 }
 
-/// Output and cells after a step. x, y: `[B][4 * H]`
+/// Computes output and cells after a step. x, y: `[B][4 * H]`
 fn lstm(x: &Tensor, y: &Tensor, c: &Tensor) -> Result<(Tensor, Tensor)> {
     let gates = (x + y)?.chunk(4, 1)?;
     let c = ((sigmoid(&gates[1])? * c)? + (sigmoid(&gates[0])? * gates[2].tanh()?)?)?;

@@ -1,6 +1,6 @@
 //! Causal attention over a sliding window, with rotary positions.
 //!
-//! Queries are taken in blocks with all keys that a block sees; what the softmax gave is computed again
+//! Queries are taken in blocks with all keys that a block sees; the softmax is recomputed
 //! in the backward pass (Dao et al., "FlashAttention", 2022). Heads that share keys make one product.
 //!
 //! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its queries of
@@ -12,9 +12,9 @@ use crate::ops::{Isa, Rotary, RotaryScaling, rotate, softmax};
 /// Queries of a block.
 const BLOCK: usize = 64;
 
-/// The shape of attention.
+/// Dimensions of an attention layer.
 #[derive(Debug, Clone, Copy)]
-pub struct Attention {
+pub struct AttentionLayer {
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides `heads`.
@@ -28,7 +28,7 @@ pub struct Attention {
 }
 
 /// One block of one key/value head.
-struct Block {
+struct AttentionBlock {
     /// Positions of its first query and its first key, and of the end of both.
     first: usize,
     first_key: usize,
@@ -38,12 +38,12 @@ struct Block {
     /// `[K][D]`
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// What the softmax gave: `[Q][K]`
+    /// Softmax output: `[Q][K]`
     p: Vec<f32>,
 }
 
-impl Attention {
-    /// Width of a row of queries, keys and values.
+impl AttentionLayer {
+    /// Returns the width of a row of queries, keys and values.
     pub fn qkv_width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
     }
@@ -63,7 +63,7 @@ impl Attention {
         }
     }
 
-    /// qkv: `[T][qkv]`, rotated; returns `[T][heads * D]`.
+    /// Computes attention. qkv: `[T][qkv]`, rotated; returns `[T][heads * D]`.
     pub fn forward(&self, isa: Isa, qkv: &[f32]) -> Vec<f32> {
         let t = qkv.len() / self.qkv_width();
         let mut out = vec![0.0; t * self.heads * self.head_dim];
@@ -75,7 +75,7 @@ impl Attention {
         out
     }
 
-    /// The gradient of qkv, rotated, from that of what [`Attention::forward`] returned.
+    /// Returns the gradient of qkv, rotated, from that of what [`Attention::forward`] returned.
     pub fn backward(&self, isa: Isa, qkv: &[f32], d_out: &[f32]) -> Vec<f32> {
         let (width, d) = (self.qkv_width(), self.head_dim);
         let scale = 1.0 / (d as f32).sqrt();
@@ -104,13 +104,13 @@ impl Attention {
         d_qkv
     }
 
-    /// All blocks: key/value head and first query.
+    /// Iterates over all blocks: key/value head and first query.
     fn blocks(&self, t: usize) -> impl Iterator<Item = (usize, usize)> {
         (0..self.kv_heads)
             .flat_map(move |kv_head| (0..t).step_by(BLOCK).map(move |first| (kv_head, first)))
     }
 
-    fn block(&self, isa: Isa, qkv: &[f32], kv_head: usize, first: usize) -> Block {
+    fn block(&self, isa: Isa, qkv: &[f32], kv_head: usize, first: usize) -> AttentionBlock {
         let (width, d) = (self.qkv_width(), self.head_dim);
         let end = (qkv.len() / width).min(first + BLOCK);
         let first_key = (first + 1).saturating_sub(self.window);
@@ -133,10 +133,10 @@ impl Attention {
             row[..seen.start].fill(0.0);
             row[seen.end..].fill(0.0);
         }
-        Block { first, first_key, end, queries, keys, values, p }
+        AttentionBlock { first, first_key, end, queries, keys, values, p }
     }
 
-    /// Rows `first..end` of the heads that share `kv_head`, head by head. x: `[T][width]`
+    /// Collects rows `first..end` of the heads that share `kv_head`, head by head. x: `[T][width]`
     fn gather(
         &self,
         x: &[f32],
@@ -152,7 +152,14 @@ impl Attention {
     }
 
     /// Puts what is as [`Attention::gather`] gives it back into `out`: `[T][width]`.
-    fn scatter(&self, x: &[f32], out: &mut [f32], width: usize, kv_head: usize, block: &Block) {
+    fn scatter(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        width: usize,
+        kv_head: usize,
+        block: &AttentionBlock,
+    ) {
         let (group, d) = (self.heads / self.kv_heads, self.head_dim);
         let n = block.end - block.first;
         for (i, row) in x.chunks_exact(d).enumerate() {

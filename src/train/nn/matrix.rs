@@ -2,7 +2,7 @@
 
 use crate::ops::{Isa, PackedMatrix, matmul};
 
-/// a b^T. a: `[m][k]`, b: `[n][k]`; returns `[m][n]`.
+/// Returns a b^T. a: `[m][k]`, b: `[n][k]`; returns `[m][n]`.
 pub fn product(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     let n = b.len() / k;
     let packed = PackedMatrix::pack(k, n, |i| &b[i * k..][..k], &[]);
@@ -11,7 +11,7 @@ pub fn product(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     y
 }
 
-/// a b. a: `[m][k]`, b: `[k][n]`; returns `[m][n]`.
+/// Returns a b. a: `[m][k]`, b: `[k][n]`; returns `[m][n]`.
 pub fn product_with(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     let n = b.len() / k;
     let mut y = vec![0.0; a.len() / k * n];
@@ -22,7 +22,7 @@ pub fn product_with(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
 /// Rows and columns of a block that is transposed at once: a cache line each.
 const BLOCK: usize = 16;
 
-/// x^T. x: `[rows][columns]`; returns `[columns][rows]`.
+/// Transposes x: `[rows][columns]`; returns `[columns][rows]`.
 pub fn transposed(x: &[f32], columns: usize) -> Vec<f32> {
     let rows = x.len() / columns;
     let mut y = vec![0.0; x.len()];
@@ -43,12 +43,12 @@ pub fn transposed(x: &[f32], columns: usize) -> Vec<f32> {
     y
 }
 
-/// sum += x
+/// Adds x to sum.
 pub fn accumulate(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
 }
 
-/// sum += the columns' sums of x: `[rows][sum.len()]`.
+/// Adds the column sums of x, `[rows][sum.len()]`, to sum.
 pub fn accumulate_rows(sum: &mut [f32], x: &[f32]) {
     x.chunks_exact(sum.len()).for_each(|row| accumulate(sum, row));
 }

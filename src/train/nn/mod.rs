@@ -1,4 +1,4 @@
-//! Layers that learn: each with its forward pass and, written by hand, its backward pass.
+//! Trainable layers: forward and backward passes, both written by hand.
 //!
 //! Products are those of `ops`, so a network computes the same here as when it codes, but for keys
 //! and values, which are not rounded here. A pass is of one shard of a batch and on one thread.

@@ -2,10 +2,10 @@
 
 use crate::ops::{Isa, rms_norm};
 
-/// Added to the mean square.
+/// Constant added to the mean square.
 pub const EPS: f32 = 1e-5;
 
-/// y = x / rms(x) * gain. x: `[rows][C]`, gain: `[C]`; returns `[rows][C]`.
+/// Computes y = x / rms(x) * gain. x: `[rows][C]`, gain: `[C]`; returns `[rows][C]`.
 pub fn forward(isa: Isa, x: &[f32], gain: &[f32]) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
     rms_norm(isa, x, gain, EPS, &mut y);

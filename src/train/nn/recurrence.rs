@@ -4,40 +4,40 @@
 //! Legend: `T` steps, `B` streams, `H` width, `G` gates times `H`. Rows are `[T][B]`. The formulas are
 //! those of `docs/numerics.md`, section 17, with x and y as there.
 
-use super::linear::Linear;
+use super::linear::LinearLayer;
 use super::parameter::Gradients;
 use crate::models::Cell;
 use crate::ops::{Isa, sigmoid, tanh};
 
-/// A layer's part that looks back: y = hidden(h), then the cell.
+/// Recurrent part of a layer: y = hidden(h), then the cell.
 pub struct Recurrence {
-    /// Its cells.
+    /// Kind of cell.
     pub cell: Cell,
     /// Width of its state.
     pub width: usize,
     /// From the last outputs to gates.
-    pub hidden: Linear,
+    pub hidden: LinearLayer,
 }
 
-/// What a layer remembers between passes: `[B][H]` each.
+/// Recurrent state of a layer between passes: `[B][H]` each.
 #[derive(Debug, Clone, Default)]
-pub struct State {
+pub struct RecurrentState {
     /// Last outputs.
     pub h: Vec<f32>,
     /// Cells of an LSTM.
     pub c: Vec<f32>,
 }
 
-impl State {
-    /// Nothing to remember.
+impl RecurrentState {
+    /// Creates the zero state.
     pub fn new(streams: usize, width: usize) -> Self {
         let zeros = vec![0.0; streams * width];
         Self { h: zeros.clone(), c: zeros }
     }
 }
 
-/// What the backward pass needs of the forward pass.
-pub struct Trace {
+/// Activations of the forward pass that the backward pass needs.
+pub struct RecurrenceTrace {
     /// h before each step, and after the last: `[T + 1][B][H]`
     h: Vec<f32>,
     /// c likewise, of an LSTM.
@@ -48,8 +48,8 @@ pub struct Trace {
     new_y: Vec<f32>,
 }
 
-impl Trace {
-    /// Outputs: `[T][B][H]`
+impl RecurrenceTrace {
+    /// Returns the outputs: `[T][B][H]`.
     pub fn outputs(&self, streams: usize, width: usize) -> &[f32] {
         &self.h[streams * width..]
     }
@@ -57,10 +57,11 @@ impl Trace {
 
 impl Recurrence {
     /// Runs from `state`, which becomes that after the last step. x: `[T][B][G]`
-    pub fn forward(&self, isa: Isa, x: Vec<f32>, state: &mut State) -> Trace {
+    pub fn forward(&self, isa: Isa, x: Vec<f32>, state: &mut RecurrentState) -> RecurrenceTrace {
         let (h, g) = (self.width, self.cell.gates() * self.width);
         let (b, t) = (state.h.len() / h, x.len() * h / g / state.h.len());
-        let mut trace = Trace { h: state.h.clone(), c: Vec::new(), gates: x, new_y: Vec::new() };
+        let mut trace =
+            RecurrenceTrace { h: state.h.clone(), c: Vec::new(), gates: x, new_y: Vec::new() };
         if self.cell == Cell::Lstm {
             trace.c.clone_from(&state.c);
         }
@@ -87,11 +88,11 @@ impl Recurrence {
         trace
     }
 
-    /// The gradient of x, from that of the outputs. dh: `[T][B][H]`; returns `[T][B][G]`.
+    /// Returns the gradient of x, from that of the outputs. dh: `[T][B][H]`; returns `[T][B][G]`.
     pub fn backward(
         &self,
         isa: Isa,
-        trace: &Trace,
+        trace: &RecurrenceTrace,
         streams: usize,
         dh: &[f32],
         gradients: &mut Gradients,
@@ -131,7 +132,7 @@ impl Recurrence {
     }
 }
 
-/// A row's step: x: `[3][H]` becomes r, z and n; h at `at` gives that after the step, appended.
+/// Computes a row's step: x: `[3][H]` becomes r, z and n; h at `at` gives that after the step, appended.
 fn gru(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>) {
     let n = x.len() / 3;
     super::matrix::accumulate(&mut x[..2 * n], &y[..2 * n]);
@@ -144,7 +145,8 @@ fn gru(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>) {
     }
 }
 
-/// grad: `[H]`, that of h after the step, becomes that of h before it, but for what y has of it.
+/// Computes the gradients of a GRU step. grad: `[H]`, that of h after the step, becomes that of h before
+/// it, except its part through y.
 fn gru_backward(
     gates: &[f32],
     last: &[f32],
@@ -165,7 +167,7 @@ fn gru_backward(
     }
 }
 
-/// A row's step: x: `[4][H]` becomes i, f, g and o; h and c after the step are appended.
+/// Computes a row's step: x: `[4][H]` becomes i, f, g and o; h and c after the step are appended.
 fn lstm(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>, c: &mut Vec<f32>) {
     let n = x.len() / 4;
     super::matrix::accumulate(x, y);
@@ -183,7 +185,7 @@ fn lstm(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>, c: &mut
     out.iter_mut().zip(&x[3 * n..]).for_each(|(h, o)| *h *= o);
 }
 
-/// grad_h becomes zero, its part through y comes later; grad_c: `[H]`, that of c after the step,
+/// Computes the gradients of an LSTM step. grad_h becomes zero, its part through y comes later; grad_c: `[H]`, that of c after the step,
 /// becomes that before it. c: before and after the step.
 fn lstm_backward(
     isa: Isa,

@@ -2,14 +2,14 @@
 
 use crate::ops::{Isa, sigmoid, silu_mul};
 
-/// gate, up: `[n]`; returns silu(gate) * up.
+/// Computes the activation. gate, up: `[n]`; returns silu(gate) * up.
 pub fn forward(isa: Isa, gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut y = gate.to_vec();
     silu_mul(isa, &mut y, up);
     y
 }
 
-/// The gradients of gate and up, from that of y.
+/// Returns the gradients of gate and up, from that of y.
 pub fn backward(isa: Isa, gate: &[f32], up: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let mut s = gate.to_vec();
     sigmoid(isa, &mut s);

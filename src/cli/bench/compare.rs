@@ -1,17 +1,17 @@
-//! Whether what was restored is what it was made of.
+//! Comparison of decoded output with the original file.
 
 use crate::{Error, ErrorKind};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 
-/// Bytes that are compared at a time.
+/// Bytes compared per call.
 const STEP: usize = 1 << 16;
 
-/// A writer that takes nothing but the content of a file.
+/// A writer that compares everything with the content of a file.
 pub struct Expect {
     original: BufReader<File>,
     offset: u64,
-    /// Where the first other byte is.
+    /// Offset of the first differing byte.
     pub differs_at: Option<u64>,
 }
 
@@ -20,10 +20,10 @@ impl Expect {
         Self { original: BufReader::new(original), offset: 0, differs_at: None }
     }
 
-    /// Checks that all of it came.
+    /// Checks that the whole content was written.
     ///
     /// # Errors
-    /// The system's; Corrupt where anything else came.
+    /// I/O errors; Corrupt where anything else was written.
     pub fn finish(mut self) -> crate::Result<()> {
         let mut rest = [0];
         let rest =
@@ -31,7 +31,8 @@ impl Expect {
         match self.differs_at.or((rest > 0).then_some(self.offset)) {
             None => Ok(()),
             Some(at) => {
-                let message = format!("what was decoded is not the input: it differs at byte {at}");
+                let message =
+                    format!("decoded output differs from the input: differs at byte {at}");
                 Err(Error::new(ErrorKind::Corrupt, message))
             }
         }
@@ -59,7 +60,7 @@ impl Write for Expect {
 /// Checks that `restored` has the content of `original`.
 ///
 /// # Errors
-/// The system's; Corrupt where it has not.
+/// I/O errors; Corrupt where they differ.
 pub fn expect_same(original: File, mut restored: File) -> crate::Result<()> {
     let mut expect = Expect::new(original);
     io::copy(&mut restored, &mut expect).map_err(|e| Error::io("cannot compare", e))?;

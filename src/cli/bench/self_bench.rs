@@ -1,13 +1,13 @@
-//! llmzip itself, in this process.
+//! Benchmark of llmzip itself, in this process.
 
 use super::args::BenchArgs;
+use super::compare::Expect;
 use super::cost::{Cost, measured};
-use super::outcome::{Outcome, Own, Profiles, Shares};
-use super::same::Expect;
+use super::outcome::{BenchOutcome, Own, Profiles, Shares};
 use crate::archive::{self, CompressOptions, DecompressOptions};
-use crate::cli::Session;
 use crate::cli::names::shown;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressCounter;
+use crate::cli::session::Session;
 use crate::models::{Identity, Model};
 use crate::profile::{Profile, Profiler};
 use anyhow::{Context, Result};
@@ -18,19 +18,19 @@ use std::path::Path;
 /// Measures llmzip on `path`: from a file to a file, and back to a comparison with the input.
 ///
 /// # Errors
-/// The system's, the archive's; Corrupt where what was decoded is not the input.
+/// I/O errors; those of the archive; Corrupt where the output differs from the input.
 pub fn run(
     session: &Session,
     path: &Path,
     options: &CompressOptions<'_>,
     bench: &BenchArgs,
-) -> Result<Outcome> {
+) -> Result<BenchOutcome> {
     let model = session.models.here()?;
     let plain_len = path.metadata()?.len();
     let total = plain_len * 2 * u64::from(bench.runs);
-    let progress = Progress::new(session.progress, session.voice, &shown(path), Some(total));
-    let work = Work { session, path, options, model: &model, progress: &progress };
-    let mut outcome = Outcome::new("llmzip", &command(options, model.identity()));
+    let progress = ProgressCounter::new(session.progress, session.voice, &shown(path), Some(total));
+    let work = SelfBench { session, path, options, model: &model, progress: &progress };
+    let mut outcome = BenchOutcome::new("llmzip", &command(options, model.identity()));
     let mut looks = [Profile::default(); 2];
     let mut lanes = 0;
     for _ in 0..bench.runs {
@@ -52,17 +52,17 @@ pub fn run(
     Ok(outcome)
 }
 
-/// What every run is made of.
-struct Work<'a> {
+/// Inputs that all runs share.
+struct SelfBench<'a> {
     session: &'a Session,
     path: &'a Path,
     options: &'a CompressOptions<'a>,
     model: &'a Model,
-    progress: &'a Progress,
+    progress: &'a ProgressCounter,
 }
 
-impl Work<'_> {
-    /// The archive of the file.
+impl SelfBench<'_> {
+    /// Compresses the file into an archive.
     fn compress(&self) -> Result<File> {
         let input = File::open(self.path).context("cannot open")?;
         let mut archive = BufWriter::new(tempfile::tempfile()?);
@@ -84,7 +84,7 @@ impl Work<'_> {
     }
 }
 
-/// Measures `work`, and adds to `profile` where its time went.
+/// Measures `work`, and adds its samples to `profile`.
 fn looked_at<T>(
     bench: &BenchArgs,
     profile: &mut Profile,
@@ -98,14 +98,14 @@ fn looked_at<T>(
     done
 }
 
-/// Lanes of the chunk that has most.
+/// Returns the greatest number of lanes of any chunk.
 fn most_lanes(mut archive: &File) -> Result<u8> {
     archive.rewind()?;
     let streams = archive::list(archive)?;
     Ok(streams.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.coding.lanes).max().unwrap_or(0))
 }
 
-/// How to call the program for the same archive, a prefix left out.
+/// Returns the command line that makes the same archive, with any prefix left out.
 fn command(options: &CompressOptions<'_>, model: &Identity) -> String {
     let CompressOptions { level, chunk_size, lanes, mix, context, table_log2, .. } = *options;
     let usual = CompressOptions::default();

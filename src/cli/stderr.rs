@@ -1,4 +1,4 @@
-//! Lines on standard error. Where it cannot be written nobody hears them, and the work goes on.
+//! Lines on standard error. Write errors there are ignored.
 
 /// `eprintln!` without its panic.
 macro_rules! say {

@@ -1,0 +1,87 @@
+//! Steps that all verbs of `llmzip models` share: finding a model, checking its digest, reporting it.
+
+use super::model_ref::ModelRef;
+use super::show::ModelEntry;
+use crate::cli::exit::{BROKEN_PIPE, code_of};
+use crate::cli::failures::Failures;
+use crate::cli::names::shown;
+use crate::cli::session::Session;
+use crate::cli::size::grouped;
+use crate::cli::voice::Voice;
+use crate::hub::{self, FoundModel, StoredModel};
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// A running command on models, with its results so far.
+pub struct ModelCommand<'a> {
+    pub session: &'a Session,
+    pub failures: &'a mut Failures,
+    pub entries: Vec<ModelEntry>,
+    pub json: bool,
+}
+
+impl<'a> ModelCommand<'a> {
+    /// Creates a command that has touched no model yet.
+    pub fn new(session: &'a Session, failures: &'a mut Failures, json: bool) -> Self {
+        Self { session, failures, entries: Vec::new(), json }
+    }
+
+    pub fn each(
+        &mut self,
+        models: &[PathBuf],
+        mut work: impl FnMut(&mut Self, &Path) -> Result<()>,
+    ) -> Result<()> {
+        models.iter().try_for_each(|model| {
+            let done = work(self, model);
+            self.note(&shown(model), done)
+        })
+    }
+
+    /// Records a failure; returns only broken pipes as errors.
+    pub fn note(&mut self, name: &str, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if code_of(&error) == BROKEN_PIPE => Err(error),
+            Err(error) => {
+                self.failures.note(name.to_owned(), &error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    pub fn find(&self, model: &Path) -> Result<FoundModel> {
+        ModelRef::parse(model)?.find(self.session.models.store())
+    }
+
+    /// Finds `model` and checks that the digest of a stored one is the recorded one.
+    pub fn find_unchanged(&self, model: &Path) -> Result<FoundModel> {
+        let found = self.find(model)?;
+        if let FoundModel::Stored(stored) = &found {
+            self.compare(stored)?;
+        }
+        Ok(found)
+    }
+
+    /// Computes the digest of `model` and compares it with the recorded one; returns it, and whether
+    /// there was one.
+    pub fn compare(&self, model: &StoredModel) -> Result<([u8; 32], bool)> {
+        let records = self.session.models.store().records();
+        let recorded = records.recorded(&model.folder);
+        let digest = records.compute(&model.folder)?;
+        match recorded {
+            Some(recorded) if recorded != digest => {
+                Err(hub::digest_mismatch(&model.label, &digest, &recorded).into())
+            }
+            recorded => Ok((digest, recorded.is_some())),
+        }
+    }
+
+    /// Reports what was `done` to the model of `entry`.
+    pub fn report(&mut self, entry: ModelEntry, done: &str) {
+        if self.session.voice > Voice::Quiet && !self.json {
+            let (label, len) = (entry.label.escape_debug(), grouped(entry.len));
+            say!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
+        }
+        self.entries.push(entry);
+    }
+}
