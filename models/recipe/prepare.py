@@ -2,8 +2,9 @@
 
     python prepare.py --shards 'train-*.docs.xz' --valid 'valid-*.docs' --out data [--tokenizer tokenizer.json]
 
-Writes OUT/tokenizer.json (byte-level BPE, or the one given), OUT/train-*.tokens and OUT/valid-*.tokens (uint16, each
-document after token 0) and OUT/bytes.json (bytes of text in each). One document in `--crlf` gets CR-LF line ends, as
+Writes OUT/tokenizer.json (byte-level BPE of documents from all shards, or the one given), OUT/train-*.tokens and
+OUT/valid-*.tokens (uint16, each document after token 0) and OUT/bytes.json (bytes of text in each). Documents in wiki
+markup, which are few, stand once more in OUT/train-wikitext.tokens, so that train.py can give them a share of their own. One document in `--crlf` gets CR-LF line ends, as
 files of other systems have them: a model that never saw a carriage return pays dearly for each.
 """
 import argparse, glob, json, lzma, os, random, zlib
@@ -29,6 +30,12 @@ def with_some_crlf(docs, one_in):
     for doc in docs:
         chosen = one_in and zlib.crc32(doc.encode()) % one_in == 0
         yield doc.replace("\r\n", "\n").replace("\n", "\r\n") if chosen else doc
+
+
+def is_wikitext(doc):
+    """Whether a document is in wiki markup: one link in 300 characters, or some and as much other markup."""
+    links, others = doc.count("[["), doc.count("'''") + doc.count("{{")
+    return links * 300 > len(doc) or (links > 3 and others * 500 > len(doc))
 
 
 def train_tokenizer(docs, vocabulary, seed):
@@ -70,7 +77,7 @@ def main():
     parser.add_argument("--valid", required=True, help="files to measure on, a pattern")
     parser.add_argument("--out", type=Path, default=Path("data"))
     parser.add_argument("--tokenizer", help="use this one")
-    parser.add_argument("--vocabulary", type=int, default=4096)
+    parser.add_argument("--vocabulary", type=int, default=8192)
     parser.add_argument("--crlf", type=int, default=25, help="one document in so many gets CR-LF line ends; 0: none")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -79,13 +86,19 @@ def main():
     if args.tokenizer:
         tokenizer = Tokenizer.from_file(args.tokenizer)
     else:
-        tokenizer = train_tokenizer(documents(shards[0]), args.vocabulary, args.seed)
+        docs = [doc for path in shards for doc in documents(path)]
+        tokenizer = train_tokenizer(docs, args.vocabulary, args.seed)
     tokenizer.save(str(args.out / "tokenizer.json"))
-    sizes = {}
+    sizes, wikitext = {}, []
     for path in shards + sorted(glob.glob(args.valid)):
         name = Path(path).name.split(".")[0]
-        docs = with_some_crlf(documents(path), args.crlf if path in shards else 0)
+        docs = documents(path)
+        if path in shards:
+            wikitext += filter(is_wikitext, docs)
+            docs = with_some_crlf(docs, args.crlf)
         sizes[name] = write_tokens(tokenizer, docs, args.out / f"{name}.tokens")
+    name = "train-wikitext"
+    sizes[name] = write_tokens(tokenizer, wikitext, args.out / f"{name}.tokens")
     (args.out / "bytes.json").write_text(json.dumps(sizes, indent=1) + "\n")
 
 
