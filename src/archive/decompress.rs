@@ -313,7 +313,7 @@ impl<R: Read> Read for Decoder<'_, R> {
                 Err(error) => self.error = Some(error),
             }
         }
-        let n = self.driver.output[self.n_read..].as_ref().read(buffer)?;
+        let n = (&self.driver.output[self.n_read..]).read(buffer)?;
         self.n_read += n;
         Ok(n)
     }

@@ -91,6 +91,7 @@ impl Manifest {
         format!("{}-{}", name.trim_start_matches('.'), &hex(&self.digest)[..12])
     }
 
+    #[cfg(any(test, feature = "cli"))]
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("strings and numbers")
     }

@@ -675,7 +675,7 @@ fn threads_are_a_limit() {
     let model = models().default_model().unwrap();
     for limit in [1, 2] {
         let seen = Mutex::new(HashSet::new());
-        let see = |_| drop(seen.lock().unwrap().insert(std::thread::current().id()));
+        let see = |_| _ = seen.lock().unwrap().insert(std::thread::current().id());
         let work = || {
             let options = CompressOptions {
                 threads: limit,

@@ -94,18 +94,16 @@ fn an_archive_with_all_chunks_may_be_damaged() {
 const MODEL: usize = 5;
 
 #[test]
-fn a_lost_header_costs_no_chunk_of_a_compiled_in_model() {
-    for name in ["chunks"] {
-        let path = format!("{}/tests/golden/good-1-{name}.llmz", env!("CARGO_MANIFEST_DIR"));
-        let mut archive = std::fs::read(path).unwrap();
-        let (whole, result) = recover(&archive);
-        assert!(result.unwrap().damage.is_empty());
-        archive[MODEL] ^= 1;
-        let (plain, result) = recover(&archive);
-        let said: Vec<_> = result.unwrap().damage.iter().map(ToString::to_string).collect();
-        assert_places(&said, &["no content is missing: damaged before offset "]);
-        assert!(plain == whole, "{name}");
-    }
+fn a_lost_header_costs_no_chunk_of_the_compiled_in_model() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/good-1-chunks.llmz");
+    let mut archive = std::fs::read(path).unwrap();
+    let (whole, result) = recover(&archive);
+    assert!(result.unwrap().damage.is_empty());
+    archive[MODEL] ^= 1;
+    let (plain, result) = recover(&archive);
+    let said: Vec<_> = result.unwrap().damage.iter().map(ToString::to_string).collect();
+    assert_places(&said, &["no content is missing: damaged before offset "]);
+    assert!(plain == whole);
 }
 
 /// What is decoded only to find the model is within `--max-output`, too: found by fuzzing.
