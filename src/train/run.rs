@@ -1,7 +1,7 @@
 //! Training loop: batches, steps, evaluation on held-out data, checkpoints.
 //!
-//! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the number
-//! of threads changes nothing, and a run of so many steps gives the same model again.
+//! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the
+//! number of threads changes nothing, and a run of so many steps gives the same model again.
 
 use super::checkpoint::{self, RunProgress};
 use super::corpus::{Corpus, TokenStream};
@@ -61,8 +61,9 @@ pub struct TrainSummary {
 /// Trains a model on `files` and writes it into `folder`.
 ///
 /// # Errors
-/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little data, the folder is not
-/// empty or its checkpoint is of another run; [`ErrorKind::InvalidModel`] where the training fails.
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little data, the folder is
+/// not empty or its checkpoint is of another run; [`ErrorKind::InvalidModel`] where the training
+/// fails.
 pub fn train(
     options: &TrainOptions,
     files: &[PathBuf],

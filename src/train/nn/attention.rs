@@ -1,10 +1,10 @@
 //! Causal attention over a sliding window, with rotary positions.
 //!
-//! Queries are taken in blocks with all keys that a block sees; the softmax is recomputed
-//! in the backward pass (Dao et al., "FlashAttention", 2022). Heads that share keys make one product.
+//! Queries are taken in blocks with all keys that a block sees; the softmax is recomputed in the
+//! backward pass (Dao et al., "FlashAttention", 2022). Heads that share keys make one product.
 //!
-//! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its queries of
-//! all heads that share keys, `K` keys that it sees.
+//! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its
+//! queries of all heads that share keys, `K` keys that it sees.
 
 use super::matrix::{accumulate, product, product_with, transposed};
 use crate::ops::{Isa, Rotary, RotaryScaling, rotate, softmax};
