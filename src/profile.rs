@@ -37,7 +37,7 @@ const PERIOD: Duration = Duration::from_millis(1);
 pub enum Part {
     /// Nothing, or waiting for other threads; not counted.
     Waiting,
-    /// The network, but for what follows.
+    /// Other work of the network than the parts that follow.
     Model,
     /// Attention over keys and values.
     Attention,

@@ -1,5 +1,5 @@
-//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by what came
-//! true under it.
+//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by the bits
+//! seen under it.
 //!
 //! For each value of a context the map holds the probability actually seen at 25 points along the
 //! log-odds of the prediction, and interpolates between the two nearest; the nearer one learns

@@ -16,7 +16,7 @@ use super::match_model::{self, MatchModel};
 use super::mixer::{Mixer, ONE, Rate};
 use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
-/// Number of rows of each set of mixer weights, as [`Model::selectors`] names them.
+/// Number of rows of each set of mixer weights, as [`MixingModel::selectors`] names them.
 const SELECTOR_ROWS: [usize; 5] = [match_model::BUCKETS as usize * 8, 256, 8 * 8 * 4, 256, 256];
 
 const RATES: [Rate; 2] =
@@ -64,8 +64,8 @@ pub fn byte_model(isa: Isa, config: &Config) -> Box<dyn ByteModel> {
     }
 }
 
-/// Mixing of the first `CONTEXTS` contexts of [`Lane::contexts`] and `MATCHES` match models by the
-/// first `SETS` sets of weights of `BLOCKS` blocks.
+/// Mixing of the first `CONTEXTS` contexts of [`LaneContext::contexts`] and `MATCHES` match models
+/// by the first `SETS` sets of weights of `BLOCKS` blocks.
 struct MixingModel<
     const CONTEXTS: usize,
     const MATCHES: usize,

@@ -12,7 +12,7 @@ use super::history::History;
 use super::logistic::NAT;
 use crate::ops::arch::prefer_large_pages;
 
-/// Maximum length of a match that is told apart.
+/// Maximum length of a match; longer ones count as this.
 const LENGTH_MAX: u32 = 65535;
 
 /// Number of length buckets: see [`bucket`].

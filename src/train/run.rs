@@ -249,7 +249,7 @@ impl<'a> Run<'a> {
         self.network.update(&mut |parameters| optimiser.step(parameters, gradients, rate as f32))
     }
 
-    /// Bits per byte of what is held out: pieces side by side, until the first ends.
+    /// Evaluates bits per byte on held-out data: pieces side by side, until the first ends.
     fn held_out(&self) -> Result<f64> {
         let cost = |texts: &[&[u8]]| {
             let mut streams: Vec<TokenStream<'_>> =

@@ -15,7 +15,7 @@ pub struct Recurrence {
     pub cell: Cell,
     /// Width of its state.
     pub width: usize,
-    /// From the last outputs to gates.
+    /// Layer from the last outputs to the gates.
     pub hidden: LinearLayer,
 }
 
