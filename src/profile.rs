@@ -1,9 +1,10 @@
-//! In-process sampling profiler: the layers mark the parts of their work, and samples are counted by part.
+//! In-process sampling profiler: the layers mark the parts of their work, and samples are counted
+//! by part.
 //!
 //! A thread enters a part by [`enter`] and leaves it when the returned [`Span`] is dropped. While a
-//! [`Profiler`] runs, a thread of its own samples all others every millisecond. So the measured code
-//! reads no clock, a part may be as short as one coded bit, and each sample counts once, for the
-//! innermost part. While no profiler runs, a span costs one relaxed load.
+//! [`Profiler`] runs, a thread of its own samples all others every millisecond. So the measured
+//! code reads no clock, a part may be as short as one coded bit, and each sample counts once, for
+//! the innermost part. While no profiler runs, a span costs one relaxed load.
 //!
 //! It is not exact: a part seen in `n` of `N` samples has a standard error of about
 //! `100 sqrt(n) / N` percent.
@@ -36,7 +37,7 @@ const PERIOD: Duration = Duration::from_millis(1);
 pub enum Part {
     /// Nothing, or waiting for other threads; not counted.
     Waiting,
-    /// The network, but for what follows.
+    /// Other work of the network than the parts that follow.
     Model,
     /// Attention over keys and values.
     Attention,
@@ -97,8 +98,8 @@ impl Part {
 /// Profiler enabled.
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Current part of each thread that has entered one under a profiler. Threads that ended stay listed as
-/// waiting.
+/// Current part of each thread that has entered one under a profiler. Threads that ended stay
+/// listed as waiting.
 static THREADS: Mutex<Vec<&'static AtomicU8>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -142,8 +143,8 @@ impl Drop for Span {
     }
 }
 
-/// Sampling profiler of all threads, from [`Profiler::start`] to [`Profiler::stop`]. At most one runs in a
-/// process.
+/// Sampling profiler of all threads, from [`Profiler::start`] to [`Profiler::stop`]. At most one
+/// runs in a process.
 pub struct Profiler {
     stopped: Arc<AtomicBool>,
     sampler: JoinHandle<Profile>,

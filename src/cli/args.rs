@@ -245,8 +245,8 @@ pub struct CodingArgs {
     /// compressed
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
-    /// Tokens until the context of a lane is reset, for models without a sliding window [default: the
-    /// model's, up to 2048]
+    /// Tokens until the context of a lane is reset, for models without a sliding window [default:
+    /// the model's, up to 2048]
     #[arg(long, value_name = "N")]
     pub context: Option<u32>,
     /// Memory of the adaptive model per chunk, a power of two [default: 64M]
@@ -267,9 +267,10 @@ pub struct CodingArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Compress with this model: a folder, or its name on the Hugging Face hub, ORG/NAME[@REVISION],
-    /// which is downloaded unless it is stored locally [default: the compiled-in model]. When
-    /// decompressing, the model for all archives that do not name the compiled-in one
+    /// Compress with this model: a folder, or its name on the Hugging Face hub,
+    /// ORG/NAME[@REVISION], which is downloaded unless it is stored locally [default: the
+    /// compiled-in model]. When decompressing, the model for all archives that do not name the
+    /// compiled-in one
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Never download

@@ -17,7 +17,8 @@ pub fn print_completions(shell: Shell) -> io::Result<()> {
     io::stdout().write_all(&script)
 }
 
-/// Writes the manual page of a command, or of the program where `command` is empty, to standard output.
+/// Writes the manual page of a command, or of the program where `command` is empty, to standard
+/// output.
 ///
 /// # Errors
 /// I/O errors; UsageError where there is no such command.

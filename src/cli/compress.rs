@@ -64,8 +64,8 @@ fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
     Ok(with_suffix(path, suffix))
 }
 
-/// Returns the verbosity that prints a summary: with standard output, usually another program's pipe,
-/// only verbose.
+/// Returns the verbosity that prints a summary: with standard output, usually another program's
+/// pipe, only verbose.
 pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
     if transfer.target().is_some() { Voice::Normal } else { Voice::Verbose }
 }

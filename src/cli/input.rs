@@ -82,7 +82,8 @@ impl OpenInput {
     /// Removes the name that a regular file was opened by; standard input stays.
     ///
     /// # Errors
-    /// I/O errors; an error where the file changed or another has its name. Nothing is removed then.
+    /// I/O errors; an error where the file changed or another has its name. Nothing is removed
+    /// then.
     pub fn remove(&self) -> Result<()> {
         let (Some(path), Some(named)) = (&self.path, &self.named) else { return Ok(()) };
         let Some(opened) = &self.metadata else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! The command line: arguments, a plan with all defaults filled in, the commands, and their messages.
+//! The command line: arguments, a plan with all defaults filled in, the commands, and their
+//! messages.
 
 #[macro_use]
 mod stderr;

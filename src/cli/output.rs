@@ -1,9 +1,9 @@
-//! Output files, which get their name only when complete, and outputs that are no files: devices, pipes,
-//! sockets.
+//! Output files, which get their name only when complete, and outputs that are no files: devices,
+//! pipes, sockets.
 //!
-//! Files are written under another name in the same folder with mode 0600, then given the input's mode, time,
-//! group and owner, synchronised, and renamed. Until then a failure, a signal or a crash leaves
-//! nothing under the name.
+//! Files are written under another name in the same folder with mode 0600, then given the input's
+//! mode, time, group and owner, synchronised, and renamed. Until then a failure, a signal or a
+//! crash leaves nothing under the name.
 
 use super::input::is_same;
 use super::signals::unfinished;
@@ -160,7 +160,8 @@ impl OutputFile {
         Ok(())
     }
 
-    /// Syncs the file to disk with the mode, time, group and owner of `input`, and gives it its name.
+    /// Syncs the file to disk with the mode, time, group and owner of `input`, and gives it its
+    /// name.
     ///
     /// # Errors
     /// I/O errors; an error where a file of that name appeared meanwhile.
@@ -209,8 +210,8 @@ impl Drop for OutputFile {
 /// Refuses a name that the finished file could not get, before any work is done.
 ///
 /// # Errors
-/// I/O errors; an error where `target` is a folder, a device, a pipe or a socket, or a file that must not be
-/// overwritten.
+/// I/O errors; an error where `target` is a folder, a device, a pipe or a socket, or a file that
+/// must not be overwritten.
 pub fn refuse_name(target: &Path, overwrite: bool) -> Result<()> {
     let there = match target.symlink_metadata() {
         Ok(there) => there,
@@ -254,8 +255,8 @@ fn take_over_attributes(file: &File, input: Option<&Metadata>) -> io::Result<()>
     Ok(())
 }
 
-/// Returns the part of `mode` that is safe for a file in another group: its members were `other` before,
-/// and those of the old group are `other` now, so both get the permissions that both had.
+/// Returns the part of `mode` that is safe for a file in another group: its members were `other`
+/// before, and those of the old group are `other` now, so both get the permissions that both had.
 fn mode_in_other_group(mode: u32) -> u32 {
     let both = mode >> 3 & mode & 0o007;
     mode & 0o700 | both << 3 | both

@@ -281,8 +281,8 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's memory
-/// within the process's limit.
+/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's
+/// memory within the process's limit.
 fn memory(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
@@ -302,8 +302,8 @@ fn total_memory() -> u64 {
     u64::MAX
 }
 
-/// Selects the instruction set: the best of this machine, or the one in `LLMZIP_ISA`, which lets users
-/// check that archives do not depend on it.
+/// Selects the instruction set: the best of this machine, or the one in `LLMZIP_ISA`, which lets
+/// users check that archives do not depend on it.
 fn isa() -> anyhow::Result<Isa> {
     let Some(name) = std::env::var_os("LLMZIP_ISA") else {
         return Ok(Isa::detect());

@@ -45,7 +45,8 @@ impl Display {
         }
     }
 
-    /// Starts the next interval between lines and returns true, where this one is over or `now` is set.
+    /// Starts the next interval between lines and returns true, where this one is over or `now` is
+    /// set.
     pub fn line_is_due(last: &Mutex<Instant>, now: bool) -> bool {
         let Ok(mut last) = last.try_lock() else { return false };
         let is_due = now || last.elapsed() >= LINE_INTERVAL;

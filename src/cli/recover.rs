@@ -1,4 +1,5 @@
-//! `--keep-going`: recovery of the intact parts of a damaged archive, with a line per damaged place.
+//! `--keep-going`: recovery of the intact parts of a damaged archive, with a line per damaged
+//! place.
 
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
@@ -52,8 +53,8 @@ pub fn decompress(
     Ok(())
 }
 
-/// Writes the intact parts of `input` to `output`. A pipe is spooled to a temporary file first: recovery
-/// reads from both ends.
+/// Writes the intact parts of `input` to `output`. A pipe is spooled to a temporary file first:
+/// recovery reads from both ends.
 ///
 /// # Errors
 /// I/O errors; errors of the archive other than damage.

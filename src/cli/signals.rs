@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Path of the one unfinished file or folder. Whoever creates, renames or removes it holds the lock meanwhile, so
-/// that a signal finds it either unfinished and named here, or finished.
+/// Path of the one unfinished file or folder. Whoever creates, renames or removes it holds the lock
+/// meanwhile, so that a signal finds it either unfinished and named here, or finished.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Locks the path of the unfinished file or folder.
@@ -34,8 +34,8 @@ pub fn watch() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes the unfinished file or folder and dies of the signal, so that a shell's loop ends, too. Never
-/// releases the lock.
+/// Removes the unfinished file or folder and dies of the signal, so that a shell's loop ends, too.
+/// Never releases the lock.
 fn stop(signal: i32) -> ! {
     let path = unfinished();
     if let Some(path) = path.as_ref() {

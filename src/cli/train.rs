@@ -33,8 +33,8 @@ pub struct TrainArgs {
     /// Size of the network
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = SizeName::Small)]
     size: SizeName,
-    /// Vocabulary size: 256 for bytes, 300 to 65536 for a BPE trained on the data [default: 256; 2048 with
-    /// llama]
+    /// Vocabulary size: 256 for bytes, 300 to 65536 for a BPE trained on the data [default: 256;
+    /// 2048 with llama]
     #[arg(long, value_name = "N")]
     vocab: Option<usize>,
     /// Total steps; the same data, options and steps give the same model
@@ -53,7 +53,8 @@ pub struct TrainArgs {
     /// Train one text in eight with CR-LF line endings, so that such files compress well, too
     #[arg(long)]
     crlf: bool,
-    /// Device to train on; cuda[:N] needs a build with the feature candle-cuda, where auto prefers it
+    /// Device to train on; cuda[:N] needs a build with the feature candle-cuda, where auto prefers
+    /// it
     #[arg(long, value_name = "auto|cpu|cuda[:N]", value_parser = device, default_value = "auto")]
     device: Device,
     /// Threads to use, 0 for all cores; does not affect the model [default: 0]
@@ -134,7 +135,7 @@ impl TrainArgs {
 /// Trains a model and reports progress.
 ///
 /// # Errors
-/// Those of [`train::train`]; the system's.
+/// Errors of [`train::train`]; I/O errors.
 pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
     let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
     let mut watch = |report: &TrainReport| show(&display, report);

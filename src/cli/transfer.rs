@@ -85,8 +85,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Chooses the form of progress: none by default in a filter, because a bar and a result on the same
-    /// terminal destroy each other.
+    /// Chooses the form of progress: none by default in a filter, because a bar and a result on the
+    /// same terminal destroy each other.
     pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
         match (wanted, &self.sink) {
             (ProgressStyle::Auto, Sink::Stream { .. }) => ProgressStyle::Never,

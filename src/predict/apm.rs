@@ -1,5 +1,5 @@
-//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by what came
-//! true under it.
+//! Adaptive probability maps, or secondary symbol estimation: a prediction corrected by the bits
+//! seen under it.
 //!
 //! For each value of a context the map holds the probability actually seen at 25 points along the
 //! log-odds of the prediction, and interpolates between the two nearest; the nearer one learns
@@ -9,17 +9,17 @@ use super::counters::Counter;
 use super::logistic::{NAT, STRETCH_MAX, squash};
 use crate::ops::arch::{prefer_large_pages, prefetch};
 
-/// Points from -12 to 12 nats, one a nat: beyond `±STRETCH_MAX`.
+/// Number of points from -12 to 12 nats, one a nat: beyond `±STRETCH_MAX`.
 const POINTS: usize = 25;
 const OFFSET: i32 = NAT * (POINTS as i32 / 2);
 
-/// A point counts as this many bits at first, so that the first bits do not throw it about.
+/// Initial count of a point, in bits, so that the first bits do not move it far.
 const FIRST_COUNT: u32 = 6;
 const LIMIT: u32 = 255;
 
-/// Corrects predictions under a context; see the module.
+/// Correction of predictions under a context; see the module.
 pub struct Apm {
-    /// For each context.
+    /// A row per context.
     rows: Vec<[Counter; POINTS]>,
     mask: u32,
     /// The row last used, and the nearer of its points.
@@ -27,8 +27,8 @@ pub struct Apm {
 }
 
 impl Apm {
-    /// A map that at first changes nothing, for contexts below `n_contexts` (a power of two):
-    /// higher bits are dropped.
+    /// Creates a map that at first changes nothing, for contexts below `n_contexts` (a power of
+    /// two): higher bits are dropped.
     pub fn new(n_contexts: usize) -> Self {
         debug_assert!(n_contexts.is_power_of_two());
         let row = std::array::from_fn(|i| {
@@ -40,7 +40,7 @@ impl Apm {
         Apm { rows, mask: n_contexts as u32 - 1, at: (0, 0) }
     }
 
-    /// Asks for the memory of `context` and of the one after it: one of them will soon be needed.
+    /// Prefetches `context` and the one after it: one of them will soon be needed.
     #[inline(always)]
     pub fn prefetch(&self, context: u32) {
         let first = (context & self.mask) as usize;
@@ -50,7 +50,7 @@ impl Apm {
         prefetch(&points[points.len() - 1]);
     }
 
-    /// P(1) of 65536, of a prediction with log-odds `x` under `context`; at least 1.
+    /// Returns P(1) of 65536, of a prediction with log-odds `x` under `context`; at least 1.
     #[inline(always)]
     pub fn refine(&mut self, x: i32, context: u32) -> u16 {
         let x = (x.clamp(-STRETCH_MAX, STRETCH_MAX) + OFFSET) as u32;
@@ -62,33 +62,32 @@ impl Apm {
         ((below * (NAT as u32 - weight) + above * weight) / NAT as u32).max(1) as u16
     }
 
-    /// Learns the bit that was predicted.
+    /// Updates the map with the bit that was predicted.
     #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         self.rows[self.at.0][self.at.1].update(bit, LIMIT);
     }
 }
 
-/// Chooses the corrected prediction or the plain one, by which has lately had the smaller squared
-/// error: on noise, corrections only add noise.
+/// Selector of the plain or the corrected prediction, by the smaller squared error of late: on
+/// noise, corrections only add noise.
 #[derive(Default)]
 pub struct ApmSelector {
-    /// The plain prediction and the corrected one.
+    /// Last plain and corrected prediction.
     asked: [u16; 2],
-    /// Sum, fading over 2^13 bits, of how much smaller the corrected prediction's squared error
-    /// was.
+    /// Sum, decaying over 2^13 bits, of the advantage in squared error of the corrected prediction.
     advantage: i32,
 }
 
 impl ApmSelector {
-    /// The better of the two, of late.
+    /// Returns the prediction with the smaller recent error.
     #[inline(always)]
     pub fn choose(&mut self, plain: u16, corrected: u16) -> u16 {
         self.asked = [plain, corrected];
         self.asked[(self.advantage >= 0) as usize]
     }
 
-    /// Learns the bit that was predicted.
+    /// Updates the errors with the bit that was predicted.
     #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         let [plain, corrected] = self.asked.map(|p| {

@@ -1,9 +1,9 @@
-//! Bit histories: what a context has seen, in one byte.
+//! Bit histories: the bits seen under a context, in one byte.
 //!
 //! A history holds how many zeros and ones followed a context, bounded, and which came last; the
 //! first three bits are kept exactly. When a bit contradicts a long run, most of the run is
-//! forgotten, so that a history says more of the recent past than of the old. What probability a
-//! history stands for is not decided here but learned ([`super::counters`]). The idea is that of
+//! forgotten, so that a history says more of the recent past than of the old. The probability that
+//! a history stands for is not decided here but learned ([`super::counters`]). The idea is that of
 //! paq's "nonstationary states" (Mahoney, "Data Compression Explained", section 4.1.3); the bounds
 //! and the numbering are our own.
 //!
@@ -13,24 +13,24 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The greatest larger count beside a smaller count of 0, 1, 2, ...: what keeps the states within
-/// one byte.
+/// Limit of the larger count beside a smaller count of 0, 1, 2, ...: keeps the states within one
+/// byte.
 const LARGER_MAX: [u8; 7] = [41, 30, 16, 11, 8, 6, 0];
 
-/// What is left of the opposite count when a bit contradicts it: `n` up to 3 stays, the excess
+/// Opposite count after a bit contradicts it: `n` up to 3 stays, the excess
 /// shrinks.
 const AFTER_CONTRADICTION: [u8; 42] = [
     0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7,
     7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
 ];
 
-/// How many leading bits a history keeps exactly.
+/// Number of leading bits that a history keeps exactly.
 const EXACT_BITS: u8 = 3;
 
-/// The successor of each state after a 0 and after a 1.
+/// Successor of each state after a 0 and after a 1.
 pub static NEXT: LazyLock<[[u8; 2]; 256]> = LazyLock::new(|| Table::build().next);
 
-/// The counts of zeros and ones of each state.
+/// Counts of zeros and ones of each state.
 pub static COUNTS: LazyLock<[[u8; 2]; 256]> = LazyLock::new(|| Table::build().counts);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +85,7 @@ impl Table {
     }
 }
 
-/// All histories that can arise, numbered in their order: by bits counted, then by counts.
+/// Returns all histories that can arise, numbered in their order: by bits counted, then by counts.
 fn reachable() -> BTreeMap<BitHistory, u8> {
     let mut states = BTreeMap::from([(BitHistory::EMPTY, 0)]);
     let mut open = vec![BitHistory::EMPTY];

@@ -1,4 +1,4 @@
-//! "The token ends here": the decision that only a tokenised text has.
+//! Predictor of token boundaries: the decision "the token ends here".
 //!
 //! A tokeniser is nearly a function of the text: where it ends a token follows from the bytes
 //! around. Contexts of the token so far, the token and bytes before, and the byte that a match
@@ -15,16 +15,16 @@ use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
 const N_CONTEXTS: usize = 5;
 
-/// Weights at first of a context's log-odds and of its probability about 1/2.
+/// Initial weights of a context's log-odds and of its probability about 1/2.
 const CONTEXT_WEIGHTS: [i32; 2] = [ONE * 8 / 100, 0];
 
 const RATES: [Rate; 2] =
     [Rate { first: 1000, last: 120, half: 200 }, Rate { first: 100, last: 20, half: 200 }];
 
-/// How many tokens a counter looks back on.
+/// Number of tokens that a counter averages over.
 const LIMIT: u32 = 255;
 
-/// What is known about the byte that may follow.
+/// Knowledge of the next byte.
 #[derive(Clone, Copy)]
 enum Expected {
     Nothing,
@@ -33,7 +33,7 @@ enum Expected {
 }
 
 impl Expected {
-    /// 0..=512.
+    /// Returns a code in 0..=512.
     fn code(self) -> u32 {
         match self {
             Expected::Nothing => 0,
@@ -41,7 +41,7 @@ impl Expected {
         }
     }
 
-    /// 0..=2.
+    /// Returns a class in 0..=2.
     fn class(self) -> usize {
         match self {
             Expected::Nothing => 0,
@@ -50,15 +50,14 @@ impl Expected {
     }
 }
 
-/// Predicts where tokens end; see the module.
+/// Predictor of token boundaries; see the module.
 pub struct BoundaryModel {
-    /// By hashed context. Unchecked: strangers that meet in a counter cost bits, never
-    /// correctness.
+    /// Counters by hashed context. Unchecked: hash collisions cost compression, never correctness.
     counters: Vec<Counter>,
     used: [usize; N_CONTEXTS],
     isa: Isa,
     mixer: Mixer<2, 2>,
-    /// The mixer's answer corrected under the token so far, and under the expected byte.
+    /// Corrections of the mixed prediction under the token so far, and under the expected byte.
     apms: [Apm; 2],
 }
 
@@ -80,8 +79,8 @@ impl BoundaryModel {
         }
     }
 
-    /// P(the token ends), of 65536, where the language model says `lm` and a match expects the byte
-    /// at a position.
+    /// Returns P(the token ends), of 65536, where the language model says `lm` and a match expects
+    /// the byte at a position.
     pub fn predict(
         &mut self,
         lane: &LaneContext,
@@ -96,7 +95,7 @@ impl BoundaryModel {
         self.isa.run_integers(PredictBoundary { model: self, lane, expected, lm: stretch(lm) })
     }
 
-    /// Learns whether the token ended.
+    /// Updates the model with whether the token ended.
     pub fn update(&mut self, end: bool) {
         self.isa.run_integers(UpdateBoundary { model: self, end });
     }

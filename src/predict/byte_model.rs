@@ -3,7 +3,7 @@
 //!
 //! Every context looks up the bit history seen under it; a learned map turns histories into
 //! probabilities; match models add what followed the longest repeats; the mixer weighs all of them
-//! and the language model; two maps correct its answer.
+//! and the language model; two maps correct the result.
 
 use super::apm::{Apm, ApmSelector};
 use super::config::Config;
@@ -16,20 +16,20 @@ use super::match_model::{self, MatchModel};
 use super::mixer::{Mixer, ONE, Rate};
 use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
-/// Rows of each set of mixer weights, as [`Model::selectors`] names them.
+/// Number of rows of each set of mixer weights, as [`MixingModel::selectors`] names them.
 const SELECTOR_ROWS: [usize; 5] = [match_model::BUCKETS as usize * 8, 256, 8 * 8 * 4, 256, 256];
 
 const RATES: [Rate; 2] =
     [Rate { first: 1500, last: 120, half: 300 }, Rate { first: 150, last: 15, half: 200 }];
 
-/// Weights the mixer starts with: with a language model, that one leads.
+/// Initial weights of the mixer: with a language model, that one leads.
 const LM_WEIGHTS: [i32; 3] = [ONE * 45 / 100, ONE * 15 / 100, ONE * 15 / 100];
 const MATCH_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 15 / 100];
 const CONTEXT_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 5 / 100];
 
-/// Predicts the bits of bytes; see the module.
+/// Predictor of the bits of bytes; see the module.
 pub trait ByteModel: Send {
-    /// P(1), of 65536, of `lane`'s next bit, where the language model says `lm`.
+    /// Returns P(1), of 65536, of `lane`'s next bit, where the language model says `lm`.
     fn predict(
         &mut self,
         lane: usize,
@@ -38,24 +38,24 @@ pub trait ByteModel: Send {
         lm: Option<u16>,
     ) -> u16;
 
-    /// Learns the bit that was predicted.
+    /// Updates the model with the bit that was predicted.
     fn update(&mut self, bit: bool);
 
-    /// Learns a bit that was certain, so neither predicted nor coded: the histories have it,
-    /// nothing is corrected by it.
+    /// Records a bit that was certain, so neither predicted nor coded: it enters the histories but
+    /// updates no weight.
     fn pass(&mut self, lane: usize, state: &LaneContext, history: &History, bit: bool);
 
     /// Moves past the byte just added to `history`.
     fn advance(&mut self, lane: usize, state: &LaneContext, history: &History);
 
-    /// The byte the longest match of `lane` expects next, and where it was seen.
+    /// Returns the byte that the longest match of `lane` predicts, and its position.
     fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)>;
 
     /// Gives every other lane the matches of lane 0.
     fn spread(&mut self);
 }
 
-/// The model of `config`: how much work it does for a bit goes by its tier.
+/// Creates the model of `config`, whose tier sets the work per bit.
 pub fn byte_model(isa: Isa, config: &Config) -> Box<dyn ByteModel> {
     match (config.tier, config.with_lm) {
         (..=1, false) => Box::new(MixingModel::<6, 1, 1, 2>::new(isa, config, [6], 11)),
@@ -64,8 +64,8 @@ pub fn byte_model(isa: Isa, config: &Config) -> Box<dyn ByteModel> {
     }
 }
 
-/// The first `CONTEXTS` contexts of [`Lane::contexts`] and `MATCHES` match models, mixed by the first
-/// `SETS` sets of weights of `BLOCKS` blocks.
+/// Mixing of the first `CONTEXTS` contexts of [`LaneContext::contexts`] and `MATCHES` match models
+/// by the first `SETS` sets of weights of `BLOCKS` blocks.
 struct MixingModel<
     const CONTEXTS: usize,
     const MATCHES: usize,
@@ -77,7 +77,7 @@ struct MixingModel<
     contexts: ContextSet<CONTEXTS>,
     /// P(1) by partial byte.
     order0: [Counter; 256],
-    /// By byte: the two bytes that followed it last.
+    /// Last two bytes that followed each byte.
     followers: [u32; 256],
     matches: [MatchModel; MATCHES],
     mixer: Mixer<BLOCKS, SETS>,
@@ -98,8 +98,8 @@ struct MixingModel<
 impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCKS: usize>
     MixingModel<CONTEXTS, MATCHES, SETS, BLOCKS>
 {
-    /// `match_lengths`: the shortest match of each model. `apm_log2`: the greatest size of a map of
-    /// corrections, log2 of contexts.
+    /// Creates an empty model. `match_lengths`: the shortest match of each match model. `apm_log2`:
+    /// the greatest size of a map of corrections, log2 of contexts.
     fn new(isa: Isa, config: &Config, match_lengths: [u32; MATCHES], apm_log2: u32) -> Self {
         let chunk_len = config.chunk_len();
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
@@ -126,7 +126,8 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         }
     }
 
-    /// Those of the inputs, in the order in which [`mix`](Self::mix) sets them.
+    /// Returns the initial weights of the inputs, in the order in which [`mix`](Self::mix) sets
+    /// them.
     fn initial_weights(with_lm: bool) -> Vec<i32> {
         let mut weights = vec![0; 2]; // a constant, order 0
         weights.extend([MATCH_WEIGHT[with_lm as usize], 0].repeat(MATCHES));
@@ -166,7 +167,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         self.contexts.begin_byte(state.contexts(lane, history, surroundings));
     }
 
-    /// Log-odds of the next bit, mixed from what everyone says of it.
+    /// Returns the log-odds of the next bit, mixed from all predictions.
     #[inline(always)]
     fn mix(&mut self, ints: impl Integers, lane: usize, state: &LaneContext, lm: i32) -> i32 {
         let inputs = self.mixer.inputs();
@@ -189,9 +190,9 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         self.mixer.predict(ints, std::array::from_fn(|i| rows[i]), state.partial as usize & 255)
     }
 
-    /// The mixer's rows: match length and the language model's certainty; the partial byte; how
-    /// many orders know this place, with the place in the token and the byte; the last byte; the
-    /// one before.
+    /// Returns the mixer's rows: match length and the language model's certainty; the partial byte;
+    /// how many orders know this place, with the place in the token and the byte; the last byte;
+    /// the one before.
     #[inline(always)]
     fn selectors(&self, lane: usize, state: &LaneContext, lm: i32) -> [usize; 5] {
         let certainty = (lm.abs() / 200).min(7) as usize;
@@ -207,7 +208,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         ]
     }
 
-    /// The contexts of the maps that correct the mixer's answer, for the bit after those in
+    /// Returns the contexts of the correction maps, for the bit after those in
     /// `partial`.
     #[inline(always)]
     fn corrections(&self, state: &LaneContext, partial: u32) -> [u32; 2] {
@@ -215,7 +216,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
             .map(|context| near(context, partial))
     }
 
-    /// Asks for the corrections of the bit after this one: they lie far apart.
+    /// Prefetches the corrections of the bit after this one: they lie far apart.
     #[inline(always)]
     fn prefetch_corrections(&self, state: &LaneContext) {
         let next = 2 * state.partial;
@@ -227,7 +228,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         }
     }
 
-    /// The mixer's answer `x`, averaged with its corrections where these have been worth it.
+    /// Returns the mixed prediction `x`, averaged with its corrections where these have paid off.
     #[inline(always)]
     fn refine(&mut self, x: i32, [order1, order2]: [u32; 2]) -> u16 {
         let corrected =
@@ -325,7 +326,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     }
 }
 
-/// A context of a correction map: those of one byte lie near each other in memory.
+/// Returns the context of a correction map; those of one byte are close to each other in memory.
 fn near(context: u32, partial: u32) -> u32 {
     mix(0, context).wrapping_add(partial)
 }

@@ -1,4 +1,4 @@
-//! Logits to cumulative integer counts: where floating point ends.
+//! Conversion of logits to cumulative integer counts: the end of floating point.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{Isa, counts};
@@ -7,7 +7,8 @@ use crate::profile::{Part, enter};
 /// Writes the cumulative counts of the distribution that `logits` give: token i owns
 /// `cumulative[i]..cumulative[i + 1]`, never empty.
 ///
-/// logits: `[V]`, overwritten; cumulative: `[V + 1]`, from 0 to about 2^30 (docs/numerics.md, rule 9).
+/// logits: `[V]`, overwritten; cumulative: `[V + 1]`, from 0 to about 2^30 (docs/numerics.md, rule
+/// 9).
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if a logit is not finite: the model overflows on this input.

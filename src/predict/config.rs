@@ -1,13 +1,13 @@
 //! Parameters of the adaptive model.
 
-/// What shapes the adaptive model; part of the format, both sides must use the same.
+/// Parameters of the adaptive model; part of the format, the same on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// 1 (fast) to 3 (strong); others count as the nearest. With a language model it is always 3.
     pub tier: u8,
-    /// Greatest size of the table of contexts, log2 of bytes; smaller chunks take less.
+    /// Maximum size of the table of contexts, log2 of bytes; smaller chunks take less.
     pub table_log2: u32,
-    /// Whether a language model's probabilities will be given.
+    /// Whether the probabilities of a language model are mixed in.
     pub with_lm: bool,
     /// Slices of the chunk coded in lockstep, at least 1.
     pub n_lanes: u32,
@@ -19,7 +19,7 @@ impl Config {
     /// The usual `table_log2`: 64 MiB.
     pub const TABLE_LOG2: u32 = 26;
 
-    /// Bytes of all lanes.
+    /// Returns the bytes of all lanes.
     pub(super) fn chunk_len(&self) -> u32 {
         self.n_lanes.saturating_mul(self.lane_len).clamp(1, 1 << 31)
     }

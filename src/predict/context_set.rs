@@ -1,32 +1,32 @@
-//! What has been seen under each of the contexts of a byte, and what that says of its next bit.
+//! Bit histories under each context of a byte, and their predictions of its next bit.
 //!
 //! A context of half a byte has a slot of the hash table with the bit histories on the tree of its
-//! four bits. For each context a map learns what probability a history stands for.
+//! four bits. For each context a map learns the probability that a history stands for.
 
 use super::bit_history::NEXT;
 use super::contexts::N_ORDERS;
 use super::counters::{Counter, HistoryMap};
 use super::hash_table::{HashTable, HistorySlot};
 
-/// How many bits a map from histories to probabilities looks back on.
+/// Number of bits that a map from histories to probabilities averages over.
 const HISTORY_MAP_LIMIT: u32 = 255;
 
-/// `N` contexts of half a byte, those of the next bit loaded.
+/// Set of `N` contexts of half a byte, with the histories of the next bit loaded.
 pub struct ContextSet<const N: usize> {
     table: HashTable,
     maps: Box<[HistoryMap; N]>,
     hashes: [u32; N],
     slots: [u32; N],
-    /// The slots' contents, on their way from the table and back.
+    /// Contents of the slots, between reading from the table and writing back.
     histories: [HistorySlot; N],
     /// The histories of the next bit.
     states: [u8; N],
-    /// Which node of the half byte's tree that bit is, 1..=15.
+    /// Node of that bit in the tree of the half byte, 1..=15.
     node: usize,
 }
 
 impl<const N: usize> ContextSet<N> {
-    /// With a table of `2^table_log2` bytes.
+    /// Creates a set with a table of `2^table_log2` bytes.
     pub fn new(table_log2: u32) -> Self {
         ContextSet {
             table: HashTable::new(table_log2),
@@ -39,13 +39,13 @@ impl<const N: usize> ContextSet<N> {
         }
     }
 
-    /// Asks for the memory of contexts that a next byte will have.
+    /// Prefetches contexts that a next byte will have.
     #[inline(always)]
     pub fn prefetch(&self, hashes: &[u32]) {
         hashes.iter().for_each(|&hash| self.table.prefetch(hash));
     }
 
-    /// A byte begins, with the contexts `hashes`.
+    /// Starts a byte with the contexts `hashes`.
     #[inline(always)]
     pub fn begin_byte(&mut self, hashes: [u32; N]) {
         self.prefetch(&hashes);
@@ -53,13 +53,13 @@ impl<const N: usize> ContextSet<N> {
         self.find(0);
     }
 
-    /// The second half of a byte begins; the first is in `partial`.
+    /// Starts the second half of a byte; the first is in `partial`.
     #[inline(always)]
     pub fn begin_second_half(&mut self, partial: u32) {
         self.find(partial & 1);
     }
 
-    /// Asks for the slots of the second half of a byte when it is but a bit away, with three bits
+    /// Prefetches the slots of the second half of a byte when it is but a bit away, with three bits
     /// in `partial`: the two half bytes that differ only in that bit share a cache line.
     #[inline(always)]
     pub fn prepare_second_half(&mut self, partial: u32) {
@@ -75,7 +75,7 @@ impl<const N: usize> ContextSet<N> {
         }
     }
 
-    /// Goes to the bit after those in `partial`, of the half byte that began.
+    /// Moves to the bit after those in `partial`, of the half byte that began.
     #[inline(always)]
     pub fn seek(&mut self, partial: u32) {
         let low_bits = partial.ilog2() & 3;
@@ -83,8 +83,8 @@ impl<const N: usize> ContextSet<N> {
         self.states = std::array::from_fn(|i| self.histories[i][self.node]);
     }
 
-    /// The bit's log-odds by each context and, as a second input, its probability about 1/2: what
-    /// has not been seen says nothing.
+    /// Returns the bit's log-odds by each context and, as a second input, its probability about
+    /// 1/2; both are 0 for unseen contexts.
     #[inline(always)]
     pub fn predict(&self) -> [[i32; N]; 2] {
         let counters: [Counter; N] = std::array::from_fn(|i| self.maps[i].get(self.states[i]));
@@ -96,13 +96,13 @@ impl<const N: usize> ContextSet<N> {
         ]
     }
 
-    /// How many of the plain orders know this place.
+    /// Returns how many of the plain orders have seen this place.
     #[inline(always)]
     pub fn known_orders(&self) -> usize {
         self.states[..N_ORDERS].iter().map(|&state| usize::from(state != 0)).sum()
     }
 
-    /// The maps learn the bit that was predicted.
+    /// Updates the maps with the bit that was predicted.
     #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         for i in 0..N {

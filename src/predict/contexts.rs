@@ -1,25 +1,25 @@
-//! The contexts under which the next byte is predicted, and what a lane must remember to know them.
+//! Contexts of the next byte, and the state of a lane from which they are computed.
 
 use super::history::History;
 
-/// How many contexts there are; smaller tiers use the first ones.
+/// Number of contexts; smaller tiers use the first ones.
 const MAX_CONTEXTS: usize = 14;
 
-/// How many of the last bytes each of the first contexts is.
+/// Number of last bytes in each of the first contexts.
 const ORDERS: [u32; N_ORDERS] = [1, 2, 3, 4, 6];
 
-/// How many these are.
+/// Number of these.
 pub const N_ORDERS: usize = 5;
 
-/// What the other models know of the next byte.
+/// Predictions of the next byte by other models.
 pub struct Surroundings {
-    /// The byte a match expects and how long it is, 0 = no match.
+    /// Byte that a match predicts, with the length of the match; 0 = no match.
     pub expected: u32,
     /// The two bytes that followed the last byte before.
     pub followers: u32,
 }
 
-/// One lane's place in its text.
+/// Context state of one lane.
 #[derive(Clone)]
 pub struct LaneContext {
     /// The last eight bytes, newest lowest.
@@ -28,16 +28,16 @@ pub struct LaneContext {
     pub partial: u32,
     /// Hash of the letters of the current word, 0 between words.
     word: u32,
-    /// Of the word before.
+    /// Hash of the previous word.
     previous_word: u32,
-    /// Where the current line and the one before began.
+    /// Start of the current line and of the previous one.
     line_starts: [u32; 2],
     /// The first three bytes of the current line.
     line_head: u32,
     /// Hash of the bytes of the current token so far, and how many.
     pub token: u32,
     pub token_len: u32,
-    /// Of the token before.
+    /// Hash of the previous token.
     pub previous_token: u32,
     record: RecordFinder,
 }
@@ -58,7 +58,7 @@ impl LaneContext {
         }
     }
 
-    /// The same place in a text that lies `distance` further on.
+    /// Returns the same state in a text that starts `distance` later.
     pub fn moved(&self, distance: u32) -> Self {
         let line_starts = self.line_starts.map(|start| start + distance);
         LaneContext { line_starts, record: self.record.moved(distance), ..self.clone() }
@@ -88,13 +88,13 @@ impl LaneContext {
         }
     }
 
-    /// A token ends with the last byte.
+    /// Ends a token with the last byte.
     pub fn close_token(&mut self) {
         self.previous_token = self.token;
         (self.token, self.token_len) = (0, 0);
     }
 
-    /// Hashes of the first `N` contexts of the next byte.
+    /// Returns the hashes of the first `N` contexts of the next byte.
     pub fn contexts<const N: usize>(
         &self,
         lane: usize,
@@ -122,15 +122,15 @@ impl LaneContext {
         })
     }
 
-    /// Hashes of the first contexts: only the last bytes.
+    /// Returns the hashes of the first contexts, those of only the last bytes.
     pub fn orders(&self) -> [u32; N_ORDERS] {
         let parts = ORDERS.map(|n| self.last & (u64::MAX >> (64 - 8 * n)));
         std::array::from_fn(|i| mix(mix(i as u32 + 1, parts[i] as u32), (parts[i] >> 32) as u32))
     }
 
-    /// What stands above: in binary records the bytes one and two records back, the record's length
-    /// and the place in it; in text the byte above in the line before, the line's first two, 0 and
-    /// the column.
+    /// Returns the vertical context: in binary records the bytes one and two records back, the
+    /// record's length and the place in it; in text the byte above in the line before, the line's
+    /// first two, 0 and the column.
     fn vertical(&self, lane: usize, history: &History, column: u32) -> [u32; 4] {
         match self.record.length {
             0 => {
@@ -148,8 +148,7 @@ impl LaneContext {
     }
 }
 
-/// Finds the length of fixed records in binary data: a byte that keeps coming back at the same
-/// distance.
+/// Detector of fixed-length records in binary data: a byte that recurs at the same distance.
 #[derive(Clone)]
 struct RecordFinder {
     last_seen: Vec<u32>,

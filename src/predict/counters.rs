@@ -13,41 +13,41 @@ const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
 /// `RECIPROCAL[n] = 65536 / (n + 1.5)`.
 static RECIPROCAL: [u16; 1 << COUNT_BITS] = reciprocals();
 
-/// A probability in the high 22 bits and a count in the low 10.
+/// Adaptive probability: P(1) in the high 22 bits and a count in the low 10.
 #[derive(Clone, Copy)]
 pub struct Counter(u32);
 
 impl Counter {
-    /// `p` of 65536.
+    /// Creates a counter with probability `p` of 65536.
     pub fn new(p: u16) -> Self {
         Counter((p as u32) << 16)
     }
 
-    /// `p` of 65536, as firm as if learned from `count` bits.
+    /// Creates a counter with probability `p` of 65536 and the weight of `count` bits.
     pub fn with_count(p: u16, count: u32) -> Self {
         Counter((p as u32) << 16 | count)
     }
 
-    /// P(1) of 65536, may be 0.
+    /// Returns P(1) of 65536, may be 0.
     #[inline(always)]
     pub fn p(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
-    /// Log-odds of P(1), coarse at the ends.
+    /// Returns the log-odds of P(1), coarse at the ends.
     #[inline(always)]
     pub fn stretch(self) -> i32 {
         stretch12((self.0 >> 20) as u16)
     }
 
-    /// How many bits it has learned from, up to the limit it was updated with.
+    /// Returns the number of bits it was updated with, up to the limit.
     #[inline(always)]
     pub fn count(self) -> u32 {
         self.0 & COUNT_MASK
     }
 
-    /// Learns `bit`; `limit` bounds the count (at most 1023) and with it how slow the probability
-    /// becomes.
+    /// Moves the probability towards `bit`; `limit` bounds the count (at most 1023) and with it how
+    /// slow the probability becomes.
     #[inline(always)]
     pub fn update(&mut self, bit: bool, limit: u32) {
         let (p, n) = (self.0 >> COUNT_BITS, self.0 & COUNT_MASK);
@@ -58,11 +58,11 @@ impl Counter {
     }
 }
 
-/// One [`Counter`] for each bit history.
+/// Map from bit histories to [`Counter`]s.
 pub struct HistoryMap([Counter; 256]);
 
 impl HistoryMap {
-    /// Every history starts at what its counts suggest.
+    /// Creates the map with the probability that the counts of each history suggest.
     pub fn new() -> Self {
         HistoryMap(std::array::from_fn(|state| Counter::new(estimate(bit_history::COUNTS[state]))))
     }
@@ -78,7 +78,7 @@ impl HistoryMap {
     }
 }
 
-/// P(1) after these counts: (ones + 0.4) / (total + 0.8), of 65536.
+/// Estimates P(1) after these counts: (ones + 0.4) / (total + 0.8), of 65536.
 fn estimate([zeros, ones]: [u8; 2]) -> u16 {
     let (zeros, ones) = (zeros as u32 * 10 + 4, ones as u32 * 10 + 4);
     (65536 * ones / (zeros + ones)) as u16

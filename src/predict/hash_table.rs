@@ -3,15 +3,15 @@
 //! A slot holds, for one context and one half of a byte, the 15 histories on the binary tree of its
 //! four bits and a check of the context. Slots lie in groups of four (one cache line); a context
 //! may lie anywhere in its group and takes the place of the slot that has seen least. A wrong
-//! context passes the check once in 256 tries: that costs bits, never correctness.
+//! context passes the check once in 256 tries: collisions cost compression, never correctness.
 
 use super::contexts::mix;
 use crate::ops::arch::{prefer_large_pages, prefetch};
 
-/// Groups in a page of memory, log2.
+/// Number of groups in a page of memory, log2.
 const PAGE_LOG2: u32 = 6;
 
-/// `[check, histories of nodes 1..=15]`.
+/// Slot of a context: `[check, histories of nodes 1..=15]`.
 pub type HistorySlot = [u8; 16];
 
 /// Slots that share a cache line.
@@ -20,17 +20,17 @@ const GROUP: usize = 4;
 /// Bytes of a cache line.
 const LINE: usize = GROUP * size_of::<HistorySlot>();
 
-/// Histories by hashed context and half byte; see the module.
+/// Table of histories by hashed context and half byte; see the module.
 pub struct HashTable {
     /// Some slots before the first cache line, then the groups.
     slots: Vec<HistorySlot>,
-    /// Where the groups begin.
+    /// Index of the first group.
     first: usize,
     shift: u32,
 }
 
 impl HashTable {
-    /// A table of `2^bytes_log2` bytes, at least two groups.
+    /// Creates a table of `2^bytes_log2` bytes, at least two groups.
     pub fn new(bytes_log2: u32) -> Self {
         let groups_log2 = bytes_log2.clamp(7, 32) - LINE.ilog2();
         // Zeros from the system: pages are made when they are first used, large ones if it can.
@@ -40,26 +40,26 @@ impl HashTable {
         HashTable { slots, first, shift: 32 - groups_log2 }
     }
 
-    /// Where the group of the context `hash` begins.
+    /// Returns the index of the group of the context `hash`.
     #[inline(always)]
     fn group(&self, hash: u32) -> usize {
         self.first + GROUP * (hash >> self.shift) as usize
     }
 
-    /// The hash of a place within the context `hash`: in the same page of memory, if not the same
-    /// line.
+    /// Returns the hash of a place within the context `hash`: in the same page of memory, if not
+    /// the same line.
     #[inline]
     pub fn near(&self, hash: u32, place: u32) -> u32 {
         hash ^ mix(hash, place) >> (32 - self.shift).saturating_sub(PAGE_LOG2)
     }
 
-    /// Asks for the cache line of the context `hash`: it will soon be needed.
+    /// Prefetches the cache line of the context `hash`.
     #[inline]
     pub fn prefetch(&self, hash: u32) {
         prefetch(&self.slots[self.group(hash)]);
     }
 
-    /// The slot of the context `hash`, found or made, and what it holds.
+    /// Finds or creates the slot of the context `hash`; returns its index and content.
     #[inline(always)]
     pub fn find(&mut self, hash: u32) -> (u32, HistorySlot) {
         let (start, check) = (self.group(hash), hash as u8);
@@ -76,7 +76,7 @@ impl HashTable {
         ((start + victim) as u32, (check as u128).to_le_bytes())
     }
 
-    /// Writes back what [`find`](Self::find) gave, with what has been learned since.
+    /// Writes back the updated content of a slot from [`find`](Self::find).
     #[inline]
     pub fn put(&mut self, slot: u32, histories: HistorySlot) {
         self.slots[slot as usize] = histories;

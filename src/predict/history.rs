@@ -1,18 +1,18 @@
-//! What the lanes have read: one buffer, every lane's slice at its own offset.
+//! Bytes that the lanes have read: one buffer, with every lane's slice at its own offset.
 
-/// The bytes of a chunk as far as they are known.
+/// Known bytes of a chunk.
 pub struct History {
     bytes: Vec<u8>,
     /// Whether a token ended before this byte's successor: see [`History::mark_boundary`].
     boundaries: Vec<bool>,
     lane_len: u32,
-    /// Where each lane's next byte will lie.
+    /// Position of each lane's next byte.
     ends: Vec<u32>,
 }
 
 impl History {
-    /// Room for `n_lanes` slices of `lane_len` bytes. Position 0 stays unused: it stands for
-    /// "none".
+    /// Creates an empty buffer for `n_lanes` slices of `lane_len` bytes. Position 0 is never used:
+    /// it means "none".
     pub fn new(n_lanes: u32, lane_len: u32) -> Self {
         let lane_len = lane_len.max(1);
         let size = (n_lanes * lane_len) as usize + 1;
@@ -30,35 +30,35 @@ impl History {
         self.ends[lane] += 1;
     }
 
-    /// Notes that a token of `lane` ends with its last byte.
+    /// Records that a token of `lane` ends with its last byte.
     pub fn mark_boundary(&mut self, lane: usize) {
         self.boundaries[self.ends[lane] as usize - 1] = true;
     }
 
-    /// Whether a token ended with the byte before `position`.
+    /// Returns whether a token ended with the byte before `position`.
     pub fn boundary_before(&self, position: u32) -> bool {
         self.boundaries[position as usize - 1]
     }
 
-    /// The byte at `position`.
+    /// Returns the byte at `position`.
     #[inline]
     pub fn at(&self, position: u32) -> u8 {
         self.bytes[position as usize]
     }
 
-    /// Where `lane`'s next byte will lie.
+    /// Returns the position of `lane`'s next byte.
     #[inline]
     pub fn end(&self, lane: usize) -> u32 {
         self.ends[lane]
     }
 
-    /// How many bytes `lane` has read.
+    /// Returns the number of bytes that `lane` has read.
     #[inline]
     pub fn len(&self, lane: usize) -> u32 {
         self.ends[lane] - self.start(lane)
     }
 
-    /// The byte `distance` back from `lane`'s end (1 = the last), 0 where there is none.
+    /// Returns the byte `distance` back from `lane`'s end (1 = the last), 0 where there is none.
     #[inline]
     pub fn back(&self, lane: usize, distance: u32) -> u8 {
         if distance > self.len(lane) {
@@ -68,13 +68,13 @@ impl History {
         }
     }
 
-    /// Whether some lane has read the byte at `position`.
+    /// Returns whether some lane has read the byte at `position`.
     pub fn is_written(&self, position: u32) -> bool {
         let lane = (position - 1) / self.lane_len;
         self.ends.get(lane as usize).is_some_and(|&end| position < end)
     }
 
-    /// A hash of `lane`'s last `n` bytes; it must have as many.
+    /// Returns a hash of `lane`'s last `n` bytes; it must have as many.
     pub fn hash_of_last(&self, lane: usize, n: u32) -> u32 {
         let end = self.ends[lane] as usize;
         let last = &self.bytes[end - n as usize..end];
@@ -85,13 +85,13 @@ impl History {
             .wrapping_mul(0x9E37_79B1)
     }
 
-    /// How many bytes, up to `max`, before `position` equal `lane`'s last ones.
+    /// Counts the bytes, up to `max`, before `position` that equal `lane`'s last ones.
     pub fn agreement(&self, lane: usize, position: u32, max: u32) -> u32 {
         let (end, max) = (self.ends[lane], max.min(self.len(lane)).min(position - 1));
         (1..=max).take_while(|&i| self.at(end - i) == self.at(position - i)).count() as u32
     }
 
-    /// Gives every other lane, which must be empty, what lane 0 has read so far.
+    /// Copies to every other lane, which must be empty, the bytes that lane 0 has read so far.
     pub fn spread(&mut self) {
         let read = 1..self.ends[0] as usize;
         for lane in 1..self.ends.len() {
@@ -102,7 +102,7 @@ impl History {
         }
     }
 
-    /// Where `lane`'s slice begins.
+    /// Returns the position where `lane`'s slice begins.
     fn start(&self, lane: usize) -> u32 {
         lane as u32 * self.lane_len + 1
     }

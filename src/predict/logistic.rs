@@ -11,27 +11,28 @@ pub const STRETCH_MAX: i32 = 2839;
 /// One unit of log-odds (one nat).
 pub const NAT: i32 = 256;
 
-/// `squash(x)` for `x` in `0..=STRETCH_MAX`; negative `x` follow from the symmetry `squash(-x) =
-/// 65536 - squash(x)`.
+/// Table of `squash(x)` for `x` in `0..=STRETCH_MAX`; negative `x` follow from the symmetry
+/// `squash(-x) = 65536 - squash(x)`.
 static SQUASH: [u16; STRETCH_MAX as usize + 1] = squash_table();
 
-/// `stretch(p)` for `p <= 4096`, where each step of `p` matters.
+/// Table of `stretch(p)` for `p <= 4096`, where each step of `p` matters.
 static STRETCH_TAIL: [i16; TAIL as usize + 1] = stretch_table(1);
 
-/// Where the ends begin that [`stretch`] knows exactly.
+/// Bound of the ends that [`stretch`] has exactly.
 const TAIL: u16 = 4096;
 
-/// `stretch(16 * i + 8)`.
+/// Table of `stretch(16 * i + 8)`.
 static STRETCH_BODY: [i16; 4096] = stretch_table(16);
 
-/// The probability, in `1..=65535` of 65536, whose log-odds are `x` (clamped to `±STRETCH_MAX`).
+/// Returns the probability, in `1..=65535` of 65536, whose log-odds are `x` (clamped to
+/// `±STRETCH_MAX`).
 #[inline(always)]
 pub fn squash(x: i32) -> u16 {
     let p = SQUASH[x.unsigned_abs().min(STRETCH_MAX as u32) as usize];
     if x < 0 { (65536 - p as u32) as u16 } else { p }
 }
 
-/// The log-odds of `p`/65536, within `±STRETCH_MAX`. `p = 0` counts as 1.
+/// Returns the log-odds of `p`/65536, within `±STRETCH_MAX`. `p = 0` counts as 1.
 #[inline(always)]
 pub fn stretch(p: u16) -> i32 {
     if p <= TAIL {
@@ -43,14 +44,14 @@ pub fn stretch(p: u16) -> i32 {
     }
 }
 
-/// The log-odds of `(p + 1/2)`/4096: coarser than [`stretch`], one lookup.
+/// Returns the log-odds of `(p + 1/2)`/4096: coarser than [`stretch`], one lookup.
 #[inline(always)]
 pub fn stretch12(p: u16) -> i32 {
     STRETCH_BODY[(p & 4095) as usize] as i32
 }
 
-/// `65536 / (1 + exp(-x / 256))`, the exponential as a running product of `exp(1/256)` in units of
-/// 2^-40.
+/// Computes `65536 / (1 + exp(-x / 256))`, the exponential as a running product of `exp(1/256)` in
+/// units of 2^-40.
 const fn squash_table() -> [u16; STRETCH_MAX as usize + 1] {
     const ONE: u128 = 1 << 40;
     const STEP: u128 = 1_103_814_994_613; // exp(1/256) * 2^40
@@ -66,8 +67,8 @@ const fn squash_table() -> [u16; STRETCH_MAX as usize + 1] {
     table
 }
 
-/// Entry `i` is the log-odds of `(i + 1/2) * width`, or of `i` itself where `width` is 1, found by
-/// walking up `SQUASH`.
+/// Computes a table whose entry `i` is the log-odds of `(i + 1/2) * width`, or of `i` itself where
+/// `width` is 1, found by walking up `SQUASH`.
 const fn stretch_table<const N: usize>(width: u32) -> [i16; N] {
     let squash = squash_table();
     let mut table = [0; N];

@@ -1,4 +1,5 @@
-//! The match model: if the last bytes were seen before, what followed them then will follow again.
+//! Match model: predicts that the byte which followed the last occurrence of the recent bytes
+//! follows again.
 //!
 //! A table remembers, for a hash of the last few bytes, where they ended. A candidate is compared
 //! byte by byte before it is believed, and followed for as long as it predicts right. How far a
@@ -11,27 +12,27 @@ use super::history::History;
 use super::logistic::NAT;
 use crate::ops::arch::prefer_large_pages;
 
-/// Lengths beyond this are all the same.
+/// Maximum length of a match; longer ones count as this.
 const LENGTH_MAX: u32 = 65535;
 
-/// Length buckets: see [`bucket`].
+/// Number of length buckets: see [`bucket`].
 pub const BUCKETS: u32 = 16;
 
-/// What one lane follows.
+/// Match that one lane follows.
 #[derive(Clone, Copy, Default)]
 struct FollowedMatch {
-    /// Where the expected byte lies; 0 = no match.
+    /// Position of the predicted byte; 0 = no match.
     at: u32,
-    /// How many bytes before agree.
+    /// Number of matching bytes before it.
     length: u32,
-    /// Their bucket.
+    /// Bucket of the length.
     bucket: u32,
-    /// The last expected bytes, 1 where wrong, newest lowest.
+    /// Misses among the last predicted bytes: 1 where wrong, newest lowest.
     misses: u8,
 }
 
 impl FollowedMatch {
-    /// Past `byte`, which came where another was expected or that one.
+    /// Moves past `byte`, whether it was predicted or not.
     fn go_on(&mut self, history: &History, byte: u8) {
         let wrong = history.at(self.at) != byte;
         self.misses = self.misses << 1 | wrong as u8;
@@ -41,14 +42,14 @@ impl FollowedMatch {
     }
 }
 
-/// Matches of at least `min_length` bytes, for all lanes.
+/// Model of matches of at least `min_length` bytes, for all lanes.
 pub struct MatchModel {
     min_length: u32,
-    /// Hash of the last `min_length` bytes -> the position after them.
+    /// Position after the last `min_length` bytes, by their hash.
     table: Vec<u32>,
     shift: u32,
     follows: Vec<FollowedMatch>,
-    /// What the lane in turn expects of its byte: the byte after a leading 1, or 0.
+    /// Predicted byte of the current lane after a leading 1, or 0.
     expected: u32,
     /// P(the expected bit is right) by length bucket and misses.
     trust: Vec<Counter>,
@@ -57,7 +58,7 @@ pub struct MatchModel {
 }
 
 impl MatchModel {
-    /// A table of `2^table_log2` positions.
+    /// Creates a model with a table of `2^table_log2` positions.
     pub fn new(min_length: u32, table_log2: u32, n_lanes: usize) -> Self {
         let trust = (0..BUCKETS * 8).map(|i| Counter::new(initial_trust(i / 8, i % 8))).collect();
         let mut table = vec![0; 1 << table_log2];
@@ -73,19 +74,19 @@ impl MatchModel {
         }
     }
 
-    /// The byte expected next in `lane`, and where it was seen.
+    /// Returns the predicted next byte of `lane`, and its position.
     pub fn expected(&self, lane: usize, history: &History) -> Option<(u8, u32)> {
         let FollowedMatch { at, length, .. } = self.follows[lane];
         (length > 0).then(|| (history.at(at), at))
     }
 
-    /// The length bucket of `lane`'s match: 0 = none.
+    /// Returns the length bucket of `lane`'s match: 0 = none.
     #[inline(always)]
     pub fn bucket(&self, lane: usize) -> u32 {
         self.follows[lane].bucket
     }
 
-    /// Gives every other lane the match that lane 0 follows.
+    /// Copies to every other lane the match that lane 0 follows.
     pub fn spread(&mut self) {
         let first = self.follows[0];
         self.follows.fill(first);
@@ -112,14 +113,14 @@ impl MatchModel {
         self.follows[lane] = follow;
     }
 
-    /// A byte of `lane` begins.
+    /// Starts a byte of `lane`.
     pub fn begin_byte(&mut self, lane: usize, history: &History) {
         self.expected = self.expected(lane, history).map_or(0, |(byte, _)| byte as u32 | 256);
     }
 
-    /// Inputs for the mixer: log-odds of the next bit of the byte that [began](Self::begin_byte) in
-    /// `lane`, and the same scaled by certainty; 0 without a match. `partial`: its bits so far after
-    /// a leading 1.
+    /// Returns inputs for the mixer: log-odds of the next bit of the byte that
+    /// [began](Self::begin_byte) in `lane`, and the same scaled by certainty; 0 without a match.
+    /// `partial`: its bits so far after a leading 1.
     #[inline(always)]
     pub fn predict(&mut self, lane: usize, partial: u32) -> [i32; 2] {
         self.used = None;
@@ -136,7 +137,7 @@ impl MatchModel {
         [sign * counter.stretch(), (sign * (counter.p() as i32 - 32768) * NAT) >> 14]
     }
 
-    /// Learns the bit that was predicted.
+    /// Updates the model with the bit that was predicted.
     #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         if let Some((index, expected)) = self.used {
@@ -144,14 +145,14 @@ impl MatchModel {
         }
     }
 
-    /// Whether the last prediction expected a bit.
+    /// Returns whether the last prediction expected a bit.
     #[inline(always)]
     pub fn expects(&self) -> bool {
         self.used.is_some()
     }
 }
 
-/// 0 without a match, then finer for short lengths: 1..=15.
+/// Returns the bucket of a length: 0 without a match, then finer for short lengths: 1..=15.
 fn bucket(length: u32) -> u32 {
     match length {
         0 => 0,
@@ -166,7 +167,7 @@ fn bucket(length: u32) -> u32 {
     }
 }
 
-/// A guess of P(right) to start from: better the longer the match and the fewer the misses.
+/// Returns the initial P(right): higher the longer the match and the fewer the misses.
 fn initial_trust(bucket: u32, misses: u32) -> u16 {
     let wrong = 65536 / (4 + 4 * bucket) * (1 + misses.count_ones());
     (65535 - wrong.min(32768)) as u16

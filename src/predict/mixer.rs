@@ -4,34 +4,34 @@
 //! gradient of the coding cost, `w += rate * error * input` (Mahoney, "Adaptive Weighing of Context
 //! Models for Lossless Data Compression", 2005). Several *sets* of weights look at the same inputs,
 //! each choosing one row of weights by its own selector; a last row of weights mixes the sets'
-//! answers, where there is more than one. All arithmetic is exact in `i32`, so the instruction set
+//! outputs, where there is more than one. All arithmetic is exact in `i32`, so the instruction set
 //! it is compiled for cannot change a bit.
 
 use super::logistic::{STRETCH_MAX, squash};
 use crate::ops::arch::Integers;
 
-/// Weight 1.0.
+/// Unit weight, 1.0.
 pub const ONE: i32 = 1 << 16;
 
-/// Inputs come in blocks, so that loops over them vectorise.
+/// Length of a block of inputs, so that loops over them vectorise.
 pub const STEP: usize = 8;
 
-/// Inputs or their weights.
+/// Block of inputs or their weights.
 type InputBlock = [i32; STEP];
 
 /// Bounds of a weight: `WEIGHT_MAX * STRETCH_MAX` fits an `i32`.
 const WEIGHT_MAX: i32 = 10 * ONE;
 
-/// How many bits a row of weights counts.
+/// Limit of the bits that a row of weights counts.
 const SEEN_MAX: i32 = 1 << 16;
 
-/// How fast weights learn: `(numerator of error) >> 10`, falling from `first` to `last` with the
+/// Learning rate of weights: `(numerator of error) >> 10`, falling from `first` to `last` with the
 /// bits a row has seen.
 #[derive(Clone, Copy)]
 pub struct Rate {
     pub first: i32,
     pub last: i32,
-    /// How many bits it takes to halve the way from `first` to `last`.
+    /// Number of bits that halve the way from `first` to `last`.
     pub half: i32,
 }
 
@@ -42,11 +42,11 @@ impl Rate {
     }
 }
 
-/// A weight for each input.
+/// Row of weights, one per input.
 #[derive(Clone)]
 struct WeightRow<const BLOCKS: usize> {
     weights: [InputBlock; BLOCKS],
-    /// Bits it has been used for.
+    /// Number of bits it was used for.
     seen: i32,
 }
 
@@ -56,7 +56,7 @@ impl<const BLOCKS: usize> WeightRow<BLOCKS> {
         (dot(ints, &self.weights, inputs) >> 8).clamp(-STRETCH_MAX, STRETCH_MAX)
     }
 
-    /// `output`: what [`predict`](Self::predict) gave.
+    /// Updates the weights. `output`: the result of [`predict`](Self::predict).
     #[inline(always)]
     fn update(&mut self, inputs: &[InputBlock; BLOCKS], output: i32, bit: bool, rate: Rate) {
         let error = ((bit as i32) << 16) - squash(output) as i32;
@@ -66,7 +66,7 @@ impl<const BLOCKS: usize> WeightRow<BLOCKS> {
     }
 }
 
-/// Rows of weights, one chosen for each bit.
+/// Set of weight rows, one of which is chosen for each bit.
 struct WeightSet<const BLOCKS: usize> {
     rows: Vec<WeightRow<BLOCKS>>,
     chosen: usize,
@@ -95,7 +95,7 @@ impl<const BLOCKS: usize> WeightSet<BLOCKS> {
     }
 }
 
-/// Two layers of logistic mixing, of `BLOCKS * STEP` inputs by `SETS` sets of weights; see the
+/// Mixer with two layers, of `BLOCKS * STEP` inputs by `SETS` sets of weights; see the
 /// module. To be used within [`Isa::run_integers`](crate::ops::arch::Isa::run_integers).
 pub struct Mixer<const BLOCKS: usize, const SETS: usize> {
     inputs: [InputBlock; BLOCKS],
@@ -106,8 +106,8 @@ pub struct Mixer<const BLOCKS: usize, const SETS: usize> {
 }
 
 impl<const BLOCKS: usize, const SETS: usize> Mixer<BLOCKS, SETS> {
-    /// `initial`: the weight each input starts with; inputs past those stay 0. `n_rows`: the number
-    /// of rows of each set. `n_last_rows`: of the last layer.
+    /// Creates a mixer. `initial`: the initial weight of each input; inputs past those stay 0.
+    /// `n_rows`: the number of rows of each set. `n_last_rows`: of the last layer.
     pub fn new(
         initial: &[i32],
         n_rows: [usize; SETS],
@@ -124,14 +124,15 @@ impl<const BLOCKS: usize, const SETS: usize> Mixer<BLOCKS, SETS> {
         }
     }
 
-    /// The inputs of the next prediction, to be filled in, in units of [`super::logistic::NAT`].
+    /// Returns the inputs of the next prediction to be filled in, in units of
+    /// [`super::logistic::NAT`].
     #[inline(always)]
     pub fn inputs(&mut self) -> &mut [i32] {
         self.inputs.as_flattened_mut()
     }
 
-    /// Log-odds of the next bit, mixed from the inputs; `rows`: the row each set uses, `last_row`:
-    /// that of the last layer.
+    /// Returns the log-odds of the next bit, mixed from the inputs; `rows`: the row each set uses,
+    /// `last_row`: that of the last layer.
     #[inline(always)]
     pub fn predict(&mut self, ints: impl Integers, rows: [usize; SETS], last_row: usize) -> i32 {
         let outputs = self.outputs[0].iter_mut();
@@ -145,7 +146,7 @@ impl<const BLOCKS: usize, const SETS: usize> Mixer<BLOCKS, SETS> {
         }
     }
 
-    /// Learns the bit that was predicted.
+    /// Updates the weights with the bit that was predicted.
     #[inline(always)]
     pub fn update(&mut self, bit: bool) {
         if SETS > 1 {
@@ -157,7 +158,7 @@ impl<const BLOCKS: usize, const SETS: usize> Mixer<BLOCKS, SETS> {
     }
 }
 
-/// `sum(weights * inputs)`, each product in units of 1/65536 nat.
+/// Computes `sum(weights * inputs)`, each product in units of 1/65536 nat.
 #[inline(always)]
 fn dot<const BLOCKS: usize>(
     ints: impl Integers,
@@ -168,8 +169,8 @@ fn dot<const BLOCKS: usize>(
     ints.total(pairs.fold(ints.zeros(), |sums, (w, x)| ints.add_products(sums, x, w)))
 }
 
-/// `weights += inputs * step`, rounded and bounded. `step`: at most 2^19, so that all of it fits an
-/// `i32`; wrapping, since loops whose sums are checked do not vectorise.
+/// Computes `weights += inputs * step`, rounded and bounded. `step`: at most 2^19, so that all of
+/// it fits an `i32`; wrapping, since loops whose sums are checked do not vectorise.
 #[inline(always)]
 fn train<const BLOCKS: usize>(
     weights: &mut [InputBlock; BLOCKS],
@@ -203,7 +204,7 @@ mod tests {
 
     const RATES: [Rate; 2] = [Rate { first: 400, last: 100, half: 100 }; 2];
 
-    /// Asks for the next bit's log-odds.
+    /// Prediction of the next bit's log-odds.
     struct Ask<'a>(&'a mut Mixer<1, 2>, [usize; 2]);
 
     impl IntegerKernel for Ask<'_> {

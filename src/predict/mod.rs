@@ -1,5 +1,5 @@
-//! Probabilities of bits: the language model's, mixed with what an adaptive model has learned from
-//! the text so far.
+//! Probabilities of bits: those of the language model, mixed with those of an adaptive model of the
+//! text so far.
 //!
 //! ```text
 //! logits -> P(bit)  --+
@@ -37,7 +37,7 @@ use byte_model::{ByteModel, byte_model};
 use contexts::LaneContext;
 use history::History;
 
-/// The decision that [`Mixed::update`] will settle.
+/// Decision that [`Mixed::update`] completes.
 #[derive(Clone, Copy)]
 enum Decision {
     /// The next bit of a lane's byte.
@@ -46,7 +46,7 @@ enum Decision {
     End(usize),
 }
 
-/// All adaptive state of one chunk, shared by its lanes.
+/// Adaptive state of one chunk, shared by its lanes.
 ///
 /// For every decision on a lane's way, in the order of the text, call either [`bit`](Self::bit) or
 /// [`end`](Self::end) and then [`update`](Self::update), or, where the decision is certain and not
@@ -77,7 +77,7 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// A model that has seen nothing. `isa` changes no bit.
+    /// Creates an untrained model. `isa` changes no bit.
     pub fn new(isa: Isa, config: &Config) -> Self {
         let history = History::new(config.n_lanes, config.lane_len);
         let lanes = (0..config.n_lanes as usize).map(|lane| LaneContext::new(history.end(lane)));
@@ -90,24 +90,24 @@ impl Mixed {
         }
     }
 
-    /// P(1), in `1..=65535` of 65536, of `lane`'s next bit. `lm`: the language model's.
+    /// Returns P(1), in `1..=65535` of 65536, of `lane`'s next bit. `lm`: the language model's.
     ///
     /// # Panics
-    /// Where `lane` has had its `lane_len` bytes, or is none.
+    /// If `lane` has had its `lane_len` bytes, or does not exist.
     pub fn bit(&mut self, lane: usize, lm: Option<u16>) -> u16 {
         self.open = Some(Decision::Bit(lane));
         self.bytes.predict(lane, &self.lanes[lane], &self.history, lm)
     }
 
-    /// P(`lane`'s token ends here), in `1..=65535` of 65536, after at least one byte of it. `lm`:
-    /// the language model's.
+    /// Returns P(`lane`'s token ends here), in `1..=65535` of 65536, after at least one byte of it.
+    /// `lm`: the language model's.
     pub fn end(&mut self, lane: usize, lm: u16) -> u16 {
         self.open = Some(Decision::End(lane));
         let expected = self.bytes.expected(lane, &self.history);
         self.boundaries.predict(&self.lanes[lane], expected, &self.history, lm)
     }
 
-    /// Learns how the decision last asked for came out.
+    /// Updates the model with the outcome of the last predicted decision.
     #[inline]
     pub fn update(&mut self, outcome: bool) {
         match self.open.take() {
@@ -125,20 +125,20 @@ impl Mixed {
         }
     }
 
-    /// Takes in the next bit of `lane`'s byte, which was certain.
+    /// Records the next bit of `lane`'s byte, which was certain.
     pub fn force_bit(&mut self, lane: usize, bit: bool) {
         self.bytes.pass(lane, &self.lanes[lane], &self.history, bit);
         self.advance(lane, bit);
     }
 
-    /// Takes in that `lane`'s token ends here, which was certain.
+    /// Records that `lane`'s token ends here, which was certain.
     pub fn force_end(&mut self, lane: usize) {
         self.history.mark_boundary(lane);
         self.lanes[lane].close_token();
     }
 
-    /// Makes every lane go on from where lane 0 is, the only one that has read anything so far: from
-    /// the end of a prefix, on a whole byte.
+    /// Makes every lane continue from where lane 0 is, the only one that has read anything so far:
+    /// from the end of a prefix, on a whole byte.
     pub fn spread(&mut self) {
         self.history.spread();
         let [first, others @ ..] = &mut self.lanes[..] else { return };

@@ -7,7 +7,7 @@ fn config(tier: u8, with_lm: bool, n_lanes: u32, lane_len: usize) -> Config {
     Config { tier, table_log2: 22, with_lm, n_lanes, lane_len: lane_len as u32 }
 }
 
-/// Bytes of a simple generator: the same everywhere.
+/// Returns bytes of a simple generator, the same everywhere.
 fn noise(n: usize) -> Vec<u8> {
     let mut x = 0x2545_F491_4F6C_DD1D_u64;
     let step = |_| {
@@ -17,7 +17,7 @@ fn noise(n: usize) -> Vec<u8> {
     (0..n).map(step).collect()
 }
 
-/// Words, numbers and lines with repeats near and far.
+/// Returns words, numbers and lines with repeats near and far.
 fn prose(n: usize) -> Vec<u8> {
     let words =
         ["mixing ", "context ", "the ", "of ", "a model ", "12.5 ", "lane, ", "token.\n", "Bits "];
@@ -84,7 +84,8 @@ fn code_tokens(bytes: &[u8], n_lanes: usize, lm: fn(bool) -> u16) -> (f64, u32) 
     (bits / 8.0, hash)
 }
 
-/// Any change of these hashes is a change of the format: see docs/format.md.
+/// Pins the coded probabilities: any change of these hashes is a change of the format
+/// (docs/format.md).
 #[test]
 #[cfg_attr(miri, ignore = "thousands of bytes take it too long")]
 fn coded_probabilities_have_not_changed() {

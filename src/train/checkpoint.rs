@@ -14,7 +14,7 @@ use std::path::Path;
 /// File name in the model's folder.
 pub const NAME: &str = "checkpoint.safetensors";
 
-/// The key of [`Progress`] among the file's metadata.
+/// Key of [`RunProgress`] among the file's metadata.
 const KEY: &str = "progress";
 
 /// Progress of a run.

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 
-/// Held-out share, one byte in so many, and its limit in bytes. Of files too short for that, one in so
-/// many is held out.
+/// Held-out share, one byte in so many, and its limit in bytes. Of files too short for that, one in
+/// so many is held out.
 const HELD_OUT: (usize, usize) = (50, 1 << 16);
 
 /// Minimum bytes of all files together.
@@ -85,8 +85,8 @@ impl Corpus {
         self.texts.iter().flat_map(chunks).map(begin).collect()
     }
 
-    /// Starts a stream at a random place; one in two where a document or, in a file without NUL bytes, a
-    /// line begins. With `crlf`, lines of one in eight end in CR-LF.
+    /// Starts a stream at a random place; one in two where a document or, in a file without NUL
+    /// bytes, a line begins. With `crlf`, lines of one in eight end in CR-LF.
     pub fn stream(&self, random: &mut Random, crlf: bool) -> TokenStream<'_> {
         let mut at = random.below(self.len());
         let mut texts = self.texts.iter();

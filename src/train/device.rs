@@ -32,8 +32,8 @@ impl Device {
     /// Creates an untrained network on this device.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) where there is no such
-    /// device.
+    /// [`ErrorKind::InvalidArgument`](crate::error::ErrorKind::InvalidArgument) where there is no
+    /// such device.
     pub(super) fn place(
         self,
         shape: NetworkShape,

@@ -1,5 +1,5 @@
-//! Trainable Mistral-style decoder: RMS norms, rotary positions, a sliding window, grouped
-//! query heads, SwiGLU, the output head tied to the embedding (`models::Transformer` is the same network
+//! Trainable Mistral-style decoder: RMS norms, rotary positions, a sliding window, grouped query
+//! heads, SwiGLU, the output head tied to the embedding (`models::Transformer` is the same network
 //! for coding).
 //!
 //! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023).

@@ -1,8 +1,9 @@
-//! Training of models on a user's own files: what `llmzip train` does.
+//! Training of models on a user's own files (`llmzip train`).
 //!
 //! Beside the layers, used by `cli` alone. It knows tokenizers and kernels, and writes folders that
-//! `models` reads; archives it does not know. Backward passes are written by hand over the exact kernels
-//! of `ops`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle computes them.
+//! `models` reads; it does not know archives. Backward passes are written by hand over the exact
+//! kernels of `ops`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle
+//! computes them.
 
 #[cfg(feature = "candle")]
 pub mod candle;

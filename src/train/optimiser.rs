@@ -1,8 +1,8 @@
 //! Muon for the matrices of hidden layers, Adam for all else.
 //!
-//! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the weight decay
-//! of Liu et al., "Muon is Scalable for LLM Training" (2025); Kingma and Ba, "Adam: A Method for Stochastic
-//! Optimization" (2015), without.
+//! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the weight
+//! decay of Liu et al., "Muon is Scalable for LLM Training" (2025); Kingma and Ba, "Adam: A Method
+//! for Stochastic Optimization" (2015), without.
 
 use super::nn::matrix::{product, product_with, transposed};
 use super::nn::parameter::{Gradients, Parameter};
@@ -30,7 +30,8 @@ pub struct Moments {
     pub second: Vec<f32>,
 }
 
-/// Function from a matrix, row by row, and its columns to approximately the nearest orthogonal matrix.
+/// Function from a matrix, row by row, and its columns to approximately the nearest orthogonal
+/// matrix.
 pub type Orthogonal = Box<dyn Fn(Vec<f32>, usize) -> Result<Vec<f32>> + Send + Sync>;
 
 /// Optimiser with its moments.
@@ -134,7 +135,8 @@ fn muon(
     Ok(())
 }
 
-/// Coefficients a, b and c of the iterations of [`orthogonal`], `a x + (b A + c A A) x` with A = `x x^T`.
+/// Coefficients a, b and c of the iterations of [`orthogonal`], `a x + (b A + c A A) x` with A = `x
+/// x^T`.
 pub const NEWTON_SCHULZ: (f32, f32, f32) = (3.4445, -4.7750, 2.0315);
 
 /// Number of iterations.

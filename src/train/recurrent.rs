@@ -1,5 +1,5 @@
-//! Trainable GRU and LSTM networks: an embedding, layers of cells, an output head, with PyTorch's names
-//! (`models::Recurrent` is the same network for coding).
+//! Trainable GRU and LSTM networks: an embedding, layers of cells, an output head, with PyTorch's
+//! names (`models::Recurrent` is the same network for coding).
 
 use super::network::{TokenShard, TrainableNetwork};
 use super::nn::linear::LinearLayer;

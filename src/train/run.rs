@@ -1,7 +1,7 @@
 //! Training loop: batches, steps, evaluation on held-out data, checkpoints.
 //!
-//! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the number
-//! of threads changes nothing, and a run of so many steps gives the same model again.
+//! A step's batch is cut into shards, one thread each, whose gradients are added in order. So the
+//! number of threads changes nothing, and a run of so many steps gives the same model again.
 
 use super::checkpoint::{self, RunProgress};
 use super::corpus::{Corpus, TokenStream};
@@ -61,8 +61,9 @@ pub struct TrainSummary {
 /// Trains a model on `files` and writes it into `folder`.
 ///
 /// # Errors
-/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little data, the folder is not
-/// empty or its checkpoint is of another run; [`ErrorKind::InvalidModel`] where the training fails.
+/// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little data, the folder is
+/// not empty or its checkpoint is of another run; [`ErrorKind::InvalidModel`] where the training
+/// fails.
 pub fn train(
     options: &TrainOptions,
     files: &[PathBuf],
@@ -248,7 +249,7 @@ impl<'a> Run<'a> {
         self.network.update(&mut |parameters| optimiser.step(parameters, gradients, rate as f32))
     }
 
-    /// Bits per byte of what is held out: pieces side by side, until the first ends.
+    /// Evaluates bits per byte on held-out data: pieces side by side, until the first ends.
     fn held_out(&self) -> Result<f64> {
         let cost = |texts: &[&[u8]]| {
             let mut streams: Vec<TokenStream<'_>> =

@@ -30,7 +30,7 @@ impl Cost {
 /// Runs `work` in this process and measures it.
 ///
 /// # Errors
-/// Those of `work`.
+/// Errors of `work`.
 pub fn measured<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
     let can_reset = fs::write("/proc/self/clear_refs", "5").is_ok();
     let (cpu, begin) = (cpu_time(), Instant::now());

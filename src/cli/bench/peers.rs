@@ -96,7 +96,8 @@ fn is_missing(error: &anyhow::Error) -> bool {
 }
 
 impl Call {
-    /// Compresses the file, decompresses that, and compares: the archive's length, and what each took.
+    /// Compresses the file, decompresses that, and compares: the archive's length, and what each
+    /// took.
     fn run(&self, path: &Path) -> Result<(u64, Cost, Cost)> {
         let folder = Folder::new()?;
         let at = |name: &str| folder.path().join(name);

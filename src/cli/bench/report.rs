@@ -17,7 +17,8 @@ pub struct BenchReport {
 }
 
 impl BenchReport {
-    /// Returns the report as JSON (docs/cli.md). `cpu`, `isa`: names of processor and instruction set.
+    /// Returns the report as JSON (docs/cli.md). `cpu`, `isa`: names of processor and instruction
+    /// set.
     pub fn to_json(&self, cpu: &str, isa: &str) -> Value {
         let outcome = |outcome: &BenchOutcome| {
             let mut value = json!(outcome);

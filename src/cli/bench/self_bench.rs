@@ -31,16 +31,16 @@ pub fn run(
     let progress = ProgressCounter::new(session.progress, session.voice, &shown(path), Some(total));
     let work = SelfBench { session, path, options, model: &model, progress: &progress };
     let mut outcome = BenchOutcome::new("llmzip", &command(options, model.identity()));
-    let mut looks = [Profile::default(); 2];
+    let mut profiles = [Profile::default(); 2];
     let mut lanes = 0;
     for _ in 0..bench.runs {
-        let (archive, compress) = looked_at(bench, &mut looks[0], || work.compress())?;
-        let (_, decompress) = looked_at(bench, &mut looks[1], || work.decompress(&archive))?;
+        let (archive, compress) = profiled(bench, &mut profiles[0], || work.compress())?;
+        let (_, decompress) = profiled(bench, &mut profiles[1], || work.decompress(&archive))?;
         outcome.add(archive.metadata()?.len(), compress, decompress);
         lanes = most_lanes(&archive)?;
     }
     progress.finish();
-    let [compress, decompress] = looks.map(|profile| Shares::of(&profile));
+    let [compress, decompress] = profiles.map(|profile| Shares::of(&profile));
     outcome.own = Some(Own {
         model: model.identity().hex(),
         level: options.level,
@@ -85,7 +85,7 @@ impl SelfBench<'_> {
 }
 
 /// Measures `work`, and adds its samples to `profile`.
-fn looked_at<T>(
+fn profiled<T>(
     bench: &BenchArgs,
     profile: &mut Profile,
     work: impl FnOnce() -> Result<T>,

@@ -1,4 +1,5 @@
-//! Steps that all verbs of `llmzip models` share: finding a model, checking its digest, reporting it.
+//! Steps that all verbs of `llmzip models` share: finding a model, checking its digest, reporting
+//! it.
 
 use super::model_ref::ModelRef;
 use super::show::ModelEntry;
@@ -62,8 +63,8 @@ impl<'a> ModelCommand<'a> {
         Ok(found)
     }
 
-    /// Computes the digest of `model` and compares it with the recorded one; returns it, and whether
-    /// there was one.
+    /// Computes the digest of `model` and compares it with the recorded one; returns it, and
+    /// whether there was one.
     pub fn compare(&self, model: &StoredModel) -> Result<([u8; 32], bool)> {
         let records = self.session.models.store().records();
         let recorded = records.recorded(&model.folder);

@@ -1,5 +1,5 @@
-//! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m` names for
-//! compression is downloaded.
+//! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m`
+//! names for compression is downloaded.
 
 use super::model_ref::ModelRef;
 use super::watch::Bars;
@@ -37,7 +37,7 @@ impl Models {
     /// Checks that the model in `folder` can be loaded.
     ///
     /// # Errors
-    /// Those of loading it.
+    /// Errors of loading it.
     pub fn try_folder(&self, folder: &Path) -> crate::Result<()> {
         self.local.check(folder)
     }
@@ -45,7 +45,7 @@ impl Models {
     /// Opens the model for compression, downloading it where it is not on this machine.
     ///
     /// # Errors
-    /// Those of finding, fetching and loading it.
+    /// Errors of finding, fetching and loading it.
     pub fn for_compression(&self, style: ProgressStyle, voice: Voice) -> Result<Arc<Model>> {
         self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice)))
     }
@@ -64,13 +64,13 @@ impl Models {
     /// Opens the model of `-m`, else the default one, without downloading.
     ///
     /// # Errors
-    /// Those of finding and loading it.
+    /// Errors of finding and loading it.
     pub fn here(&self) -> Result<Arc<Model>> {
         self.chosen(|_, error| Err(error))
     }
 
-    /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not on this
-    /// machine, and the error of that.
+    /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not
+    /// on this machine, and the error of that.
     fn chosen(
         &self,
         elsewhere: impl FnOnce(&Reference, anyhow::Error) -> Result<FoundModel>,

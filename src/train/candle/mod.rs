@@ -1,8 +1,8 @@
 //! Forward and backward passes by candle, for devices that `ops` has no kernels for.
 //!
-//! The same networks as on the CPU, with gradients by candle's automatic differentiation: the parameters
-//! stay with the network that they were made for, a copy is on the device. `tests/library/gradients.rs` holds
-//! both to each other.
+//! The same networks as on the CPU, with gradients by candle's automatic differentiation: the
+//! parameters stay with the network that they were made for, a copy is on the device.
+//! `tests/library/gradients.rs` holds both to each other.
 
 mod functions;
 mod llama;
@@ -19,8 +19,8 @@ use candle_core::{Device, Result as CandleResult, Tensor, Var};
 use functions::cross_entropy;
 use serde_json::Value;
 
-/// Stack of the thread of a pass: candle walks the graph by recursion, and drops it so, and that of a
-/// recurrent network is thousands of operations deep. Only what is used takes memory.
+/// Stack of the thread of a pass: candle walks the graph by recursion, and drops it so, and that of
+/// a recurrent network is thousands of operations deep. Only what is used takes memory.
 const STACK: usize = 1 << 28;
 
 /// Moves a network, and Muon's products, to `device`.

@@ -1,10 +1,10 @@
 //! Causal attention over a sliding window, with rotary positions.
 //!
-//! Queries are taken in blocks with all keys that a block sees; the softmax is recomputed
-//! in the backward pass (Dao et al., "FlashAttention", 2022). Heads that share keys make one product.
+//! Queries are taken in blocks with all keys that a block sees; the softmax is recomputed in the
+//! backward pass (Dao et al., "FlashAttention", 2022). Heads that share keys make one product.
 //!
-//! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its queries of
-//! all heads that share keys, `K` keys that it sees.
+//! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its
+//! queries of all heads that share keys, `K` keys that it sees.
 
 use super::matrix::{accumulate, product, product_with, transposed};
 use crate::ops::{Isa, Rotary, RotaryScaling, rotate, softmax};
@@ -75,7 +75,8 @@ impl AttentionLayer {
         out
     }
 
-    /// Returns the gradient of qkv, rotated, from that of what [`Attention::forward`] returned.
+    /// Returns the gradient of qkv, rotated, from that of the output of
+    /// [`AttentionLayer::forward`].
     pub fn backward(&self, isa: Isa, qkv: &[f32], d_out: &[f32]) -> Vec<f32> {
         let (width, d) = (self.qkv_width(), self.head_dim);
         let scale = 1.0 / (d as f32).sqrt();
@@ -151,7 +152,7 @@ impl AttentionLayer {
         rows.flat_map(|at| &x[at..][..d]).copied().collect()
     }
 
-    /// Puts what is as [`Attention::gather`] gives it back into `out`: `[T][width]`.
+    /// Writes rows in the order of [`AttentionLayer::gather`] back into `out`: `[T][width]`.
     fn scatter(
         &self,
         x: &[f32],

@@ -45,7 +45,8 @@ impl LinearLayer {
         matmul(isa, dy, &self.backward, dx);
     }
 
-    /// Computes the same as [`Linear::backward_into`], and adds the gradients of the parameters.
+    /// Computes the same as [`LinearLayer::backward_into`], and adds the gradients of the
+    /// parameters.
     pub fn backward(&self, isa: Isa, x: &[f32], dy: &[f32], gradients: &mut Gradients) -> Vec<f32> {
         self.learn(isa, x, dy, gradients);
         let mut dx = vec![0.0; x.len()];

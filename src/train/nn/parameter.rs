@@ -11,7 +11,8 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// Values.
     pub values: Vec<f32>,
-    /// Whether it is the matrix of a hidden layer, which Muon optimises: not an embedding or a head.
+    /// Whether it is the matrix of a hidden layer, which Muon optimises: not an embedding or a
+    /// head.
     pub is_hidden: bool,
 }
 
@@ -23,8 +24,8 @@ impl Parameter {
         Self { name, shape: shape.to_vec(), values, is_hidden: false }
     }
 
-    /// Creates the matrix of a hidden layer, `[outputs][inputs]`, whose outputs have about `gain` times the
-    /// deviation of its inputs.
+    /// Creates the matrix of a hidden layer, `[outputs][inputs]`, whose outputs have about `gain`
+    /// times the deviation of its inputs.
     pub fn hidden(name: String, shape: [usize; 2], gain: f32, random: &mut Random) -> Self {
         let deviation = gain / (shape[1] as f32).sqrt();
         Self { is_hidden: true, ..Self::normal(name, &shape, deviation, random) }

@@ -1,8 +1,8 @@
-//! Layers of recurrent cells, step by step, with truncated backpropagation through time (Williams and
-//! Peng, 1990): the state that a pass starts with is taken as given.
+//! Layers of recurrent cells, step by step, with truncated backpropagation through time (Williams
+//! and Peng, 1990): the state that a pass starts with is taken as given.
 //!
-//! Legend: `T` steps, `B` streams, `H` width, `G` gates times `H`. Rows are `[T][B]`. The formulas are
-//! those of `docs/numerics.md`, section 17, with x and y as there.
+//! Legend: `T` steps, `B` streams, `H` width, `G` gates times `H`. Rows are `[T][B]`. The formulas
+//! are those of `docs/numerics.md`, section 17, with x and y as there.
 
 use super::linear::LinearLayer;
 use super::parameter::Gradients;
@@ -15,7 +15,7 @@ pub struct Recurrence {
     pub cell: Cell,
     /// Width of its state.
     pub width: usize,
-    /// From the last outputs to gates.
+    /// Layer from the last outputs to the gates.
     pub hidden: LinearLayer,
 }
 
@@ -132,7 +132,8 @@ impl Recurrence {
     }
 }
 
-/// Computes a row's step: x: `[3][H]` becomes r, z and n; h at `at` gives that after the step, appended.
+/// Computes a row's step: x: `[3][H]` becomes r, z and n; h at `at` gives that after the step,
+/// appended.
 fn gru(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>) {
     let n = x.len() / 3;
     super::matrix::accumulate(&mut x[..2 * n], &y[..2 * n]);
@@ -145,8 +146,8 @@ fn gru(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>) {
     }
 }
 
-/// Computes the gradients of a GRU step. grad: `[H]`, that of h after the step, becomes that of h before
-/// it, except its part through y.
+/// Computes the gradients of a GRU step. grad: `[H]`, that of h after the step, becomes that of h
+/// before it, except its part through y.
 fn gru_backward(
     gates: &[f32],
     last: &[f32],
@@ -185,8 +186,8 @@ fn lstm(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>, c: &mut
     out.iter_mut().zip(&x[3 * n..]).for_each(|(h, o)| *h *= o);
 }
 
-/// Computes the gradients of an LSTM step. grad_h becomes zero, its part through y comes later; grad_c: `[H]`, that of c after the step,
-/// becomes that before it. c: before and after the step.
+/// Computes the gradients of an LSTM step. grad_h becomes zero, its part through y comes later;
+/// grad_c: `[H]`, that of c after the step, becomes that before it. c: before and after the step.
 fn lstm_backward(
     isa: Isa,
     gates: &[f32],
