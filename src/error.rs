@@ -9,7 +9,7 @@ use std::io;
 /// Result of every fallible function of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, by remedy.
+/// Kind of an error, by its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -54,7 +54,7 @@ impl Error {
         Self { kind: ErrorKind::Io, message: what.into(), source: Some(source) }
     }
 
-    /// What the caller can do about it.
+    /// Kind, by remedy.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -17,7 +17,7 @@ pub trait BitCoder {
     fn code(&mut self, bit: bool, p1: u16) -> bool;
 }
 
-/// What a decision is about.
+/// Subject of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Whether the token ends after the bytes so far.
@@ -29,7 +29,7 @@ pub enum Question {
 /// One decision of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What it is about.
+    /// Subject.
     pub question: Question,
     /// P(true) * 2^16 by the language model, or 0 or 65536 where only one outcome is possible.
     pub p1: u32,
@@ -180,7 +180,7 @@ impl<'a> Walk<'a> {
         (self.state == State::Done).then_some(self.low)
     }
 
-    /// What the answer to the question is on the way to the token of `rank`.
+    /// The answer to the question on the way to the token of `rank`.
     pub fn outcome_towards(&self, rank: u32) -> bool {
         match self.state {
             State::AskEnd => rank == self.low,

@@ -1,4 +1,4 @@
-//! What a model's files tell of it without loading it.
+//! Facts about a model from its files, without loading it.
 
 use crate::error::Result;
 use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
@@ -22,7 +22,7 @@ pub struct Facts {
     pub vocab_size: Option<u64>,
     /// Weights.
     pub n_parameters: Option<u64>,
-    /// What the model card says.
+    /// The licence that the model card names.
     pub licence: Option<String>,
 }
 

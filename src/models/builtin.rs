@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// bytes for ever (docs/format.md, section 3).
 pub const DEFAULT_CODE: u8 = 1;
 
-/// What archives would name it by, were there no code. Written down, because hashing megabytes would
+/// Its digest, by which archives would name it, were there no code. Written down, because hashing megabytes would
 /// take a good part of a short run.
 const DIGEST: &str = "88a6cc52c3618c14afed182ece6097dbb8d7bdec04b67b8aaf036b80a52ad7a3";
 

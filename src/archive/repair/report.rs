@@ -12,7 +12,7 @@ pub struct Damage {
     /// Number of the chunk in its stream, from 0; `None` where it is not one chunk, or unknown
     /// which.
     pub chunk: Option<usize>,
-    /// What is missing of the content.
+    /// Missing bytes of the content.
     pub missing: Missing,
     /// Why.
     pub error: Error,
@@ -68,7 +68,7 @@ pub(in crate::archive) fn at_chunk(error: Error, stream: u64, chunk: usize) -> E
     }
 }
 
-/// What messages call a place.
+/// Name of a place in messages.
 fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
     match (stream, chunk) {
         (None, None) => None,

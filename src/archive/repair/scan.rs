@@ -24,7 +24,7 @@ const LAST_WINDOW: usize = 1 << 16;
 const WORK_PER_BYTE: u64 = 32;
 const FREE_WORK: u64 = 1 << 20;
 
-/// What stands at an offset.
+/// Structure that stands at an offset.
 enum Landmark {
     Chunk(ChunkHeader),
     Index(Vec<Extent>),
@@ -82,7 +82,7 @@ impl<R: Read + Seek> Scanner<R> {
         self.walk(LongStream::without_header(offset..next, room, fault))
     }
 
-    /// What follows the header of `stream`: where the index at the end says, or chunk by chunk.
+    /// Reads the segment that follows the header of `stream`: where the index at the end says, or chunk by chunk.
     fn long(&mut self, mut stream: LongStream) -> Result<(Segment, u64)> {
         let index = self.index_at_end.take(stream.first_chunk, &mut self.source, self.end)?;
         let Some((chunks, footer)) = index else { return self.walk(stream) };
@@ -160,7 +160,7 @@ impl<R: Read + Seek> Scanner<R> {
         Ok((Segment::Long(Box::new(stream)), offset))
     }
 
-    /// What stands at `offset`. After an index the source stands behind it.
+    /// Identifies the structure at `offset`. After an index the source stands behind it.
     fn landmark(&mut self, offset: u64) -> Result<Landmark> {
         if offset >= self.end || self.is_stream_boundary(offset)? {
             return Ok(Landmark::End);

@@ -147,7 +147,7 @@ impl Lane {
         Self { bytes: Vec::new(), tokens: Vec::new(), room: len, last: first_input, position: 0 }
     }
 
-    /// What to feed to the network, unless the lane is complete.
+    /// The next input of the network, unless the lane is complete.
     fn next_input(&self) -> Option<u32> {
         (self.room > 0).then_some(self.last)
     }
