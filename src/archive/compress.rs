@@ -4,8 +4,8 @@ use super::chunk::{self, EncodedChunk};
 use super::format::{
     ChunkHeader, Extent, Footer, LongHeader, MAX_CHUNK_SIZE, Setup, SingleHeader, index_bytes,
 };
+use super::place::at_chunk;
 use super::pool::Pool;
-use super::repair::at_chunk;
 use super::{
     DEFAULT_LEVEL, ModelName, Progress, Resources, Summary, default_chunk_size, keeps_busy,
 };

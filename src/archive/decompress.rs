@@ -7,8 +7,8 @@ use super::format::{
     ChunkHeader, Extent, Footer, Header, Setup, SingleHeader, Source, index_bytes, read_and_compare,
 };
 use super::frame::{Frame, StreamDecoder};
+use super::place::at_chunk;
 use super::pool::Pool;
-use super::repair::at_chunk;
 use super::{ModelSource, Progress, Resources, Summary, keeps_busy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Isa;

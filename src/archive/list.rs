@@ -5,7 +5,7 @@ use super::format::{
     ChunkHeader, Extent, Footer, Header, IndexAtEnd, LongHeader, Setup, SingleHeader, Source,
     read_and_compare,
 };
-use super::repair::at_chunk;
+use super::place::at_chunk;
 use crate::codec::{Coding, Parameters};
 use crate::error::{Error, Result};
 use std::io::{BufReader, Read, Seek, SeekFrom};

@@ -25,6 +25,7 @@ mod format;
 mod frame;
 mod list;
 mod model_name;
+mod place;
 mod pool;
 mod random_access;
 mod repair;

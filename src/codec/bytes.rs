@@ -3,13 +3,15 @@
 //! Layout: a byte with the model's tier - 1 in its low two bits and the log2 of its table's size
 //! limit in the others, then the range coder's bytes (docs/format.md, section 7).
 
-use super::prefix::Known;
 use super::range_coder::{Decoder, Encoder};
-use super::token_trie::BitCoder;
+use super::token_trie::{BitCoder, Known};
 use super::{Codec, Coded, Coding, Method, corrupt};
 use crate::error::Result;
 use crate::predict::{Config, Mixed};
 use crate::profile::{Part, enter};
+
+/// The adaptive model's strongest tier, the one that is mixed with the language model.
+pub const BEST_TIER: u8 = 3;
 
 /// Plain bytes between calls of `progress`.
 const PROGRESS_STEP: usize = 1 << 12;

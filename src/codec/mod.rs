@@ -11,6 +11,7 @@ mod lane_layout;
 mod lanes;
 mod parameters;
 mod prefix;
+mod prefix_coding;
 pub mod range_coder;
 mod strategy;
 pub mod token_trie;
@@ -191,13 +192,13 @@ fn encode_best(
     try_both: bool,
 ) -> Result<Coded<'static>> {
     if !try_both && !strategy::lm_pays_off(codec, plain)? {
-        return Ok(bytes::encode(codec, plain, strategy::BEST_TIER));
+        return Ok(bytes::encode(codec, plain, bytes::BEST_TIER));
     }
     let by_tokens = tokens::encode(codec, plain, lanes, true)?;
     if !try_both {
         return Ok(by_tokens);
     }
-    let by_bytes = bytes::encode(codec.quiet(), plain, strategy::BEST_TIER);
+    let by_bytes = bytes::encode(codec.quiet(), plain, bytes::BEST_TIER);
     Ok(if by_bytes.payload.len() < by_tokens.payload.len() { by_bytes } else { by_tokens })
 }
 

@@ -7,9 +7,6 @@ use super::tokens;
 use super::{ChunkOptions, Codec, Coded};
 use crate::error::Result;
 
-/// The adaptive model's strongest tier, the one that is mixed with the language model.
-pub const BEST_TIER: u8 = 3;
-
 /// A way to code a chunk.
 pub enum Strategy {
     /// By the adaptive model alone.

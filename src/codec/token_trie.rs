@@ -17,6 +17,15 @@ pub trait BitCoder {
     fn code(&mut self, bit: bool, p1: u16) -> bool;
 }
 
+/// The coder of what both sides know already: codes nothing.
+pub struct Known;
+
+impl BitCoder for Known {
+    fn code(&mut self, bit: bool, _: u16) -> bool {
+        bit
+    }
+}
+
 /// Subject of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {

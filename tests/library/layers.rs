@@ -129,7 +129,7 @@ fn paths(import: &str) -> Vec<String> {
 }
 
 /// Rooms in which files may import the `mod.rs` above them, which holds what they all speak of.
-const VOCABULARIES: [&str; 3] = ["ops", "models", "hub"];
+const VOCABULARIES: [&str; 5] = ["ops", "models", "codec", "archive", "hub"];
 
 /// Rooms in which a `mod.rs` calls the files below it, so that none of them may import it.
 const CALLERS: [&str; 3] = ["cli", "predict", "train"];

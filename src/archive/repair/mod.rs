@@ -8,5 +8,4 @@ mod scan;
 mod segments;
 
 pub use recover::{Recovery, recover};
-pub(super) use report::at_chunk;
 pub use report::{Damage, Missing};

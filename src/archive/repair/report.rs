@@ -1,5 +1,6 @@
 //! Damage report: the parts of an archive that could not be recovered.
 
+use crate::archive::place::place;
 use crate::error::Error;
 use std::fmt;
 
@@ -57,24 +58,6 @@ impl fmt::Display for Damage {
             write!(f, "{place}: ")?;
         }
         write!(f, "{}: {}", self.missing, self.error)
-    }
-}
-
-/// Names the chunk where `error` is, and the stream, unless it is the first.
-pub(in crate::archive) fn at_chunk(error: Error, stream: u64, chunk: usize) -> Error {
-    match place((stream > 0).then_some(stream as usize), Some(chunk)) {
-        Some(place) => error.at(place),
-        None => error,
-    }
-}
-
-/// Name of a place in messages.
-fn place(stream: Option<usize>, chunk: Option<usize>) -> Option<String> {
-    match (stream, chunk) {
-        (None, None) => None,
-        (None, Some(chunk)) => Some(format!("chunk {chunk}")),
-        (Some(stream), None) => Some(format!("stream {stream}")),
-        (Some(stream), Some(chunk)) => Some(format!("stream {stream}, chunk {chunk}")),
     }
 }
 

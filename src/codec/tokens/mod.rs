@@ -8,11 +8,10 @@ pub use decode::{decode, decode_prefix};
 pub use encode::{encode, encode_prefix};
 
 use super::Codec;
+use super::bytes::BEST_TIER;
 use super::lane_layout::LaneLayout;
-use super::prefix::Known;
 use super::range_coder::ProfiledCoder;
-use super::strategy::BEST_TIER;
-use super::token_trie::{BitCoder, Decision, Question};
+use super::token_trie::{BitCoder, Decision, Known, Question};
 use crate::predict::{Config, Mixed};
 use crate::profile::{Part, enter};
 
