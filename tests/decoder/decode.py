@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptive import AdaptiveModel
@@ -114,7 +114,7 @@ class Setup:
     model: int | bytes
     context: tuple | None = None
     table_log2: int = 26
-    prefix: Prefix = Prefix()
+    prefix: Prefix = field(default_factory=Prefix)
 
 
 class Model:
