@@ -16,6 +16,7 @@ if [ ${#files[@]} = 0 ]; then
     corpora=../shared/corpora
     if [ -d "$corpora" ]; then
         for file in "$corpora"/*; do
+            [ -f "$file" ] || continue
             # Long texts are cut: the point here is that files come back, and they take their time.
             head -c 500000 "$file" >"$work/$(basename "$file")"
             files+=("$work/$(basename "$file")")
