@@ -27,6 +27,7 @@ impl Prefix {
                 Ok((coded, Self { text: text.to_vec(), ..Self::default() }))
             }
             Strategy::Tokens { mix, .. } => {
+                codec.parameters.check(codec.language_model()?)?;
                 let (coded, prefix) = tokens::encode_prefix(codec.quiet(), text, mix)?;
                 match prefix.tokens.len() {
                     n if n > Self::MAX_TOKENS => too_long(n, "tokens", Self::MAX_TOKENS),
@@ -46,7 +47,10 @@ impl Prefix {
             return Err(corrupt("the prefix has several lanes, or a length out of range"));
         }
         let prefix = match coding.runs_model() {
-            true => tokens::decode_prefix(codec.quiet(), coded)?,
+            true => {
+                codec.parameters.check(codec.language_model()?)?;
+                tokens::decode_prefix(codec.quiet(), coded)?
+            }
             false => {
                 let text = bytes::decode(codec.quiet(), payload, *plain_len)?;
                 Self { text, ..Self::default() }
