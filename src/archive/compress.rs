@@ -12,7 +12,6 @@ use super::{
 use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
-use crate::ops::Isa;
 use crate::profile::{Part, enter};
 use std::io::{self, Read, Write};
 
@@ -148,7 +147,6 @@ pub struct Encoder<'a, W: Write> {
     output: W,
     /// `None` where no chunk may run it.
     model: Option<&'a Model>,
-    isa: Isa,
     setup: Setup,
     prefix: Prefix,
     options: ChunkOptions,
@@ -197,7 +195,6 @@ impl<'a, W: Write> Encoder<'a, W> {
         let mut encoder = Self {
             output,
             model,
-            isa,
             setup: Setup { model: name, parameters, prefix: None },
             prefix: Prefix::default(),
             options: options.chunk_options(),
@@ -221,9 +218,9 @@ impl<'a, W: Write> Encoder<'a, W> {
     }
 
     fn codec(&self) -> Codec<'_> {
-        let Resources { threads, memory, progress, .. } = self.resources;
+        let Resources { isa, threads, memory, progress } = self.resources;
         let (model, prefix, parameters) = (self.model, &self.prefix, &self.setup.parameters);
-        Codec { model, isa: self.isa, parameters, prefix, threads, memory, progress }
+        Codec { model, isa, parameters, prefix, threads, memory, progress }
     }
 
     /// Takes in plain bytes.

@@ -278,7 +278,7 @@ pub struct Decoder<'a, R> {
     driver: Driver<'a, Vec<u8>>,
     /// Bytes of the driver's output that were read.
     n_read: usize,
-    /// The error that comes after all good bytes.
+    /// The error that comes after all good bytes, at every call from then on.
     error: Option<Error>,
 }
 
@@ -302,8 +302,8 @@ impl<R: Read> Read for Decoder<'_, R> {
     /// Those of [`decompress`], as the inner error of an [`io::Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.n_read == self.driver.output.len() {
-            if let Some(error) = self.error.take() {
-                return Err(error.into());
+            if let Some(error) = &self.error {
+                return Err(error.duplicate().into());
             }
             self.driver.output.clear();
             self.n_read = 0;

@@ -664,6 +664,7 @@ fn encoder_and_decoder_are_a_writer_and_a_reader() {
     let error = decoder.read_to_end(&mut got).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     assert!(error.to_string().contains(&format!("truncated at offset {}", cut.len())), "{error}");
+    assert!(decoder.read(&mut [0]).is_err(), "an error, then an end");
     assert_eq!(got, decompress(cut).0);
     assert!(!got.is_empty() && plain.starts_with(&got));
 }

@@ -5,7 +5,7 @@ use super::report::{Damage, Missing};
 use super::scan::Scanner;
 use super::segments::{LongStream, Segment};
 use crate::archive::decompress::{ChunkSource, DecompressOptions, drive};
-use crate::archive::format::{ChunkHeader, Extent, Header, MAX_CHUNK_SIZE, Setup, SingleHeader};
+use crate::archive::format::{ChunkHeader, Extent, MAX_CHUNK_SIZE, Setup, SingleHeader};
 use crate::archive::frame::Frame;
 use crate::archive::{ModelName, ModelSource, Progress, Summary};
 use crate::error::{Error, ErrorKind, Result};
@@ -142,13 +142,10 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
 
     fn next_chunk(&mut self) -> Result<Option<Result<Frame>>> {
         let slot = match &mut self.stream {
-            Some(Stream::Single(offset, header)) => match header.take() {
-                Some(_) => {
-                    let offset = *offset;
-                    return self.read_single(offset).map(Some);
-                }
-                None => None,
-            },
+            Some(Stream::Single(offset, header)) => {
+                let (offset, header) = (*offset, header.take());
+                return header.map(|header| self.read_single(offset, header)).transpose();
+            }
             Some(Stream::Long(long)) => long.slots.next(),
             None => None,
         };
@@ -208,20 +205,13 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
 }
 
 impl<R: Read + Seek> Damaged<R> {
-    /// Reads the stream in single form at `offset`.
-    fn read_single(&mut self, offset: u64) -> Result<Result<Frame>> {
-        self.scanner.source.seek_to(offset)?;
-        let Some(Header::Single(header)) = Header::read(&mut self.scanner.source, offset == 0)?
-        else {
-            return Err(changed());
-        };
-        let plain_len = Some(u64::from(header.extent.plain_len));
-        self.pending.push_back(Slot {
-            chunk: Some(0),
-            start: Some(0),
-            plain_len,
-            offset: Ok(offset),
-        });
+    /// Reads the chunk of the single form at `offset`, which ends where the next segment begins.
+    fn read_single(&mut self, offset: u64, header: SingleHeader) -> Result<Result<Frame>> {
+        let Extent { plain_len, payload_len, .. } = header.extent;
+        let plain_len = Some(plain_len.into());
+        let slot = Slot { chunk: Some(0), start: Some(0), plain_len, offset: Ok(offset) };
+        self.pending.push_back(slot);
+        self.scanner.source.seek_to(self.offset - u64::from(payload_len))?;
         split_recoverable(Frame::read_single(header, &mut self.scanner.source))
     }
 
