@@ -2,7 +2,7 @@
 //! `cargo run --release --example chunks ARCHIVE`.
 
 use llmzip::LocalModels;
-use llmzip::archive::{self, DecompressOptions};
+use llmzip::archive::{self, Options};
 use std::fs::File;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     let (models, last) = (LocalModels::from_env(), stream.chunks.len() - 1);
-    let plain = archive::read_chunk(&file, stream, last, &models, &DecompressOptions::default())?;
+    let plain = archive::read_chunk(&file, stream, last, &models, &Options::default())?;
     println!("the last holds {:?}", String::from_utf8_lossy(&plain[..plain.len().min(60)]));
     Ok(())
 }

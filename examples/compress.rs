@@ -1,6 +1,6 @@
 //! Compresses a file: `cargo run --release --example compress FILE ARCHIVE`.
 
-use llmzip::{CompressOptions, Encoder, Model};
+use llmzip::{Encoder, Model, Options};
 use std::fs::File;
 use std::io;
 
@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("expected a file and the name of its archive".into());
     };
     let model = Model::builtin()?;
-    let options = CompressOptions { threads: 2, ..CompressOptions::default() };
+    let options = Options::default().threads(2);
     let mut encoder = Encoder::new(File::create(to)?, &model, &options)?;
     io::copy(&mut File::open(from)?, &mut encoder)?;
     let (file, summary) = encoder.finish()?;

@@ -8,7 +8,8 @@
 //! local -> archive, hub; hub -> models; train -> models, ops
 //! ```
 //!
-//! `cli`, above all of them, is the program; its only users are `main` and tests.
+//! Programs need [`Encoder`], [`Decoder`], [`archive`] and the sources of models; what is hidden from
+//! this page is public for benches, tests and the program, and may change in any release.
 
 #[forbid(unsafe_code)]
 pub mod archive;
@@ -16,6 +17,7 @@ pub mod archive;
 #[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod cli;
+#[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod codec;
 #[forbid(unsafe_code)]
@@ -26,12 +28,16 @@ pub mod hub;
 mod local;
 #[forbid(unsafe_code)]
 pub mod models;
+#[doc(hidden)]
 pub mod ops; // all the unsafe code is in `ops::arch` and `ops::fma`
+#[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod predict;
+#[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod profile;
 #[cfg(feature = "train")]
+#[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod train;
 
@@ -40,10 +46,12 @@ pub mod train;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use archive::{CompressOptions, Decoder, DecompressOptions, Encoder, ModelSource};
+pub use archive::{Decoder, Encoder, ModelSource, Options};
+pub use codec::{Coding, Method, Parameters};
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalModels;
 pub use models::Model;
+pub use ops::Isa;
 
 #[cfg(test)]
 mod tests {

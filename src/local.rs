@@ -20,7 +20,7 @@ type OnLoad = Box<dyn Fn(&Path, u64) + Send + Sync>;
 /// use llmzip::{LocalModels, archive};
 ///
 /// let archive = std::fs::File::open("notes.txt.llmz")?;
-/// let options = archive::DecompressOptions::default();
+/// let options = archive::Options::default();
 /// archive::decompress(archive, std::io::stdout(), &LocalModels::from_env(), &options, &|_| ())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

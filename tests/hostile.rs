@@ -10,7 +10,7 @@ mod random;
 
 use handmade::golden::refused;
 use handmade::*;
-use llmzip::archive::{self, BuiltinModels, DecompressOptions};
+use llmzip::archive::{self, BuiltinModels, Options};
 use llmzip::ops::Isa;
 use random::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -100,7 +100,7 @@ fn any_fields(random: &mut Random) -> Vec<u8> {
 #[test]
 fn a_small_archive_is_refused_with_little_memory() {
     assert!(peak_of(|| drop(vec![0u8; LIMIT + 1])) > LIMIT, "the count does not work");
-    let (models, options) = (BuiltinModels::new(Isa::detect()), DecompressOptions::default());
+    let (models, options) = (BuiltinModels::new(Isa::detect()), Options::default());
     models.default_model().unwrap(); // what a model takes is not the archive's doing
     let mut random = Random::new(1);
     let any = (0..1000).map(|n| (format!("any fields {n}"), any_fields(&mut random)));

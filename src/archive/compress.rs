@@ -1,99 +1,16 @@
 //! Compression: plain bytes to an archive of one stream, in bounded memory.
 
 use super::chunk::{self, EncodedChunk};
-use super::format::{
-    ChunkHeader, Extent, Footer, LongHeader, MAX_CHUNK_SIZE, Setup, SingleHeader, index_bytes,
-};
+use super::format::{ChunkHeader, Extent, Footer, LongHeader, Setup, SingleHeader, index_bytes};
+use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
-use super::{
-    DEFAULT_LEVEL, ModelName, Progress, Resources, Summary, default_chunk_size, keeps_busy,
-};
-use crate::codec::{ChunkOptions, Codec, MAX_LANES, Parameters, Prefix};
+use super::{ModelName, Progress, Resources, Summary, keeps_busy};
+use crate::codec::{ChunkOptions, Codec, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use crate::profile::{Part, enter};
 use std::io::{self, Read, Write};
-
-/// How to compress. All but `threads`, `memory` and `verify` show in the archive's bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct CompressOptions<'a> {
-    /// Plain bytes in a chunk, 1..=[`MAX_CHUNK_SIZE`].
-    pub chunk_size: u32,
-    /// Effort, 1..=9 (docs/levels.md); levels 1 to 3 run no language model.
-    pub level: u8,
-    /// Lanes of a chunk, 1..=[`MAX_LANES`]; `None` chooses by level and the chunk's length.
-    pub lanes: Option<u8>,
-    /// Whether the adaptive model may be mixed in.
-    pub mix: bool,
-    /// A text that every chunk goes on from, up to [`Prefix::MAX_LEN`] bytes; it stands in the archive.
-    pub prefix: &'a [u8],
-    /// Tokens until a lane starts afresh, where the model's window does not slide; `None`: the
-    /// model's positions, up to [`Context::DEFAULT_LEN`](crate::models::Context::DEFAULT_LEN).
-    pub context: Option<u32>,
-    /// Greatest size of the adaptive model's table in a chunk, log2 of bytes.
-    pub table_log2: u8,
-    /// Threads to use, at least 1. As many chunks are in memory at once; more where they are small,
-    /// up to 256 KiB of plain bytes for each thread.
-    pub threads: usize,
-    /// Memory that the language model and its lanes may take, in bytes.
-    pub memory: u64,
-    /// Decode each chunk before it is written; store it where that fails.
-    pub verify: bool,
-}
-
-impl Default for CompressOptions<'_> {
-    /// Chunks of 1 MiB, level 6, lanes chosen, mixing, one thread, verified.
-    fn default() -> Self {
-        let level = DEFAULT_LEVEL;
-        let chunk_size = default_chunk_size(level);
-        let Parameters { table_log2, .. } = Parameters::default();
-        Self {
-            chunk_size,
-            level,
-            lanes: None,
-            mix: true,
-            prefix: b"",
-            context: None,
-            table_log2,
-            threads: 1,
-            memory: u64::MAX,
-            verify: true,
-        }
-    }
-}
-
-impl CompressOptions<'_> {
-    /// Whether a language model may code; else the archive needs and names none.
-    pub fn may_run_model(&self) -> bool {
-        self.chunk_options().may_run_model()
-    }
-
-    fn chunk_options(&self) -> ChunkOptions {
-        let Self { level, lanes, mix, .. } = *self;
-        ChunkOptions { level, lanes, mix }
-    }
-
-    /// # Errors
-    /// InvalidArgument where a field is out of range.
-    fn check(&self) -> Result<()> {
-        let lanes = self.lanes.unwrap_or(1);
-        let message = if !(1..=MAX_CHUNK_SIZE).contains(&self.chunk_size) {
-            format!("chunk_size is {}, expected 1 to {MAX_CHUNK_SIZE}", self.chunk_size)
-        } else if !(1..=MAX_LANES).contains(&lanes) {
-            format!("lanes is {lanes}, expected 1 to {MAX_LANES}")
-        } else if !(1..=9).contains(&self.level) {
-            format!("level is {}, expected 1 to 9", self.level)
-        } else if !Parameters::TABLE_LOG2.contains(&self.table_log2) {
-            format!("table_log2 is {}, expected {:?}", self.table_log2, Parameters::TABLE_LOG2)
-        } else if self.threads == 0 {
-            "threads is 0, expected at least 1".into()
-        } else {
-            return Ok(());
-        };
-        Err(Error::new(ErrorKind::InvalidArgument, message))
-    }
-}
 
 /// Plain bytes read at a time.
 const READ_LEN: usize = 1 << 16;
@@ -110,7 +27,7 @@ pub fn compress(
     mut input: impl Read,
     output: impl Write,
     model: &Model,
-    options: &CompressOptions<'_>,
+    options: &Options,
     progress: Progress<'_>,
 ) -> Result<Summary> {
     let mut encoder = Encoder::with_progress(output, model, options, progress)?;
@@ -132,11 +49,11 @@ pub fn compress(
 /// A writer that compresses what is written to it ([`compress`] for what it holds and names).
 ///
 /// ```
-/// use llmzip::{CompressOptions, Encoder, Model};
+/// use llmzip::{Encoder, Model, Options};
 /// use std::io::Write;
 ///
 /// let model = Model::builtin()?;
-/// let mut encoder = Encoder::new(Vec::new(), &model, &CompressOptions::default())?;
+/// let mut encoder = Encoder::new(Vec::new(), &model, &Options::default())?;
 /// encoder.write_all(b"hello")?;
 /// let (archive, summary) = encoder.finish()?;
 /// assert_eq!(summary.archive_len, archive.len() as u64);
@@ -173,19 +90,19 @@ impl<'a, W: Write> Encoder<'a, W> {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for options out of range; [`ErrorKind::Io`] where threads
     /// cannot be started; errors of coding the prefix.
-    pub fn new(output: W, model: &'a Model, options: &CompressOptions<'_>) -> Result<Self> {
+    pub fn new(output: W, model: &'a Model, options: &Options) -> Result<Self> {
         Self::with_progress(output, model, options, &|_| ())
     }
 
     fn with_progress(
         output: W,
         model: &'a Model,
-        options: &CompressOptions<'_>,
+        options: &Options,
         progress: Progress<'a>,
     ) -> Result<Self> {
         options.check()?;
-        let CompressOptions { prefix: text, context, table_log2, threads, memory, .. } = *options;
-        let isa = model.isa();
+        let Options { context, table_log2, threads, .. } = *options;
+        let resources = Resources { isa: model.isa(), ..options.resources(progress) };
         let model = Some(model).filter(|_| options.may_run_model());
         let parameters = match model {
             Some(model) => Parameters::new(model, context, table_log2)?,
@@ -198,9 +115,9 @@ impl<'a, W: Write> Encoder<'a, W> {
             setup: Setup { model: name, parameters, prefix: None },
             prefix: Prefix::default(),
             options: options.chunk_options(),
-            chunk_size: options.chunk_size as usize,
+            chunk_size: options.resolved_chunk_size() as usize,
             verify: options.verify,
-            resources: Resources { isa, threads, memory, progress }.beside(model),
+            resources: resources.beside(model),
             pool: Pool::of(threads)?,
             batch: Vec::new(),
             batch_len: 0,
@@ -209,8 +126,8 @@ impl<'a, W: Write> Encoder<'a, W> {
             hasher: blake3::Hasher::new(),
             summary: Summary { n_streams: 1, ..Summary::default() },
         };
-        if !text.is_empty() {
-            let (codec, options) = (encoder.codec(), &encoder.options);
+        if !options.prefix.is_empty() {
+            let (codec, text, options) = (encoder.codec(), &options.prefix, &encoder.options);
             let (coded, prefix) = encoder.pool.run(|| Prefix::encode(codec, text, options))?;
             (encoder.setup.prefix, encoder.prefix) = (Some(coded), prefix);
         }

@@ -7,54 +7,13 @@ use super::format::{
     ChunkHeader, Extent, Footer, Header, Setup, SingleHeader, Source, index_bytes, read_and_compare,
 };
 use super::frame::{Frame, StreamDecoder};
+use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
-use super::{ModelSource, Progress, Resources, Summary, keeps_busy};
-use crate::error::{Error, ErrorKind, Result};
-use crate::ops::Isa;
+use super::{ModelSource, Progress, Summary, keeps_busy};
+use crate::error::{Error, Result};
 use crate::profile::{Part, enter};
 use std::io::{self, BufReader, Read, Write};
-
-/// How to decompress.
-#[derive(Debug, Clone, Copy)]
-pub struct DecompressOptions {
-    /// Threads to use, at least 1. As many chunks are in memory at once; more where they are small,
-    /// up to 256 KiB of plain bytes for each thread.
-    pub threads: usize,
-    /// Most plain bytes to give out.
-    pub max_output: Option<u64>,
-    /// Memory that the language model and its lanes may take, in bytes.
-    pub memory: u64,
-    /// The instruction set of chunks that run no language model.
-    pub isa: Isa,
-}
-
-impl Default for DecompressOptions {
-    /// One thread, no limit, this machine's best instruction set.
-    fn default() -> Self {
-        Self { threads: 1, max_output: None, memory: u64::MAX, isa: Isa::detect() }
-    }
-}
-
-impl DecompressOptions {
-    /// Refuses content of `total` bytes where that is more than the limit.
-    fn check_limit(&self, total: u64) -> Result<()> {
-        match self.max_output {
-            Some(limit) if total > limit => {
-                let message =
-                    format!("the content has at least {total} bytes, the limit is {limit}");
-                Err(Error::new(ErrorKind::LimitExceeded, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Resources of all that is decoded at a time.
-    pub(super) fn resources<'a>(&self, progress: Progress<'a>) -> Resources<'a> {
-        let Self { threads, memory, isa, .. } = *self;
-        Resources { isa, threads: threads.max(1), memory, progress }
-    }
-}
 
 /// Decompresses all streams of `input` to `output`; to [`std::io::sink`] this is a test.
 ///
@@ -64,12 +23,12 @@ impl DecompressOptions {
 /// `models` is asked only where a chunk needs a language model.
 ///
 /// # Errors
-/// All of [`ErrorKind`] but `InvalidArgument`. After `TrailingData` all of the content is out.
+/// All of [`ErrorKind`](crate::ErrorKind) but `InvalidArgument`. After `TrailingData` all of the content is out.
 pub fn decompress(
     input: impl Read,
     output: impl Write,
     models: &dyn ModelSource,
-    options: &DecompressOptions,
+    options: &Options,
     progress: Progress<'_>,
 ) -> Result<Summary> {
     let mut archive = Forward::new(input);
@@ -106,10 +65,10 @@ pub(super) fn drive(
     source: &mut dyn ChunkSource,
     output: impl Write,
     models: &dyn ModelSource,
-    options: &DecompressOptions,
+    options: &Options,
     progress: Progress<'_>,
 ) -> Result<Summary> {
-    let mut driver = Driver::new(output, models, *options, progress)?;
+    let mut driver = Driver::new(output, models, options.clone(), progress)?;
     let result = loop {
         match driver.step(source) {
             Ok(true) => (),
@@ -125,7 +84,7 @@ pub(super) fn drive(
 pub(super) struct Driver<'a, W> {
     pub(super) output: W,
     models: &'a dyn ModelSource,
-    options: DecompressOptions,
+    options: Options,
     pool: Pool,
     progress: Progress<'a>,
     summary: Summary,
@@ -150,14 +109,14 @@ impl<'a, W: Write> Driver<'a, W> {
     pub(super) fn new(
         output: W,
         models: &'a dyn ModelSource,
-        options: DecompressOptions,
+        options: Options,
         progress: Progress<'a>,
     ) -> Result<Self> {
         Ok(Self {
             output,
             models,
-            options,
             pool: Pool::of(options.threads)?,
+            options,
             progress,
             summary: Summary::default(),
             decoder: None,
@@ -262,7 +221,7 @@ impl<'a, W: Write> Driver<'a, W> {
 /// use std::io::Read;
 ///
 /// # let model = llmzip::Model::builtin()?;
-/// # let options = llmzip::CompressOptions { level: 1, ..Default::default() };
+/// # let options = llmzip::Options::default().level(1);
 /// # let mut encoder = llmzip::Encoder::new(Vec::new(), &model, &options)?;
 /// # std::io::Write::write_all(&mut encoder, b"hello")?;
 /// # let (archive, _) = encoder.finish()?;
@@ -286,13 +245,9 @@ impl<'a, R: Read> Decoder<'a, R> {
     /// Reads nothing yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where no threads can be started.
-    pub fn new(
-        archive: R,
-        models: &'a dyn ModelSource,
-        options: &DecompressOptions,
-    ) -> Result<Self> {
-        let driver = Driver::new(Vec::new(), models, *options, &|_| ())?;
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where no threads can be started.
+    pub fn new(archive: R, models: &'a dyn ModelSource, options: &Options) -> Result<Self> {
+        let driver = Driver::new(Vec::new(), models, options.clone(), &|_| ())?;
         Ok(Self { archive: Forward::new(archive), driver, n_read: 0, error: None })
     }
 }

@@ -15,6 +15,7 @@ const READ_AHEAD: usize = 64;
 
 /// One stream of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamInfo {
     /// Where it begins in the file, in bytes.
     pub offset: u64,
@@ -36,6 +37,7 @@ pub struct StreamInfo {
 
 /// One chunk of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChunkInfo {
     /// Where its header begins in the file, in bytes; in the single form, where the stream begins.
     pub offset: u64,

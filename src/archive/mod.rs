@@ -4,15 +4,15 @@
 //! and the options only: never on threads, on how a reader splits the input, or on the machine.
 //!
 //! ```
-//! use llmzip::archive::{self, BuiltinModels, CompressOptions, DecompressOptions};
+//! use llmzip::archive::{self, BuiltinModels, Options};
 //! use llmzip::ops::Isa;
 //!
 //! let models = BuiltinModels::new(Isa::detect());
 //! let model = models.default_model()?;
 //! let mut packed = Vec::new();
-//! archive::compress(&b"hello"[..], &mut packed, &model, &CompressOptions::default(), &|_| ())?;
+//! archive::compress(&b"hello"[..], &mut packed, &model, &Options::default(), &|_| ())?;
 //!
-//! let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+//! let (mut plain, options) = (Vec::new(), Options::default());
 //! archive::decompress(&packed[..], &mut plain, &models, &options, &|_| ())?;
 //! assert_eq!(plain, b"hello");
 //! # Ok::<(), llmzip::Error>(())
@@ -25,6 +25,7 @@ mod format;
 mod frame;
 mod list;
 mod model_name;
+mod options;
 mod place;
 mod pool;
 mod random_access;
@@ -33,11 +34,12 @@ mod repair;
 use crate::models::Model;
 use crate::ops::Isa;
 
-pub use compress::{CompressOptions, Encoder, compress};
-pub use decompress::{Decoder, DecompressOptions, decompress};
+pub use compress::{Encoder, compress};
+pub use decompress::{Decoder, decompress};
 pub use format::{FORMAT_VERSION, MAX_CHUNK_SIZE, NUMERICS};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
+pub use options::Options;
 pub use random_access::read_chunk;
 pub use repair::{Damage, Missing, Recovery, recover};
 
@@ -89,6 +91,7 @@ fn keeps_busy(threads: usize, n_chunks: usize, plain_len: u64) -> bool {
 
 /// Figures of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Plain bytes.
     pub plain_len: u64,

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 /// Name of a model in a stream's header (`docs/format.md`, section 3).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ModelName {
     /// The code of a compiled-in model, 1..=62.
     Builtin(u8),

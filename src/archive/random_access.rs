@@ -1,10 +1,10 @@
 //! One chunk of an archive alone.
 
 use super::ModelSource;
-use super::decompress::DecompressOptions;
 use super::format::{ChunkHeader, Header, MAX_CHUNK_SIZE, Source};
 use super::frame::{Frame, StreamDecoder};
 use super::list::StreamInfo;
+use super::options::Options;
 use super::pool::Pool;
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ pub fn read_chunk(
     stream: &StreamInfo,
     chunk: usize,
     models: &dyn ModelSource,
-    options: &DecompressOptions,
+    options: &Options,
 ) -> Result<Vec<u8>> {
     let n_chunks = stream.chunks.len();
     let out_of_range = || {

@@ -15,8 +15,7 @@ fn plain() -> Vec<u8> {
 fn archives(models: &BuiltinModels) -> Vec<Vec<u8>> {
     let model = models.default_model().unwrap();
     let compress = |(level, chunk_size)| {
-        let options =
-            CompressOptions { level, chunk_size, table_log2: 10, ..CompressOptions::default() };
+        let options = Options::default().level(level).chunk_size(chunk_size).table_log2(10);
         let mut archive = Vec::new();
         compress(&plain()[..], &mut archive, &model, &options, &|_| ()).unwrap();
         archive
@@ -35,7 +34,7 @@ fn small_archives_come_back() {
     let n_archives = archives.len() - 1;
     for (n, archive) in archives.into_iter().enumerate() {
         let copies = if n == n_archives { n_archives } else { 1 };
-        let (mut got, options) = (Vec::new(), DecompressOptions::default());
+        let (mut got, options) = (Vec::new(), Options::default());
         let summary = decompress(&archive[..], &mut got, &models, &options, &|_| ()).unwrap();
         assert_eq!((got, summary.n_streams), (plain().repeat(copies), copies as u64));
         let streams = list(Cursor::new(&archive)).unwrap();
@@ -51,7 +50,7 @@ fn small_archives_come_back() {
 #[cfg_attr(miri, ignore = "every damage takes it minutes")]
 fn damage_in_small_archives_is_noticed_and_gone_around() {
     let models = BuiltinModels::new(Isa::detect());
-    let options = DecompressOptions::default();
+    let options = Options::default();
     for archive in archives(&models) {
         for at in 0..archive.len() {
             let mut damaged = archive.clone();

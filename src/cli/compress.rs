@@ -8,7 +8,7 @@ use super::session::Session;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
 use super::voice::Voice;
-use crate::archive::{self, CompressOptions, Summary};
+use crate::archive::{self, Options, Summary};
 use anyhow::{Result, bail};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub fn compress(
     session: &Session,
     input: &Input,
-    options: &CompressOptions<'_>,
+    options: &Options,
     output: &Output,
 ) -> Result<()> {
     let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
@@ -49,7 +49,7 @@ pub fn compress(
     if session.voice == Voice::Verbose {
         let (level, stored) = (options.level, summary.n_stored);
         let chunks = counted(summary.n_chunks, "chunk");
-        let size = counted(options.chunk_size.into(), "byte");
+        let size = counted(options.resolved_chunk_size().into(), "byte");
         say!("  level {level}, {chunks} of up to {size}, {stored} stored");
     }
     Ok(())

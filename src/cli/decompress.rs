@@ -9,7 +9,7 @@ use super::recover;
 use super::session::Session;
 use super::size::grouped;
 use super::transfer::Transfer;
-use crate::archive::{self, DecompressOptions, ModelSource, StreamInfo};
+use crate::archive::{self, ModelSource, Options, StreamInfo};
 use anyhow::{Context, Result};
 use std::io::Seek;
 
@@ -20,7 +20,7 @@ use std::io::Seek;
 pub fn decompress(
     session: &Session,
     input: &Input,
-    options: &DecompressOptions,
+    options: &Options,
     output: &Output,
     keep_going: bool,
 ) -> Result<()> {

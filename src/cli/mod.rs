@@ -37,7 +37,6 @@ pub use plan::Plan;
 pub use signals::watch;
 
 use crate::LocalModels;
-use crate::archive::CompressOptions;
 use anyhow::Result;
 use failures::Failures;
 use json::ListedFile;
@@ -76,8 +75,7 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
     let mut failures = Failures::default();
     let inputs = &plan.inputs;
     match &plan.action {
-        Action::Compress { options, prefix, output } => {
-            let options = &CompressOptions { prefix, ..*options };
+        Action::Compress { options, output } => {
             failures.each(inputs, |input| compress::compress(session, input, options, output))?
         }
         Action::Decompress { options, output, keep_going } => failures.each(inputs, |input| {
@@ -104,8 +102,7 @@ fn act(session: &Session, plan: &Plan) -> Result<u8> {
             })?;
             json::print("files", &listed, &failures.files)?;
         }
-        Action::Bench { options, prefix, bench } => {
-            let options = &CompressOptions { prefix, ..*options };
+        Action::Bench { options, bench } => {
             bench::run(session, plan, options, bench, &mut failures)?
         }
         Action::Completions(shell) => completions::print_completions(*shell)?,

@@ -12,9 +12,7 @@ use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
 use super::voice::{ProgressStyle, Voice};
-use crate::archive::{
-    CompressOptions, DEFAULT_LEVEL, DecompressOptions, MAX_CHUNK_SIZE, default_chunk_size,
-};
+use crate::archive::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, Options};
 use crate::codec::Parameters;
 use crate::hub::Environment;
 use crate::ops::Isa;
@@ -50,12 +48,11 @@ pub struct Plan {
 #[derive(Debug)]
 pub enum Action {
     Compress {
-        options: CompressOptions<'static>,
-        prefix: Vec<u8>,
+        options: Options,
         output: Output,
     },
     Decompress {
-        options: DecompressOptions,
+        options: Options,
         output: Output,
         keep_going: bool,
     },
@@ -64,8 +61,7 @@ pub enum Action {
     },
     Test(TestOptions),
     Bench {
-        options: CompressOptions<'static>,
-        prefix: Vec<u8>,
+        options: Options,
         bench: BenchArgs,
     },
     /// Runs without inputs.
@@ -137,11 +133,7 @@ impl Plan {
             }
             Command::Bench { bench, coding, .. } => Action::Bench {
                 // What is decoded and compared anyway is verified on top only where that is typed.
-                options: CompressOptions {
-                    verify: coding.verify,
-                    ..coding_options(&coding, threads, memory)?
-                },
-                prefix: coding.prefix.unwrap_or_default().into_bytes(),
+                options: coding_options(&coding, threads, memory)?.verify(coding.verify),
                 bench,
             },
             #[cfg(feature = "train")]
@@ -170,33 +162,23 @@ fn compress(
     }
     let options = coding_options(coding, threads, memory)?;
     let output = resolve_output(output, inputs)?;
-    Ok(Action::Compress {
-        options,
-        prefix: coding.prefix.clone().unwrap_or_default().into_bytes(),
-        output,
-    })
+    Ok(Action::Compress { options, output })
 }
 
-/// Resolves all coding options except the prefix.
-fn coding_options(
-    coding: &CodingArgs,
-    threads: usize,
-    memory: u64,
-) -> anyhow::Result<CompressOptions<'static>> {
+/// Resolves the options of compression.
+fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::Result<Options> {
     let level = coding.level.level.or_else(|| from_env("LLMZIP_LEVEL", 1..=9));
-    let level = level.unwrap_or(DEFAULT_LEVEL);
-    Ok(CompressOptions {
-        chunk_size: chunk_size(coding.chunk_size, level)?,
-        level,
-        lanes: coding.lanes,
-        mix: !coding.no_mix,
-        threads,
-        memory,
-        verify: !coding.no_verify,
-        context: coding.context,
-        table_log2: table_log2(coding.table_size)?,
-        ..CompressOptions::default()
-    })
+    Ok(Options::default()
+        .level(level.unwrap_or(DEFAULT_LEVEL))
+        .chunk_size(chunk_size(coding.chunk_size)?)
+        .lanes(coding.lanes)
+        .mix(!coding.no_mix)
+        .prefix(coding.prefix.as_deref().unwrap_or_default())
+        .context(coding.context)
+        .table_log2(table_log2(coding.table_size)?)
+        .verify(!coding.no_verify)
+        .threads(threads)
+        .memory(memory))
 }
 
 /// Resolves the named model, and the environment to find it in.
@@ -207,19 +189,14 @@ fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelRef>, E
     Ok((model.map(ModelRef::parse).transpose()?, environment))
 }
 
-fn decompress_options(
-    limit: &LimitArgs,
-    threads: usize,
-    memory: u64,
-    isa: Isa,
-) -> DecompressOptions {
-    DecompressOptions { threads, max_output: limit.max_output, memory, isa }
+fn decompress_options(limit: &LimitArgs, threads: usize, memory: u64, isa: Isa) -> Options {
+    Options::default().threads(threads).max_output(limit.max_output).memory(memory).isa(isa)
 }
 
-fn chunk_size(typed: Option<u64>, level: u8) -> anyhow::Result<u32> {
-    let size = typed.unwrap_or(default_chunk_size(level).into());
+fn chunk_size(typed: Option<u64>) -> anyhow::Result<Option<u32>> {
+    let Some(size) = typed else { return Ok(None) };
     match u32::try_from(size) {
-        Ok(size) if (1..=MAX_CHUNK_SIZE).contains(&size) => Ok(size),
+        Ok(size) if (1..=MAX_CHUNK_SIZE).contains(&size) => Ok(Some(size)),
         _ => {
             let message = format!("--chunk-size is {size}, expected 1 to {MAX_CHUNK_SIZE} (64M)");
             Err(UsageError(message).into())

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::size::counted;
 use super::transfer::{Completeness, Transfer};
 use crate::ErrorKind;
-use crate::archive::{self, Damage, DecompressOptions, Recovery, Summary};
+use crate::archive::{self, Damage, Options, Recovery, Summary};
 use anyhow::Result;
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -21,7 +21,7 @@ use std::io::{Seek, Write};
 pub fn decompress(
     session: &Session,
     transfer: &Transfer<'_>,
-    options: &DecompressOptions,
+    options: &Options,
     total: Option<u64>,
 ) -> Result<()> {
     transfer.refuse_part()?;
@@ -62,7 +62,7 @@ pub fn recover(
     session: &Session,
     input: &File,
     output: &mut dyn Write,
-    options: &DecompressOptions,
+    options: &Options,
     progress: archive::Progress<'_>,
 ) -> crate::Result<Recovery> {
     let spooled;

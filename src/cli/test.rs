@@ -8,14 +8,14 @@ use super::recover::{recover, report_damage};
 use super::session::Session;
 use super::size::counted;
 use super::voice::Voice;
-use crate::archive::{self, DecompressOptions, Recovery};
+use crate::archive::{self, Options, Recovery};
 use anyhow::Result;
 use std::io;
 
 /// Options of a test.
 #[derive(Debug)]
 pub struct TestOptions {
-    pub decompress: DecompressOptions,
+    pub decompress: Options,
     /// Whether to look for all damage, not only the first.
     pub keep_going: bool,
     /// Whether results are printed as JSON after all inputs.

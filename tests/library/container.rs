@@ -3,8 +3,7 @@
 use crate::handmade::*;
 use crate::random::Random;
 use llmzip::archive::{
-    self, BuiltinModels, CompressOptions, Decoder, DecompressOptions, Encoder, ModelName,
-    ModelSource, Summary,
+    self, BuiltinModels, Decoder, Encoder, ModelName, ModelSource, Options, Summary,
 };
 use llmzip::models::Model;
 use llmzip::ops::Isa;
@@ -21,7 +20,7 @@ fn models() -> &'static BuiltinModels {
 
 fn compress_from(input: impl Read, chunk_size: u32, threads: usize) -> Vec<u8> {
     // Framing does not depend on the method: the fast one lets sweeps be complete.
-    let options = CompressOptions { chunk_size, threads, level: 2, ..CompressOptions::default() };
+    let options = Options::default().chunk_size(chunk_size).threads(threads).level(2);
     let model = models().default_model().unwrap();
     let mut archive = Vec::new();
     let summary = archive::compress(input, &mut archive, &model, &options, &|_| ()).unwrap();
@@ -35,14 +34,14 @@ fn compress(plain: &[u8], chunk_size: u32) -> Vec<u8> {
 }
 
 /// What came out, and how it ended.
-fn decompress_with(archive: &[u8], options: DecompressOptions) -> (Vec<u8>, Result<Summary>) {
+fn decompress_with(archive: &[u8], options: Options) -> (Vec<u8>, Result<Summary>) {
     let mut plain = Vec::new();
     let result = archive::decompress(archive, &mut plain, models(), &options, &|_| ());
     (plain, result)
 }
 
 fn decompress(archive: &[u8]) -> (Vec<u8>, Result<Summary>) {
-    decompress_with(archive, DecompressOptions::default())
+    decompress_with(archive, Options::default())
 }
 
 fn kind(archive: &[u8]) -> ErrorKind {
@@ -271,14 +270,12 @@ fn a_prefix_primes_every_chunk() {
         [(1, None, true), (6, None, true), (6, Some(3), true), (6, Some(2), false)]
     {
         let pack = |prefix, chunk_size| {
-            let options = CompressOptions {
-                level,
-                lanes,
-                mix,
-                prefix,
-                chunk_size,
-                ..CompressOptions::default()
-            };
+            let options = Options::default()
+                .level(level)
+                .lanes(lanes)
+                .mix(mix)
+                .prefix(prefix)
+                .chunk_size(chunk_size);
             let mut archive = Vec::new();
             archive::compress(plain, &mut archive, &model, &options, &|_| ()).unwrap();
             archive
@@ -297,7 +294,7 @@ fn a_prefix_primes_every_chunk() {
             let streams = archive::list(Cursor::new(&with)).unwrap();
             assert_eq!((streams[0].prefix_len, streams[0].needs_model()), (800, level == 6));
             let last = streams[0].chunks.len() - 1;
-            let options = DecompressOptions::default();
+            let options = Options::default();
             let alone =
                 archive::read_chunk(Cursor::new(&with), &streams[0], last, models(), &options);
             assert!(plain.ends_with(&alone.unwrap()));
@@ -384,12 +381,11 @@ fn threads_and_short_reads_change_no_byte() {
         assert_eq!(compress_from(OneByte(&plain, false), chunk_size, 2), archive);
         for threads in [2, 3, 200] {
             assert_eq!(compress_from(&plain[..], chunk_size, threads), archive);
-            let options =
-                DecompressOptions { threads, max_output: None, ..DecompressOptions::default() };
+            let options = Options::default().threads(threads).max_output(None);
             assert_eq!(decompress_with(&archive, options).0, plain);
         }
         let mut got = Vec::new();
-        let (input, options) = (OneByte(&archive, false), DecompressOptions::default());
+        let (input, options) = (OneByte(&archive, false), Options::default());
         archive::decompress(input, &mut got, models(), &options, &|_| ()).unwrap();
         assert_eq!(got, plain);
     }
@@ -411,7 +407,7 @@ fn a_write_that_fails_anywhere_is_an_io_error() {
     let plain = mixed_content();
     let archive = compress(&plain, 40);
     let model = models().default_model().unwrap();
-    let options = CompressOptions { chunk_size: 40, ..CompressOptions::default() };
+    let options = Options::default().chunk_size(40);
     for room in 0..archive.len() {
         let result = archive::compress(&plain[..], Full(room), &model, &options, &|_| ());
         let error = result.unwrap_err();
@@ -419,7 +415,7 @@ fn a_write_that_fails_anywhere_is_an_io_error() {
         assert_eq!(error.io_error().unwrap().kind(), io::ErrorKind::StorageFull);
     }
     for room in 0..plain.len() {
-        let options = DecompressOptions::default();
+        let options = Options::default();
         let result = archive::decompress(&archive[..], Full(room), models(), &options, &|_| ());
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Io);
     }
@@ -435,10 +431,10 @@ fn a_read_that_fails_is_an_io_error() {
     }
     let (archive, model) = (compress(&mixed_content(), 40), models().default_model().unwrap());
     for n_good in [0, 10, archive.len()] {
-        let (input, options) = (archive[..n_good].chain(Broken), CompressOptions::default());
+        let (input, options) = (archive[..n_good].chain(Broken), Options::default());
         let result = archive::compress(input, io::sink(), &model, &options, &|_| ());
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Io);
-        let (input, options) = (archive[..n_good].chain(Broken), DecompressOptions::default());
+        let (input, options) = (archive[..n_good].chain(Broken), Options::default());
         let result = archive::decompress(input, io::sink(), models(), &options, &|_| ());
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Io);
     }
@@ -448,11 +444,7 @@ fn a_read_that_fails_is_an_io_error() {
 fn output_stops_at_its_limit() {
     for (archive, plain) in samples() {
         for limit in [0, 1, 39, 40, 41, 149] {
-            let options = DecompressOptions {
-                threads: 2,
-                max_output: Some(limit),
-                ..DecompressOptions::default()
-            };
+            let options = Options::default().threads(2).max_output(limit);
             let (got, result) = decompress_with(&archive, options);
             assert!(plain.starts_with(&got) && got.len() as u64 <= limit);
             match result {
@@ -473,14 +465,14 @@ fn a_model_is_asked_for_only_where_a_chunk_needs_it() {
         }
     }
     let decompress = |archive: &[u8]| {
-        let (none, options) = (NoModels(false.into()), DecompressOptions::default());
+        let (none, options) = (NoModels(false.into()), Options::default());
         let result = archive::decompress(archive, io::sink(), &none, &options, &|_| ());
         (none.0.into_inner(), result.map_err(|e| e.kind()))
     };
     assert!(matches!(decompress(&long(9, &[b"abc"])), (false, Ok(_))));
     assert!(matches!(decompress(&compress(b"", 9)), (false, Ok(_))));
     let compress = |level, mix, chunk_size| {
-        let options = CompressOptions { level, mix, chunk_size, ..CompressOptions::default() };
+        let options = Options::default().level(level).mix(mix).chunk_size(chunk_size);
         let (model, mut archive) = (models().default_model().unwrap(), Vec::new());
         archive::compress(&[b'a'; 100][..], &mut archive, &model, &options, &|_| ()).unwrap();
         archive
@@ -514,7 +506,7 @@ fn a_wrong_model_from_the_source_is_not_used() {
     }
     let coded = chunk_header(1 << 6, &[9, 1], b"x");
     let archive = [&digest_header([0xAB; 32], 4, b"some")[..], &coded, b"x"].concat();
-    let options = DecompressOptions::default();
+    let options = Options::default();
     let result = archive::decompress(&archive[..], io::sink(), &Any, &options, &|_| ());
     assert_eq!(result.unwrap_err().kind(), ErrorKind::ModelMissing);
 }
@@ -528,18 +520,12 @@ fn each_chunk_decodes_alone() {
         for chunk in 0..stream.chunks.len() {
             let input = Cursor::new(&archive);
             let alone =
-                archive::read_chunk(input, &stream, chunk, models(), &DecompressOptions::default())
-                    .unwrap();
+                archive::read_chunk(input, &stream, chunk, models(), &Options::default()).unwrap();
             assert_eq!(alone.len() as u64, stream.chunks[chunk].plain_len);
             got.extend(alone);
         }
-        let past = archive::read_chunk(
-            Cursor::new(&archive),
-            &stream,
-            9,
-            models(),
-            &DecompressOptions::default(),
-        );
+        let past =
+            archive::read_chunk(Cursor::new(&archive), &stream, 9, models(), &Options::default());
         assert_eq!(past.unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
     assert_eq!(got, plain.repeat(2));
@@ -578,7 +564,7 @@ fn progress_tells_of_each_byte_once_a_pass() {
         let tell = |n| {
             told.fetch_add(n, Ordering::Relaxed);
         };
-        let options = CompressOptions { chunk_size: 40, verify, ..CompressOptions::default() };
+        let options = Options::default().chunk_size(40).verify(verify);
         archive::compress(&plain[..], io::sink(), &model, &options, &tell).unwrap();
         assert_eq!(told.into_inner(), passes * plain.len() as u64);
     }
@@ -587,13 +573,13 @@ fn progress_tells_of_each_byte_once_a_pass() {
 #[test]
 fn options_out_of_range_are_refused() {
     let model = models().default_model().unwrap();
-    let right = CompressOptions::default();
+    let right = Options::default();
     for options in [
-        CompressOptions { chunk_size: 0, ..right },
-        CompressOptions { chunk_size: (64 << 20) + 1, ..right },
-        CompressOptions { lanes: Some(0), ..right },
-        CompressOptions { lanes: Some(65), ..right },
-        CompressOptions { threads: 0, ..right },
+        right.clone().chunk_size(0),
+        right.clone().chunk_size((64 << 20) + 1),
+        right.clone().lanes(0),
+        right.clone().lanes(65),
+        right.clone().threads(0),
     ] {
         let result = archive::compress(&b"a"[..], io::sink(), &model, &options, &|_| ());
         assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -614,8 +600,7 @@ fn any_bytes_come_back() {
         let archive = compress_from(&plain[..], chunk_size, threads);
         let n_chunks = len / u64::from(chunk_size) + 1;
         assert!(archive.len() as u64 <= len + 80 + 24 * n_chunks, "seed {seed}");
-        let options =
-            DecompressOptions { threads, max_output: Some(len), ..DecompressOptions::default() };
+        let options = Options::default().threads(threads).max_output(len);
         let (got, result) = decompress_with(&archive, options);
         assert!(result.is_ok() && got == plain, "seed {seed}: {result:?}");
     }
@@ -640,7 +625,7 @@ fn encoder_and_decoder_are_a_writer_and_a_reader() {
     let plain = mixed_content();
     let model = models().default_model().unwrap();
     for (piece, chunk_size) in [(1, 40), (39, 40), (40, 40), (1000, 40), (7, 150), (7, 1000)] {
-        let options = CompressOptions { chunk_size, level: 2, ..CompressOptions::default() };
+        let options = Options::default().chunk_size(chunk_size).level(2);
         let mut encoder = Encoder::new(Vec::new(), &model, &options).unwrap();
         plain.chunks(piece).for_each(|piece| encoder.write_all(piece).unwrap());
         let (archive, summary) = encoder.finish().unwrap();
@@ -678,15 +663,10 @@ fn threads_are_a_limit() {
         let seen = Mutex::new(HashSet::new());
         let see = |_| _ = seen.lock().unwrap().insert(std::thread::current().id());
         let work = || {
-            let options = CompressOptions {
-                threads: limit,
-                level: 1,
-                chunk_size: 4096,
-                ..CompressOptions::default()
-            };
+            let options = Options::default().threads(limit).level(1).chunk_size(4096);
             let mut archive = Vec::new();
             archive::compress(&plain[..], &mut archive, &model, &options, &see).unwrap();
-            let options = DecompressOptions { threads: limit, ..DecompressOptions::default() };
+            let options = Options::default().threads(limit);
             archive::decompress(&archive[..], io::sink(), models(), &options, &see).unwrap();
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();

@@ -3,7 +3,7 @@
 use crate::family::{FAMILIES, folder};
 use crate::skip::skip;
 use candle_core::{Device, Tensor};
-use llmzip::archive::{self, CompressOptions, DecompressOptions};
+use llmzip::archive::{self, Options};
 use llmzip::codec::{self, ChunkOptions, Codec, Parameters};
 use llmzip::models::{Context, Model, RestartingSession, Row, Session};
 use llmzip::ops::Isa;
@@ -24,7 +24,7 @@ fn text() -> Vec<u8> {
     [line.repeat(20).as_bytes(), b"\xff\x00<|endoftext|>", line.as_bytes()].concat()
 }
 
-fn compress(plain: &[u8], model: &Model, options: &CompressOptions<'_>) -> Vec<u8> {
+fn compress(plain: &[u8], model: &Model, options: &Options) -> Vec<u8> {
     let mut packed = Vec::new();
     archive::compress(plain, &mut packed, model, options, &|_| ()).unwrap();
     packed
@@ -32,7 +32,7 @@ fn compress(plain: &[u8], model: &Model, options: &CompressOptions<'_>) -> Vec<u
 
 fn decompress(packed: &[u8], model: &Arc<Model>, threads: usize) -> Vec<u8> {
     let mut plain = Vec::new();
-    let options = DecompressOptions { threads, ..DecompressOptions::default() };
+    let options = Options::default().threads(threads);
     archive::decompress(packed, &mut plain, model, &options, &|_| ()).unwrap();
     plain
 }
@@ -45,26 +45,20 @@ fn every_family_round_trips_to_the_same_bytes() {
         for (lanes, mix, prefix) in
             [(1, true, &b""[..]), (5, false, b"the cat, "), (5, true, b"the")]
         {
-            let options = CompressOptions {
-                lanes: Some(lanes),
-                mix,
-                prefix,
-                context: context(name, 24),
-                verify: false,
-                ..CompressOptions::default()
-            };
+            let options = Options::default()
+                .lanes(lanes)
+                .mix(mix)
+                .prefix(prefix)
+                .context(context(name, 24))
+                .verify(false);
             let packed = compress(&text(), &model, &options);
             assert!(decompress(&packed, &model, 1) == text(), "{name}, {lanes} lanes");
             assert!(decompress(&packed, &model, 3) == text(), "{name}, {lanes} lanes, 3 threads");
-            let threads = CompressOptions { threads: 2, ..options };
+            let threads = options.clone().threads(2);
             assert!(compress(&text(), &model, &threads) == packed, "{name}, {lanes} lanes");
         }
         for isa in Isa::available() {
-            let options = CompressOptions {
-                context: context(name, 24),
-                mix: false,
-                ..CompressOptions::default()
-            };
+            let options = Options::default().context(context(name, 24)).mix(false);
             let short = &text()[..300];
             let packed = compress(short, &open(name, isa), &options);
             assert!(decompress(&packed, &model, 1) == short, "{name}, {isa:?}");
@@ -77,14 +71,14 @@ fn every_family_round_trips_to_the_same_bytes() {
 fn a_prefix_stands_in_the_archive() {
     let model = Arc::new(Model::default_model(Isa::detect()).unwrap());
     let plain = b"The lighthouse keeper wrote in his diary that the wind had turned.";
-    let alone = compress(plain, &model, &CompressOptions::default());
+    let alone = compress(plain, &model, &Options::default());
     let prefix = b"The lighthouse keeper wrote in his diary every evening.";
-    let options = CompressOptions { prefix, ..CompressOptions::default() };
+    let options = Options::default().prefix(prefix);
     let with_prefix = compress(plain, &model, &options);
     let streams = archive::list(std::io::Cursor::new(&with_prefix)).unwrap();
     assert_eq!(streams[0].prefix_len, prefix.len() as u64);
-    let twice = CompressOptions { chunk_size: 33, ..options };
-    let alone_twice = compress(plain, &model, &CompressOptions { prefix: b"", ..twice });
+    let twice = options.clone().chunk_size(33);
+    let alone_twice = compress(plain, &model, &twice.clone().prefix(b""));
     let payload = |packed: &[u8]| {
         let streams = archive::list(std::io::Cursor::new(packed)).unwrap();
         streams[0].chunks.iter().map(|chunk| chunk.archive_len).sum::<u64>()
@@ -253,10 +247,10 @@ fn one_bit_of_a_weight_is_another_model() {
 #[test]
 fn memory_is_asked_for_before_it_is_taken() {
     let model = open("gpt-neox-parallel-f16", Isa::detect());
-    let options = CompressOptions { mix: false, ..CompressOptions::default() };
+    let options = Options::default().mix(false);
     let packed = compress(&text(), &model, &options);
     let with = |memory| {
-        let options = DecompressOptions { memory, ..DecompressOptions::default() };
+        let options = Options::default().memory(memory);
         archive::decompress(&packed[..], std::io::sink(), &model, &options, &|_| ())
     };
     let footprint = model.architecture().footprint();

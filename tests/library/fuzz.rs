@@ -7,7 +7,7 @@ mod targets;
 use crate::handmade::golden::accepted;
 use crate::handmade::mend::mend;
 use llmzip::ErrorKind;
-use llmzip::archive::{self, BuiltinModels, DecompressOptions};
+use llmzip::archive::{self, BuiltinModels, Options};
 use llmzip::ops::Isa;
 use std::path::Path;
 use targets::TARGETS;
@@ -58,7 +58,7 @@ fn mended_checksums_fit() {
             let mut mended = archive.clone();
             mended[bit / 8] ^= 1 << (bit % 8);
             mend(&mut mended);
-            let options = DecompressOptions::default();
+            let options = Options::default();
             let sink = std::io::sink();
             match archive::decompress(&mended[..], sink, &models, &options, &|_| ()) {
                 Ok(_) => n_mended += 1,

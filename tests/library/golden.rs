@@ -7,9 +7,7 @@
 
 use crate::handmade::golden::{accepted, refused};
 use crate::random::Random;
-use llmzip::archive::{
-    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
-};
+use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, Options};
 use llmzip::models::{DEFAULT_CODE, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
@@ -24,7 +22,7 @@ struct Golden {
     name: String,
     model: ModelName,
     parts: Vec<Vec<u8>>,
-    options: CompressOptions<'static>,
+    options: Options,
 }
 
 fn text() -> Vec<u8> {
@@ -79,65 +77,57 @@ fn goldens_of_contexts(model: ModelName) -> Vec<Golden> {
         parts: vec![text()],
         options,
     };
-    let context = |len, lanes| CompressOptions {
-        context: Some(len),
-        lanes: Some(lanes),
-        ..CompressOptions::default()
-    };
+    let context = |len, lanes| Options::default().context(len).lanes(lanes);
     let prefix = b"The keeper wrote: ";
     vec![
         golden("mixed", context(40, 1)),
-        golden("prefix-3-lanes", CompressOptions { prefix, ..context(16, 3) }),
-        golden("model-5-lanes", CompressOptions { mix: false, chunk_size: 200, ..context(7, 5) }),
+        golden("prefix-3-lanes", context(16, 3).prefix(prefix)),
+        golden("model-5-lanes", context(7, 5).mix(false).chunk_size(200)),
     ]
 }
 
 fn goldens_of_default() -> Vec<Golden> {
-    let default = CompressOptions::default();
+    let default = Options::default();
     let golden = |name: &str, parts, options| Golden {
         name: name.into(),
         model: ModelName::Builtin(DEFAULT_CODE),
         parts,
         options,
     };
-    let no_mix = CompressOptions { mix: false, ..default };
-    let chunks = CompressOptions { chunk_size: 128, lanes: Some(3), ..default };
+    let no_mix = default.clone().mix(false);
+    let chunks = default.clone().chunk_size(128).lanes(3);
     vec![
-        golden("good-1-empty", vec![vec![]], default),
-        golden("good-1-stored", vec![noise()], default),
-        golden("good-1-mixed", vec![text()], default),
-        golden("good-1-mixed-7-lanes", vec![text()], CompressOptions { lanes: Some(7), ..default }),
-        golden("good-1-model", vec![text()], no_mix),
-        golden(
-            "good-1-model-64-lanes",
-            vec![text()],
-            CompressOptions { lanes: Some(64), ..no_mix },
-        ),
-        golden("good-1-adaptive-1", vec![text()], CompressOptions { level: 1, ..default }),
-        golden("good-1-adaptive-2", vec![records()], CompressOptions { level: 2, ..default }),
-        golden("good-1-adaptive-3", vec![records()], CompressOptions { level: 9, ..default }),
+        golden("good-1-empty", vec![vec![]], default.clone()),
+        golden("good-1-stored", vec![noise()], default.clone()),
+        golden("good-1-mixed", vec![text()], default.clone()),
+        golden("good-1-mixed-7-lanes", vec![text()], default.clone().lanes(7)),
+        golden("good-1-model", vec![text()], no_mix.clone()),
+        golden("good-1-model-64-lanes", vec![text()], no_mix.clone().lanes(64)),
+        golden("good-1-adaptive-1", vec![text()], default.clone().level(1)),
+        golden("good-1-adaptive-2", vec![records()], default.clone().level(2)),
+        golden("good-1-adaptive-3", vec![records()], default.clone().level(9)),
         golden("good-1-chunks", vec![[noise(), text(), records()].concat()], chunks),
         golden(
             "good-1-prefix-and-table",
             vec![text()],
-            CompressOptions { prefix: b"The keeper wrote: ", table_log2: 12, ..default },
+            default.clone().prefix(b"The keeper wrote: ").table_log2(12),
         ),
         golden(
             "good-1-prefix-chunks",
             vec![[records(), text(), text()].concat()],
-            CompressOptions { prefix: b"The keeper wrote: ", chunk_size: 300, ..default },
+            default.clone().prefix(b"The keeper wrote: ").chunk_size(300),
         ),
         golden(
             "good-1-prefix-model",
             vec![text()],
-            CompressOptions { prefix: b"The keeper wrote: ", lanes: Some(2), ..no_mix },
+            no_mix.clone().prefix(b"The keeper wrote: ").lanes(2),
         ),
         golden(
             "good-1-prefix-adaptive",
             vec![text()],
-            CompressOptions { prefix: b"The keeper wrote: ", level: 1, ..default },
+            default.clone().prefix(b"The keeper wrote: ").level(1),
         ),
-        golden("good-1-joined", vec![text(), vec![], records()], default),
+        golden("good-1-joined", vec![text(), vec![], records()], default.clone()),
     ]
 }
 
@@ -158,7 +148,7 @@ fn is_writing() -> bool {
 }
 
 fn decompress(archive: &[u8], models: &Models) -> (Vec<u8>, Result<()>) {
-    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let (mut plain, options) = (Vec::new(), Options::default());
     let result = archive::decompress(archive, &mut plain, models, &options, &|_| ());
     (plain, result.map(drop))
 }

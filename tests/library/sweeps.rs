@@ -6,9 +6,7 @@
 use crate::random::Random;
 use crate::share;
 use llmzip::Result;
-use llmzip::archive::{
-    self, BuiltinModels, CompressOptions, DecompressOptions, Missing, Recovery, StreamInfo,
-};
+use llmzip::archive::{self, BuiltinModels, Missing, Options, Recovery, StreamInfo};
 use llmzip::ops::Isa;
 use std::io::Cursor;
 use std::ops::Range;
@@ -28,7 +26,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(name: &'static str, parts: &[(&[u8], CompressOptions<'_>)]) -> Self {
+    fn new(name: &'static str, parts: &[(&[u8], Options)]) -> Self {
         let model = models().default_model().unwrap();
         let (mut archive, mut plain) = (Vec::new(), Vec::new());
         for (content, options) in parts {
@@ -75,8 +73,8 @@ fn log(random: &mut Random, n: usize) -> Vec<u8> {
     content
 }
 
-fn options(level: u8, chunk_size: u32) -> CompressOptions<'static> {
-    CompressOptions { level, chunk_size, lanes: Some(2), ..CompressOptions::default() }
+fn options(level: u8, chunk_size: u32) -> Options {
+    Options::default().level(level).chunk_size(chunk_size).lanes(2)
 }
 
 /// One of each form and method, by the adaptive model: that is fast.
@@ -103,7 +101,7 @@ fn samples(seed: u64) -> Vec<Sample> {
 /// By the language model, which takes its time.
 fn samples_of_the_language_model() -> Vec<Sample> {
     let text = log(&mut Random::new(1), 120);
-    let model = CompressOptions { mix: false, ..options(6, 40) };
+    let model = options(6, 40).mix(false);
     vec![
         Sample::new("mixed", &[(&text, options(6, 40))]),
         Sample::new("model", &[(&text[..80], model)]),
@@ -112,13 +110,13 @@ fn samples_of_the_language_model() -> Vec<Sample> {
 }
 
 fn decompress(archive: &[u8]) -> (Vec<u8>, Result<archive::Summary>) {
-    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let (mut plain, options) = (Vec::new(), Options::default());
     let result = archive::decompress(archive, &mut plain, models(), &options, &|_| ());
     (plain, result)
 }
 
 fn recover(archive: &[u8]) -> (Vec<u8>, Result<Recovery>) {
-    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let (mut plain, options) = (Vec::new(), Options::default());
     let input = Cursor::new(archive);
     let result = archive::recover(input, &mut plain, models(), &options, &|_| ());
     (plain, result)

@@ -5,9 +5,7 @@ use crate::floats;
 use crate::random::Random;
 use crate::shell::Shell;
 use crate::skip::skip;
-use llmzip::archive::{
-    self, BuiltinModels, CompressOptions, DecompressOptions, ModelName, ModelSource,
-};
+use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, Options};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use std::io::Write;
@@ -70,7 +68,7 @@ fn golden_archives_of_a_model_are_read(
     for name in names {
         let archive = golden(name);
         let mut plain = Vec::new();
-        let options = DecompressOptions::default();
+        let options = Options::default();
         archive::decompress(&archive[..], &mut plain, models, &options, &|_| ()).unwrap();
         assert!(decode_with(&archive, name, arguments) == plain, "{name} decodes otherwise");
     }
@@ -133,7 +131,7 @@ fn long_form_archives_and_their_concatenation_are_read() {
     content.extend((0..500).map(|_| random.bits() as u8));
     let mut archive = Vec::new();
     for level in 1..=3 {
-        let options = CompressOptions { level, chunk_size: 1000, ..CompressOptions::default() };
+        let options = Options::default().level(level).chunk_size(1000);
         archive::compress(&content[..], &mut archive, &model, &options, &|_| ()).unwrap();
     }
     assert!(decode(&archive, "levels 1 to 3") == content.repeat(3));

@@ -5,7 +5,7 @@ use crate::handmade::{chunk_header, footer, index, long, long_header, stored};
 use crate::joined::{Damaged, Joined};
 use crate::random::Random;
 use crate::shell::Shell;
-use llmzip::archive::{self, BuiltinModels, DecompressOptions, ModelName, ModelSource, Recovery};
+use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, Options, Recovery};
 use llmzip::models::Model;
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
@@ -30,7 +30,7 @@ fn damaged() -> Vec<u8> {
 
 fn recover(archive: &[u8]) -> (Vec<u8>, Result<Recovery>) {
     let models = BuiltinModels::new(Isa::detect());
-    let (mut plain, options) = (Vec::new(), DecompressOptions::default());
+    let (mut plain, options) = (Vec::new(), Options::default());
     let result = archive::recover(Cursor::new(archive), &mut plain, &models, &options, &|_| ());
     (plain, result)
 }
@@ -118,7 +118,7 @@ fn a_lost_header_does_not_lift_the_limit() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/good-1-chunks.llmz");
     let mut archive = std::fs::read(path).unwrap();
     archive[MODEL] ^= 1;
-    let options = DecompressOptions { max_output: Some(10), ..DecompressOptions::default() };
+    let options = Options::default().max_output(10);
     let result =
         archive::recover(Cursor::new(archive), std::io::sink(), &Unasked, &options, &|_| ());
     assert_eq!(result.unwrap_err().kind(), ErrorKind::LimitExceeded);

@@ -1,7 +1,7 @@
 //! Command lines, an argument a line: never a panic, and what is accepted can be done.
 
 use clap::Parser;
-use llmzip::archive::{CompressOptions, MAX_CHUNK_SIZE};
+use llmzip::archive::{MAX_CHUNK_SIZE, Options};
 use llmzip::cli::plan::{Action, Plan};
 use llmzip::cli::{Arguments, Output};
 use llmzip::codec::{MAX_LANES, Parameters};
@@ -37,8 +37,8 @@ pub fn run(input: &[u8]) {
     }
 }
 
-fn check_options(options: &CompressOptions<'_>, threads: usize) {
-    assert!((1..=MAX_CHUNK_SIZE).contains(&options.chunk_size));
+fn check_options(options: &Options, threads: usize) {
+    assert!((1..=MAX_CHUNK_SIZE).contains(&options.resolved_chunk_size()));
     assert!((1..=9).contains(&options.level));
     assert!(options.lanes.is_none_or(|lanes| (1..=MAX_LANES).contains(&lanes)));
     assert!(Parameters::TABLE_LOG2.contains(&options.table_log2));

@@ -2,7 +2,7 @@
 
 use super::models::{STUB, Small, TINY};
 use super::readers;
-use llmzip::archive::{self, CompressOptions};
+use llmzip::archive::{self, Options};
 
 pub fn run(archive: &[u8]) {
     readers::check(archive, &Small);
@@ -19,19 +19,19 @@ const TEXT: &[u8] =
 
 /// Archives of every form, method and parameter.
 pub fn made() -> Vec<Vec<u8>> {
-    let default = CompressOptions::default();
-    let small = CompressOptions { chunk_size: 30, lanes: Some(2), ..default };
+    let default = Options::default();
+    let small = default.clone().chunk_size(30).lanes(2);
     let options = [
-        default,
-        small,
-        CompressOptions { mix: false, ..default },
-        CompressOptions { mix: false, ..small },
-        CompressOptions { level: 1, ..default },
-        CompressOptions { level: 2, ..small },
-        CompressOptions { level: 9, ..default },
-        CompressOptions { prefix: b"the", table_log2: 12, ..small },
-        CompressOptions { prefix: b"the keeper", level: 2, ..small },
-        CompressOptions { prefix: b"the keeper", mix: false, ..small },
+        default.clone(),
+        small.clone(),
+        default.clone().mix(false),
+        small.clone().mix(false),
+        default.clone().level(1),
+        small.clone().level(2),
+        default.clone().level(9),
+        small.clone().prefix(b"the").table_log2(12),
+        small.clone().prefix(b"the keeper").level(2),
+        small.clone().prefix(b"the keeper").mix(false),
     ];
     let mut made = Vec::new();
     for model in [&*STUB, &*TINY] {
@@ -42,7 +42,7 @@ pub fn made() -> Vec<Vec<u8>> {
             made.push(archive);
         }
     }
-    let context = CompressOptions { context: Some(8), ..small };
+    let context = small.clone().context(8);
     let mut joined = made[0].clone();
     archive::compress(TEXT, &mut joined, &TINY, &context, &|_| ()).expect("it is in range");
     made.push(joined);

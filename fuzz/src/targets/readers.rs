@@ -1,7 +1,7 @@
 //! What must hold of all ways to read one archive.
 
 use crate::handmade::golden::{accepted, refused};
-use llmzip::archive::{self, DecompressOptions, ModelSource, Recovery, StreamInfo, Summary};
+use llmzip::archive::{self, ModelSource, Options, Recovery, StreamInfo, Summary};
 use llmzip::{ErrorKind, Result};
 use std::io::Cursor;
 
@@ -18,8 +18,8 @@ fn decompress(
     (plain, result)
 }
 
-fn options(threads: usize) -> DecompressOptions {
-    DecompressOptions { threads, max_output: Some(MAX_OUTPUT), ..DecompressOptions::default() }
+fn options(threads: usize) -> Options {
+    Options::default().threads(threads).max_output(MAX_OUTPUT)
 }
 
 /// Reads `archive` in every way, and compares what comes out.

@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::models::{STUB, Small, TINY};
-use llmzip::archive::{self, CompressOptions, DecompressOptions};
+use llmzip::archive::{self, Options};
 use std::io::Cursor;
 
 pub fn run(input: &[u8]) {
@@ -11,33 +11,31 @@ pub fn run(input: &[u8]) {
     let is_tiny = flags & 1 != 0;
     let context = u32::from(fields.u8());
     let prefix_len = usize::from(fields.u8() % 16);
-    let options = CompressOptions {
-        chunk_size: u32::from(fields.u16() % 1000) + 1,
-        level: 1 + level % 9,
-        lanes: Some(fields.u8() % 65).filter(|&lanes| lanes > 0),
-        mix: flags & 2 == 0,
-        prefix: fields.bytes(prefix_len),
-        context: Some(context).filter(|&context| is_tiny && context >= 4),
-        table_log2: 10 + fields.u8() % 17,
-        threads: usize::from(1 + threads % 3),
-        memory: u64::MAX,
-        verify: flags & 4 != 0,
-    };
+    let options = Options::default()
+        .chunk_size(u32::from(fields.u16() % 1000) + 1)
+        .level(1 + level % 9)
+        .lanes(Some(fields.u8() % 65).filter(|&lanes| lanes > 0))
+        .mix(flags & 2 == 0)
+        .prefix(fields.bytes(prefix_len))
+        .context(Some(context).filter(|&context| is_tiny && context >= 4))
+        .table_log2(10 + fields.u8() % 17)
+        .threads(usize::from(1 + threads % 3))
+        .verify(flags & 4 != 0);
     let content = &fields.0[..fields.0.len().min(512)];
     let model = if is_tiny { &*TINY } else { &*STUB };
-    let compress = |options: &CompressOptions<'_>| {
+    let compress = |options: &Options| {
         let mut archive = Vec::new();
         let summary = archive::compress(content, &mut archive, model, options, &|_| ());
         assert_eq!(summary.expect("options are in range").verify_failures, 0);
         archive
     };
     let archive = compress(&options);
-    let other = CompressOptions { threads: 1 + options.threads % 3, verify: false, ..options };
+    let other = options.clone().threads(1 + options.threads % 3).verify(false);
     assert!(compress(&other) == archive, "threads decide");
 
     let mut plain = Vec::new();
     let threads = options.threads;
-    let options = DecompressOptions { threads, ..DecompressOptions::default() };
+    let options = Options::default().threads(threads);
     let result = archive::decompress(&archive[..], &mut plain, &Small, &options, &|_| ());
     result.expect("what was compressed decompresses");
     assert!(plain == content, "decoded to other bytes");

@@ -162,7 +162,7 @@ fn parse_prefix(content: &[u8]) -> Result<Coded<'static>> {
     let plain_len = source.varint_in("", 1..=Prefix::MAX_LEN as u32);
     let payload = &content[source.offset() as usize..];
     match (coding, plain_len) {
-        (Some(coding), Ok(plain_len)) if !payload.is_empty() => {
+        (Some(coding), Ok(plain_len)) => {
             Ok(Coded { coding, plain_len: plain_len as usize, payload: payload.to_vec().into() })
         }
         _ => Err(bad_content("prefix", content)),

@@ -4,9 +4,10 @@ use super::chunk_layout::{Layout, Slot};
 use super::report::{Damage, Missing};
 use super::scan::Scanner;
 use super::segments::{LongStream, Segment};
-use crate::archive::decompress::{ChunkSource, DecompressOptions, drive};
+use crate::archive::decompress::{ChunkSource, drive};
 use crate::archive::format::{ChunkHeader, Extent, MAX_CHUNK_SIZE, Setup, SingleHeader};
 use crate::archive::frame::Frame;
+use crate::archive::options::Options;
 use crate::archive::{ModelName, ModelSource, Progress, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::DEFAULT_CODE;
@@ -15,6 +16,7 @@ use std::io::{Read, Seek, Write};
 
 /// Result of [`recover`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Recovery {
     /// `n_chunks` and `plain_len` count the chunks that were given out.
     pub summary: Summary,
@@ -34,7 +36,7 @@ pub fn recover(
     input: impl Read + Seek,
     output: impl Write,
     models: &dyn ModelSource,
-    options: &DecompressOptions,
+    options: &Options,
     progress: Progress<'_>,
 ) -> Result<Recovery> {
     let scanner = Scanner::new(input)?;

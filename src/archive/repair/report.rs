@@ -6,6 +6,7 @@ use std::fmt;
 
 /// One damaged place.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Damage {
     /// Number of the stream, from 0, among those found; `None` where there is only one. What is between
     /// two has that of the second.

@@ -21,7 +21,7 @@ use super::names::shown;
 use super::plan::Plan;
 use super::session::Session;
 use super::voice::Voice;
-use crate::archive::CompressOptions;
+use crate::archive::Options;
 use anyhow::{Context, Result, anyhow, bail};
 use args::BenchArgs;
 use csv::Rows;
@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 pub fn run(
     session: &Session,
     plan: &Plan,
-    options: &CompressOptions<'_>,
+    options: &Options,
     bench: &BenchArgs,
     failures: &mut Failures,
 ) -> Result<()> {
@@ -100,12 +100,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn measure_own(
-        &mut self,
-        i: usize,
-        options: &CompressOptions<'_>,
-        failures: &mut Failures,
-    ) -> Result<()> {
+    fn measure_own(&mut self, i: usize, options: &Options, failures: &mut Failures) -> Result<()> {
         self.say(i, "llmzip");
         let (path, report) = &self.reports[i];
         match self_bench::run(self.session, path, options, self.bench) {

@@ -4,7 +4,7 @@ use super::args::BenchArgs;
 use super::compare::Expect;
 use super::cost::{Cost, measured};
 use super::outcome::{BenchOutcome, Own, Profiles, Shares};
-use crate::archive::{self, CompressOptions, DecompressOptions};
+use crate::archive::{self, Options};
 use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
 use crate::cli::session::Session;
@@ -22,7 +22,7 @@ use std::path::Path;
 pub fn run(
     session: &Session,
     path: &Path,
-    options: &CompressOptions<'_>,
+    options: &Options,
     bench: &BenchArgs,
 ) -> Result<BenchOutcome> {
     let model = session.models.here()?;
@@ -44,7 +44,7 @@ pub fn run(
     outcome.own = Some(Own {
         model: model.identity().hex(),
         level: options.level,
-        chunk_size: options.chunk_size,
+        chunk_size: options.resolved_chunk_size(),
         lanes,
         threads: options.threads,
         profile: (!bench.no_profile).then_some(Profiles { compress, decompress }),
@@ -56,7 +56,7 @@ pub fn run(
 struct SelfBench<'a> {
     session: &'a Session,
     path: &'a Path,
-    options: &'a CompressOptions<'a>,
+    options: &'a Options,
     model: &'a Model,
     progress: &'a ProgressCounter,
 }
@@ -75,9 +75,7 @@ impl SelfBench<'_> {
     fn decompress(&self, mut archive: &File) -> Result<()> {
         archive.rewind()?;
         let mut expect = Expect::new(File::open(self.path).context("cannot open")?);
-        let CompressOptions { threads, memory, .. } = *self.options;
-        let isa = self.model.isa();
-        let options = DecompressOptions { threads, memory, isa, max_output: None };
+        let options = self.options.clone().isa(self.model.isa());
         let tell = |n| self.progress.add(n);
         archive::decompress(archive, &mut expect, &self.session.models, &options, &tell)?;
         Ok(expect.finish()?)
@@ -106,11 +104,11 @@ fn most_lanes(mut archive: &File) -> Result<u8> {
 }
 
 /// Returns the command line that makes the same archive, with any prefix left out.
-fn command(options: &CompressOptions<'_>, model: &Identity) -> String {
-    let CompressOptions { level, chunk_size, lanes, mix, context, table_log2, .. } = *options;
-    let usual = CompressOptions::default();
+fn command(options: &Options, model: &Identity) -> String {
+    let Options { level, chunk_size, lanes, mix, context, table_log2, .. } = *options;
+    let usual = Options::default();
     let mut command = format!("llmzip -{level}");
-    if chunk_size != archive::default_chunk_size(level) {
+    if let Some(chunk_size) = chunk_size {
         command += &format!(" --chunk-size {chunk_size}");
     }
     if let Some(lanes) = lanes {
