@@ -277,7 +277,7 @@ impl<R: Read> Read for Decoder<'_, R> {
 /// An archive read forward; its first damage ends all work.
 struct Forward<R> {
     source: Source<R>,
-    stream: Stream,
+    stream: OpenStream,
     n_streams: u64,
     /// Chunks of the stream that were read.
     n_read: usize,
@@ -286,7 +286,7 @@ struct Forward<R> {
 }
 
 /// The rest of a stream, as far as its form tells.
-enum Stream {
+enum OpenStream {
     Single(SingleHeader),
     Long { chunk_size: u32 },
     Ended,
@@ -295,17 +295,17 @@ enum Stream {
 impl<R: Read> Forward<BufReader<R>> {
     fn new(input: R) -> Self {
         let source = Source::new(BufReader::new(input));
-        Self { source, stream: Stream::Ended, n_streams: 0, n_read: 0, given: Vec::new() }
+        Self { source, stream: OpenStream::Ended, n_streams: 0, n_read: 0, given: Vec::new() }
     }
 }
 
 impl<R: Read> Forward<R> {
     fn read_frame(&mut self) -> Result<Option<Frame>> {
-        match std::mem::replace(&mut self.stream, Stream::Ended) {
-            Stream::Ended => Ok(None),
-            Stream::Single(header) => Frame::read_single(header, &mut self.source).map(Some),
-            Stream::Long { chunk_size } => {
-                self.stream = Stream::Long { chunk_size };
+        match std::mem::replace(&mut self.stream, OpenStream::Ended) {
+            OpenStream::Ended => Ok(None),
+            OpenStream::Single(header) => Frame::read_single(header, &mut self.source).map(Some),
+            OpenStream::Long { chunk_size } => {
+                self.stream = OpenStream::Long { chunk_size };
                 match ChunkHeader::read(chunk_size, &mut self.source)? {
                     Some(header) => Frame::read(header, &mut self.source).map(Some),
                     None => Ok(None),
@@ -323,8 +323,8 @@ impl<R: Read> ChunkSource for Forward<R> {
         };
         let setup = header.setup().clone();
         self.stream = match header {
-            Header::Single(header) => Stream::Single(header),
-            Header::Long(header) => Stream::Long { chunk_size: header.chunk_size },
+            Header::Single(header) => OpenStream::Single(header),
+            Header::Long(header) => OpenStream::Long { chunk_size: header.chunk_size },
         };
         Ok(Some(setup))
     }
@@ -346,7 +346,7 @@ impl<R: Read> ChunkSource for Forward<R> {
 
     fn end_stream(&mut self, content: [u8; 32]) -> Result<()> {
         self.n_streams += 1;
-        if let Stream::Ended = self.stream {
+        if let OpenStream::Ended = self.stream {
             return Ok(());
         }
         read_and_compare(&mut self.source, &self.given)?;

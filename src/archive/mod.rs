@@ -34,6 +34,7 @@ mod repair;
 use crate::models::Model;
 use crate::ops::Isa;
 
+pub use crate::codec::Progress;
 pub use compress::{Encoder, compress};
 pub use decompress::{Decoder, decompress};
 pub use format::{FORMAT_VERSION, MAX_CHUNK_SIZE, NUMERICS};
@@ -55,10 +56,6 @@ pub fn default_chunk_size(level: u8) -> u32 {
 
 /// Effort unless the caller asks for another: 1 is fast, 9 is small.
 pub const DEFAULT_LEVEL: u8 = 6;
-
-/// Progress callback: called with the number of plain bytes just processed, from any thread, in any
-/// order.
-pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// Resource limits for coding chunks.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use super::input::Input;
 use super::names::with_suffix;
 use super::output::Output;
 use super::progress::ProgressCounter;
-use super::session::Session;
+use super::session::CliSession;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
 use super::voice::Voice;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// I/O errors; those of the archive.
 pub fn compress(
-    session: &Session,
+    session: &CliSession,
     input: &Input,
     options: &Options,
     output: &Output,

@@ -6,7 +6,7 @@ use super::names::without_suffix;
 use super::output::Output;
 use super::progress::ProgressCounter;
 use super::recover;
-use super::session::Session;
+use super::session::CliSession;
 use super::size::grouped;
 use super::transfer::Transfer;
 use crate::archive::{self, ModelSource, Options, StreamInfo};
@@ -18,7 +18,7 @@ use std::io::Seek;
 /// # Errors
 /// I/O errors; those of the archive.
 pub fn decompress(
-    session: &Session,
+    session: &CliSession,
     input: &Input,
     options: &Options,
     output: &Output,
@@ -57,7 +57,7 @@ pub fn decompress(
 ///
 /// # Errors
 /// I/O errors; ModelMissing, so that no output begins that cannot be completed.
-pub fn look_ahead(session: &Session, input: &OpenInput) -> Result<Option<u64>> {
+pub fn look_ahead(session: &CliSession, input: &OpenInput) -> Result<Option<u64>> {
     let mut file = &input.file;
     if input.metadata.is_none() || file.stream_position()? != 0 {
         return Ok(None);

@@ -43,7 +43,7 @@ use json::ListedFile;
 use list::Listing;
 use models::source::Models;
 use plan::Action;
-use session::Session;
+use session::CliSession;
 use std::io;
 use std::path::Path;
 use voice::Voice;
@@ -55,7 +55,7 @@ use voice::Voice;
 pub fn run(plan: &Plan) -> Result<u8> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
     let models = Models::new(local_models(plan), plan.environment.clone(), plan.model.clone());
-    let session = Session { models, voice: plan.voice, progress: plan.progress };
+    let session = CliSession { models, voice: plan.voice, progress: plan.progress };
     pool.install(|| act(&session, plan))
 }
 
@@ -71,7 +71,7 @@ fn local_models(plan: &Plan) -> LocalModels {
     local.with_memory(plan.memory).with_callback(on_load)
 }
 
-fn act(session: &Session, plan: &Plan) -> Result<u8> {
+fn act(session: &CliSession, plan: &Plan) -> Result<u8> {
     let mut failures = Failures::default();
     let inputs = &plan.inputs;
     match &plan.action {

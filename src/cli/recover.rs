@@ -5,7 +5,7 @@ use super::compress::voice_of_summary;
 use super::exit::DamageError;
 use super::input::spool;
 use super::progress::ProgressCounter;
-use super::session::Session;
+use super::session::CliSession;
 use super::size::counted;
 use super::transfer::{Completeness, Transfer};
 use crate::ErrorKind;
@@ -19,7 +19,7 @@ use std::io::{Seek, Write};
 /// # Errors
 /// I/O errors; DamageError, after the intact content is written.
 pub fn decompress(
-    session: &Session,
+    session: &CliSession,
     transfer: &Transfer<'_>,
     options: &Options,
     total: Option<u64>,
@@ -59,7 +59,7 @@ pub fn decompress(
 /// # Errors
 /// I/O errors; errors of the archive other than damage.
 pub fn recover(
-    session: &Session,
+    session: &CliSession,
     input: &File,
     output: &mut dyn Write,
     options: &Options,

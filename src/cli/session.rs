@@ -4,7 +4,7 @@ use super::models::source::Models;
 use super::voice::{ProgressStyle, Voice};
 
 /// Models and display settings of one run.
-pub struct Session {
+pub struct CliSession {
     pub models: Models,
     pub voice: Voice,
     pub progress: ProgressStyle,

@@ -5,7 +5,7 @@ use super::input::{Input, OpenInput, name_of};
 use super::json::TestedFile;
 use super::progress::ProgressCounter;
 use super::recover::{recover, report_damage};
-use super::session::Session;
+use super::session::CliSession;
 use super::size::counted;
 use super::voice::Voice;
 use crate::archive::{self, Options, Recovery};
@@ -26,7 +26,7 @@ pub struct TestOptions {
 ///
 /// # Errors
 /// I/O errors; those of the archive; DamageError, where a test that keeps going found damage.
-pub fn test(session: &Session, input: &Input, options: &TestOptions) -> Result<TestedFile> {
+pub fn test(session: &CliSession, input: &Input, options: &TestOptions) -> Result<TestedFile> {
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;
     let total = look_ahead(session, &input)?;

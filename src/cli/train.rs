@@ -3,7 +3,7 @@
 use super::exit::UsageError;
 use super::names::shown;
 use super::progress::{self, Display};
-use super::session::Session;
+use super::session::CliSession;
 use super::size::grouped;
 use super::voice::Voice;
 use crate::ops::Isa;
@@ -136,7 +136,7 @@ impl TrainArgs {
 ///
 /// # Errors
 /// Errors of [`train::train`]; I/O errors.
-pub fn run(session: &Session, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
+pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
     let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
     let mut watch = |report: &TrainReport| show(&display, report);
     let summary = train::train(options, &args.data, &args.output, &mut watch)?;

@@ -3,11 +3,11 @@
 //! Layout: a byte with the model's tier - 1 in its low two bits and the log2 of its table's size
 //! limit in the others, then the range coder's bytes (docs/format.md, section 7).
 
-use super::range_coder::{Decoder, Encoder};
+use super::range_coder::{RangeDecoder, RangeEncoder};
 use super::token_trie::{BitCoder, Known};
 use super::{Codec, Coded, Coding, Method, corrupt};
 use crate::error::Result;
-use crate::predict::{Config, Mixed};
+use crate::predict::{Mixed, MixingConfig};
 use crate::profile::{Part, enter};
 
 /// The adaptive model's strongest tier, the one that is mixed with the language model.
@@ -21,7 +21,7 @@ fn model(codec: Codec<'_>, tier: u8, table_log2: u32, plain_len: usize) -> Mixed
     let _mixing = enter(Part::Mixing);
     let prefix = &codec.prefix.text;
     let lane_len = (prefix.len() + plain_len) as u32;
-    let config = Config { tier, table_log2, with_lm: false, n_lanes: 1, lane_len };
+    let config = MixingConfig { tier, table_log2, with_lm: false, n_lanes: 1, lane_len };
     let mut mixed = Mixed::new(codec.isa, &config);
     prefix.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut Known, byte));
     mixed
@@ -43,7 +43,7 @@ fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
 pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded<'static> {
     let table_log2 = codec.parameters.table_log2;
     let mut mixed = model(codec, tier, table_log2.into(), plain.len());
-    let mut encoder = Encoder::default();
+    let mut encoder = RangeEncoder::default();
     let _mixing = enter(Part::Mixing); // and the coder, some 1 % of it: no span in so short a loop
     for part in plain.chunks(PROGRESS_STEP) {
         part.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut encoder, byte));
@@ -64,11 +64,11 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
         return Err(corrupt("an adaptive chunk has no parameters"));
     };
     let (tier, table_log2) = ((parameters & 3) + 1, u32::from(parameters >> 2));
-    if tier > 3 || !(10..=Config::TABLE_LOG2).contains(&table_log2) {
+    if tier > 3 || !(10..=MixingConfig::TABLE_LOG2).contains(&table_log2) {
         return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
     }
     let mut mixed = model(codec, tier, table_log2, plain_len);
-    let mut decoder = Decoder::new(coded);
+    let mut decoder = RangeDecoder::new(coded);
     let mut plain = Vec::new();
     let _mixing = enter(Part::Mixing);
     while plain.len() < plain_len {

@@ -134,7 +134,7 @@ pub struct Codec<'a> {
 
 /// Progress callback: called with the number of plain bytes just processed, from any thread, in
 /// any order; the calls add up to the chunk's length.
-type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl<'a> Codec<'a> {
     /// Default parameters, no prefix, no memory limit, no progress callback.

@@ -3,7 +3,7 @@
 use super::corrupt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Context, Model};
-use crate::predict::Config;
+use crate::predict::MixingConfig;
 
 /// Parameters of the coding; extensions in the archive where they are not the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,10 @@ impl Default for Parameters {
 
 impl Parameters {
     /// A window that slides, the usual table.
-    pub const DEFAULT: Self = Self { context: None, table_log2: Config::TABLE_LOG2 as u8 };
+    pub const DEFAULT: Self = Self { context: None, table_log2: MixingConfig::TABLE_LOG2 as u8 };
 
     /// Sizes of the adaptive model's table that can be asked for, log2 of bytes.
-    pub const TABLE_LOG2: std::ops::RangeInclusive<u8> = 10..=Config::TABLE_LOG2 as u8;
+    pub const TABLE_LOG2: std::ops::RangeInclusive<u8> = 10..=MixingConfig::TABLE_LOG2 as u8;
 
     /// Those of an encoder that runs `model`: positions until lanes start afresh (`None`: the
     /// model's, up to [`Context::DEFAULT_LEN`]), and the table's size.

@@ -32,7 +32,7 @@ impl<C: BitCoder> BitCoder for ProfiledCoder<'_, C> {
 }
 
 /// Bits to bytes.
-pub struct Encoder {
+pub struct RangeEncoder {
     /// The interval's start beyond the bytes written: bit 32 is a carry into them.
     low: u64,
     range: u32,
@@ -42,13 +42,13 @@ pub struct Encoder {
     bytes: Vec<u8>,
 }
 
-impl Default for Encoder {
+impl Default for RangeEncoder {
     fn default() -> Self {
         Self { low: 0, range: u32::MAX, pending: None, pending_ff: 0, bytes: Vec::new() }
     }
 }
 
-impl Encoder {
+impl RangeEncoder {
     /// Moves the top byte of `low` out.
     fn shift_low(&mut self) {
         let top = (self.low >> 24) as u8;
@@ -81,7 +81,7 @@ impl Encoder {
     }
 }
 
-impl BitCoder for Encoder {
+impl BitCoder for RangeEncoder {
     fn code(&mut self, bit: bool, p1: u16) -> bool {
         let bound = bound(self.range, p1);
         if bit {
@@ -99,7 +99,7 @@ impl BitCoder for Encoder {
 }
 
 /// Bytes to bits.
-pub struct Decoder<'a> {
+pub struct RangeDecoder<'a> {
     /// The coded number minus the interval's start: below `range`, unless the bytes are damaged.
     code: u32,
     range: u32,
@@ -108,7 +108,7 @@ pub struct Decoder<'a> {
     taken: usize,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a> RangeDecoder<'a> {
     /// Begins to decode `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut decoder = Self { code: 0, range: u32::MAX, bytes, taken: 0 };
@@ -137,7 +137,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-impl BitCoder for Decoder<'_> {
+impl BitCoder for RangeDecoder<'_> {
     fn code(&mut self, _: bool, p1: u16) -> bool {
         let bound = bound(self.range, p1);
         let bit = self.code < bound;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn encode(decisions: &[(bool, u16)]) -> Vec<u8> {
-        let mut encoder = Encoder::default();
+        let mut encoder = RangeEncoder::default();
         for &(bit, p1) in decisions {
             encoder.code(bit, p1);
         }
@@ -192,7 +192,7 @@ mod tests {
         for n in (0..short).chain(long) {
             let decisions = decisions(n, n as u64);
             let bytes = encode(&decisions);
-            let mut decoder = Decoder::new(&bytes);
+            let mut decoder = RangeDecoder::new(&bytes);
             for &(bit, p1) in &decisions {
                 assert_eq!(decoder.code(false, p1), bit, "one of {n} decisions");
             }
@@ -216,7 +216,7 @@ mod tests {
             decisions.extend([(true, 65535); 40]);
             decisions.extend(self::decisions(50, zeros as u64));
             let bytes = encode(&decisions);
-            let mut decoder = Decoder::new(&bytes);
+            let mut decoder = RangeDecoder::new(&bytes);
             assert!(decisions.iter().all(|&(bit, p1)| decoder.code(false, p1) == bit));
         }
     }
@@ -230,7 +230,7 @@ mod tests {
     fn bytes_that_no_decision_needs_are_noticed() {
         let decisions = decisions(100, 1);
         let bytes = [encode(&decisions), vec![1; 5]].concat();
-        let mut decoder = Decoder::new(&bytes);
+        let mut decoder = RangeDecoder::new(&bytes);
         decisions.iter().for_each(|&(_, p1)| _ = decoder.code(false, p1));
         assert!(decoder.expect_end(100).is_err());
     }

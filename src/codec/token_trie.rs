@@ -111,11 +111,11 @@ pub struct Walk<'a> {
     partial: u32,
     /// While a bit is asked: the first rank whose next byte has that bit set.
     middle: u32,
-    state: State,
+    state: WalkState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum WalkState {
     AskEnd,
     AskBit,
     Done,
@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
     pub fn new(trie: &'a TokenTrie<'a>, cumulative: &'a [u32], room: usize) -> Self {
         let high = trie.vocabulary.len() as u32;
         debug_assert!(room > 0 && cumulative.len() == high as usize + 1);
-        let state = State::AskBit;
+        let state = WalkState::AskBit;
         let mut walk =
             Self { trie, cumulative, low: 0, high, depth: 0, room, partial: 1, middle: 0, state };
         walk.split();
@@ -138,38 +138,40 @@ impl<'a> Walk<'a> {
     /// The next decision; `None` at the walk's end.
     pub fn question(&self) -> Option<Decision> {
         match self.state {
-            State::AskEnd => {
+            WalkState::AskEnd => {
                 let certain = self.depth == self.room;
                 let p1 = if certain { 65536 } else { self.p1(self.low, self.low + 1) };
                 Some(Decision { question: Question::End, p1 })
             }
-            State::AskBit => {
+            WalkState::AskBit => {
                 Some(Decision { question: Question::Bit, p1: self.p1(self.middle, self.high) })
             }
-            State::Done | State::Impossible => None,
+            WalkState::Done | WalkState::Impossible => None,
         }
     }
 
     /// Answers the last question.
     pub fn answer(&mut self, outcome: bool) {
         match (self.state, outcome) {
-            (State::AskEnd, true) => self.state = State::Done,
-            (State::AskEnd, false) => {
+            (WalkState::AskEnd, true) => self.state = WalkState::Done,
+            (WalkState::AskEnd, false) => {
                 self.low += 1;
-                self.state = State::AskBit;
+                self.state = WalkState::AskBit;
                 self.split();
             }
-            (State::AskBit, _) => {
+            (WalkState::AskBit, _) => {
                 *if outcome { &mut self.low } else { &mut self.high } = self.middle;
                 self.partial = 2 * self.partial + u32::from(outcome);
                 if self.partial >= 256 {
                     self.end_byte();
                 }
-                if self.state == State::AskBit {
+                if self.state == WalkState::AskBit {
                     self.split();
                 }
             }
-            (State::Done | State::Impossible, _) => debug_assert!(false, "no question was asked"),
+            (WalkState::Done | WalkState::Impossible, _) => {
+                debug_assert!(false, "no question was asked")
+            }
         }
     }
 
@@ -178,21 +180,21 @@ impl<'a> Walk<'a> {
         self.depth += 1;
         let ends_here = self.trie.vocabulary.bytes(self.low).len() == self.depth;
         self.state = match ends_here {
-            true => State::AskEnd,
-            false if self.depth == self.room => State::Impossible,
-            false => State::AskBit,
+            true => WalkState::AskEnd,
+            false if self.depth == self.room => WalkState::Impossible,
+            false => WalkState::AskBit,
         };
     }
 
     /// The rank of the token that the answers spelled, at the end of a possible walk.
     pub fn token(&self) -> Option<u32> {
-        (self.state == State::Done).then_some(self.low)
+        (self.state == WalkState::Done).then_some(self.low)
     }
 
     /// The answer to the question on the way to the token of `rank`.
     pub fn outcome_towards(&self, rank: u32) -> bool {
         match self.state {
-            State::AskEnd => rank == self.low,
+            WalkState::AskEnd => rank == self.low,
             _ => rank >= self.middle,
         }
     }

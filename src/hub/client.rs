@@ -2,7 +2,7 @@
 //!
 //! Not by `hf-hub`: docs/decisions/own-hub-client.md says why.
 
-use super::environment::Token;
+use super::environment::AccessToken;
 use super::id::Reference;
 use crate::error::{Error, ErrorKind, Result};
 use std::io;
@@ -24,7 +24,7 @@ pub struct Client {
     agent: Agent,
     endpoint: String,
     origin: Origin,
-    token: Option<Token>,
+    token: Option<AccessToken>,
 }
 
 /// The origin that a token is valid for: scheme, host and port.
@@ -45,7 +45,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where `endpoint` is not a URL.
-    pub fn new(endpoint: &str, token: Option<Token>) -> Result<Self> {
+    pub fn new(endpoint: &str, token: Option<AccessToken>) -> Result<Self> {
         let origin = Origin::of(endpoint).ok_or_else(|| {
             let message = format!("HF_ENDPOINT is {endpoint:?}, expected http(s)://HOST");
             Error::new(ErrorKind::InvalidArgument, message)

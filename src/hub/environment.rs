@@ -28,7 +28,7 @@ pub struct Environment {
     /// `HF_HUB_OFFLINE` is 1, on, yes or true.
     pub is_offline: bool,
     /// `HF_TOKEN`.
-    token: Option<Token>,
+    token: Option<AccessToken>,
     /// `HF_TOKEN_PATH`, else `token` in `HF_HOME`; `None` where tokens are not to be sent unasked.
     token_path: Option<PathBuf>,
 }
@@ -55,7 +55,7 @@ impl Environment {
                 .or_else(|| Some(data_home?.join("llmzip").join("models"))),
             endpoint: endpoint.as_deref().unwrap_or(ENDPOINT).trim_end_matches('/').to_owned(),
             is_offline: is_true("HF_HUB_OFFLINE"),
-            token: token.map(|token| Token(token.to_string_lossy().trim().to_owned())),
+            token: token.map(|token| AccessToken(token.to_string_lossy().trim().to_owned())),
             token_path: path("HF_TOKEN_PATH")
                 .or_else(|| in_hf_home("token"))
                 .filter(|_| is_implicit),
@@ -66,7 +66,7 @@ impl Environment {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where it cannot be a token. The message does not hold it.
-    pub fn token(&self) -> Result<Option<Token>> {
+    pub fn token(&self) -> Result<Option<AccessToken>> {
         let from_file = || read_token(self.token_path.as_deref()?);
         match self.token.clone().filter(|token| !token.0.is_empty()).or_else(from_file) {
             Some(token) if !token.0.bytes().all(|b| b.is_ascii_graphic()) => {
@@ -81,26 +81,26 @@ impl Environment {
 
 /// A credential for private and gated models. Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct AccessToken(String);
 
-impl Token {
+impl AccessToken {
     /// The value of an `Authorization` header.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.0)
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.write_str("AccessToken(..)")
     }
 }
 
 /// The token in the file `path`, if there is one.
-fn read_token(path: &Path) -> Option<Token> {
+fn read_token(path: &Path) -> Option<AccessToken> {
     let is_short = path.metadata().is_ok_and(|file| file.is_file() && file.len() <= MAX_TOKEN_LEN);
     let text = if is_short { std::fs::read_to_string(path).ok()? } else { return None };
-    Some(Token(text.trim().to_owned())).filter(|token| !token.0.is_empty())
+    Some(AccessToken(text.trim().to_owned())).filter(|token| !token.0.is_empty())
 }
 
 /// `path` with a leading `~` replaced by `home`.

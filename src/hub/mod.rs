@@ -27,7 +27,7 @@ mod pull;
 
 #[cfg(feature = "cli")]
 pub use bundle::{copy, export, import};
-pub use environment::{Environment, Token};
+pub use environment::{AccessToken, Environment};
 pub use found::{FoundModel, digest_mismatch};
 pub use id::{ModelId, Reference};
 pub use identity::{folder_digest, hex, label_of};

@@ -17,7 +17,7 @@ pub(super) struct Tables {
 }
 
 /// The parts that a family's loader makes: all but embedding and head.
-pub(super) struct Parts {
+pub(super) struct BlockParts {
     pub positions: Positions,
     pub layers: Vec<Layer>,
     pub final_norm: Norm,

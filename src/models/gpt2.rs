@@ -5,7 +5,7 @@
 //! Hugging Face's transformers, with or without the prefix `transformer.`.
 
 use super::Weights;
-use super::blocks::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
+use super::blocks::{BlockParts, Layer, Mlp, Positions, Tables, load_layers, norm};
 use super::config::Config;
 use super::linear::Linear;
 use super::matrix::MatrixShape;
@@ -23,11 +23,11 @@ fn prefix(weights: &Weights<'_>) -> &'static str {
 }
 
 /// Loads everything but embedding and output head.
-pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
+pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<BlockParts> {
     let prefix = prefix(weights);
     let (c, positions) = (config.hidden_size, [config.max_positions, config.hidden_size]);
     let layers = load_layers(config, |i| layer(config, weights, &format!("{prefix}h.{i}")))?;
-    Ok(Parts {
+    Ok(BlockParts {
         layers,
         final_norm: norm(config, weights, &format!("{prefix}ln_f"), c)?,
         positions: Positions::Learned(weights.tensor(&format!("{prefix}wpe.weight"), &positions)?),

@@ -5,7 +5,7 @@
 //! Hugging Face's transformers.
 
 use super::Weights;
-use super::blocks::{Layer, Mlp, Parts, Positions, Tables, load_layers, norm};
+use super::blocks::{BlockParts, Layer, Mlp, Positions, Tables, load_layers, norm};
 use super::config::Config;
 use super::linear::Linear;
 use super::matrix::MatrixShape;
@@ -21,8 +21,8 @@ pub(super) fn tables(weights: &Weights<'_>) -> Tables {
 }
 
 /// Loads everything but embedding and output head.
-pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
-    Ok(Parts {
+pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<BlockParts> {
+    Ok(BlockParts {
         positions: Positions::rotary(config),
         layers: load_layers(config, |i| layer(config, weights, i))?,
         final_norm: norm(config, weights, "gpt_neox.final_layer_norm", config.hidden_size)?,

@@ -5,7 +5,7 @@
 //! Report" (2025). Parts are those of Hugging Face's transformers.
 
 use super::Weights;
-use super::blocks::{Layer, Mlp, Norm, Parts, Positions, Tables, load_layers, norm};
+use super::blocks::{BlockParts, Layer, Mlp, Norm, Positions, Tables, load_layers, norm};
 use super::config::{Config, Family};
 use super::linear::Linear;
 use super::matrix::MatrixShape;
@@ -17,8 +17,8 @@ pub(super) fn tables() -> Tables {
 }
 
 /// Loads everything but embedding and output head.
-pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<Parts> {
-    Ok(Parts {
+pub(super) fn load(config: &Config, weights: &Weights<'_>) -> Result<BlockParts> {
+    Ok(BlockParts {
         positions: Positions::rotary(config),
         layers: load_layers(config, |i| layer(config, weights, i))?,
         final_norm: norm(config, weights, "model.norm", config.hidden_size)?,

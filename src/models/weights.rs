@@ -32,11 +32,11 @@ struct Entry {
     /// `None`: a type that only pickles have.
     dtype: Option<Dtype>,
     shape: Vec<usize>,
-    place: Place,
+    place: TensorPlace,
 }
 
 /// The bytes of a tensor in its file.
-enum Place {
+enum TensorPlace {
     Bytes(Range<u64>),
     Pickled(pickle::Tensor),
 }
@@ -216,8 +216,8 @@ impl<'a> Weights<'a> {
             Data::Files(pending) => pending.borrow_mut().take(name)?,
         };
         Ok(Cow::Owned(match &entry.place {
-            Place::Bytes(_) => bytes,
-            Place::Pickled(tensor) => tensor.elements(bytes, size),
+            TensorPlace::Bytes(_) => bytes,
+            TensorPlace::Pickled(tensor) => tensor.elements(bytes, size),
         }))
     }
 }
@@ -227,8 +227,8 @@ impl Entry {
     fn bytes(&self) -> Option<(usize, Range<u64>)> {
         let size = self.dtype?.bitsize() / 8;
         match &self.place {
-            Place::Bytes(range) => Some((size, range.clone())),
-            Place::Pickled(tensor) => Some((size, tensor.span(size)?)),
+            TensorPlace::Bytes(range) => Some((size, range.clone())),
+            TensorPlace::Pickled(tensor) => Some((size, tensor.span(size)?)),
         }
     }
 }
@@ -276,7 +276,7 @@ fn pickle_entries(
         file: index,
         dtype: tensor.dtype,
         shape: tensor.shape.clone(),
-        place: Place::Pickled(tensor),
+        place: TensorPlace::Pickled(tensor),
     };
     let tensors = pickle::tensors(len, read)?.into_iter();
     Ok(tensors.map(|(name, tensor)| (name, entry(tensor))).collect())
@@ -291,7 +291,7 @@ fn safetensors_entries(
     let (header, start) = read_header(len, read).map_err(|e| e.at("safetensors"))?;
     let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
         let (from, to) = info.data_offsets;
-        let place = Place::Bytes(start + from as u64..start + to as u64);
+        let place = TensorPlace::Bytes(start + from as u64..start + to as u64);
         (name, Entry { file: index, dtype: Some(info.dtype), shape: info.shape.clone(), place })
     };
     Ok(header.tensors().into_iter().map(entry).collect())

@@ -14,7 +14,7 @@ pub const MAX_INPUTS: usize = 1 << 16;
 /// Four weights of each of sixteen outputs, on a cache line of their own.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([i8; 4 * LANES]);
+struct Int8Line([i8; 4 * LANES]);
 
 /// Offsets, scales and biases of sixteen outputs.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub struct QuantMatrix {
     k: usize,
     /// Outputs, before rounding up to whole panels.
     n: usize,
-    panels: Vec<Line>,
+    panels: Vec<Int8Line>,
     outputs: Vec<Outputs>,
 }
 
@@ -52,7 +52,7 @@ impl QuantMatrix {
         debug_assert!(bias.is_empty() || bias.len() == n);
         let (count, groups) = (n.div_ceil(LANES), k.div_ceil(4));
         let none = Outputs { offset: [0; LANES], scale: [0.0; LANES], bias: [0.0; LANES] };
-        let mut panels = vec![Line([0; 4 * LANES]); count * groups];
+        let mut panels = vec![Int8Line([0; 4 * LANES]); count * groups];
         let mut outputs = vec![none; count];
         let mut row = vec![0; k];
         for i in 0..n {
@@ -89,7 +89,7 @@ impl QuantMatrix {
         self.n
     }
 
-    fn panel(&self, i: usize) -> &[Line] {
+    fn panel(&self, i: usize) -> &[Int8Line] {
         let groups = self.k.div_ceil(4);
         &self.panels[i * groups..][..groups]
     }
@@ -216,7 +216,7 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
     for (i, row) in rows.as_flattened_mut().iter_mut().enumerate() {
         *row = &x.words[i * groups..][..groups];
     }
-    let mut panels: [&[Line]; C] = [&[]; C];
+    let mut panels: [&[Int8Line]; C] = [&[]; C];
     let mut acc = [[[d.sums(&[0; LANES]); P]; C]; R];
     for c in 0..C {
         panels[c] = w.panel(panel + c);

@@ -9,8 +9,8 @@ use super::lanewise::padded;
 ///
 /// x, y: `[3][H]`, what the input and the last h make of the gates; h: `[H]`, overwritten.
 pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {
-    struct Cell<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
-    impl Kernel for Cell<'_> {
+    struct CellStep<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
+    impl Kernel for CellStep<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
@@ -27,7 +27,7 @@ pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {
         }
     }
     assert_eq!((x.len(), y.len()), (3 * h.len(), 3 * h.len()), "three gates");
-    isa.run(Cell(x, y, h));
+    isa.run(CellStep(x, y, h));
 }
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber, 1997), as PyTorch has it: gates
@@ -35,8 +35,8 @@ pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {
 ///
 /// x, y: `[4][H]`, what the input and the last h make of the gates; h, c: `[H]`, overwritten.
 pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
-    struct Cell<'a>(&'a [f32], &'a [f32], &'a mut [f32], &'a mut [f32]);
-    impl Kernel for Cell<'_> {
+    struct CellStep<'a>(&'a [f32], &'a [f32], &'a mut [f32], &'a mut [f32]);
+    impl Kernel for CellStep<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
@@ -56,7 +56,7 @@ pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
     }
     assert_eq!((x.len(), y.len()), (4 * h.len(), 4 * h.len()), "four gates");
     assert_eq!(h.len(), c.len(), "as many cells as outputs");
-    isa.run(Cell(x, y, h, c));
+    isa.run(CellStep(x, y, h, c));
 }
 
 /// The slices of `G` gates of `n` values each.

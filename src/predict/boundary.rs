@@ -5,7 +5,7 @@
 //! expects next, learn it; a mixer weighs them with the language model, which leads at first.
 
 use super::apm::Apm;
-use super::config::Config;
+use super::config::MixingConfig;
 use super::contexts::{LaneContext, mix};
 use super::counters::Counter;
 use super::history::History;
@@ -62,7 +62,7 @@ pub struct BoundaryModel {
 }
 
 impl BoundaryModel {
-    pub fn new(isa: Isa, config: &Config) -> Self {
+    pub fn new(isa: Isa, config: &MixingConfig) -> Self {
         let n_counters = if config.with_lm {
             config.chunk_len().next_power_of_two().clamp(1 << 10, 1 << 20)
         } else {

@@ -6,7 +6,7 @@
 //! and the language model; two maps correct the result.
 
 use super::apm::{Apm, ApmSelector};
-use super::config::Config;
+use super::config::MixingConfig;
 use super::context_set::ContextSet;
 use super::contexts::{LaneContext, Surroundings, mix};
 use super::counters::Counter;
@@ -56,7 +56,7 @@ pub trait ByteModel: Send {
 }
 
 /// Creates the model of `config`, whose tier sets the work per bit.
-pub fn byte_model(isa: Isa, config: &Config) -> Box<dyn ByteModel> {
+pub fn byte_model(isa: Isa, config: &MixingConfig) -> Box<dyn ByteModel> {
     match (config.tier, config.with_lm) {
         (..=1, false) => Box::new(MixingModel::<6, 1, 1, 2>::new(isa, config, [6], 11)),
         (2, false) => Box::new(MixingModel::<9, 1, 3, 3>::new(isa, config, [6], 14)),
@@ -100,7 +100,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
 {
     /// Creates an empty model. `match_lengths`: the shortest match of each match model. `apm_log2`:
     /// the greatest size of a map of corrections, log2 of contexts.
-    fn new(isa: Isa, config: &Config, match_lengths: [u32; MATCHES], apm_log2: u32) -> Self {
+    fn new(isa: Isa, config: &MixingConfig, match_lengths: [u32; MATCHES], apm_log2: u32) -> Self {
         let chunk_len = config.chunk_len();
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
         let table_len = chunk_len as u64 * CONTEXTS as u64 * 16;

@@ -2,7 +2,7 @@
 
 /// Parameters of the adaptive model; part of the format, the same on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct MixingConfig {
     /// 1 (fast) to 3 (strong); others count as the nearest. With a language model it is always 3.
     pub tier: u8,
     /// Maximum size of the table of contexts, log2 of bytes; smaller chunks take less.
@@ -15,7 +15,7 @@ pub struct Config {
     pub lane_len: u32,
 }
 
-impl Config {
+impl MixingConfig {
     /// The usual `table_log2`: 64 MiB.
     pub const TABLE_LOG2: u32 = 26;
 

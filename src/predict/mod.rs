@@ -29,7 +29,7 @@ mod mixer;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::MixingConfig;
 
 use crate::ops::arch::Isa;
 use boundary::BoundaryModel;
@@ -39,7 +39,7 @@ use history::History;
 
 /// Decision that [`Mixed::update`] completes.
 #[derive(Clone, Copy)]
-enum Decision {
+enum OpenDecision {
     /// The next bit of a lane's byte.
     Bit(usize),
     /// Whether a lane's token ends.
@@ -56,10 +56,10 @@ enum Decision {
 ///
 /// ```
 /// use llmzip::ops::Isa;
-/// use llmzip::predict::{Config, Mixed};
+/// use llmzip::predict::{MixingConfig, Mixed};
 ///
-/// let table_log2 = Config::TABLE_LOG2;
-/// let config = Config { tier: 1, table_log2, with_lm: false, n_lanes: 1, lane_len: 1000 };
+/// let table_log2 = MixingConfig::TABLE_LOG2;
+/// let config = MixingConfig { tier: 1, table_log2, with_lm: false, n_lanes: 1, lane_len: 1000 };
 /// let mut mixed = Mixed::new(Isa::detect(), &config);
 /// let mut p = 0;
 /// for _ in 0..1000 * 8 {
@@ -73,12 +73,12 @@ pub struct Mixed {
     lanes: Vec<LaneContext>,
     bytes: Box<dyn ByteModel>,
     boundaries: BoundaryModel,
-    open: Option<Decision>,
+    open: Option<OpenDecision>,
 }
 
 impl Mixed {
     /// Creates an untrained model. `isa` changes no bit.
-    pub fn new(isa: Isa, config: &Config) -> Self {
+    pub fn new(isa: Isa, config: &MixingConfig) -> Self {
         let history = History::new(config.n_lanes, config.lane_len);
         let lanes = (0..config.n_lanes as usize).map(|lane| LaneContext::new(history.end(lane)));
         Mixed {
@@ -95,14 +95,14 @@ impl Mixed {
     /// # Panics
     /// If `lane` has had its `lane_len` bytes, or does not exist.
     pub fn bit(&mut self, lane: usize, lm: Option<u16>) -> u16 {
-        self.open = Some(Decision::Bit(lane));
+        self.open = Some(OpenDecision::Bit(lane));
         self.bytes.predict(lane, &self.lanes[lane], &self.history, lm)
     }
 
     /// Returns P(`lane`'s token ends here), in `1..=65535` of 65536, after at least one byte of it.
     /// `lm`: the language model's.
     pub fn end(&mut self, lane: usize, lm: u16) -> u16 {
-        self.open = Some(Decision::End(lane));
+        self.open = Some(OpenDecision::End(lane));
         let expected = self.bytes.expected(lane, &self.history);
         self.boundaries.predict(&self.lanes[lane], expected, &self.history, lm)
     }
@@ -111,11 +111,11 @@ impl Mixed {
     #[inline]
     pub fn update(&mut self, outcome: bool) {
         match self.open.take() {
-            Some(Decision::Bit(lane)) => {
+            Some(OpenDecision::Bit(lane)) => {
                 self.bytes.update(outcome);
                 self.advance(lane, outcome);
             }
-            Some(Decision::End(lane)) => {
+            Some(OpenDecision::End(lane)) => {
                 self.boundaries.update(outcome);
                 if outcome {
                     self.force_end(lane);

@@ -3,8 +3,8 @@
 
 use super::*;
 
-fn config(tier: u8, with_lm: bool, n_lanes: u32, lane_len: usize) -> Config {
-    Config { tier, table_log2: 22, with_lm, n_lanes, lane_len: lane_len as u32 }
+fn config(tier: u8, with_lm: bool, n_lanes: u32, lane_len: usize) -> MixingConfig {
+    MixingConfig { tier, table_log2: 22, with_lm, n_lanes, lane_len: lane_len as u32 }
 }
 
 /// Returns bytes of a simple generator, the same everywhere.

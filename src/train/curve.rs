@@ -31,8 +31,8 @@ pub fn svg(curve: &[(u64, f64, f64)]) -> String {
              <text x=\"8\" y=\"{at:.1}\">{bits:.2}</text>"
         );
     }
-    type Value = fn(&(u64, f64, f64)) -> f64;
-    let lines: [(&str, &str, Value); 2] =
+    type Column = fn(&(u64, f64, f64)) -> f64;
+    let lines: [(&str, &str, Column); 2] =
         [("learned", "#999", |p| p.1), ("held out", "#c03", |p| p.2)];
     for (i, (name, colour, value)) in lines.into_iter().enumerate() {
         let points = curve.iter().map(|p| format!("{:.1},{:.1}", x(p.0), y(value(p))));

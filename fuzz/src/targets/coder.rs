@@ -2,7 +2,7 @@
 //! decode to something.
 
 use super::fields::{Fields, counted};
-use llmzip::codec::range_coder::{Decoder, Encoder};
+use llmzip::codec::range_coder::{RangeDecoder, RangeEncoder};
 use llmzip::codec::token_trie::{BitCoder, TokenTrie, Walk};
 use llmzip::models::{Token, TokenKind, Vocabulary};
 
@@ -24,17 +24,17 @@ fn bits(mut fields: Fields<'_>) {
     }
     check_bits(&decisions);
     // What any bytes say is what an encoder would have written.
-    let mut decoder = Decoder::new(bytes);
+    let mut decoder = RangeDecoder::new(bytes);
     decisions.iter_mut().for_each(|(bit, p1)| *bit = decoder.code(false, *p1));
     check_bits(&decisions);
 }
 
 fn check_bits(decisions: &[(bool, u16)]) {
-    let mut encoder = Encoder::default();
+    let mut encoder = RangeEncoder::default();
     decisions.iter().for_each(|&(bit, p1)| _ = encoder.code(bit, p1));
     let bytes = encoder.finish();
     assert!(bytes.last() != Some(&0), "a zero at the end is not needed");
-    let mut decoder = Decoder::new(&bytes);
+    let mut decoder = RangeDecoder::new(&bytes);
     assert!(decisions.iter().all(|&(bit, p1)| decoder.code(!bit, p1) == bit));
     decoder.expect_end(decisions.len()).expect("no byte is left");
 }
@@ -55,20 +55,20 @@ fn tokens(mut fields: Fields<'_>) {
     }
     let room = ranks.iter().map(|&rank| vocabulary.bytes(rank).len()).sum();
 
-    let (mut encoder, mut left) = (Encoder::default(), room);
+    let (mut encoder, mut left) = (RangeEncoder::default(), room);
     for &rank in &ranks {
         assert_eq!(walk(&trie, &cumulative, left, &mut encoder, Some(rank)), Some(rank));
         left -= vocabulary.bytes(rank).len();
     }
     let coded = encoder.finish();
-    let (mut decoder, mut left) = (Decoder::new(&coded), room);
+    let (mut decoder, mut left) = (RangeDecoder::new(&coded), room);
     for &rank in &ranks {
         assert_eq!(walk(&trie, &cumulative, left, &mut decoder, None), Some(rank));
         left -= vocabulary.bytes(rank).len();
     }
     decoder.expect_end(room).expect("no byte is left");
 
-    let (mut decoder, mut left) = (Decoder::new(bytes), room);
+    let (mut decoder, mut left) = (RangeDecoder::new(bytes), room);
     while left > 0 {
         let Some(rank) = walk(&trie, &cumulative, left, &mut decoder, None) else { break };
         left = left.checked_sub(vocabulary.bytes(rank).len()).expect("tokens fit");

@@ -1,6 +1,6 @@
 //! Chunk layout of a damaged stream: which chunk is which, by counting or by its index.
 
-use super::segments::{LongStream, Piece};
+use super::segments::{Fragment, LongStream};
 use crate::archive::format::Extent;
 use crate::error::{Error, ErrorKind};
 use std::collections::BTreeSet;
@@ -60,7 +60,7 @@ impl LongStream {
 
     /// Whether each chunk follows the one before, the first the header.
     fn is_contiguous(&self) -> bool {
-        self.header.is_some() && self.pieces.iter().all(Piece::is_whole)
+        self.header.is_some() && self.pieces.iter().all(Fragment::is_whole)
     }
 
     /// The pieces in order. `next` is the first chunk's number and first byte; unknown after a gap.
@@ -82,7 +82,7 @@ impl LongStream {
                 slots.push(Slot::gap(next.take(), Err(error)));
             }
         }
-        let is_open = self.pieces.last().is_none_or(Piece::is_whole);
+        let is_open = self.pieces.last().is_none_or(Fragment::is_whole);
         if self.index.is_none() && is_open {
             slots.push(Slot::gap(next, Err(lost("there is no index"))));
         }
@@ -137,7 +137,12 @@ impl LongStream {
 
     /// Whether another stream may have been before the first chunk, where `chunks_len` bytes up to
     /// `chunks_end` are the stream's chunks and `first` is the first, if it is found.
-    fn may_precede_stream(&self, chunks_end: u64, chunks_len: u64, first: Option<&Piece>) -> bool {
+    fn may_precede_stream(
+        &self,
+        chunks_end: u64,
+        chunks_len: u64,
+        first: Option<&Fragment>,
+    ) -> bool {
         let first = first.filter(|first| first.extent.is_some());
         let start = match (&self.header, self.pieces.first()) {
             (None, Some(lost)) => lost.archive.start,
@@ -174,7 +179,7 @@ impl LongStream {
     }
 
     /// The pieces but the gap of a lost header.
-    fn after_header(&self) -> &[Piece] {
+    fn after_header(&self) -> &[Fragment] {
         &self.pieces[usize::from(self.header.is_none()).min(self.pieces.len())..]
     }
 
@@ -224,7 +229,7 @@ impl LongStream {
     }
 
     /// The piece that `offset` is in.
-    fn piece_over(&self, offset: u64) -> Option<&Piece> {
+    fn piece_over(&self, offset: u64) -> Option<&Fragment> {
         let pieces = self.after_header();
         let after = pieces.partition_point(|piece| piece.archive.start <= offset);
         let piece = pieces.get(after.checked_sub(1)?)?;
@@ -282,7 +287,7 @@ impl Places {
     }
 }
 
-impl Piece {
+impl Fragment {
     /// Whether the next chunk follows at once.
     fn is_whole(&self) -> bool {
         let len = self.archive.end - self.archive.start;

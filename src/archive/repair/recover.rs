@@ -69,14 +69,14 @@ struct Damaged<R> {
     start: Option<u64>,
     /// Where the next segment begins.
     offset: u64,
-    stream: Option<Stream>,
+    stream: Option<DamagedStream>,
     /// Slots whose chunk is being decoded, or whose damage is yet to be noted.
     pending: VecDeque<Slot>,
     /// Plain bytes of the stream that were given out.
     given_len: u64,
 }
 
-enum Stream {
+enum DamagedStream {
     /// Offset, and header unless its chunk has been read.
     Single(u64, Option<SingleHeader>),
     Long(Box<Long>),
@@ -122,13 +122,13 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
             match segment {
                 Segment::Single(header) => {
                     let setup = header.setup.clone();
-                    self.stream = Some(Stream::Single(offset, Some(header)));
+                    self.stream = Some(DamagedStream::Single(offset, Some(header)));
                     return Ok(Some(setup));
                 }
                 Segment::Long(stream) => {
                     let long = Long::new(*stream, self.damage.len());
                     let setup = long.setup();
-                    self.stream = Some(Stream::Long(Box::new(long)));
+                    self.stream = Some(DamagedStream::Long(Box::new(long)));
                     return Ok(Some(setup));
                 }
                 Segment::Padding => (),
@@ -144,11 +144,11 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
 
     fn next_chunk(&mut self) -> Result<Option<Result<Frame>>> {
         let slot = match &mut self.stream {
-            Some(Stream::Single(offset, header)) => {
+            Some(DamagedStream::Single(offset, header)) => {
                 let (offset, header) = (*offset, header.take());
                 return header.map(|header| self.read_single(offset, header)).transpose();
             }
-            Some(Stream::Long(long)) => long.slots.next(),
+            Some(DamagedStream::Long(long)) => long.slots.next(),
             None => None,
         };
         let Some(slot) = slot else { return Ok(None) };
@@ -164,7 +164,7 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
         self.pending.pop_front();
         let plain_len = u64::from(extent.plain_len);
         self.given_len += plain_len;
-        if let Some(Stream::Single(..)) = self.stream {
+        if let Some(DamagedStream::Single(..)) = self.stream {
             self.start = self.start.map(|start| start + plain_len);
         }
         Ok(())
@@ -181,7 +181,7 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
             start: self.start.zip(slot.start).map(|(stream, chunk)| stream + chunk),
             len: slot.plain_len,
         };
-        let Some(Stream::Single(offset, _)) = self.stream else {
+        let Some(DamagedStream::Single(offset, _)) = self.stream else {
             self.note(slot.chunk, missing, error);
             return Ok(());
         };
@@ -198,8 +198,8 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
 
     fn end_stream(&mut self, content: [u8; 32]) -> Result<()> {
         match self.stream.take() {
-            Some(Stream::Long(long)) => self.end_long(*long, content),
-            Some(Stream::Single(..)) | None => (),
+            Some(DamagedStream::Long(long)) => self.end_long(*long, content),
+            Some(DamagedStream::Single(..)) | None => (),
         }
         self.n_streams += 1;
         Ok(())

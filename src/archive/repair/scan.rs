@@ -6,7 +6,7 @@
 //! The work is bounded by the archive's size: one that makes the scan read its bytes again and again,
 //! as no accident does, is given up in the middle.
 
-use super::segments::{LongStream, Piece, Segment};
+use super::segments::{Fragment, LongStream, Segment};
 use crate::archive::format::{
     ChunkHeader, END_TAG, Extent, FOOTER_LEN, Footer, Header, IndexAtEnd, MAGIC, MAX_CHUNK_SIZE,
     Source, crc32, read_index, room_for_damaged,
@@ -101,7 +101,7 @@ impl<R: Read + Seek> Scanner<R> {
     }
 
     /// The chunk at `offset` that an index tells of; `None` where there is a good one, but another.
-    fn expected_chunk(&mut self, offset: u64, extent: Extent) -> Result<Option<Piece>> {
+    fn expected_chunk(&mut self, offset: u64, extent: Extent) -> Result<Option<Fragment>> {
         self.source.seek_to(offset)?;
         let checked = match ChunkHeader::read(MAX_CHUNK_SIZE, &mut self.source) {
             Ok(Some(header)) if header.extent == extent => self.check_payload(&header)?,
@@ -111,7 +111,7 @@ impl<R: Read + Seek> Scanner<R> {
             Ok(None) => Err(self.source.corrupt("an end tag where the index has a chunk")),
         };
         let archive = offset..offset + u64::from(extent.frame_len());
-        Ok(Some(Piece { archive, extent: Some(extent), error: checked.err() }))
+        Ok(Some(Fragment { archive, extent: Some(extent), error: checked.err() }))
     }
 
     /// Follows `stream` from its first chunk on.
@@ -120,7 +120,7 @@ impl<R: Read + Seek> Scanner<R> {
         loop {
             if self.budget_exhausted() {
                 let (archive, error) = (offset..self.end, Some(given_up(offset)));
-                stream.pieces.push(Piece { archive, extent: None, error });
+                stream.pieces.push(Fragment { archive, extent: None, error });
                 offset = self.end;
                 break;
             }
@@ -145,13 +145,13 @@ impl<R: Read + Seek> Scanner<R> {
                 Landmark::End => {
                     let message = format!("the stream breaks off at offset {offset}");
                     let error = Some(Error::new(ErrorKind::Truncated, message));
-                    stream.pieces.push(Piece { archive: offset..offset, extent: None, error });
+                    stream.pieces.push(Fragment { archive: offset..offset, extent: None, error });
                     break;
                 }
                 Landmark::Nothing(error) => {
                     let next = self.scan(offset + 1)?;
                     let archive = offset..next;
-                    stream.pieces.push(Piece { archive, extent: None, error: Some(error) });
+                    stream.pieces.push(Fragment { archive, extent: None, error: Some(error) });
                     offset = next;
                 }
             }
@@ -189,15 +189,15 @@ impl<R: Read + Seek> Scanner<R> {
 
     /// The chunk with `header` at `offset`. Where its payload is damaged and nothing known follows,
     /// bytes were lost or added: then the piece ends where the next known thing begins.
-    fn chunk(&mut self, offset: u64, header: &ChunkHeader) -> Result<Piece> {
+    fn chunk(&mut self, offset: u64, header: &ChunkHeader) -> Result<Fragment> {
         let extent = header.extent;
         let next = offset + u64::from(extent.frame_len());
         let Err(error) = self.check_payload(header)? else {
-            return Ok(Piece { archive: offset..next, extent: Some(extent), error: None });
+            return Ok(Fragment { archive: offset..next, extent: Some(extent), error: None });
         };
         let goes_on = next <= self.end && !matches!(self.landmark(next)?, Landmark::Nothing(_));
         let end = if goes_on { next } else { self.scan(offset + 1)? };
-        Ok(Piece { archive: offset..end, extent: Some(extent), error: Some(error) })
+        Ok(Fragment { archive: offset..end, extent: Some(extent), error: Some(error) })
     }
 
     /// Reads and checks the payload that follows `header`: damage is inside, Io outside.

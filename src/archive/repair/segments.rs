@@ -24,7 +24,7 @@ pub(super) struct LongStream {
     /// Where its first chunk begins, or would.
     pub(super) first_chunk: u64,
     /// In the order of the file.
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Fragment>,
     /// Where the index begins, and what it says.
     pub(super) index: Option<(u64, Vec<Extent>)>,
     pub(super) footer: Option<Footer>,
@@ -35,7 +35,7 @@ pub(super) struct LongStream {
 }
 
 /// A chunk, or a gap in which there may be any number of them: an empty one where a stream breaks off.
-pub(super) struct Piece {
+pub(super) struct Fragment {
     /// Bytes in the file.
     pub(super) archive: Range<u64>,
     /// Tag and lengths from its header; `None`: a gap.
@@ -56,7 +56,7 @@ impl LongStream {
         error: Error,
     ) -> Self {
         let mut stream = Self::headless(room, lost.end);
-        stream.pieces.push(Piece { archive: lost, extent: None, error: Some(error) });
+        stream.pieces.push(Fragment { archive: lost, extent: None, error: Some(error) });
         stream
     }
 

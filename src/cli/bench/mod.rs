@@ -19,7 +19,7 @@ use super::input::Input;
 use super::json;
 use super::names::shown;
 use super::plan::Plan;
-use super::session::Session;
+use super::session::CliSession;
 use super::voice::Voice;
 use crate::archive::Options;
 use anyhow::{Context, Result, anyhow, bail};
@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Errors that end the run: no table to write to, standard output closed.
 pub fn run(
-    session: &Session,
+    session: &CliSession,
     plan: &Plan,
     options: &Options,
     bench: &BenchArgs,
@@ -55,9 +55,9 @@ pub fn run(
     all.print(plan, failures)
 }
 
-/// Run of the benchmark, with its results so far.
+/// State of the benchmark, with its results so far.
 struct Bench<'a> {
-    session: &'a Session,
+    session: &'a CliSession,
     bench: &'a BenchArgs,
     rows: Option<Rows>,
     reports: Vec<(PathBuf, BenchReport)>,

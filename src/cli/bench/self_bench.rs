@@ -7,7 +7,7 @@ use super::outcome::{BenchOutcome, Own, Profiles, Shares};
 use crate::archive::{self, Options};
 use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
-use crate::cli::session::Session;
+use crate::cli::session::CliSession;
 use crate::models::{Identity, Model};
 use crate::profile::{Profile, Profiler};
 use anyhow::{Context, Result};
@@ -20,7 +20,7 @@ use std::path::Path;
 /// # Errors
 /// I/O errors; those of the archive; Corrupt where the output differs from the input.
 pub fn run(
-    session: &Session,
+    session: &CliSession,
     path: &Path,
     options: &Options,
     bench: &BenchArgs,
@@ -54,7 +54,7 @@ pub fn run(
 
 /// Inputs that all runs share.
 struct SelfBench<'a> {
-    session: &'a Session,
+    session: &'a CliSession,
     path: &'a Path,
     options: &'a Options,
     model: &'a Model,

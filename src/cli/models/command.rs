@@ -6,7 +6,7 @@ use super::show::ModelEntry;
 use crate::cli::exit::{BROKEN_PIPE, code_of};
 use crate::cli::failures::Failures;
 use crate::cli::names::shown;
-use crate::cli::session::Session;
+use crate::cli::session::CliSession;
 use crate::cli::size::grouped;
 use crate::cli::voice::Voice;
 use crate::hub::{self, FoundModel, StoredModel};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// A running command on models, with its results so far.
 pub struct ModelCommand<'a> {
-    pub session: &'a Session,
+    pub session: &'a CliSession,
     pub failures: &'a mut Failures,
     pub entries: Vec<ModelEntry>,
     pub json: bool,
@@ -23,7 +23,7 @@ pub struct ModelCommand<'a> {
 
 impl<'a> ModelCommand<'a> {
     /// Creates a command that has touched no model yet.
-    pub fn new(session: &'a Session, failures: &'a mut Failures, json: bool) -> Self {
+    pub fn new(session: &'a CliSession, failures: &'a mut Failures, json: bool) -> Self {
         Self { session, failures, entries: Vec::new(), json }
     }
 

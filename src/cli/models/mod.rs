@@ -13,7 +13,7 @@ use super::exit::UsageError;
 use super::failures::Failures;
 use super::json;
 use super::names::shown;
-use super::session::Session;
+use super::session::CliSession;
 use super::voice::Voice;
 use crate::ErrorKind;
 use crate::hub::{self, FoundModel, Reference};
@@ -31,7 +31,7 @@ use watch::Bars;
 ///
 /// # Errors
 /// Errors that end the run: standard output closed.
-pub fn run(session: &Session, verb: &Verb, failures: &mut Failures) -> Result<()> {
+pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result<()> {
     let mut work = ModelCommand::new(session, failures, verb.json());
     match verb {
         Verb::Pull { models, offline, .. } => work.each(models, |w, m| w.pull(m, *offline))?,

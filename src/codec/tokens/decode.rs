@@ -4,7 +4,7 @@
 use super::Predictor;
 use crate::codec::lane_layout::LaneLayout;
 use crate::codec::lanes::Lanes;
-use crate::codec::range_coder::Decoder;
+use crate::codec::range_coder::RangeDecoder;
 use crate::codec::token_trie::{TokenTrie, Walk};
 use crate::codec::{Codec, Coded, Method, Prefix, corrupt};
 use crate::error::Result;
@@ -80,7 +80,7 @@ struct Chunk<'a> {
     layout: LaneLayout,
     /// Which of all lanes are its.
     lanes: Range<usize>,
-    decoder: Decoder<'a>,
+    decoder: RangeDecoder<'a>,
     predictor: Predictor,
     state: Result<()>,
 }
@@ -89,7 +89,13 @@ impl<'a> Chunk<'a> {
     fn new(codec: Codec<'_>, code: &'a Coded<'_>) -> Self {
         let layout = LaneLayout::new(code.plain_len, usize::from(code.coding.lanes));
         let predictor = Predictor::new(codec, code.coding.method == Method::Mixed, layout);
-        Self { layout, lanes: 0..0, decoder: Decoder::new(&code.payload), predictor, state: Ok(()) }
+        Self {
+            layout,
+            lanes: 0..0,
+            decoder: RangeDecoder::new(&code.payload),
+            predictor,
+            state: Ok(()),
+        }
     }
 
     /// Checks that its lanes, of `len` bytes in all, are complete and the coded bytes used up;

@@ -3,7 +3,7 @@
 use super::Predictor;
 use crate::codec::lane_layout::LaneLayout;
 use crate::codec::lanes::Lanes;
-use crate::codec::range_coder::Encoder;
+use crate::codec::range_coder::RangeEncoder;
 use crate::codec::token_trie::{Decision, TokenTrie, Walk};
 use crate::codec::{Codec, Coded, Coding, Method, Prefix};
 use crate::error::Result;
@@ -55,7 +55,7 @@ fn encode_lanes(
     let waiting = enter(Part::Waiting);
     let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
     drop(waiting);
-    let mut encoder = Encoder::default();
+    let mut encoder = RangeEncoder::default();
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     let rows_per_step = n_lanes.div_ceil(threads.max(1));
     let rows = LOGITS_PER_CALL / model.network().outputs();

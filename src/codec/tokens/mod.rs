@@ -12,7 +12,7 @@ use super::bytes::BEST_TIER;
 use super::lane_layout::LaneLayout;
 use super::range_coder::ProfiledCoder;
 use super::token_trie::{BitCoder, Decision, Known, Question};
-use crate::predict::{Config, Mixed};
+use crate::predict::{Mixed, MixingConfig};
 use crate::profile::{Part, enter};
 
 /// The language model's probabilities, improved by the adaptive model where that takes part.
@@ -29,7 +29,7 @@ impl Predictor {
             return Self { mixed: None, trace: None };
         }
         let _mixing = enter(Part::Mixing);
-        let config = Config {
+        let config = MixingConfig {
             tier: BEST_TIER,
             table_log2: codec.parameters.table_log2.into(),
             with_lm: true,

@@ -56,7 +56,7 @@ pub struct RecurrentConfig {
 
 /// The keys as they stand.
 #[derive(Deserialize)]
-struct Keys {
+struct RecurrentKeys {
     model_type: String,
     vocab_size: usize,
     embedding_size: Option<usize>,
@@ -75,7 +75,8 @@ impl RecurrentConfig {
     /// recurrent network, or a number is out of bounds.
     pub fn parse(json: &[u8]) -> Result<Self> {
         let failed = |what: String| invalid(format!("config.json: {what}"));
-        let keys: Keys = serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
+        let keys: RecurrentKeys =
+            serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
         let cell = match keys.model_type.as_str() {
             "gru" => Cell::Gru,
             "lstm" => Cell::Lstm,

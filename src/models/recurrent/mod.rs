@@ -22,13 +22,13 @@ use crate::ops::{Isa, QuantRows};
 pub struct Recurrent {
     isa: Isa,
     config: RecurrentConfig,
-    input: Input,
-    layers: Vec<Layer>,
+    input: RecurrentInput,
+    layers: Vec<RecurrentLayer>,
     head: Linear,
 }
 
 /// The first layer's gate inputs, by token.
-enum Input {
+enum RecurrentInput {
     /// Computed once for every token: `[vocab_size][G]`
     Table(Vec<f32>),
     /// Embeddings, `[vocab_size][E]`, and the gates' weights.
@@ -36,8 +36,8 @@ enum Input {
 }
 
 /// A layer of cells.
-struct Layer {
-    /// From the layer below; the first layer has an [`Input`].
+struct RecurrentLayer {
+    /// From the layer below; the first layer has a [`RecurrentInput`].
     input: Option<Linear>,
     /// From the layer's own last outputs.
     hidden: Linear,
@@ -60,12 +60,12 @@ impl Recurrent {
             let shape = MatrixShape::new(inputs, config.gates());
             Linear::load(weights, config.quantization, &name("weight"), Some(&name("bias")), shape)
         };
-        let layer = |layer: usize| -> Result<Layer> {
+        let layer = |layer: usize| -> Result<RecurrentLayer> {
             let input = match layer {
                 0 => None,
                 _ => Some(gates("ih", layer, config.inputs(layer))?),
             };
-            Ok(Layer { input, hidden: gates("hh", layer, config.hidden_size)? })
+            Ok(RecurrentLayer { input, hidden: gates("hh", layer, config.hidden_size)? })
         };
         let embedding = [config.vocab_size, config.embedding_size];
         let embedding = weights.tensor("embedding.weight", &embedding)?;
@@ -77,9 +77,9 @@ impl Recurrent {
                 true => {
                     let mut table = vec![0.0; config.vocab_size * config.gates()];
                     first.apply(isa, &embedding, &mut table, &mut QuantRows::default());
-                    Input::Table(table)
+                    RecurrentInput::Table(table)
                 }
-                false => Input::Embedding(embedding, first),
+                false => RecurrentInput::Embedding(embedding, first),
             },
             layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
             head: head(config, weights, outputs)?,

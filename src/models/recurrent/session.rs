@@ -3,7 +3,7 @@
 //! Layer by layer over all rows of a call. The gate inputs from a layer's inputs are one product;
 //! those from its own last outputs are one for each step: of all lanes, a row each.
 
-use super::{Cell, Input, Layer, Recurrent};
+use super::{Cell, Recurrent, RecurrentInput, RecurrentLayer};
 use crate::models::{Network, Row, Session};
 use crate::ops::{QuantRows, gru_cell, lstm_cell};
 use crate::profile::{Part, enter};
@@ -27,13 +27,13 @@ pub struct RecurrentSession<'a> {
     network: &'a Recurrent,
     lanes: usize,
     /// One for each layer.
-    states: Vec<State>,
-    work: Workspace,
+    states: Vec<LaneState>,
+    work: GateWorkspace,
 }
 
 /// State of a layer.
 #[derive(Clone)]
-struct State {
+struct LaneState {
     /// Last outputs: `[lanes][H]`
     h: Vec<f32>,
     /// Cells of an LSTM: `[lanes][H]`
@@ -42,7 +42,7 @@ struct State {
 
 /// Buffers of a forward pass, kept between calls so that a step allocates nothing.
 #[derive(Default)]
-struct Workspace {
+struct GateWorkspace {
     /// The rows of a call by step: rows of one step are of different lanes.
     steps: Vec<Vec<usize>>,
     /// By lane: its rows so far.
@@ -64,8 +64,8 @@ impl<'a> RecurrentSession<'a> {
     pub(super) fn new(network: &'a Recurrent, lanes: usize) -> Self {
         let zeros = vec![0.0; lanes * network.config.hidden_size];
         let c = if network.config.cell == Cell::Lstm { zeros.clone() } else { Vec::new() };
-        let states = vec![State { h: zeros, c }; network.layers.len()];
-        Self { network, lanes, states, work: Workspace::default() }
+        let states = vec![LaneState { h: zeros, c }; network.layers.len()];
+        Self { network, lanes, states, work: GateWorkspace::default() }
     }
 }
 
@@ -95,7 +95,7 @@ impl Session for RecurrentSession<'_> {
     }
 }
 
-impl Workspace {
+impl GateWorkspace {
     /// Spreads rows over steps.
     fn arrange(&mut self, rows: &[Row], lanes: usize) {
         self.steps.iter_mut().for_each(Vec::clear);
@@ -116,12 +116,12 @@ impl Workspace {
         let g = network.config.gates();
         self.gates.resize(rows.len() * g, 0.0);
         match &network.input {
-            Input::Table(table) => {
+            RecurrentInput::Table(table) => {
                 for (gates, row) in self.gates.chunks_exact_mut(g).zip(rows) {
                     gates.copy_from_slice(&table[row.token as usize * g..][..g]);
                 }
             }
-            Input::Embedding(table, linear) => {
+            RecurrentInput::Embedding(table, linear) => {
                 let e = network.config.embedding_size;
                 self.x.resize(rows.len() * e, 0.0);
                 for (x, row) in self.x.chunks_exact_mut(e).zip(rows) {
@@ -134,14 +134,20 @@ impl Workspace {
     }
 
     /// gates := a layer's gate inputs from x, except for the first layer.
-    fn project(&mut self, network: &Recurrent, layer: &Layer) {
+    fn project(&mut self, network: &Recurrent, layer: &RecurrentLayer) {
         if let Some(linear) = &layer.input {
             linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
         }
     }
 
     /// x := a layer's outputs, step by step.
-    fn run(&mut self, network: &Recurrent, layer: &Layer, state: &mut State, rows: &[Row]) {
+    fn run(
+        &mut self,
+        network: &Recurrent,
+        layer: &RecurrentLayer,
+        state: &mut LaneState,
+        rows: &[Row],
+    ) {
         let _state = enter(Part::State);
         let (isa, h, g) = (network.isa, network.config.hidden_size, network.config.gates());
         for step in self.steps.iter().take_while(|step| !step.is_empty()) {

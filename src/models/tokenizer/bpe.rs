@@ -1,6 +1,6 @@
 //! Byte pair encoding, to which every layout of tokenizer files is converted.
 
-use super::spelling::{Family, byte_token, bytes_of, stand_ins};
+use super::spelling::{Spelling, byte_token, bytes_of, stand_ins};
 use crate::error::Result;
 use crate::models::invalid;
 use crate::models::vocabulary::{Token, TokenKind};
@@ -11,9 +11,9 @@ use std::collections::{HashMap, HashSet};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
-/// A byte pair encoding. The texts of its tokens are in the spelling of its family.
+/// A byte pair encoding. The texts of its tokens are in the spelling of its spelling.
 pub struct Bpe {
-    pub family: Family,
+    pub spelling: Spelling,
     /// Texts to ids.
     pub vocab: HashMap<String, u32>,
     /// Pairs of texts, the first to be merged first.
@@ -29,7 +29,7 @@ pub struct Bpe {
 /// A token that is not made by merges, in the keys of `tokenizer.json`.
 #[derive(Deserialize)]
 pub struct Added {
-    /// Its text as it is, not in the spelling of a family.
+    /// Its text as it is, not in the spelling of a spelling.
     content: String,
     #[serde(default)]
     special: bool,
@@ -104,9 +104,9 @@ impl Bpe {
         let byte_of_id: HashMap<u32, u8> = ids.zip(missing).collect();
         self.vocab.retain(|_, id| !byte_of_id.contains_key(id));
         let characters = stand_ins();
-        self.vocab.extend(byte_of_id.into_iter().map(|(id, byte)| match self.family {
-            Family::ByteLevel => (characters[usize::from(byte)].to_string(), id),
-            Family::SentencePiece => (byte_token(byte), id),
+        self.vocab.extend(byte_of_id.into_iter().map(|(id, byte)| match self.spelling {
+            Spelling::ByteLevel => (characters[usize::from(byte)].to_string(), id),
+            Spelling::SentencePiece => (byte_token(byte), id),
         }));
     }
 
@@ -114,12 +114,12 @@ impl Bpe {
     fn tokens(&self) -> Vec<Token> {
         let byte_of_char: HashMap<char, u8> = stand_ins().into_iter().zip(0..=255).collect();
         let ordinary = self.vocab.iter().filter_map(|(text, &id)| {
-            let (kind, bytes) = match self.family {
-                Family::ByteLevel => {
+            let (kind, bytes) = match self.spelling {
+                Spelling::ByteLevel => {
                     let bytes = text.chars().map(|c| byte_of_char.get(&c).copied());
                     (TokenKind::Ordinary, bytes.collect::<Option<_>>()?)
                 }
-                Family::SentencePiece => bytes_of(text),
+                Spelling::SentencePiece => bytes_of(text),
             };
             Some(Token { bytes, kind, id })
         });
@@ -136,13 +136,13 @@ impl Bpe {
         let mut literals = Vec::new();
         for (id, added) in self.added {
             // The crate takes an added token's id from the vocabulary.
-            let text = self.family.spell(&added.content);
+            let text = self.spelling.spell(&added.content);
             vocab.entry(text.clone().into()).or_insert(id);
             literals.push(AddedToken::from(text, false).normalized(false));
         }
         let model = BPE::builder()
             .vocab_and_merges(vocab, self.merges)
-            .byte_fallback(self.family == Family::SentencePiece)
+            .byte_fallback(self.spelling == Spelling::SentencePiece)
             .ignore_merges(self.ignore_merges)
             .build()?;
         let mut tokenizer = tokenizers::Tokenizer::new(model);

@@ -1,7 +1,7 @@
 //! Byte-level BPE: text is split by regular expressions, and each byte is written as one character.
 
 use super::bpe::{Added, Bpe};
-use super::spelling::Family;
+use super::spelling::Spelling;
 use crate::error::Result;
 use crate::models::invalid;
 use serde::Deserialize;
@@ -76,7 +76,14 @@ pub fn parse(vocab: &[u8], merges: &[u8], config: Option<&[u8]>) -> Result<Bpe> 
     let specials = vocab.iter().filter(|(text, _)| special(text));
     let specials = specials.map(|(text, &id)| (id, Added::special(text)));
     let added = specials.chain(config.added_tokens_decoder).collect();
-    Ok(Bpe { family: Family::ByteLevel, vocab, merges, added, pre_tokenizer, ignore_merges: false })
+    Ok(Bpe {
+        spelling: Spelling::ByteLevel,
+        vocab,
+        merges,
+        added,
+        pre_tokenizer,
+        ignore_merges: false,
+    })
 }
 
 /// One merge a line: two tokens with a space between.

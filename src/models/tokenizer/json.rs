@@ -4,7 +4,7 @@
 //! around it, are left out: tokens must stand for exactly the bytes that are coded.
 
 use super::bpe::{Added, Bpe};
-use super::spelling::{Family, SPACE};
+use super::spelling::{SPACE, Spelling};
 use super::{byte_level, sentencepiece};
 use crate::error::Result;
 use crate::models::invalid;
@@ -66,7 +66,7 @@ pub fn parse(json: &[u8]) -> Result<Bpe> {
     if json.model["type"] != "BPE" {
         return Err(failed(format!("the model is {}, expected BPE", name(&json.model))));
     }
-    let (family, pre_tokenizer) = words(&json.normalizer, &json.pre_tokenizer).map_err(failed)?;
+    let (spelling, pre_tokenizer) = words(&json.normalizer, &json.pre_tokenizer).map_err(failed)?;
     let model = BpeModel::deserialize(json.model).map_err(|e| failed(e.to_string()))?;
     for affix in [model.continuing_subword_prefix, model.end_of_word_suffix].into_iter().flatten() {
         if !affix.is_empty() {
@@ -76,7 +76,7 @@ pub fn parse(json: &[u8]) -> Result<Bpe> {
     let merges: std::result::Result<_, String> =
         model.merges.into_iter().map(Merge::pair).collect();
     Ok(Bpe {
-        family,
+        spelling,
         vocab: model.vocab,
         merges: merges.map_err(failed)?,
         added: json.added_tokens.into_iter().map(|token| (token.id, token.added)).collect(),
@@ -85,27 +85,27 @@ pub fn parse(json: &[u8]) -> Result<Bpe> {
     })
 }
 
-/// The family, and the pre-tokenizer without what would add to the text.
+/// The spelling, and the pre-tokenizer without what would add to the text.
 fn words(
     normalizer: &Value,
     pre_tokenizer: &Value,
-) -> std::result::Result<(Family, Option<Value>), String> {
+) -> std::result::Result<(Spelling, Option<Value>), String> {
     let byte_level = |json: &Value| byte_level::pre_tokenizer(json["use_regex"] != false);
     let splits = |part: &Value| ["Split", "Digits", "Punctuation"].contains(&name(part));
     match (name(pre_tokenizer), pre_tokenizer["pretokenizers"].as_array().map(Vec::as_slice)) {
-        ("ByteLevel", _) => return Ok((Family::ByteLevel, Some(byte_level(pre_tokenizer)))),
+        ("ByteLevel", _) => return Ok((Spelling::ByteLevel, Some(byte_level(pre_tokenizer)))),
         ("Sequence", Some([first @ .., last]))
             if first.iter().all(splits) && name(last) == "ByteLevel" =>
         {
             let mut sequence = pre_tokenizer.clone();
             sequence["pretokenizers"][first.len()] = byte_level(last);
-            return Ok((Family::ByteLevel, Some(sequence)));
+            return Ok((Spelling::ByteLevel, Some(sequence)));
         }
         ("Metaspace", _) if pre_tokenizer["replacement"] == SPACE => {
             let split = pre_tokenizer["split"] != false;
-            return Ok((Family::SentencePiece, Some(sentencepiece::pre_tokenizer(split))));
+            return Ok((Spelling::SentencePiece, Some(sentencepiece::pre_tokenizer(split))));
         }
-        ("null", _) if marks_spaces(normalizer) => return Ok((Family::SentencePiece, None)),
+        ("null", _) if marks_spaces(normalizer) => return Ok((Spelling::SentencePiece, None)),
         _ => (),
     }
     Err(format!(

@@ -15,7 +15,7 @@ mod spelling;
 
 use super::Vocabulary;
 use crate::error::Result;
-use spelling::Family;
+use spelling::Spelling;
 pub use spelling::stand_ins;
 
 /// The files of a tokenizer, as bytes.
@@ -38,7 +38,7 @@ pub enum TokenizerFile<'a> {
 
 /// Bytes to tokens.
 pub struct Tokenizer {
-    family: Family,
+    spelling: Spelling,
     tokenizer: tokenizers::Tokenizer,
 }
 
@@ -61,9 +61,9 @@ impl Tokenizer {
                 byte_level::parse(vocab, merges, config)?
             }
         };
-        let family = bpe.family;
+        let spelling = bpe.spelling;
         let (tokenizer, tokens) = bpe.build(vocab_size)?;
-        Ok((Self { family, tokenizer }, Vocabulary::new(tokens)?))
+        Ok((Self { spelling, tokenizer }, Vocabulary::new(tokens)?))
     }
 
     /// The ranks of tokens whose bytes concatenate to `bytes`.
@@ -73,8 +73,8 @@ impl Tokenizer {
         };
         let mut ranks = Vec::with_capacity(bytes.len() / 3 + 1);
         for chunk in bytes.utf8_chunks() {
-            for part in chunk.valid().split_inclusive(|c| self.family.is_mark(c)) {
-                let text = part.trim_end_matches(|c| self.family.is_mark(c));
+            for part in chunk.valid().split_inclusive(|c| self.spelling.is_mark(c)) {
+                let text = part.trim_end_matches(|c| self.spelling.is_mark(c));
                 for piece in pieces(text) {
                     let tokens = self.encode_text(piece, vocabulary);
                     ranks.extend(tokens.unwrap_or_else(|| singly(piece.as_bytes())));
@@ -88,7 +88,7 @@ impl Tokenizer {
 
     /// The ranks of `text`'s tokens, if they concatenate to it.
     fn encode_text(&self, text: &str, vocabulary: &Vocabulary) -> Option<Vec<u32>> {
-        let encoding = self.tokenizer.encode_fast(self.family.spell(text), false).ok()?;
+        let encoding = self.tokenizer.encode_fast(self.spelling.spell(text), false).ok()?;
         let ranks: Option<Vec<u32>> =
             encoding.get_ids().iter().map(|&id| vocabulary.rank(id)).collect();
         let ranks = ranks?;

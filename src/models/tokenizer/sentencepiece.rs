@@ -2,7 +2,7 @@
 
 use super::bpe::{Added, Bpe};
 use super::protobuf::{Field, fields};
-use super::spelling::{Family, SPACE};
+use super::spelling::{SPACE, Spelling};
 use crate::error::Result;
 use crate::models::invalid;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ pub fn parse(model: &[u8]) -> Result<Bpe> {
         }
     }
     Ok(Bpe {
-        family: Family::SentencePiece,
+        spelling: Spelling::SentencePiece,
         vocab,
         merges: merges(&pieces),
         added,

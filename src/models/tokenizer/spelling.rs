@@ -5,14 +5,14 @@ use std::borrow::Cow;
 
 /// The spelling of a tokenizer's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum Spelling {
     /// A character for each byte.
     ByteLevel,
     /// UTF-8, with U+2581 for spaces; and a token for each byte besides.
     SentencePiece,
 }
 
-impl Family {
+impl Spelling {
     /// Whether `c` would read as another text when spelled.
     pub fn is_mark(self, c: char) -> bool {
         self == Self::SentencePiece && SPACE.starts_with(c)

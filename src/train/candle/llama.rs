@@ -14,7 +14,7 @@ pub fn logits(parameters: &[Tensor], shape: LlamaShape, shard: &TokenShard) -> R
     let [table, last_norm, layers @ ..] = parameters else { unreachable!("it has an embedding") };
     let (b, c) = (shard.streams, shape.hidden_size);
     let t = shard.inputs.len() / b;
-    let positions = Positions::new(shape, t, table.device())?;
+    let positions = RotaryTables::new(shape, t, table.device())?;
     let mut x = embed(table, &shard.inputs)?.reshape((t, b, c))?.transpose(0, 1)?.contiguous()?;
     for weights in layers.chunks_exact(7) {
         let [norm, qkv, out, middle_norm, gate, up, down] = weights else { unreachable!() };
@@ -40,7 +40,7 @@ fn rms_norm(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
 }
 
 /// Rotations and mask of positions.
-struct Positions {
+struct RotaryTables {
     /// Rotations: `[T][D / 2]`
     cos: Tensor,
     sin: Tensor,
@@ -48,7 +48,7 @@ struct Positions {
     mask: Tensor,
 }
 
-impl Positions {
+impl RotaryTables {
     fn new(shape: LlamaShape, t: usize, device: &Device) -> Result<Self> {
         let head_dim = shape.hidden_size / shape.heads;
         let (rotary, pairs) = (Rotary::new(head_dim, THETA, RotaryScaling::None), head_dim / 2);
