@@ -2,14 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use clap::Parser;
 use llmzip::cli::{self, Arguments, BROKEN_PIPE, Plan, code_of};
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let code = run(arguments).unwrap_or_else(|error| {
+    let code = run().unwrap_or_else(|error| {
         let code = code_of(&error);
         if code != BROKEN_PIPE {
             let _ = writeln!(std::io::stderr(), "llmzip: {error:#}");
@@ -19,8 +17,8 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let plan = Plan::new(arguments)?;
+fn run() -> anyhow::Result<u8> {
+    let plan = Plan::new(Arguments::from_command_line(std::env::args_os())?)?;
     cli::watch()?;
     cli::run(&plan)
 }

@@ -20,6 +20,7 @@ mod program {
     mod cli;
     mod decoder;
     mod faults;
+    mod habits;
     mod hub;
     mod matrix;
     mod network;

@@ -355,6 +355,6 @@ impl<R: Read> ChunkSource for Forward<R> {
     }
 }
 
-fn write_error(error: std::io::Error) -> Error {
+pub(super) fn write_error(error: std::io::Error) -> Error {
     Error::io("cannot write the output", error)
 }

@@ -37,11 +37,11 @@ use crate::ops::Isa;
 pub use crate::codec::Progress;
 pub use compress::{Encoder, compress};
 pub use decompress::{Decoder, decompress};
-pub use format::{FORMAT_VERSION, MAX_CHUNK_SIZE, NUMERICS};
+pub use format::{FORMAT_VERSION, MAGIC, MAX_CHUNK_SIZE, NUMERICS};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use options::Options;
-pub use random_access::read_chunk;
+pub use random_access::{read_chunk, read_range};
 pub use repair::{Damage, Missing, Recovery, recover};
 
 /// Plain length of a chunk at `level` unless the caller asks for another, in bytes

@@ -3,21 +3,26 @@
 use super::bench::args::BenchArgs;
 use super::level::LevelArgs;
 use super::models::args::Verb;
-use super::size::parse_size;
+use super::size::{parse_range, parse_size};
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
 use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
 use clap::{Args, Parser, Subcommand};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+/// Suffix of archives.
+pub const SUFFIX: &str = ".llmz";
+
 /// Help text after the options.
 const AFTER_HELP: &str = "\
-With no FILE, or when FILE is -, reads standard input and writes standard output.
+With no FILE, or when FILE is -, reads standard input and writes standard output. A directory NAME
+is packed into NAME.tar.llmz, which decompress --untar or tar -I llmzip -xf unpacks.
 SIZE is a number of bytes, or one with K, M or G (KiB, MiB, GiB: 1024, 1024^2, 1024^3).
 A file named like a command is given as ./list, or after an option.
-Directories are packed with tar:  tar -I llmzip -cf NAME.tar.llmz NAME
+Called as unllmzip it decompresses, as llmzcat it decompresses to standard output.
 
 Environment: LLMZIP_THREADS, LLMZIP_LEVEL and LLMZIP_MEMLIMIT set the defaults of the options of the
 same name; LLMZIP_ISA=scalar|avx2|avx512 forces an instruction set (archives are identical on all).
@@ -65,6 +70,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub limit: LimitArgs,
     #[command(flatten)]
+    pub extract: ExtractArgs,
+    #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
     pub common: CommonArgs,
@@ -94,6 +101,8 @@ pub enum Command {
         output: OutputArgs,
         #[command(flatten)]
         limit: LimitArgs,
+        #[command(flatten)]
+        extract: ExtractArgs,
         #[command(flatten)]
         common: CommonArgs,
     },
@@ -213,15 +222,17 @@ impl Command {
     }
 }
 
-/// Mode flags, for calls without a subcommand.
+/// Mode flags, for calls without a subcommand. With -d, -t and -l still mean themselves, as in gzip.
 #[derive(Args, Debug)]
-#[group(id = "mode", multiple = false)]
 pub struct ModeArgs {
+    /// Compress (the default)
+    #[arg(short = 'z', long, conflicts_with_all = ["decompress", "test", "list"])]
+    pub compress: bool,
     /// Decompress
     #[arg(short, long, visible_alias = "uncompress")]
     pub decompress: bool,
     /// Decode and verify; write nothing
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "list")]
     pub test: bool,
     /// List the contents of archives
     #[arg(short, long)]
@@ -245,6 +256,10 @@ pub struct CodingArgs {
     /// compressed
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
+    /// The same, read from a file; at most 64 KiB and 4096 tokens of the model. Unlike zstd's
+    /// dictionary it is part of the archive
+    #[arg(short = 'D', long, value_name = "FILE", conflicts_with = "prefix")]
+    pub prefix_file: Option<PathBuf>,
     /// Tokens until the context of a lane is reset, for models without a sliding window [default:
     /// the model's, up to 2048]
     #[arg(long, value_name = "N")]
@@ -299,8 +314,14 @@ pub struct OutputArgs {
     #[arg(short, long)]
     pub force: bool,
     /// Suffix of archives
-    #[arg(short = 'S', long, value_name = ".SUF", default_value = ".llmz")]
+    #[arg(short = 'S', long, value_name = ".SUF", default_value = SUFFIX)]
     pub suffix: String,
+    /// Write into this directory, which is made where it is missing, under each input's own name
+    #[arg(short = 'C', long, value_name = "DIR", conflicts_with_all = ["stdout", "output"])]
+    pub output_dir: Option<PathBuf>,
+    /// Leave it to the system when files are written to disk: faster for many small ones
+    #[arg(long, conflicts_with = "rm")]
+    pub no_sync: bool,
 }
 
 /// Limits and error handling of decompression.
@@ -314,6 +335,18 @@ pub struct LimitArgs {
     /// Refuse archives whose content is larger
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_output: Option<u64>,
+}
+
+/// Options of decompression that write something else than the whole content.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Decompression")]
+pub struct ExtractArgs {
+    /// Write only the bytes from BEGIN up to END of the content; decodes the chunks that have them
+    #[arg(long, value_name = "BEGIN..END", value_parser = parse_range, conflicts_with = "keep_going")]
+    pub range: Option<Range<u64>>,
+    /// Unpack the archive of a directory, beside it or in the directory of -C
+    #[arg(long, conflicts_with_all = ["range", "keep_going", "stdout", "output"])]
+    pub untar: bool,
 }
 
 /// Machine-readable output.
@@ -337,6 +370,15 @@ pub struct CommonArgs {
     pub memlimit: Option<u64>,
     #[command(flatten)]
     pub voice: VoiceArgs,
+    /// Take the files in directories, and in theirs, one by one
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Take the names in FILE, one a line, after those given; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+    /// The same with a NUL after each name, as find -print0 writes them
+    #[arg(long, value_name = "FILE", conflicts_with = "files_from")]
+    pub files0_from: Option<PathBuf>,
     /// Files; - is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,

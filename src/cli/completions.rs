@@ -7,6 +7,27 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use std::io::{self, Write};
 
+/// Archives, not all files and commands, where the call reads archives.
+const BASH_ARCHIVES: &str = r#"
+_llmzip_archives() {
+    local current=${COMP_WORDS[COMP_CWORD]} reads word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+            d|x|l|t|decompress|list|test|--decompress|--uncompress|--list|--test) reads=1 ;;
+            --*) ;;
+            -*[dlt]*) reads=1 ;;
+        esac
+    done
+    if [[ -n $reads && $current != -* ]]; then
+        compopt -o filenames -o nosort 2>/dev/null
+        mapfile -t COMPREPLY < <({ compgen -f -X '!*.*llmz' -- "$current"; compgen -d -- "$current"; } | sort)
+    else
+        _llmzip "$@"
+    fi
+}
+complete -F _llmzip_archives -o bashdefault -o default llmzip
+"#;
+
 /// Writes the completion script for `shell` to standard output.
 ///
 /// # Errors
@@ -14,6 +35,9 @@ use std::io::{self, Write};
 pub fn print_completions(shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "llmzip", &mut script);
+    if shell == Shell::Bash {
+        script.extend_from_slice(BASH_ARCHIVES.as_bytes());
+    }
     io::stdout().write_all(&script)
 }
 

@@ -1,9 +1,9 @@
 //! Compression of one input.
 
-use super::input::Input;
+use super::folder::{Packing, refuse_inside, tar_path};
+use super::input::{Input, OpenInput, name_of};
 use super::names::with_suffix;
-use super::output::Output;
-use super::progress::ProgressCounter;
+use super::output::{Output, Target};
 use super::session::CliSession;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
@@ -23,23 +23,23 @@ pub fn compress(
     options: &Options,
     output: &Output,
 ) -> Result<()> {
-    let transfer = Transfer::new(input, output, |path| archive_path(path, output))?;
+    let (opened, packing) = open(input, output)?;
+    let transfer =
+        Transfer::new(opened, name_of(input), output, |path| archive_path(path, output))?;
     transfer.refuse_terminal()?;
     let model = match options.may_run_model() {
         true => session.models.for_compression(session.progress, session.voice)?,
         false => session.models.unused(options.level)?,
     };
     // With verification each byte is done twice: coded, and decoded again.
-    let passes = if options.verify { 2 } else { 1 };
-    let total = transfer.input.len().map(|len| len * passes);
-    let progress = ProgressCounter::new(
-        transfer.progress(session.progress),
-        session.voice,
-        &transfer.name,
-        total,
-    );
+    let (passes, style) = (1 + u64::from(options.verify), transfer.progress(session.progress));
+    let progress = session.counter(&transfer.name, style, transfer.input.len());
+    let progress = progress.with_passes(passes);
     let summary = transfer.run(|input, output| {
-        archive::compress(input, output, &model, options, &|n| progress.add(n))
+        let summary = archive::compress(input, output, &model, options, &|n| progress.add(n))?;
+        // Only here it is known whether the pipe ended because all of the directory was packed.
+        packing.map_or(Ok(()), Packing::finish)?;
+        Ok(summary)
     })?;
     let elapsed_s = progress.finish();
     warn_of_failures(&transfer.name, &summary);
@@ -53,6 +53,29 @@ pub fn compress(
         say!("  level {level}, {chunks} of up to {size}, {stored} stored");
     }
     Ok(())
+}
+
+/// Opens `input`; of a directory a pipe that it is packed into.
+fn open(input: &Input, output: &Output) -> Result<(OpenInput, Option<Packing>)> {
+    let Input::File(path) = input else { return Ok((OpenInput::open(input, false, true)?, None)) };
+    if !path.is_dir() {
+        return Ok((OpenInput::open(input, output.is_beside(), output.force)?, None));
+    }
+    if output.remove_input {
+        bail!("is a directory, which --rm does not remove");
+    }
+    if path.file_name().is_none() {
+        bail!("has no name of its own: name the directory from outside it");
+    }
+    let beside = output.moved(with_suffix(&tar_path(path), &output.suffix))?;
+    let target = match &output.target {
+        Target::Stdout => None,
+        Target::Named(target) => Some(target),
+        Target::BesideInput | Target::InFolder(_) => Some(&beside),
+    };
+    target.map_or(Ok(()), |target| refuse_inside(path, target))?;
+    let (reader, packing) = Packing::start(path)?;
+    Ok((OpenInput::packed(reader, tar_path(path)), Some(packing)))
 }
 
 /// Returns the path of the archive beside `path`.

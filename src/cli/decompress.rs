@@ -1,19 +1,34 @@
 //! Decompression of one input.
 
 use super::compress::voice_of_summary;
-use super::input::{Input, OpenInput};
-use super::names::without_suffix;
-use super::output::Output;
-use super::progress::ProgressCounter;
+use super::folder::{self, SHORT_TAR, TAR};
+use super::input::{Input, OpenInput, name_of, spool};
+use super::names::{with_suffix, without_suffix};
+use super::output::{Output, Target};
 use super::recover;
 use super::session::CliSession;
 use super::size::grouped;
 use super::transfer::Transfer;
-use crate::archive::{self, ModelSource, Options, StreamInfo};
+use crate::archive::{self, MAGIC, ModelSource, Options, StreamInfo, Summary};
 use anyhow::{Context, Result};
-use std::io::Seek;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-/// Decompresses `input` to `output`.
+/// Part of an archive's content that is written.
+#[derive(Debug)]
+pub enum Part {
+    Whole,
+    /// All that is intact.
+    Intact,
+    /// The bytes from one to another.
+    Range(Range<u64>),
+    /// The files of the directory that was packed.
+    Files,
+}
+
+/// Decompresses `part` of `input` to `output`.
 ///
 /// # Errors
 /// I/O errors; those of the archive.
@@ -22,26 +37,37 @@ pub fn decompress(
     input: &Input,
     options: &Options,
     output: &Output,
-    keep_going: bool,
+    part: &Part,
 ) -> Result<()> {
-    let suffix = &output.suffix;
-    let transfer = Transfer::new(input, output, |path| {
-        without_suffix(path, suffix).with_context(|| {
-            format!("does not end in {suffix}; -o names the output, -c writes to standard output")
-        })
-    })?;
-    let total = look_ahead(session, &transfer.input)?;
-    if keep_going {
-        return recover::decompress(session, &transfer, options, total);
+    if matches!(part, Part::Files) {
+        return folder::unpack(session, input, options, output);
     }
-    let progress = ProgressCounter::new(
-        transfer.progress(session.progress),
-        session.voice,
-        &transfer.name,
-        total,
-    );
-    let summary = transfer.run(|input, output| {
-        archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
+    let opened = OpenInput::open(input, output.is_beside(), output.force)?;
+    let transfer = Transfer::new(opened, name_of(input), output, |path| plain_path(path, output))?;
+    let passes_on = output.force && output.target == Target::Stdout && matches!(part, Part::Whole);
+    let (head, is_gone) = match passes_on {
+        true => transfer.input.head(MAGIC.len() as u64)?,
+        false => (Vec::new(), false),
+    };
+    if passes_on && !head.is_empty() && head != MAGIC {
+        return pass_on(&transfer, if is_gone { &head } else { &[] });
+    }
+    let total = look_ahead(session, &transfer.input)?;
+    let counted = match part {
+        Part::Intact => return recover::decompress(session, &transfer, options, total),
+        Part::Range(range) => total.map(|total| range.end.min(total).saturating_sub(range.start)),
+        Part::Whole | Part::Files => total,
+    };
+    let style = transfer.progress(session.progress);
+    let progress = session.counter(&transfer.name, style, counted);
+    let summary = transfer.run(|input, output| match part {
+        Part::Range(range) => {
+            write_range(session, input, range, output, options, &|n| progress.add(n))
+        }
+        _ => {
+            let input = head[..if is_gone { head.len() } else { 0 }].chain(input);
+            archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
+        }
     })?;
     let elapsed_s = progress.finish();
     if session.voice >= voice_of_summary(&transfer) {
@@ -50,6 +76,41 @@ pub fn decompress(
         say!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
     }
     Ok(())
+}
+
+/// Returns the path beside the archive at `path`.
+fn plain_path(path: &Path, output: &Output) -> Result<PathBuf> {
+    let suffix = &output.suffix;
+    let plain = without_suffix(path, suffix);
+    plain.or_else(|| Some(with_suffix(&without_suffix(path, SHORT_TAR)?, TAR))).with_context(|| {
+        format!("does not end in {suffix}; -o names the output, -c writes to standard output")
+    })
+}
+
+/// Copies a file that is no archive, of which `head` was read already.
+fn pass_on(transfer: &Transfer<'_>, head: &[u8]) -> Result<()> {
+    transfer.run(|input, output| {
+        let copied = io::copy(&mut head.chain(input), output).and_then(|_| output.flush());
+        copied.map_err(|e| crate::Error::io("cannot copy", e))
+    })
+}
+
+/// Writes the bytes `range` of the content. A pipe is spooled to a temporary file: the index is at its end.
+fn write_range(
+    session: &CliSession,
+    input: &File,
+    range: &Range<u64>,
+    output: &mut dyn Write,
+    options: &Options,
+    progress: archive::Progress<'_>,
+) -> crate::Result<Summary> {
+    let spooled;
+    let mut file = input;
+    if !file.stream_position().is_ok_and(|position| position == 0) {
+        spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
+        file = &spooled;
+    }
+    archive::read_range(file, range.clone(), output, &session.models, options, progress)
 }
 
 /// Looks through the archive, where that can be done before it is read: loads the models that it

@@ -44,6 +44,17 @@ impl fmt::Display for DamageError {
 
 impl std::error::Error for DamageError {}
 
+/// Context of an error after which the output was kept.
+#[derive(Debug)]
+pub struct Kept(pub String);
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name) = self;
+        write!(f, "everything before the trailing data is in {name}")
+    }
+}
+
 /// Returns the exit code for `error`.
 pub fn code_of(error: &Error) -> u8 {
     if io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
@@ -71,7 +82,7 @@ pub fn advice_for(error: &Error) -> Option<&'static str> {
         }
         ErrorKind::Unsupported => Some("a newer version of llmzip can read it"),
         ErrorKind::LimitExceeded => Some("raise --max-output or --memlimit to allow it"),
-        ErrorKind::TrailingData => {
+        ErrorKind::TrailingData if error.downcast_ref::<Kept>().is_none() => {
             Some("everything before the trailing data was verified; use -f to keep it")
         }
         _ => None,

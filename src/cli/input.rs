@@ -4,7 +4,7 @@ use super::exit::UsageError;
 use super::names::shown;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, FileType, Metadata};
-use std::io::{self, IsTerminal, Seek};
+use std::io::{self, IsTerminal, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,26 @@ impl OpenInput {
         }
     }
 
+    /// Takes `pipe`, the content of a file that would have the path `path`.
+    pub fn packed(pipe: File, path: PathBuf) -> Self {
+        Self { file: pipe, path: Some(path), metadata: None, named: None }
+    }
+
+    /// Reads the first `n` bytes, fewer where there are no more, and returns them with whether they are gone: of
+    /// a file they can be read again.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn head(&self, n: u64) -> io::Result<(Vec<u8>, bool)> {
+        let (mut file, mut head) = (&self.file, Vec::new());
+        let start = file.stream_position();
+        file.take(n).read_to_end(&mut head)?;
+        match start {
+            Ok(start) => file.seek(io::SeekFrom::Start(start)).map(|_| (head, false)),
+            Err(_) => Ok((head, true)),
+        }
+    }
+
     fn stdin(named: bool) -> Result<Self> {
         let stdin = io::stdin();
         if !named && stdin.is_terminal() {
@@ -57,7 +77,7 @@ impl OpenInput {
             bail!("is a symbolic link; -f follows it");
         }
         let file_type = path.metadata().context("cannot open")?.file_type();
-        refuse_folder(path, file_type)?;
+        refuse_folder(file_type)?;
         if is_beside && !file_type.is_file() {
             bail!("is not a regular file; -c or -o names the output"); // a pipe would wait for its writer
         }
@@ -119,11 +139,9 @@ pub fn name_of(input: &Input) -> String {
     }
 }
 
-fn refuse_folder(path: &Path, file_type: FileType) -> Result<()> {
+fn refuse_folder(file_type: FileType) -> Result<()> {
     if file_type.is_dir() {
-        let name = shown(path);
-        let name = name.trim_end_matches('/');
-        bail!("is a directory; use tar to pack it:  tar -I llmzip -cf {name}.tar.llmz {name}");
+        bail!("is a directory; -r takes the files in it, and compress packs it");
     }
     Ok(())
 }

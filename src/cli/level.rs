@@ -1,4 +1,4 @@
-//! The options -1 to -9 and --level: nine flags and a number with one meaning.
+//! The options -1 to -9, --fast, --best and --level: flags and a number with one meaning.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
@@ -8,17 +8,32 @@ pub struct LevelArgs {
     pub level: Option<u8>,
 }
 
-/// Level flags as in gzip.
-const DIGITS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+/// Level flags as in gzip, with the levels that they mean.
+const FLAGS: [(&str, u8); 11] = [
+    ("1", 1),
+    ("2", 2),
+    ("3", 3),
+    ("4", 4),
+    ("5", 5),
+    ("6", 6),
+    ("7", 7),
+    ("8", 8),
+    ("9", 9),
+    ("fast", 1),
+    ("best", 9),
+];
 
 fn others(id: &'static str) -> impl Iterator<Item = &'static str> {
-    DIGITS.into_iter().chain(["level"]).filter(move |other| *other != id)
+    FLAGS.into_iter().map(|(flag, _)| flag).chain(["level"]).filter(move |other| *other != id)
 }
 
-fn digit_arg(digit: &'static str) -> Arg {
-    let short = char::from(digit.as_bytes()[0]);
-    let arg = Arg::new(digit).short(short).action(ArgAction::SetTrue).hide(true);
-    arg.overrides_with_all(others(digit).chain([digit]))
+fn flag_arg((flag, _): (&'static str, u8)) -> Arg {
+    let arg = Arg::new(flag).action(ArgAction::SetTrue).hide(true);
+    let arg = match flag.as_bytes() {
+        [digit] => arg.short(char::from(*digit)),
+        _ => arg.long(flag),
+    };
+    arg.overrides_with_all(others(flag).chain([flag]))
 }
 
 fn level_arg() -> Arg {
@@ -27,12 +42,12 @@ fn level_arg() -> Arg {
         .value_name("N")
         .value_parser(clap::value_parser!(u8).range(1..=9))
         .overrides_with_all(others("level"))
-        .help("Compression level, also -1 to -9: 1 to 3 use only the adaptive model, 4 to 6 decode fast, 7 to 9 are smallest [default: 6]")
+        .help("Compression level, also -1 to -9, --fast and --best: 1 to 3 use only the adaptive model, 4 to 6 decode fast, 7 to 9 are smallest [default: 6]")
 }
 
 impl Args for LevelArgs {
     fn augment_args(command: Command) -> Command {
-        command.arg(level_arg()).args(DIGITS.map(digit_arg))
+        command.arg(level_arg()).args(FLAGS.map(flag_arg))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -42,9 +57,8 @@ impl Args for LevelArgs {
 
 impl FromArgMatches for LevelArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let digit = DIGITS.iter().find(|digit| matches.get_flag(digit));
-        let digit = digit.and_then(|digit| digit.parse().ok());
-        Ok(Self { level: digit.or(matches.get_one("level").copied()) })
+        let flag = FLAGS.iter().find(|(flag, _)| matches.get_flag(flag)).map(|(_, level)| *level);
+        Ok(Self { level: flag.or(matches.get_one("level").copied()) })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {

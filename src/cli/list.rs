@@ -1,7 +1,9 @@
 //! Listing of archives.
 
+use super::failures::Failures;
 use super::input::{Input, OpenInput, name_of, spool};
-use super::size::{bits_per_byte, figure, grouped, ratio};
+use super::session::CliSession;
+use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::voice::Voice;
 use crate::archive::{self, ModelName, StreamInfo};
 use crate::codec::Method;
@@ -11,6 +13,65 @@ use std::io::{self, Seek, Write};
 
 /// Hex digits of a digest in human-readable output.
 pub const DIGEST_DIGITS: usize = 12;
+
+/// Lists archives: a line each and a total, or with [`Voice::Verbose`] all that their headers say.
+///
+/// # Errors
+/// I/O errors of standard output.
+pub fn list(session: &CliSession, inputs: &[Input], failures: &mut Failures) -> Result<()> {
+    let (out, mut total) = (&mut io::stdout(), Total::default());
+    failures.each(inputs, |input| {
+        let listing = Listing::read(input)?;
+        if total.n_files == 0 && session.voice == Voice::Normal {
+            print_columns(out, ["chunks", "archive", "content", "ratio", "model"], "name")?;
+        }
+        total.add(&listing);
+        Ok(match session.voice {
+            Voice::Verbose => listing.print(out)?,
+            _ => total_of(&listing).print(out, &listing.model_names(), &listing.name)?,
+        })
+    })?;
+    if total.n_files > 1 && session.voice == Voice::Normal {
+        total.print(out, "", &counted(total.n_files, "file"))?;
+    }
+    Ok(())
+}
+
+fn total_of(listing: &Listing) -> Total {
+    let mut total = Total::default();
+    total.add(listing);
+    total
+}
+
+/// Figures of one or more archives.
+#[derive(Default)]
+struct Total {
+    n_files: u64,
+    n_chunks: u64,
+    archive_len: u64,
+    plain_len: u64,
+}
+
+impl Total {
+    fn add(&mut self, listing: &Listing) {
+        self.n_files += 1;
+        self.n_chunks += listing.streams.iter().map(|s| s.chunks.len() as u64).sum::<u64>();
+        self.archive_len += listing.archive_len;
+        self.plain_len += listing.plain_len();
+    }
+
+    fn print(&self, out: &mut dyn Write, models: &str, name: &str) -> io::Result<()> {
+        let [chunks, archive, plain] =
+            [self.n_chunks, self.archive_len, self.plain_len].map(grouped);
+        let ratio = figure(ratio(self.plain_len, self.archive_len), 3);
+        print_columns(out, [&chunks, &archive, &plain, &ratio, models], name)
+    }
+}
+
+fn print_columns(out: &mut dyn Write, columns: [&str; 5], name: &str) -> io::Result<()> {
+    let [chunks, archive, plain, ratio, models] = columns;
+    writeln!(out, "{chunks:>6} {archive:>15} {plain:>15} {ratio:>8}  {models:<12}  {name}")
+}
 
 /// Name, size and streams of an archive.
 pub struct Listing {
@@ -41,11 +102,25 @@ impl Listing {
         self.streams.iter().map(StreamInfo::plain_len).sum()
     }
 
-    /// Prints the human-readable listing; with [`Voice::Verbose`] a line for each chunk.
+    /// Returns the models that its chunks run.
+    fn model_names(&self) -> String {
+        let needed = self.streams.iter().filter(|stream| stream.needs_model());
+        let names = needed.filter_map(|stream| stream.model.as_ref()).map(|model| match model {
+            ModelName::Builtin(_) => "compiled in".into(),
+            ModelName::Digest { digest, .. } => {
+                let hex = blake3::Hash::from_bytes(*digest).to_hex();
+                hex[..DIGEST_DIGITS].to_owned()
+            }
+        });
+        let names: BTreeSet<String> = names.collect();
+        if names.is_empty() { "-".into() } else { names.into_iter().collect::<Vec<_>>().join(",") }
+    }
+
+    /// Prints all that the headers say, a line for each chunk.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn print(&self, out: &mut dyn Write, voice: Voice) -> io::Result<()> {
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let (plain_len, archive_len) = (self.plain_len(), self.archive_len);
         writeln!(out, "{}", self.name)?;
         writeln!(out, "  content   {} bytes", grouped(plain_len))?;
@@ -56,11 +131,11 @@ impl Listing {
             "  ratio     {}, {bits} bits per byte",
             figure(ratio(plain_len, archive_len), 3)
         )?;
-        self.streams.iter().try_for_each(|stream| print_stream(out, stream, voice))
+        self.streams.iter().try_for_each(|stream| print_stream(out, stream))
     }
 }
 
-fn print_stream(out: &mut dyn Write, stream: &StreamInfo, voice: Voice) -> io::Result<()> {
+fn print_stream(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
     let methods: BTreeSet<_> =
         stream.chunks.iter().map(|chunk| method_name(chunk.coding.method)).collect();
     let lanes: BTreeSet<_> =
@@ -68,16 +143,14 @@ fn print_stream(out: &mut dyn Write, stream: &StreamInfo, voice: Voice) -> io::R
     writeln!(out, "  stream    at byte {}", grouped(stream.offset))?;
     writeln!(out, "    chunks  {}, {}", stream.chunks.len(), joined(methods))?;
     writeln!(out, "    lanes   {}", joined(lanes.iter().map(String::as_str)))?;
-    let model = stream.model.as_ref().map_or_else(|| "none needed".into(), model_text);
+    let model = stream.model.as_ref().filter(|_| stream.needs_model());
+    let model = model.map_or_else(|| "none needed".into(), model_text);
     writeln!(out, "    model   {model}")?;
     if stream.prefix_len > 0 {
         writeln!(out, "    prefix  {} bytes", grouped(stream.prefix_len))?;
     }
     writeln!(out, "    check   {}", check_name(stream))?;
-    if voice == Voice::Verbose {
-        print_chunks(out, stream)?;
-    }
-    Ok(())
+    print_chunks(out, stream)
 }
 
 fn print_chunks(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {

@@ -6,11 +6,13 @@ mod stderr;
 
 mod args;
 mod bench;
+mod command_line;
 mod completions;
 mod compress;
 mod decompress;
 mod exit;
 mod failures;
+mod folder;
 mod input;
 mod json;
 mod level;
@@ -24,11 +26,13 @@ mod recover;
 mod session;
 mod signals;
 mod size;
+mod staging;
 mod test;
 #[cfg(feature = "train")]
 mod train;
 mod transfer;
 mod voice;
+mod walk;
 
 pub use args::Arguments;
 pub use exit::{BROKEN_PIPE, code_of};
@@ -38,13 +42,14 @@ pub use signals::watch;
 
 use crate::LocalModels;
 use anyhow::Result;
+use args::SUFFIX;
 use failures::Failures;
+use input::Input;
 use json::ListedFile;
 use list::Listing;
 use models::source::Models;
 use plan::Action;
 use session::CliSession;
-use std::io;
 use std::path::Path;
 use voice::Voice;
 
@@ -55,8 +60,24 @@ use voice::Voice;
 pub fn run(plan: &Plan) -> Result<u8> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
     let models = Models::new(local_models(plan), plan.environment.clone(), plan.model.clone());
-    let session = CliSession { models, voice: plan.voice, progress: plan.progress };
-    pool.install(|| act(&session, plan))
+    let mut failures = Failures::default();
+    let inputs = match plan.is_recursive {
+        true => walk::expand(&plan.inputs, &|path| is_wanted(plan, path), &mut failures),
+        false => plan.inputs.clone(),
+    };
+    let session = CliSession::new(models, plan.voice, plan.progress, inputs.len());
+    pool.install(|| act(&session, plan, &inputs, failures))
+}
+
+/// Returns whether a file in a directory is one to compress, or an archive.
+fn is_wanted(plan: &Plan, path: &Path) -> bool {
+    let is_archive = |suffix| names::without_suffix(path, suffix).is_some();
+    match &plan.action {
+        Action::Compress { output, .. } => !is_archive(&output.suffix),
+        Action::Decompress { output, .. } => is_archive(&output.suffix),
+        Action::List { .. } | Action::Test(_) => is_archive(SUFFIX),
+        _ => true,
+    }
 }
 
 /// Returns the models on this machine, with the limits of `plan`.
@@ -71,16 +92,13 @@ fn local_models(plan: &Plan) -> LocalModels {
     local.with_memory(plan.memory).with_callback(on_load)
 }
 
-fn act(session: &CliSession, plan: &Plan) -> Result<u8> {
-    let mut failures = Failures::default();
-    let inputs = &plan.inputs;
+fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failures) -> Result<u8> {
     match &plan.action {
         Action::Compress { options, output } => {
             failures.each(inputs, |input| compress::compress(session, input, options, output))?
         }
-        Action::Decompress { options, output, keep_going } => failures.each(inputs, |input| {
-            decompress::decompress(session, input, options, output, *keep_going)
-        })?,
+        Action::Decompress { options, output, part } => failures
+            .each(inputs, |input| decompress::decompress(session, input, options, output, part))?,
         Action::Test(options) => {
             let mut tested = Vec::new();
             failures.each(inputs, |input| {
@@ -91,9 +109,7 @@ fn act(session: &CliSession, plan: &Plan) -> Result<u8> {
                 json::print("files", &tested, &failures.files)?;
             }
         }
-        Action::List { json: false } => failures.each(inputs, |input| {
-            Ok(Listing::read(input)?.print(&mut io::stdout().lock(), session.voice)?)
-        })?,
+        Action::List { json: false } => list::list(session, inputs, &mut failures)?,
         Action::List { json: true } => {
             let mut listed = Vec::new();
             failures.each(inputs, |input| {

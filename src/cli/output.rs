@@ -6,10 +6,11 @@
 //! crash leaves nothing under the name.
 
 use super::input::is_same;
+use super::names::shown;
 use super::signals::unfinished;
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +27,8 @@ pub struct Output {
     pub target: Target,
     pub remove_input: bool,
     pub force: bool,
+    /// Whether files are on disk before the program ends.
+    pub syncs: bool,
     /// Suffix of archives, with its dot.
     pub suffix: String,
 }
@@ -37,6 +40,26 @@ pub enum Target {
     Named(PathBuf),
     /// A file beside the input, named after it.
     BesideInput,
+    /// A file in this folder, named after the input.
+    InFolder(PathBuf),
+}
+
+impl Output {
+    /// Returns whether files are named after their inputs.
+    pub fn is_beside(&self) -> bool {
+        matches!(self.target, Target::BesideInput | Target::InFolder(_))
+    }
+
+    /// Returns the path beside the input, `path`, moved to the folder of -C, which is created where it is
+    /// missing.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn moved(&self, path: PathBuf) -> Result<PathBuf> {
+        let Target::InFolder(folder) = &self.target else { return Ok(path) };
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", shown(folder)))?;
+        Ok(folder.join(path.file_name().unwrap_or_default()))
+    }
 }
 
 /// Resolved name of an output that the user gave. Links are followed only there: for names that the
@@ -160,14 +183,17 @@ impl OutputFile {
         Ok(())
     }
 
-    /// Syncs the file to disk with the mode, time, group and owner of `input`, and gives it its
-    /// name.
+    /// Gives the file the mode, time, group and owner of `input`, and its name; syncs it to disk where
+    /// `syncs`.
     ///
     /// # Errors
     /// I/O errors; an error where a file of that name appeared meanwhile.
-    pub fn finish(mut self, input: Option<&Metadata>) -> Result<()> {
+    pub fn finish(mut self, input: Option<&Metadata>, syncs: bool) -> Result<()> {
         let file = self.file()?;
         take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
+        if !syncs {
+            return self.rename();
+        }
         file.sync_all().context("cannot sync the output file to disk")?;
         self.rename()?;
         let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());

@@ -1,11 +1,16 @@
 //! Plan of a run: the command line with all defaults filled in.
 
-use super::args::{Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelArgs, OutputArgs};
+use super::args::{
+    Arguments, CodingArgs, Command, CommonArgs, ExtractArgs, LimitArgs, MachineArgs, ModeArgs,
+    ModelArgs, OutputArgs,
+};
 use super::bench::args::BenchArgs;
+use super::decompress::Part;
 use super::exit::UsageError;
 use super::input::Input;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
+use super::names::shown;
 use super::output::{Output, Target};
 use super::size::parse_size;
 use super::test::TestOptions;
@@ -13,24 +18,34 @@ use super::test::TestOptions;
 use super::train::TrainArgs;
 use super::voice::{ProgressStyle, Voice};
 use crate::archive::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, Options};
-use crate::codec::Parameters;
+use crate::codec::{Parameters, Prefix};
 use crate::hub::Environment;
 use crate::ops::Isa;
 #[cfg(feature = "train")]
 use crate::train::TrainOptions;
+use anyhow::Context;
 use clap_complete::Shell;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread::available_parallelism;
 
 /// Upper limit of threads: more than any machine has, fewer than would exhaust one.
 const MAX_THREADS: usize = 1024;
 
+/// Levels up to this one use the adaptive model alone.
+const ADAPTIVE_LEVELS: u8 = 3;
+
 /// Resolved command line.
 #[derive(Debug)]
 pub struct Plan {
     pub action: Action,
     pub inputs: Vec<Input>,
+    /// Whether directories stand for the files in them.
+    pub is_recursive: bool,
     /// At least 1.
     pub threads: usize,
     /// Memory limit in bytes for a language model and its lanes.
@@ -54,7 +69,7 @@ pub enum Action {
     Decompress {
         options: Options,
         output: Output,
-        keep_going: bool,
+        part: Part,
     },
     List {
         json: bool,
@@ -83,24 +98,17 @@ impl Plan {
     /// # Errors
     /// UsageError.
     pub fn new(arguments: Arguments) -> anyhow::Result<Self> {
-        let Arguments { command, mode, coding, model, output, limit, machine, common } = arguments;
-        let writes = command.is_none() && !(mode.test || mode.list);
-        let reads = mode.test || mode.list;
-        if writes && machine.json {
-            return Err(UsageError("--json is only for --list and --test".into()).into());
+        let Arguments { command, mode, coding, model, output, limit, extract, machine, common } =
+            arguments;
+        if command.is_none() {
+            refuse_foreign_options(&mode, &output, &limit, &extract, &machine)?;
         }
-        if reads && (output.output.is_some() || output.rm) {
-            return Err(UsageError(
-                "--list and --test write no file: -o and --rm do not apply".into(),
-            )
-            .into());
-        }
-        let command = command.unwrap_or(if mode.decompress {
-            Command::Decompress { model, output, limit, common }
-        } else if mode.test {
+        let command = command.unwrap_or(if mode.test {
             Command::Test { model, limit, machine, common }
         } else if mode.list {
             Command::List { machine, common }
+        } else if mode.decompress {
+            Command::Decompress { model, output, limit, extract, common }
         } else {
             Command::Compress { coding, model, output, common }
         });
@@ -111,17 +119,18 @@ impl Plan {
         let common = command.common();
         let threads = threads(command.threads());
         let memory = memory(common.and_then(|common| common.memlimit));
-        let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
+        let inputs = common.map(inputs).transpose()?.unwrap_or_default();
+        let is_recursive = common.is_some_and(|common| common.recursive);
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = named_model(command.model())?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
                 compress(&coding, output, &inputs, threads, memory)?
             }
-            Command::Decompress { output, limit, .. } => Action::Decompress {
+            Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
+                part: part(&limit, &extract, &output, &inputs)?,
                 output: resolve_output(output, &inputs)?,
-                keep_going: limit.keep_going,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
             Command::Test { limit, machine: MachineArgs { json }, .. } => {
@@ -145,8 +154,68 @@ impl Plan {
             Command::Man { command, .. } => Action::Manual(command),
         };
         let isa = isa()?;
-        Ok(Self { action, inputs, threads, memory, isa, voice, progress, model, environment })
+        Ok(Self {
+            action,
+            inputs,
+            is_recursive,
+            threads,
+            memory,
+            isa,
+            voice,
+            progress,
+            model,
+            environment,
+        })
     }
+}
+
+/// Refuses options that only another mode has. With a command the parser does.
+fn refuse_foreign_options(
+    mode: &ModeArgs,
+    output: &OutputArgs,
+    limit: &LimitArgs,
+    extract: &ExtractArgs,
+    machine: &MachineArgs,
+) -> anyhow::Result<()> {
+    let reads = mode.test || mode.list;
+    let writes_file = output.output.is_some() || output.output_dir.is_some() || output.rm;
+    let is_limited = limit.keep_going || limit.max_output.is_some();
+    let message = if !reads && machine.json {
+        "--json is only for --list and --test"
+    } else if reads && writes_file {
+        "--list and --test write no file: -o, -C and --rm do not apply"
+    } else if !reads && !mode.decompress && is_limited {
+        "--keep-going and --max-output are for decompression: use them with -d or -t"
+    } else if (reads || !mode.decompress) && (extract.untar || extract.range.is_some()) {
+        "--range and --untar are for decompression: use them with -d"
+    } else {
+        return Ok(());
+    };
+    Err(UsageError(message.into()).into())
+}
+
+/// Resolves how much of an archive is written.
+fn part(
+    limit: &LimitArgs,
+    extract: &ExtractArgs,
+    output: &OutputArgs,
+    inputs: &[Input],
+) -> anyhow::Result<Part> {
+    let is_named = output.stdout || output.output.is_some();
+    Ok(match &extract.range {
+        Some(_) if !is_named && inputs.iter().any(|input| matches!(input, Input::File(_))) => {
+            let message = "--range writes a part, which does not get the name of the whole: add -c, or -o FILE";
+            return Err(UsageError(message.into()).into());
+        }
+        Some(_) if output.rm => {
+            let message = "--range writes a part: the archive cannot be removed with --rm";
+            return Err(UsageError(message.into()).into());
+        }
+        Some(range) => Part::Range(range.clone()),
+        None if extract.untar => Part::Files,
+        None if limit.keep_going => Part::Intact,
+        None => Part::Whole,
+    })
 }
 
 fn compress(
@@ -161,6 +230,22 @@ fn compress(
         return Err(UsageError(message.into()).into());
     }
     let options = coding_options(coding, threads, memory)?;
+    if coding.no_mix && options.level <= ADAPTIVE_LEVELS {
+        let message = format!(
+            "--no-mix codes with the language model alone, level {} without it: choose a level above {ADAPTIVE_LEVELS}",
+            options.level
+        );
+        return Err(UsageError(message).into());
+    }
+    let ignored = match () {
+        () if !options.may_run_model() && coding.lanes.is_some() => Some("--lanes"),
+        () if !options.may_run_model() && coding.context.is_some() => Some("--context"),
+        () => None,
+    };
+    if let Some(option) = ignored {
+        let level = options.level;
+        say!("llmzip: warning: level {level} runs no language model, {option} is ignored");
+    }
     let output = resolve_output(output, inputs)?;
     Ok(Action::Compress { options, output })
 }
@@ -173,12 +258,27 @@ fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::R
         .chunk_size(chunk_size(coding.chunk_size)?)
         .lanes(coding.lanes)
         .mix(!coding.no_mix)
-        .prefix(coding.prefix.as_deref().unwrap_or_default())
+        .prefix(prefix(coding)?)
         .context(coding.context)
         .table_log2(table_log2(coding.table_size)?)
         .verify(!coding.no_verify)
         .threads(threads)
         .memory(memory))
+}
+
+/// Resolves the prefix of all chunks; reads its file.
+fn prefix(coding: &CodingArgs) -> anyhow::Result<Vec<u8>> {
+    let Some(path) = &coding.prefix_file else {
+        return Ok(coding.prefix.clone().unwrap_or_default().into_bytes());
+    };
+    let mut prefix = Vec::new();
+    // One byte more than any prefix has: the error says what is allowed.
+    let read = File::open(path).and_then(|file| {
+        let limit = Prefix::MAX_LEN as u64 + 1;
+        file.take(limit).read_to_end(&mut prefix)
+    });
+    read.with_context(|| format!("cannot read the prefix in {}", shown(path)))?;
+    Ok(prefix)
 }
 
 /// Resolves the named model, and the environment to find it in.
@@ -218,19 +318,39 @@ fn table_log2(typed: Option<u64>) -> anyhow::Result<u8> {
     Err(UsageError(message).into())
 }
 
-fn inputs(files: &[PathBuf]) -> Vec<Input> {
-    if files.is_empty() {
-        return vec![Input::Stdin { named: false }];
-    }
+/// Resolves the named inputs; standard input where none is.
+fn inputs(common: &CommonArgs) -> anyhow::Result<Vec<Input>> {
+    let CommonArgs { files, files_from, files0_from, .. } = common;
     let input = |file: &PathBuf| match file.as_os_str() == "-" {
         true => Input::Stdin { named: true },
         false => Input::File(file.clone()),
     };
-    files.iter().map(input).collect()
+    let mut inputs: Vec<Input> = files.iter().map(input).collect();
+    match (files_from, files0_from) {
+        (Some(list), _) => inputs.extend(listed_inputs(list, b'\n')?),
+        (None, Some(list)) => inputs.extend(listed_inputs(list, 0)?),
+        (None, None) if files.is_empty() => inputs.push(Input::Stdin { named: false }),
+        (None, None) => (),
+    }
+    Ok(inputs)
+}
+
+/// Reads the names in the file `list`, each ended by `end`; `-` is standard input.
+fn listed_inputs(list: &Path, end: u8) -> anyhow::Result<Vec<Input>> {
+    let names = match list.as_os_str() == "-" {
+        true => {
+            let mut names = Vec::new();
+            io::stdin().read_to_end(&mut names).map(|_| names)
+        }
+        false => std::fs::read(list),
+    };
+    let names = names.with_context(|| format!("cannot read the names in {}", shown(list)))?;
+    let names = names.split(|&byte| byte == end).filter(|name| !name.is_empty());
+    Ok(names.map(|name| Input::File(OsStr::from_bytes(name).into())).collect())
 }
 
 fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output> {
-    let OutputArgs { stdout, output, keep: _, rm, force, suffix } = output;
+    let OutputArgs { stdout, output, keep: _, rm, force, suffix, output_dir, no_sync } = output;
     let target = match output {
         Some(path) if path.as_os_str() == "-" => Target::Stdout,
         Some(_) if inputs.len() > 1 => {
@@ -240,14 +360,14 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
         }
         Some(path) => Target::Named(path),
         None if stdout => Target::Stdout,
-        None => Target::BesideInput,
+        None => output_dir.map_or(Target::BesideInput, Target::InFolder),
     };
     if suffix.is_empty() || suffix.contains('/') {
         return Err(UsageError("--suffix must not be empty or contain a slash".into()).into());
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
-    Ok(Output { target, remove_input, force, suffix })
+    Ok(Output { target, remove_input, force, suffix, syncs: !no_sync })
 }
 
 /// Resolves the number of threads: as typed, else from the environment; 0 means all cores.

@@ -2,7 +2,10 @@
 
 use super::size::grouped;
 use super::voice::{ProgressStyle, Voice};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
+use indicatif::{
+    HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle as BarStyle,
+};
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +15,22 @@ use std::time::{Duration, Instant};
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Templates of the bar with a known and an unknown total.
-const BAR: &str = "{prefix} {percent:>3}% [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const BAR: &str = "{prefix} {percent:>3}% [{wide_bar}] of {total_bytes}, {bytes_per_sec}{left}";
 const SPINNER: &str = "{prefix} {spinner} {bytes} {bytes_per_sec}";
+
+/// Most columns of a bar that a name takes, so that the bar fits in a line.
+const NAME_COLUMNS: usize = 26;
+
+/// Time before which a rate says too little to tell how long the rest will take.
+const UNTOLD: Duration = Duration::from_secs(3);
 
 /// Byte counter of one input, with its display.
 pub struct ProgressCounter {
     done: AtomicU64,
-    /// Total bytes, where known.
+    /// Bytes to process, where known.
     total: Option<u64>,
+    /// Times that each byte is processed.
+    passes: u64,
     begin: Instant,
     name: String,
     display: Display,
@@ -70,7 +81,20 @@ impl Drop for Display {
 pub fn bar(len: Option<u64>, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::stderr());
     let style = BarStyle::with_template(template);
-    bar.with_style(style.unwrap_or_else(|_| BarStyle::default_bar()))
+    let style = style.unwrap_or_else(|_| BarStyle::default_bar());
+    bar.with_style(style.with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        if state.elapsed() >= UNTOLD && state.pos() > 0 {
+            let _ = write!(out, ", {} left", HumanDuration(state.eta()));
+        }
+    }))
+}
+
+/// Returns `name` in at most [`NAME_COLUMNS`] characters: its end, where it is longer.
+fn shortened(name: &str) -> String {
+    match name.chars().count().checked_sub(NAME_COLUMNS) {
+        None | Some(0) => name.to_owned(),
+        Some(more) => format!("…{}", name.chars().skip(more + 1).collect::<String>()),
+    }
 }
 
 impl ProgressCounter {
@@ -78,14 +102,19 @@ impl ProgressCounter {
     pub fn new(style: ProgressStyle, voice: Voice, name: &str, total: Option<u64>) -> Self {
         let template = if total.is_some() { BAR } else { SPINNER };
         let display =
-            Display::new(style, voice, || bar(total, template).with_prefix(name.to_owned()));
+            Display::new(style, voice, || bar(total, template).with_prefix(shortened(name)));
         let (done, begin, name) = (AtomicU64::new(0), Instant::now(), name.to_owned());
-        Self { done, total, begin, name, display }
+        Self { done, total, passes: 1, begin, name, display }
     }
 
-    /// Adds `n` processed bytes.
+    /// Counts each byte only once it was processed `passes` times.
+    pub fn with_passes(self, passes: u64) -> Self {
+        Self { passes, ..self }
+    }
+
+    /// Adds `n` bytes that were processed once.
     pub fn add(&self, n: u64) {
-        let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
+        let done = (self.done.fetch_add(n, Ordering::Relaxed) + n) / self.passes;
         match &self.display {
             Display::None => (),
             Display::Bar(bar) => bar.set_position(done),
@@ -102,7 +131,9 @@ impl ProgressCounter {
         match &self.display {
             Display::None => (),
             Display::Bar(bar) => bar.finish_and_clear(),
-            Display::Lines(_) => say!("{}", self.line(self.done.load(Ordering::Relaxed))),
+            Display::Lines(_) => {
+                say!("{}", self.line(self.done.load(Ordering::Relaxed) / self.passes))
+            }
         }
         self.begin.elapsed().as_secs_f64()
     }

@@ -4,7 +4,6 @@
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
 use super::input::spool;
-use super::progress::ProgressCounter;
 use super::session::CliSession;
 use super::size::counted;
 use super::transfer::{Completeness, Transfer};
@@ -25,12 +24,8 @@ pub fn decompress(
     total: Option<u64>,
 ) -> Result<()> {
     transfer.refuse_part()?;
-    let progress = ProgressCounter::new(
-        transfer.progress(session.progress),
-        session.voice,
-        &transfer.name,
-        total,
-    );
+    let style = transfer.progress(session.progress);
+    let progress = session.counter(&transfer.name, style, total);
     let copy = |input: &File, output: &mut dyn Write| {
         recover(session, input, output, options, &|n| progress.add(n))
     };

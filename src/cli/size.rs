@@ -1,5 +1,7 @@
 //! Parsing and formatting of sizes.
 
+use std::ops::Range;
+
 /// Parses a number of bytes, optionally followed by K, M, G, KiB, MiB or GiB.
 ///
 /// # Errors
@@ -18,6 +20,24 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| "expected a number of bytes".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "too large".into())
+}
+
+/// Parses BEGIN..END, two numbers as of [`parse_size`]; either may be missing.
+///
+/// # Errors
+/// A message for the user.
+pub fn parse_range(text: &str) -> Result<Range<u64>, String> {
+    let (begin, end) =
+        text.split_once("..").ok_or("expected BEGIN..END, for example 1000..2000")?;
+    let number = |text: &str, missing| match text {
+        "" => Ok(missing),
+        _ => parse_size(text),
+    };
+    let (begin, end) = (number(begin, 0)?, number(end, u64::MAX)?);
+    if begin > end {
+        return Err("it ends before it begins".into());
+    }
+    Ok(begin..end)
 }
 
 /// Formats `number` with a comma before every three digits.
@@ -56,6 +76,14 @@ pub fn figure(figure: Option<f64>, decimals: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(parse_range("10..1k"), Ok(10..1024));
+        assert_eq!(parse_range("..7"), Ok(0..7));
+        assert_eq!(parse_range("7.."), Ok(7..u64::MAX));
+        assert!(["7", "7..6", "-1..2", "a..b", "1...2"].iter().all(|t| parse_range(t).is_err()));
+    }
 
     #[test]
     fn sizes_are_read() {

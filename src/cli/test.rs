@@ -3,7 +3,6 @@
 use super::decompress::look_ahead;
 use super::input::{Input, OpenInput, name_of};
 use super::json::TestedFile;
-use super::progress::ProgressCounter;
 use super::recover::{recover, report_damage};
 use super::session::CliSession;
 use super::size::counted;
@@ -30,7 +29,7 @@ pub fn test(session: &CliSession, input: &Input, options: &TestOptions) -> Resul
     let name = name_of(input);
     let input = OpenInput::open(input, false, true)?;
     let total = look_ahead(session, &input)?;
-    let progress = ProgressCounter::new(session.progress, session.voice, &name, total);
+    let progress = session.counter(&name, session.progress, total);
     let (file, mut sink, tell) = (&input.file, io::sink(), |n| progress.add(n));
     let Recovery { summary, damage } = if options.keep_going {
         recover(session, file, &mut sink, &options.decompress, &tell)?

@@ -6,12 +6,14 @@ use super::progress::{self, Display};
 use super::session::CliSession;
 use super::size::grouped;
 use super::voice::Voice;
+use crate::archive::{Options, compress};
+use crate::models::Model;
 use crate::ops::Isa;
 use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Default minutes.
 const MINUTES: f64 = 10.0;
@@ -25,11 +27,14 @@ pub struct TrainArgs {
     #[arg(long, value_name = "ARCH", value_enum, default_value_t = ArchName::Gru)]
     arch: ArchName,
     /// Training files; a NUL byte ends a document
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(value_name = "FILE", required_unless_present = "data")]
+    files: Vec<PathBuf>,
+    /// The same, after the option
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// Folder of the new model
+    /// Folder of the new model [default: the first file's name, with -model for its suffix]
     #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    output: Option<PathBuf>,
     /// Size of the network
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = SizeName::Small)]
     size: SizeName,
@@ -91,6 +96,22 @@ enum SizeName {
 }
 
 impl TrainArgs {
+    /// Returns the training files.
+    fn data(&self) -> Vec<PathBuf> {
+        self.files.iter().chain(&self.data).cloned().collect()
+    }
+
+    /// Returns the folder of the new model.
+    fn folder(&self) -> PathBuf {
+        let stem = || Path::new(self.files.iter().chain(&self.data).next()?).file_stem();
+        let named = || {
+            let mut name = stem().unwrap_or_default().to_owned();
+            name.push("-model");
+            name.into()
+        };
+        self.output.clone().unwrap_or_else(named)
+    }
+
     /// Fills in all defaults.
     ///
     /// # Errors
@@ -139,20 +160,55 @@ impl TrainArgs {
 pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
     let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
     let mut watch = |report: &TrainReport| show(&display, report);
-    let summary = train::train(options, &args.data, &args.output, &mut watch)?;
+    let summary = train::train(options, &args.data(), &args.folder(), &mut watch)?;
     drop(display);
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
-        let folder = shown(&args.output);
+        let folder = shown(&args.folder());
         writeln!(
             stdout(),
-            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data; \
-             use it with: llmzip -m {folder} FILE",
+            "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data",
             summary.held_out
         )?;
+        writeln!(stdout(), "{}", worth(session, args, &summary.held_out_texts)?)?;
     }
     Ok(())
 }
+
+/// Compresses the held-out texts with the new model and with the compiled-in one, and returns what that says for
+/// people.
+fn worth(session: &CliSession, args: &TrainArgs, texts: &[Vec<u8>]) -> Result<String> {
+    let folder = shown(&args.folder());
+    let sample = |text: &Vec<u8>| text[..text.len().min(COMPARED / texts.len().max(1))].to_vec();
+    let texts: Vec<Vec<u8>> = texts.iter().map(sample).filter(|text| !text.is_empty()).collect();
+    let len: usize = texts.iter().map(Vec::len).sum();
+    if len == 0 {
+        return Ok(format!("use it with: llmzip -m {folder} FILE"));
+    }
+    let options = Options::default().verify(false);
+    let size = |model: &Model| -> Result<u64> {
+        let mut size = 0;
+        for text in &texts {
+            let mut archive = Vec::new();
+            size += compress(&text[..], &mut archive, model, &options, &|_| ())?.archive_len;
+        }
+        Ok(size)
+    };
+    let with = size(&*session.models.of_folder(&args.folder())?)?;
+    let without = size(&*session.models.builtin()?)?;
+    let (len, with_text, without_text) = (grouped(len as u64), grouped(with), grouped(without));
+    let sizes =
+        format!("held-out data: {len} bytes, {with_text} with this model, {without_text} without");
+    Ok(match with < without {
+        true => format!("{sizes}; use it with: llmzip -m {folder} FILE"),
+        false => {
+            format!("{sizes}: it is not worth it; more data, minutes or another --arch may help")
+        }
+    })
+}
+
+/// Most bytes of held-out data that are compressed for comparison.
+const COMPARED: usize = 1 << 18;
 
 /// Parts of a bar.
 const PARTS: u64 = 1000;

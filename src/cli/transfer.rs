@@ -1,7 +1,7 @@
 //! Transfer from one input to its output, as compression and decompression share it.
 
-use super::exit::UsageError;
-use super::input::{Input, OpenInput, is_same, name_of};
+use super::exit::{Kept, UsageError};
+use super::input::{OpenInput, is_same};
 use super::names::{shown, with_suffix};
 use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name, stdout};
 use super::voice::ProgressStyle;
@@ -43,18 +43,16 @@ enum Sink {
 }
 
 impl<'a> Transfer<'a> {
-    /// Opens `input`; `beside` names the file beside it.
+    /// Resolves where `input`, called `name` in messages, goes; `beside` names the file beside it.
     ///
     /// # Errors
     /// I/O errors; errors on refused inputs and outputs.
     pub fn new(
-        input: &Input,
+        input: OpenInput,
+        name: String,
         output: &'a Output,
         beside: impl FnOnce(&Path) -> Result<PathBuf>,
     ) -> Result<Self> {
-        let is_beside = output.target == Target::BesideInput;
-        let name = name_of(input);
-        let input = OpenInput::open(input, is_beside, output.force)?;
         if output.remove_input && input.path.is_some() && input.metadata.is_none() {
             bail!("is not a regular file, the only kind that --rm removes");
         }
@@ -62,7 +60,10 @@ impl<'a> Transfer<'a> {
             (Target::Stdout, _) | (Target::BesideInput, None) => {
                 Sink::Stream { file: stdout()?, named: None }
             }
-            (Target::BesideInput, Some(path)) => Sink::File(beside(path)?),
+            (Target::InFolder(_), None) => bail!("has no name for a file in the directory of -C"),
+            (Target::BesideInput | Target::InFolder(_), Some(path)) => {
+                Sink::File(output.moved(beside(path)?)?)
+            }
             (Target::Named(named), _) => {
                 refuse_input_as_target(&input, named)?;
                 Sink::named(named, output).with_context(|| shown(named))?
@@ -85,11 +86,13 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Chooses the form of progress: none by default in a filter, because a bar and a result on the
-    /// same terminal destroy each other.
+    /// Chooses the form of progress: none by default where the result goes to a terminal, because the
+    /// two would destroy each other.
     pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
         match (wanted, &self.sink) {
-            (ProgressStyle::Auto, Sink::Stream { .. }) => ProgressStyle::Never,
+            (ProgressStyle::Auto, Sink::Stream { file, .. }) if file.is_terminal() => {
+                ProgressStyle::Never
+            }
             _ => wanted,
         }
     }
@@ -195,7 +198,7 @@ impl<'a> Transfer<'a> {
             let kept = || format!("is not removed; its content as read is in {}", shown(target));
             self.input.remove().with_context(kept)?;
         }
-        Ok(done?)
+        Ok(done.map_err(|e| anyhow::Error::from(e).context(Kept(shown(target))))?)
     }
 
     /// Completes the output file; reads it back where the input is to `be_removed`.
@@ -203,7 +206,8 @@ impl<'a> Transfer<'a> {
         if be_removed {
             file.read_back()?;
         }
-        file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))
+        let input = self.input.path.as_ref().and(self.input.metadata.as_ref());
+        file.finish(input, self.output.syncs)
     }
 
     /// Returns whether the output file is kept in spite of `error`.

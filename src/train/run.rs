@@ -56,6 +56,8 @@ pub struct TrainSummary {
     pub steps: u64,
     /// Bits per byte of held-out data.
     pub held_out: f64,
+    /// The held-out data of each file.
+    pub held_out_texts: Vec<Vec<u8>>,
 }
 
 /// Trains a model on `files` and writes it into `folder`.
@@ -100,6 +102,7 @@ pub fn train(
         n_parameters: run.network.parameters().iter().map(|p| p.values.len()).sum(),
         steps: run.progress.steps,
         held_out: run.progress.curve.last().map_or(f64::NAN, |point| point.2),
+        held_out_texts: corpus.held_out().to_vec(),
     })
 }
 

@@ -45,6 +45,28 @@ fn completions_are_scripts_that_their_shells_read() {
 }
 
 #[test]
+fn bash_offers_archives_where_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.llmz", "b.tar", "c.tllmz"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let offered = |words: &str| {
+        let script = String::from_utf8(llmzip(&["completions", "bash"])).unwrap();
+        let words: Vec<&str> = words.split(' ').collect();
+        let (list, last) = (words.join("' '"), words.len() - 1);
+        let call = format!("COMP_WORDS=('{list}'); COMP_CWORD={last}; _llmzip_archives llmzip ''");
+        let script =
+            format!("{script}\ncd {}; {call}; echo \"${{COMPREPLY[@]}}\"", folder.path().display());
+        let output = check("bash", &[], script.as_bytes())?;
+        Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    };
+    let Some(archives) = offered("llmzip -d ") else { return };
+    assert_eq!(archives, "a.llmz c.tllmz");
+    assert_eq!(offered("llmzip test -q ").unwrap(), "a.llmz c.tllmz");
+    assert!(offered("llmzip --ver").unwrap().contains("--verbose"));
+}
+
+#[test]
 fn the_manual_page_has_every_option() {
     let page = String::from_utf8(llmzip(&["man"])).unwrap();
     let help = String::from_utf8(llmzip(&["--help"])).unwrap();

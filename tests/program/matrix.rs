@@ -55,10 +55,9 @@ a:text                        |          | -c no a          | 1 | =             
 a.Z:archive                   |          | a.Z              | 1 | =                                     |
     gzip: may say that it is unchanged and succeed
     zstd: packs it once more
-dir:folder                    |          | dir              | 1 | =                                     |
-dir:folder                    |          | -f dir           | 1 | =                                     |
-dir:folder                    |          | -c dir           | 1 | =                                     |
-dir:folder a:text             |          | dir a            | 1 | dir:folder a:text a.Z:archive         |
+dir:folder                    |          | -t dir           | 1 | =                                     |
+dir:folder                    |          | -d dir           | 1 | =                                     |
+dir:folder a.Z:archive        |          | -d dir a.Z       | 1 | dir:folder a.Z:archive a:text         |
 a:text ln:link                |          | ln               | 1 | =                                     |
     xz: takes links with -k, without which it removes its input
 a:text ln:link                |          | -f ln            | 0 | a:text ln:link ln.Z:archive           |
@@ -97,10 +96,10 @@ a.y:archive                   |          | -dc a.y          | 0 | =             
 a:text                        |          | -d a             | 1 | =                                     |
 a.Z:text                      |          | -d a.Z           | 4 | =                                     |
 a.Z:text                      |          | -dc a.Z          | 4 | =                                     |
-a.Z:text                      |          | -dcf a.Z         | 4 | =                                     |
-    zstd: passes on what it does not know
-    xz: passes on what it does not know
-    gzip: passes on what it does not know
+a.Z:text                      |          | -dcf a.Z         | 0 | =                                     | text
+                              | text     | -dcf             | 0 | =                                     | text
+a.Z:archive                   |          | -dcf a.Z         | 0 | =                                     | text
+a.Z:archive b:text            |          | -dcf a.Z b       | 0 | =                                     | text2
                               | text     | -d               | 4 | =                                     |
                               | empty    | -d               | 4 | =                                     |
 a.Z:cut                       |          | -d a.Z           | 4 | =                                     |

@@ -286,7 +286,7 @@ fn a_label_is_shown_as_text_and_never_becomes_a_command() {
     shell.run(&["-o", "b.llmz", "--no-mix", "-m", hostile, "a"]).expect(0);
     let ended = shell.run(&["-dc", "b.llmz"]).expect(3);
     assert!(!ended.stderr.contains('\u{202e}') && !ended.stderr.contains("models pull"));
-    let listed = shell.run(&["-l", "b.llmz"]).expect(0).stdout;
+    let listed = shell.run(&["-lv", "b.llmz"]).expect(0).stdout;
     assert!(!String::from_utf8(listed).unwrap().contains('\u{202e}'));
 }
 
@@ -315,7 +315,7 @@ fn the_store_is_where_the_environment_says() {
         assert_eq!(run(variable, value, &["-dc", "a.llmz"]).expect(0).stdout, text(), "{variable}");
         let archive =
             run(variable, value, &["-c", "--no-mix", "-m", "org/tiny", "a"]).expect(0).stdout;
-        let listed = String::from_utf8(shell.pipe(&["-l"], &archive).expect(0).stdout).unwrap();
+        let listed = String::from_utf8(shell.pipe(&["-lv"], &archive).expect(0).stdout).unwrap();
         assert!(listed.contains(&format!("org/tiny@{commit}")), "{listed}");
     }
 }

@@ -43,6 +43,8 @@ fn a_trained_model_compresses_what_it_knows() {
         let options = [&["--arch", arch, "--steps", "60"], more].concat();
         let said = String::from_utf8(call(&shell, arch, &options).expect(0).stdout).unwrap();
         assert!(said.contains("60 steps"), "{said}");
+        let is_said_worth = said.contains("use it with") != said.contains("it is not worth it");
+        assert!(is_said_worth && said.contains("held-out data:"), "{said}");
         shell.run(&["-m", arch, "--no-mix", "rest"]).expect(0);
         let len = shell.read("rest.llmz").len();
         println!("{arch}: {len} of {} bytes", text.len() - 80_000);
@@ -67,6 +69,16 @@ fn steps_and_seed_make_the_model() {
     call(&shell, "c", &["--seed", "6", "--steps", "3", "--device", "cpu"]).expect(0);
     assert!(model(&shell, "a") == model(&shell, "b"));
     assert!(model(&shell, "a")[1] != model(&shell, "c")[1]);
+}
+
+#[test]
+fn a_model_that_loses_is_called_so() {
+    let shell = Shell::new();
+    shell.write("app.log", &log(400));
+    let said = shell.run(&["train", "app.log", "--size", "tiny", "--steps", "1"]).expect(0).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("it is not worth it"), "{said}");
+    assert!(shell.path("app-model/config.json").is_file());
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) use single::SingleHeader;
 pub(super) use source::Source;
 
 /// First bytes of a stream (section 3).
-pub(super) const MAGIC: [u8; 4] = [0x9C, b'L', b'\r', b'\n'];
+pub const MAGIC: [u8; 4] = [0x9C, b'L', b'\r', b'\n'];
 
 /// The format version that this release writes, and the newest that it reads.
 pub const FORMAT_VERSION: u8 = 1;

@@ -6,14 +6,12 @@ use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::output::{OutputFile, OutputPlace};
 use crate::cli::progress::ProgressCounter;
-use crate::cli::signals::unfinished;
+use crate::cli::staging::Staging;
 use crate::hub::{self, FoundModel, Manifest, Store, StoredModel};
 use anyhow::{Context, Result};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Bytes collected before they are written or handed out.
 const BUFFER_LEN: usize = 1 << 16;
@@ -44,7 +42,7 @@ impl ModelCommand<'_> {
                 let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
                 let manifest = export(&mut out)?;
                 let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-                out.finish(None).with_context(|| shown(&file))?;
+                out.finish(None, true).with_context(|| shown(&file))?;
                 manifest
             }
         };
@@ -104,49 +102,4 @@ fn settle(
 fn imported(store: &Store, folder: &Path) -> Result<StoredModel> {
     let found = store.models().into_iter().find(|model| model.folder == folder);
     found.with_context(|| format!("{} changed during the import", shown(folder)))
-}
-
-/// Temporary folder that is removed unless renamed, also on a signal.
-pub struct Staging(Option<TempDir>);
-
-impl Staging {
-    /// Creates a folder in `root`, which need not exist.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn new(root: &Path) -> std::io::Result<Self> {
-        fs::create_dir_all(root)?;
-        let mut path = unfinished();
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".llmzip-").suffix(".tmp").permissions(Permissions::from_mode(0o777));
-        let folder = builder.tempdir_in(root)?;
-        *path = Some(folder.path().to_owned());
-        Ok(Self(Some(folder)))
-    }
-
-    /// Returns the path.
-    pub fn path(&self) -> &Path {
-        self.0.as_ref().map_or(Path::new(""), TempDir::path)
-    }
-
-    /// Renames it to `folder`, in the same parent folder.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn rename(mut self, folder: &Path) -> std::io::Result<()> {
-        let mut path = unfinished();
-        fs::rename(self.path(), folder)?;
-        *path = None;
-        self.0.take().map(TempDir::keep);
-        Ok(())
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let mut path = unfinished();
-        if self.0.take().is_some() {
-            *path = None;
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::hub::{FoundModel, Reference, Store, StoredModel, not_here};
+use crate::{Error, ErrorKind};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -60,11 +61,21 @@ impl ModelRef {
                 match (imported.pop().or_else(by_reference), reference) {
                     (Some(model), _) => Ok(FoundModel::Stored(model)),
                     (None, _) if Path::new(name).is_file() => {
-                        let message = "is a file: name the model's folder, or import a \
-                                       bundle with:  llmzip models import";
-                        Err(UsageError(format!("{} {message}", shown(name.as_ref()))).into())
+                        let message = "is a file: name the model's folder, or import a bundle \
+                                       with:  llmzip models import";
+                        let name = shown(name.as_ref());
+                        Err(UsageError(format!("{name} {message} {name}")).into())
                     }
-                    (None, Some(reference)) => Err(not_here(reference).into()),
+                    (None, Some(reference)) if name.contains('/') => {
+                        Err(not_here(reference).into())
+                    }
+                    (None, Some(_)) => {
+                        let message = format!(
+                            "there is neither a folder '{name}' nor a model of that name on this machine; \
+                             models of the hub are named ORG/NAME"
+                        );
+                        Err(Error::new(ErrorKind::ModelMissing, message).into())
+                    }
                     (None, None) => {
                         let name = name.escape_debug();
                         let message =

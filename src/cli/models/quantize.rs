@@ -1,11 +1,11 @@
 //! `models quantize`: quantization of linear layers to integers.
 
 use super::command::ModelCommand;
-use super::export_import::Staging;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
+use crate::cli::staging::Staging;
 use crate::hub::{FoundModel, label_of};
 use crate::models::{Model, ModelFolder, Quantization};
 use crate::ops::ActivationBits;

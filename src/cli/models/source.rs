@@ -61,6 +61,22 @@ impl Models {
         Ok(self.local.builtin()?)
     }
 
+    /// Opens the model in `folder`.
+    ///
+    /// # Errors
+    /// Errors of loading it.
+    pub fn of_folder(&self, folder: &Path) -> Result<Arc<Model>> {
+        Ok(self.local.open(&FoundModel::of_folder(folder, self.store()))?)
+    }
+
+    /// Returns the compiled-in model.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn builtin(&self) -> Result<Arc<Model>> {
+        Ok(self.local.builtin()?)
+    }
+
     /// Opens the model of `-m`, else the default one, without downloading.
     ///
     /// # Errors
@@ -78,8 +94,9 @@ impl Models {
         let Some(spec) = &self.spec else { return Ok(self.local.open(&FoundModel::Default)?) };
         let found = match (spec.find(self.store()), spec) {
             (Ok(found), _) => found,
-            (Err(error), ModelRef::Named { reference: Some(reference), .. })
-                if is_missing(&error) =>
+            // A name without a slash never leaves the machine: it is rather a mistyped folder.
+            (Err(error), ModelRef::Named { reference: Some(reference), name })
+                if is_missing(&error) && name.contains('/') =>
             {
                 elsewhere(reference, error)?
             }

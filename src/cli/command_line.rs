@@ -1,0 +1,90 @@
+//! The command line as typed: the program's other names, and what people mistype.
+
+use super::args::Arguments;
+use super::exit::UsageError;
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// Other names that the program may be called by, with the options that they stand for.
+const NAMES: [(&str, &str); 2] = [("unllmzip", "-d"), ("llmzcat", "-dc")];
+
+/// Commands of other programs, and of ours.
+const SYNONYMS: [(&str, &str); 7] = [
+    ("extract", "decompress"),
+    ("unpack", "decompress"),
+    ("uncompress", "decompress"),
+    ("pack", "compress"),
+    ("info", "list"),
+    ("verify", "test"),
+    ("pull", "models pull"),
+];
+
+/// Most letters that a mistyped command differs in.
+const TYPING_ERRORS: usize = 2;
+
+/// Shortest command that is looked for behind a mistyped one.
+const MIN_COMMAND_LEN: usize = 4;
+
+impl Arguments {
+    /// Parses the command line; ends the program where it is not one, or asks for help.
+    ///
+    /// # Errors
+    /// UsageError, where it is one but probably not what was meant.
+    pub fn from_command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        refuse_two_digits(&arguments)?;
+        let called = arguments.first().and_then(|name| Path::new(name).file_name());
+        if let Some((_, options)) = NAMES.iter().find(|(name, _)| called == Some(OsStr::new(name)))
+        {
+            arguments.insert(1, options.into());
+        }
+        let arguments = Self::parse_from(arguments);
+        if let (None, Some(first)) = (&arguments.command, arguments.common.files.first()) {
+            refuse_mistyped_command(first)?;
+        }
+        Ok(arguments)
+    }
+}
+
+/// Refuses levels above 9, which the parser would take for two.
+fn refuse_two_digits(arguments: &[OsString]) -> Result<()> {
+    let options = arguments.iter().take_while(|argument| *argument != "--");
+    for option in options.filter_map(|argument| argument.to_str()) {
+        let digits = option.strip_prefix('-').unwrap_or_default();
+        if digits.len() > 1 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(UsageError(format!("{option}: the highest level is -9")).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file that does not exist and is, or nearly is, the name of a command.
+fn refuse_mistyped_command(file: &Path) -> Result<()> {
+    let Some(word) = file.to_str().filter(|_| file.symlink_metadata().is_err()) else {
+        return Ok(());
+    };
+    let command = Arguments::command();
+    let names = |c: &'_ clap::Command| -> Vec<String> {
+        std::iter::once(c.get_name()).chain(c.get_all_aliases()).map(String::from).collect()
+    };
+    let own: Vec<String> = command.get_subcommands().flat_map(names).collect();
+    let own = own.iter().map(String::as_str);
+    if own.clone().any(|name| name == word) {
+        let message =
+            format!("there is no file '{word}', and the command comes first:  llmzip {word} ...");
+        return Err(UsageError(message).into());
+    }
+    let distance = |name: &str| strsim::osa_distance(name, word);
+    let near = own.filter(|name| name.len() >= MIN_COMMAND_LEN).min_by_key(|name| distance(name));
+    let near = near.filter(|name| distance(name) <= TYPING_ERRORS);
+    let synonym = SYNONYMS.iter().find(|(name, _)| *name == word).map(|(_, own)| *own);
+    if let Some(meant) = synonym.or(near) {
+        let message = format!(
+            "there is no file or command '{word}'; the command may be:  llmzip {meant} ..."
+        );
+        return Err(UsageError(message).into());
+    }
+    Ok(())
+}

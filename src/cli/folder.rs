@@ -1,0 +1,252 @@
+//! Directories as archives: a tar stream, compressed.
+
+use super::decompress::look_ahead;
+use super::input::{Input, OpenInput, name_of};
+use super::names::{shown, without_suffix};
+use super::output::Output;
+use super::session::CliSession;
+use super::size::grouped;
+use super::staging::Staging;
+use super::voice::Voice;
+use crate::Decoder;
+use crate::archive::Options;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use tar::{Builder, EntryType, Header};
+
+/// Suffix of a packed directory, before that of archives.
+pub const TAR: &str = ".tar";
+
+/// Suffix of archives of tar files, as in `.tgz`.
+pub const SHORT_TAR: &str = ".tllmz";
+
+/// A directory that a thread packs into a pipe.
+pub struct Packing {
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Packing {
+    /// Starts packing `folder`; returns the end of the pipe to read from.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn start(folder: &Path) -> Result<(File, Self)> {
+        let name = PathBuf::from(folder.file_name().unwrap_or_default());
+        let (reader, writer) = io::pipe()?;
+        let folder = folder.to_owned();
+        let thread = std::thread::spawn(move || pack(&folder, &name, writer));
+        Ok((File::from(OwnedFd::from(reader)), Self { thread }))
+    }
+
+    /// Waits until the directory is packed.
+    ///
+    /// # Errors
+    /// Errors of packing: the stream that was read is not the whole directory then.
+    pub fn finish(self) -> crate::Result<()> {
+        let ended = self.thread.join().map_err(|_| anyhow::anyhow!("it ended too early"));
+        let message = |e| io::Error::other(format!("{e:#}"));
+        ended.flatten().map_err(|e| crate::Error::io("cannot pack the directory", message(e)))
+    }
+}
+
+/// Returns the path of the tar file that `folder` would be packed into.
+pub fn tar_path(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(TAR);
+    folder.with_file_name(name)
+}
+
+/// Refuses an `output` inside `folder`, which would become a part of itself.
+///
+/// # Errors
+/// I/O errors; that one.
+pub fn refuse_inside(folder: &Path, output: &Path) -> Result<()> {
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+    if parent.is_ok_and(|parent| folder.canonicalize().is_ok_and(|f| parent.starts_with(f))) {
+        bail!("{} would be inside the directory that is packed", shown(output));
+    }
+    Ok(())
+}
+
+fn pack(folder: &Path, name: &Path, out: PipeWriter) -> Result<()> {
+    let mut packer = Packer { out: Builder::new(io::BufWriter::new(out)), links: HashMap::new() };
+    packer.add(folder, name)?;
+    packer.out.into_inner()?.flush()?;
+    Ok(())
+}
+
+struct Packer<W: Write> {
+    out: Builder<W>,
+    /// Names of files with several links, by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl<W: Write> Packer<W> {
+    /// Adds the file, link or directory at `path`, and all that is in it, as `name`.
+    fn add(&mut self, path: &Path, name: &Path) -> Result<()> {
+        let metadata = path.symlink_metadata().with_context(|| shown(path))?;
+        let file_type = metadata.file_type();
+        if file_type.is_socket() {
+            say!("llmzip: warning: {}: is a socket, which is not packed", shown(path));
+            return Ok(());
+        }
+        self.add_one(path, name, &metadata).with_context(|| shown(path))?;
+        if file_type.is_dir() {
+            let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let mut entries = entries.with_context(|| shown(path))?;
+            entries.sort_by_key(fs::DirEntry::file_name);
+            for entry in entries {
+                self.add(&entry.path(), &name.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, path: &Path, name: &Path, metadata: &Metadata) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_metadata(metadata);
+        header.set_size(0);
+        if metadata.is_symlink() {
+            return Ok(self.out.append_link(&mut header, name, fs::read_link(path)?)?);
+        }
+        if !metadata.is_file() {
+            return Ok(self.out.append_data(&mut header, name, io::empty())?);
+        }
+        if metadata.nlink() > 1 {
+            let id = (metadata.dev(), metadata.ino());
+            if let Some(first) = self.links.get(&id) {
+                header.set_entry_type(EntryType::Link);
+                return Ok(self.out.append_link(&mut header, name, first)?);
+            }
+            self.links.insert(id, name.to_owned());
+        }
+        let len = metadata.len();
+        header.set_size(len);
+        let mut data = File::open(path)?.take(len);
+        self.out.append_data(&mut header, name, &mut data)?;
+        // The entry's length is written before its data.
+        if data.limit() > 0 || path.metadata()?.len() != len {
+            bail!("changed while it was read");
+        }
+        Ok(())
+    }
+}
+
+/// Unpacks the directory in the archive `input`, beside it or in the folder of `output`. Files get their names only
+/// once all of the archive was good.
+///
+/// # Errors
+/// I/O errors; those of the archive; an error where a name is taken.
+pub fn unpack(
+    session: &CliSession,
+    input: &Input,
+    options: &Options,
+    output: &Output,
+) -> Result<()> {
+    let name = name_of(input);
+    let opened = OpenInput::open(input, false, true)?;
+    let folder = match &opened.path {
+        Some(path) => output.moved(path.clone())?,
+        None => output.moved("-".into())?,
+    };
+    let folder = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => ".".into(),
+    };
+    if let Some(likely) = opened.path.as_deref().and_then(|path| folder_name(path, output)) {
+        refuse_taken(&folder.join(likely))?;
+    }
+    let total = look_ahead(session, &opened)?;
+    let progress = session.counter(&name, session.progress, total);
+    let staging = Staging::new(&folder).context("cannot create a directory to unpack into")?;
+    let decoder = Decoder::new(&opened.file, &session.models, options)?;
+    let mut plain = Counting { inner: decoder, done: 0, progress: &|n| progress.add(n) };
+    let mut tar = tar::Archive::new(&mut plain);
+    tar.set_overwrite(false);
+    tar.unpack(staging.path()).map_err(inner_error).context("cannot unpack")?;
+    io::copy(&mut plain, &mut io::sink()).map_err(inner_error)?; // to the last checksum
+    opened.check_unchanged()?;
+    let moved = settle(&staging, &folder, output.syncs)?;
+    if output.remove_input {
+        opened.remove()?;
+    }
+    let elapsed_s = progress.finish();
+    if session.voice > Voice::Quiet {
+        let names: Vec<_> = moved.iter().map(|path| shown(path)).collect();
+        let bytes = grouped(plain.done);
+        say!("{name} -> {}: {bytes} bytes, {elapsed_s:.1} s", names.join(", "));
+    }
+    Ok(())
+}
+
+/// Returns the name that the directory in the archive at `path` probably has.
+fn folder_name(path: &Path, output: &Output) -> Option<PathBuf> {
+    let plain = without_suffix(path, &output.suffix).and_then(|tar| without_suffix(&tar, TAR));
+    let plain = plain.or_else(|| without_suffix(path, SHORT_TAR))?;
+    Some(plain.file_name()?.into())
+}
+
+fn refuse_taken(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => bail!("{} exists already; move it away, or unpack with -C DIR", shown(path)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Moves what was unpacked in `staging` to `folder`; returns the new paths.
+fn settle(staging: &Staging, folder: &Path, syncs: bool) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(staging.path())?.collect::<io::Result<Vec<_>>>()?;
+    let moves: Vec<_> = entries.iter().map(|e| (e.path(), folder.join(e.file_name()))).collect();
+    moves.iter().try_for_each(|(_, to)| refuse_taken(to))?;
+    if syncs {
+        syncfs(File::open(staging.path())?).context("cannot sync to disk")?;
+    }
+    for (from, to) in &moves {
+        let named = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
+        let named = named.or_else(|error| match error {
+            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => rustix::fs::rename(from, to),
+            _ => Err(error),
+        });
+        named.with_context(|| format!("cannot name {}", shown(to)))?;
+    }
+    if syncs {
+        File::open(folder)?.sync_all().context("cannot sync the output folder to disk")?;
+    }
+    let mut paths: Vec<_> = moves.into_iter().map(|(_, to)| to).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// Returns the archive's own error where `error`, of reading its content, has one inside.
+fn inner_error(error: io::Error) -> anyhow::Error {
+    let error = anyhow::Error::from(error);
+    let ours = error.chain().find_map(|cause| {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause.downcast_ref::<crate::Error>().or(inner.and_then(|e| e.downcast_ref()))
+    });
+    ours.map(|ours| ours.duplicate().into()).unwrap_or(error)
+}
+
+/// A reader that counts.
+struct Counting<'a, R> {
+    inner: R,
+    done: u64,
+    progress: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.done += n as u64;
+        (self.progress)(n as u64);
+        Ok(n)
+    }
+}
