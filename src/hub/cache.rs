@@ -11,8 +11,9 @@ use super::id::{ModelId, is_commit};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Longest reference that is read, in bytes.
@@ -106,7 +107,7 @@ impl Repo {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn set_ref(&self, revision: &str, commit: &str) -> Result<()> {
-        if revision == commit {
+        if self.commit_of(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         write_whole(&self.folder.join("refs").join(revision), commit.as_bytes())
@@ -158,7 +159,9 @@ impl Repo {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = |folder: &Path| {
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".llmzip-").tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".llmzip-").permissions(Permissions::from_mode(0o666)); // less the umask
+        let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.persist(path).map_err(|e| e.error).map(drop)
     };
@@ -172,6 +175,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn create_folder_of(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| failed("creating", folder, e))
+}
+
+/// Waits until no other program holds the lock `path`, then holds it while the file is open.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::ErrorKind::Io).
+pub fn lock(path: &Path) -> Result<File> {
+    create_folder_of(path)?;
+    let lock = || {
+        let file = File::options().create(true).append(true).open(path)?;
+        file.lock().map(|()| file)
+    };
+    lock().map_err(|e| failed("locking", path, e))
 }
 
 /// An error of doing something with `path`.
