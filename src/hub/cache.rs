@@ -97,8 +97,10 @@ impl Repo {
         let target = Path::new("../../blobs").join(etag);
         create_folder_of(&path)?;
         match std::os::unix::fs::symlink(target, &path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed("linking", &path, e)),
-            _ => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Without links (FAT), the file itself stands there, as the hub's own client does it.
+            Err(e) => fs::rename(self.blob(etag), &path).map_err(|_| failed("linking", &path, e)),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -177,17 +179,17 @@ pub fn create_folder_of(path: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| failed("creating", folder, e))
 }
 
-/// Waits until no other program holds the lock `path`, then holds it while the file is open.
+/// Waits until no other program holds the lock `path`, then holds it while the file is open; on a
+/// file system without locks it is open only.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io).
 pub fn lock(path: &Path) -> Result<File> {
     create_folder_of(path)?;
-    let lock = || {
-        let file = File::options().create(true).append(true).open(path)?;
-        file.lock().map(|()| file)
-    };
-    lock().map_err(|e| failed("locking", path, e))
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.map_err(|e| failed("locking", path, e))?;
+    drop(file.lock());
+    Ok(file)
 }
 
 /// An error of doing something with `path`.

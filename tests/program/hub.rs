@@ -408,3 +408,37 @@ fn files_have_the_modes_that_the_umask_gives() {
     }
     assert!(n_files > 10, "{n_files}");
 }
+
+/// On file systems without symbolic links or locks (FAT, some network mounts), the files themselves
+/// stand where the links would.
+#[test]
+fn a_cache_without_links_and_locks_is_filled_all_the_same() {
+    let strace = std::process::Command::new("strace").args(["-qq", "-o/dev/null", "true"]).status();
+    if !strace.is_ok_and(|status| status.success()) {
+        return crate::skip::skip("no strace that works");
+    }
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    let run = |arguments: &[&str]| {
+        let program = machine.shell.command::<&str>(&[]);
+        let mut command = std::process::Command::new("strace");
+        command.args(["-fqq", "-o/dev/null", "-einject=symlink,symlinkat:error=EPERM"]);
+        command.args(["-einject=flock:error=ENOLCK", env!("CARGO_BIN_EXE_llmzip")]);
+        command.args(arguments).current_dir(machine.shell.path(""));
+        command.env("HOME", machine.shell.path("home"));
+        program.get_envs().filter(|(_, value)| value.is_none()).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        command.envs(machine.variables.iter().map(|(name, value)| (name, value)));
+        end(command)
+    };
+    run(&["models", "pull", "org/tiny"]).expect(0);
+    for (name, bytes) in tiny::files() {
+        let path = machine.snapshot().join(name);
+        assert!(!path.is_symlink() && fs::read(&path).unwrap() == bytes, "{name}");
+    }
+    run(&["--no-mix", "-m", "org/tiny", "a"]).expect(0);
+    assert_eq!(run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+    run(&["models", "rm", "org/tiny"]).expect(0);
+    assert!(!machine.repo().exists());
+}

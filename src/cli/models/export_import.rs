@@ -74,7 +74,7 @@ impl ModelCommand<'_> {
             unpacked.and_then(loaded).map_err(|e| e.renamed(&name, &shown(source)))?
         };
         progress.finish();
-        let _lock = store.lock()?;
+        let _lock = store.lock();
         let (folder, is_new) =
             settle(store, staging, &root.join(manifest.folder_name()), &manifest)?;
         let found = FoundModel::Stored(imported(store, &folder)?);

@@ -140,7 +140,7 @@ impl ModelCommand<'_> {
     fn remove(&mut self, model: &Path, dry_run: bool) -> Result<()> {
         let store = self.session.models.store();
         // Only an import at the same time would see a half of it.
-        let _lock = (!dry_run).then(|| store.lock().ok());
+        let _lock = (!dry_run).then(|| store.lock());
         let found = self.find(model)?;
         let FoundModel::Stored(model) = &found else {
             let message = format!(
