@@ -71,6 +71,13 @@ impl Error {
         Self { kind: self.kind, message: self.message.clone(), source }
     }
 
+    /// The same error with `name` in its message in place of `other`.
+    #[cfg(feature = "cli")]
+    pub(crate) fn renamed(mut self, other: &str, name: &str) -> Self {
+        self.message = self.message.replace(other, name);
+        self
+    }
+
     /// The same error with `place` (a chunk, a file) named before its message.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {

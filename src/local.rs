@@ -6,13 +6,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{
     Environment, FoundModel, Reference, Store, StoredModel, digest_mismatch, folder_digest, hex,
 };
-use crate::models::Model;
+use crate::models::{Architecture, Model};
 use crate::ops::Isa;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Callback before a model is loaded: its folder, and the bytes of memory that its weights take.
 type OnLoad = Box<dyn Fn(&Path, u64) + Send + Sync>;
+
+/// Callback before models are read to find one by its digest: how many, and their bytes.
+type OnSearch = Box<dyn Fn(usize, u64) + Send + Sync>;
 
 /// All models on this machine. Loads what is asked for and keeps the last one.
 ///
@@ -30,6 +33,7 @@ pub struct LocalModels {
     memory: u64,
     store: Store,
     on_load: OnLoad,
+    on_search: OnSearch,
     loaded: Mutex<Option<Loaded>>,
 }
 
@@ -55,6 +59,7 @@ impl LocalModels {
             memory: u64::MAX,
             store: Store::new(environment),
             on_load: Box::new(|_, _| ()),
+            on_search: Box::new(|_, _| ()),
             loaded: Mutex::default(),
         }
     }
@@ -80,6 +85,16 @@ impl LocalModels {
     #[must_use]
     pub fn with_callback(self, on_load: impl Fn(&Path, u64) + Send + Sync + 'static) -> Self {
         Self { on_load: Box::new(on_load), ..self }
+    }
+
+    /// Calls `on_search` before models whose digests are not recorded are read to find one that an
+    /// archive names, with their number and bytes.
+    #[must_use]
+    pub fn with_search_callback(
+        self,
+        on_search: impl Fn(usize, u64) + Send + Sync + 'static,
+    ) -> Self {
+        Self { on_search: Box::new(on_search), ..self }
     }
 
     /// The models that are kept on disk.
@@ -156,9 +171,7 @@ impl LocalModels {
         let model = Model::open_if(folder, self.isa, |architecture| {
             let weights = architecture.footprint().weights;
             if weights > self.memory {
-                let (weights, limit) = (weights >> 20, self.memory >> 20);
-                let message = format!("takes about {weights} MiB of memory, the limit is {limit}");
-                return Err(Error::new(ErrorKind::LimitExceeded, message));
+                return Err(too_large(architecture, self.memory));
             }
             (self.on_load)(folder, weights);
             Ok(())
@@ -205,10 +218,15 @@ impl LocalModels {
                 Verified::Other(got) => Err(mismatch(wanted, &model.label, &got)),
             };
         }
+        let is_likely = |model: &StoredModel| {
+            model.label == label || records.recorded(&model.folder) == Some(*digest)
+        };
+        let unknown = |model: &&StoredModel| fresh(model).is_none() && !is_likely(model);
+        let unknown: Vec<u64> = models.iter().filter(unknown).map(|model| model.len).collect();
+        let mut is_told = unknown.is_empty();
         let mut suspect = None;
         for model in &models {
-            let is_likely =
-                model.label == label || records.recorded(&model.folder) == Some(*digest);
+            let is_likely = is_likely(model);
             let got = match fresh(model) {
                 Some(got) => got,
                 // Loaded at once, so that it is read once: it is the one, or damaged.
@@ -227,7 +245,7 @@ impl LocalModels {
                     }
                 }
                 // Hashed without being held in memory: most likely it is another.
-                None => match records.compute(&model.folder) {
+                None => match self.search(model, &unknown, &mut is_told) {
                     Ok(got) if got == *digest => match self.verify(&model.folder, wanted)? {
                         Verified::Model(model) => return Ok(model),
                         Verified::Other(got) => got,
@@ -241,6 +259,15 @@ impl LocalModels {
             }
         }
         Err(suspect.unwrap_or_else(|| missing(wanted, label)))
+    }
+
+    /// Computes and records the digest of one of the models of lengths `unknown`; before the first,
+    /// says that they are read.
+    fn search(&self, model: &StoredModel, unknown: &[u64], is_told: &mut bool) -> Result<[u8; 32]> {
+        if !std::mem::replace(is_told, true) {
+            (self.on_search)(unknown.len(), unknown.iter().sum());
+        }
+        self.store.records().compute(&model.folder)
     }
 }
 
@@ -256,6 +283,20 @@ impl ModelSource for LocalModels {
             None => self.find_stored(wanted, digest, label),
         }
     }
+}
+
+/// The error of a network whose weights do not fit into `memory`.
+fn too_large(architecture: &Architecture, memory: u64) -> Error {
+    let weights = architecture.footprint().weights;
+    let advice = match architecture.quantization() {
+        None => "; llmzip models quantize --int8 makes one of about a quarter of that",
+        Some(_) => "",
+    };
+    let (weights, memory) = (weights >> 20, memory >> 20);
+    let message = format!(
+        "its weights take about {weights} MiB of memory, and {memory} MiB may be used{advice}"
+    );
+    Error::new(ErrorKind::LimitExceeded, message)
 }
 
 /// The error of an archive for which there is another model than it needs.

@@ -81,7 +81,9 @@ pub fn advice_for(error: &Error) -> Option<&'static str> {
             Some("the end of the archive is missing: download or copy it again")
         }
         ErrorKind::Unsupported => Some("a newer version of llmzip can read it"),
-        ErrorKind::LimitExceeded => Some("raise --max-output or --memlimit to allow it"),
+        ErrorKind::LimitExceeded => {
+            Some("--memlimit allows more memory, --max-output more content")
+        }
         ErrorKind::TrailingData if error.downcast_ref::<Kept>().is_none() => {
             Some("everything before the trailing data was verified; use -f to keep it")
         }

@@ -50,6 +50,7 @@ use list::Listing;
 use models::source::Models;
 use plan::Action;
 use session::CliSession;
+use size::grouped;
 use std::path::Path;
 use voice::Voice;
 
@@ -88,8 +89,17 @@ fn local_models(plan: &Plan) -> LocalModels {
             say!("{}: loading, about {} MiB of memory", folder.display(), weights >> 20);
         }
     };
-    let local = LocalModels::new(&plan.environment).with_isa(plan.isa);
-    local.with_memory(plan.memory).with_callback(on_load)
+    let is_quiet = plan.voice == Voice::Quiet;
+    let on_search = move |n: usize, len: u64| {
+        if !is_quiet {
+            let (s, len) = (if n == 1 { "" } else { "s" }, grouped(len));
+            say!(
+                "llmzip: reading {n} model{s}, {len} bytes, to find the one that the archive needs"
+            );
+        }
+    };
+    let local = LocalModels::new(&plan.environment).with_isa(plan.isa).with_memory(plan.memory);
+    local.with_callback(on_load).with_search_callback(on_search)
 }
 
 fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failures) -> Result<u8> {

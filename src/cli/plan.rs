@@ -378,24 +378,31 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's
+/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's free
 /// memory within the process's limit.
 fn memory(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
-        .unwrap_or_else(total_memory)
+        .unwrap_or_else(free_memory)
 }
 
 #[cfg(target_os = "linux")]
-fn total_memory() -> u64 {
+fn free_memory() -> u64 {
     use rustix::process::{Resource, getrlimit};
-    let info = rustix::system::sysinfo();
-    let total = (info.totalram as u64).saturating_mul(info.mem_unit.into());
-    total.min(getrlimit(Resource::As).current.unwrap_or(u64::MAX))
+    let available = || {
+        let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    let total = || {
+        let info = rustix::system::sysinfo();
+        (info.totalram as u64).saturating_mul(info.mem_unit.into())
+    };
+    available().unwrap_or_else(total).min(getrlimit(Resource::As).current.unwrap_or(u64::MAX))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn total_memory() -> u64 {
+fn free_memory() -> u64 {
     u64::MAX
 }
 

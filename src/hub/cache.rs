@@ -11,8 +11,9 @@ use super::id::{ModelId, is_commit};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Longest reference that is read, in bytes.
@@ -96,8 +97,10 @@ impl Repo {
         let target = Path::new("../../blobs").join(etag);
         create_folder_of(&path)?;
         match std::os::unix::fs::symlink(target, &path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed("linking", &path, e)),
-            _ => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Without links (FAT), the file itself stands there, as the hub's own client does it.
+            Err(e) => fs::rename(self.blob(etag), &path).map_err(|_| failed("linking", &path, e)),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -106,7 +109,7 @@ impl Repo {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn set_ref(&self, revision: &str, commit: &str) -> Result<()> {
-        if revision == commit {
+        if self.commit_of(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         write_whole(&self.folder.join("refs").join(revision), commit.as_bytes())
@@ -158,7 +161,9 @@ impl Repo {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = |folder: &Path| {
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".llmzip-").tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".llmzip-").permissions(Permissions::from_mode(0o666)); // less the umask
+        let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.persist(path).map_err(|e| e.error).map(drop)
     };
@@ -172,6 +177,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn create_folder_of(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| failed("creating", folder, e))
+}
+
+/// Waits until no other program holds the lock `path`, then holds it while the file is open; on a
+/// file system without locks it is open only.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::ErrorKind::Io).
+pub fn lock(path: &Path) -> Result<File> {
+    create_folder_of(path)?;
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.map_err(|e| failed("locking", path, e))?;
+    drop(file.lock());
+    Ok(file)
 }
 
 /// An error of doing something with `path`.

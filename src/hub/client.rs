@@ -2,12 +2,14 @@
 //!
 //! Not by `hf-hub`: docs/decisions/own-hub-client.md says why.
 
-use super::environment::AccessToken;
+use super::Watch;
+use super::environment::{AccessToken, Environment};
 use super::id::Reference;
+use super::retry::Retries;
 use crate::error::{Error, ErrorKind, Result};
-use std::io;
-use std::time::Duration;
-use ureq::http::{StatusCode, Uri};
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+use ureq::http::Uri;
 use ureq::{Agent, Body};
 
 /// An answer, its body not read yet.
@@ -16,15 +18,17 @@ pub type Response = ureq::http::Response<Body>;
 /// Limit of redirects.
 const MAX_REDIRECTS: usize = 5;
 
-/// Timeout for connecting, for the first byte and between two bytes.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes a second that a body must have while the timeout lasts.
+const SLOWEST: f64 = 1024.0;
 
 /// Speaks with one endpoint and with those that it sends us to.
-pub struct Client {
+pub struct Client<'a> {
     agent: Agent,
     endpoint: String,
     origin: Origin,
     token: Option<AccessToken>,
+    timeout: Duration,
+    watch: &'a dyn Watch,
 }
 
 /// The origin that a token is valid for: scheme, host and port.
@@ -36,16 +40,19 @@ struct Origin(String, String, u16);
 pub enum Follow {
     /// To the end: the answer has the file's bytes.
     All,
-    /// Within the endpoint: the answer tells of the file, and may be a redirect itself.
+    /// To the first answer that tells of the file, within the endpoint; it may be a redirect itself.
     Endpoint,
 }
 
-impl Client {
-    /// A client of `endpoint`, which alone is shown `token`.
+impl<'a> Client<'a> {
+    /// A client of the endpoint in `environment`, which alone is shown the token; `watch` is told of
+    /// pauses.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] where `endpoint` is not a URL.
-    pub fn new(endpoint: &str, token: Option<AccessToken>) -> Result<Self> {
+    /// [`ErrorKind::InvalidArgument`] where that is not a URL, or the token none.
+    pub fn new(environment: &Environment, watch: &'a dyn Watch) -> Result<Self> {
+        let Environment { endpoint, timeout, .. } = environment;
+        let (token, timeout) = (environment.token()?, *timeout);
         let origin = Origin::of(endpoint).ok_or_else(|| {
             let message = format!("HF_ENDPOINT is {endpoint:?}, expected http(s)://HOST");
             Error::new(ErrorKind::InvalidArgument, message)
@@ -55,12 +62,12 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("llmzip/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(TIMEOUT))
-            .timeout_recv_response(Some(TIMEOUT))
-            .timeout_per_read(Some(TIMEOUT))
+            .timeout_connect(Some(timeout))
+            .timeout_recv_response(Some(timeout))
+            .timeout_per_read(Some(timeout))
             .build()
             .into();
-        Ok(Self { agent, endpoint: endpoint.to_owned(), origin, token })
+        Ok(Self { agent, endpoint: endpoint.to_owned(), origin, token, timeout, watch })
     }
 
     /// The answer for `path` of the endpoint: its head only, where `follow` says so. A `range`
@@ -69,12 +76,38 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Io`] where there is no answer or a malformed one.
     pub fn get(&self, path: &str, follow: Follow, range: Option<u64>) -> Result<Response> {
+        let mut retries = self.retries();
+        loop {
+            let response = self.follow(path, follow, range)?;
+            let status = response.status();
+            let is_busy = matches!(status.as_u16(), 408 | 429 | 500 | 502..=504);
+            let why = || format!("{} answers {status}", self.endpoint);
+            if !is_busy || !retries.wait(&why(), retry_after(&response)) {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// The pauses of one task.
+    pub fn retries(&self) -> Retries<'a> {
+        Retries::new(self.timeout, self.watch)
+    }
+
+    /// The body of `response`, which fails where it comes too slowly.
+    pub fn body<'r>(&self, response: &'r mut Response) -> impl Read + use<'r> {
+        let (inner, timeout) = (response.body_mut().as_reader(), self.timeout);
+        Steady { inner, timeout, begin: Instant::now(), n: 0 }
+    }
+
+    /// Follows redirects from `path`.
+    fn follow(&self, path: &str, follow: Follow, range: Option<u64>) -> Result<Response> {
         let mut url = format!("{}{path}", self.endpoint);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.request(&url, follow, range)?;
             let Some(next) = redirect(&url, &response)? else { return Ok(response) };
             let is_away = Origin::of(&next).as_ref() != Some(&self.origin);
-            if is_away && follow == Follow::Endpoint {
+            let tells = is_away || header(&response, "X-Linked-Etag").is_some();
+            if tells && follow == Follow::Endpoint {
                 return Ok(response);
             }
             if is_away && self.origin.0 == "https" && !next.starts_with("https:") {
@@ -103,13 +136,13 @@ impl Client {
         request.call().map_err(|e| failed(url, e))
     }
 
-    /// Turns a `status` other than success into the error that it means for `reference`.
+    /// Turns a status of `response` other than success into the error that it means for `reference`.
     ///
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where there is no such model or no permission, [`ErrorKind::Io`]
     /// elsewhere.
-    pub fn check(&self, status: StatusCode, reference: &Reference, what: &str) -> Result<()> {
-        let endpoint = &self.endpoint;
+    pub fn check(&self, response: &Response, reference: &Reference, what: &str) -> Result<()> {
+        let (endpoint, status) = (&self.endpoint, response.status());
         let denied = match self.token {
             Some(_) => {
                 "the token of HF_TOKEN or HF_TOKEN_PATH does not permit it; a gated model's \
@@ -125,11 +158,45 @@ impl Client {
             404 => format!("{endpoint} has no {what} of {reference}: check name and revision"),
             _ => {
                 let message = format!("{endpoint} answers {status} for {what} of {reference}");
-                return Err(Error::io(message, io::Error::other("try again later")));
+                let advice = match retry_after(response) {
+                    Some(pause) => format!("try again in {} s", pause.as_secs()),
+                    None => "try again later".to_owned(),
+                };
+                return Err(Error::io(message, io::Error::other(advice)));
             }
         };
         Err(Error::new(ErrorKind::ModelMissing, message))
     }
+}
+
+/// A body that must come at [`SLOWEST`] or faster, on the average of each `timeout`.
+struct Steady<R> {
+    inner: R,
+    timeout: Duration,
+    /// Begin of this average.
+    begin: Instant,
+    /// Bytes since.
+    n: usize,
+}
+
+impl<R: Read> Read for Steady<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.n += n;
+        if n > 0 && self.begin.elapsed() >= self.timeout {
+            if (self.n as f64) < SLOWEST * self.timeout.as_secs_f64() {
+                let message = "fewer than 1,024 bytes a second come";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            (self.begin, self.n) = (Instant::now(), 0);
+        }
+        Ok(n)
+    }
+}
+
+/// The pause that a server asks for.
+fn retry_after(response: &Response) -> Option<Duration> {
+    header(response, "Retry-After")?.parse().ok().map(Duration::from_secs)
 }
 
 impl Origin {

@@ -2,17 +2,18 @@
 //! name.
 
 use super::Watch;
-use super::cache::{Repo, create_folder_of, failed};
+use super::cache::{Repo, create_folder_of, failed, lock};
 use super::client::{self, Client, Follow, Response, header};
 use super::id::Reference;
 use crate::error::{Error, ErrorKind, Result};
 use ring::digest::{Context, SHA256};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Attempts to resume an interrupted download within one call.
-const MAX_ATTEMPTS: usize = 5;
+/// Bytes after which interruptions are counted anew.
+const PROGRESS: u64 = 1 << 20;
 
 /// Length of the copy buffer.
 const BUFFER_LEN: usize = 1 << 16;
@@ -26,7 +27,7 @@ struct RemoteFile {
 
 /// Fetches files of one state of one model.
 pub struct Downloader<'a> {
-    pub client: &'a Client,
+    pub client: &'a Client<'a>,
     pub repo: &'a Repo,
     /// With its whole commit.
     pub reference: Reference,
@@ -34,25 +35,36 @@ pub struct Downloader<'a> {
 }
 
 impl Downloader<'_> {
-    /// Fetches the file `name`, unless it is here; refuses one of more than `limit` bytes.
+    /// Fetches the file `name`, unless it is here; refuses one whose length is not in `lens`.
     ///
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where the hub has none or denies it, [`ErrorKind::Corrupt`]
     /// where length or SHA-256 are not those announced, [`ErrorKind::Io`].
-    pub fn fetch(&self, name: &str, limit: u64) -> Result<()> {
+    pub fn fetch(&self, name: &str, lens: RangeInclusive<u64>) -> Result<()> {
         let commit = self.reference.revision();
         if self.repo.snapshot(commit).join(name).is_file() {
             return Ok(());
         }
         let remote = self.remote_file(name)?;
-        if remote.len > limit {
-            let message = format!("{name} has {} bytes, expected at most {limit}", remote.len);
+        if !lens.contains(&remote.len) {
+            let (least, most) = lens.into_inner();
+            let message = format!("{name} has {} bytes, expected {least} to {most}", remote.len);
             return Err(Error::new(ErrorKind::InvalidModel, message));
         }
         let blob = self.repo.blob(&remote.etag);
-        let _lock = self.lock(&remote.etag)?;
-        if !blob.is_file() {
-            self.fetch_blob(name, &remote, &blob)?;
+        let _lock = lock(&self.repo.lock(&remote.etag))?; // one program downloads it
+        match blob.metadata() {
+            Ok(file) if file.len() != remote.len => {
+                let (blob, len) = (blob.display(), file.len());
+                let message = format!(
+                    "{blob} has {len} bytes, but the hub gives {name} of {} bytes that ETag; \
+                     remove the model (llmzip models rm) and fetch it again",
+                    remote.len
+                );
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            }
+            Ok(_) => (),
+            Err(_) => self.fetch_blob(name, &remote, &blob)?,
         }
         self.repo.link(commit, name, &remote.etag)
     }
@@ -66,7 +78,7 @@ impl Downloader<'_> {
     fn remote_file(&self, name: &str) -> Result<RemoteFile> {
         let path = self.path(name);
         let response = self.client.get(&path, Follow::Endpoint, None)?;
-        self.client.check(response.status(), &self.reference, name)?;
+        self.client.check(&response, &self.reference, name)?;
         if header(&response, "X-Repo-Commit").is_some_and(|c| c != self.reference.revision()) {
             return Err(client::failed(&path, "the hub answers for another commit"));
         }
@@ -86,17 +98,6 @@ impl Downloader<'_> {
         }
     }
 
-    /// Waits until no other program downloads the blob `etag`.
-    fn lock(&self, etag: &str) -> Result<File> {
-        let path = self.repo.lock(etag);
-        create_folder_of(&path)?;
-        let lock = || {
-            let file = File::create(&path)?;
-            file.lock().map(|()| file)
-        };
-        lock().map_err(|e| failed("locking", &path, e))
-    }
-
     /// Brings the bytes to `blob`, through a file that stays where the connection breaks off.
     fn fetch_blob(&self, name: &str, remote: &RemoteFile, blob: &Path) -> Result<()> {
         create_folder_of(blob)?;
@@ -109,23 +110,20 @@ impl Downloader<'_> {
             file.set_len(0).map_err(|e| failed("writing", &part, e))?;
         }
         self.watch.begin(name, len()?, remote.len);
-        let mut error = None;
-        for _ in 0..MAX_ATTEMPTS {
-            let before = len()?;
-            if before >= remote.len {
-                break;
+        let mut retries = self.client.retries();
+        let mut got = len()?;
+        while got < remote.len {
+            let interruption = self.fetch_rest(name, remote.len, got, &mut file)?;
+            let before = std::mem::replace(&mut got, len()?);
+            if got >= before + PROGRESS {
+                retries = self.client.retries();
             }
-            error = self.fetch_rest(name, remote.len, before, &mut file).err();
-            if len()? == before {
-                break; // nothing came: no use to go on
-            }
-        }
-        let got = len()?;
-        if got < remote.len {
             let message =
                 format!("download of {name} interrupted: {got} of {} bytes received", remote.len);
-            let cause = error.map_or("the same call resumes it".into(), |e| e.to_string());
-            return Err(Error::io(message, io::Error::other(cause)));
+            if got < remote.len && !retries.wait(&message, None) {
+                let cause = interruption.unwrap_or("the same call resumes it".to_owned());
+                return Err(Error::io(message, io::Error::other(cause)));
+            }
         }
         let checked = check(name, remote, &mut file, got);
         if checked.is_err() {
@@ -136,32 +134,44 @@ impl Downloader<'_> {
         fs::rename(&part, blob).map_err(|e| failed("naming", blob, e))
     }
 
-    /// Appends the bytes from `from` on to `file`, one more than `len` at most.
-    fn fetch_rest(&self, name: &str, len: u64, from: u64, file: &mut File) -> Result<()> {
+    /// Appends the bytes from `from` on to `file`, one more than `len` at most; returns what
+    /// interrupted them, if anything did.
+    fn fetch_rest(
+        &self,
+        name: &str,
+        len: u64,
+        from: u64,
+        file: &mut File,
+    ) -> Result<Option<String>> {
         let path = self.path(name);
         let range = Some(from).filter(|from| *from > 0);
-        let mut response = self.client.get(&path, Follow::All, range)?;
-        self.client.check(response.status(), &self.reference, name)?;
+        let mut response = match self.client.get(&path, Follow::All, range) {
+            Ok(response) => response,
+            Err(e) => return Ok(Some(e.to_string())),
+        };
+        self.client.check(&response, &self.reference, name)?;
         let skip = first_byte(&response, from).ok_or_else(|| {
             client::failed(&path, format!("the answer does not begin at byte {from}"))
         })?;
-        let mut body = response.body_mut().as_reader();
-        let read_failed = |e: io::Error| client::failed(&path, e);
-        let skipped =
-            io::copy(&mut (&mut body).take(skip), &mut io::sink()).map_err(read_failed)?;
-        let mut left = if skipped == skip { len - from + 1 } else { 0 };
+        let mut body = self.client.body(&mut response);
         let mut buffer = vec![0; BUFFER_LEN];
+        let (mut skip, mut left) = (skip, len - from + 1);
         while left > 0 {
-            let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let n = body.read(&mut buffer[..most]).map_err(read_failed)?;
-            if n == 0 {
-                break;
+            let most = (buffer.len() as u64).min(if skip > 0 { skip } else { left });
+            let n = match body.read(&mut buffer[..most as usize]) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) => return Ok(Some(client::failed(&path, e).to_string())),
+            };
+            if skip > 0 {
+                skip -= n as u64;
+                continue;
             }
             file.write_all(&buffer[..n]).map_err(|e| Error::io(format!("writing {name}"), e))?;
             self.watch.add(n as u64);
             left -= n as u64;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

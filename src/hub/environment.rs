@@ -7,12 +7,16 @@ use crate::error::{Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The hub, unless `HF_ENDPOINT` names a mirror.
 const ENDPOINT: &str = "https://huggingface.co";
 
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_LEN: u64 = 4096;
+
+/// Seconds that a server may say nothing, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
+const TIMEOUT_S: f64 = 60.0;
 
 /// Settings from environment variables. A folder is `None` where there is not even a home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Environment {
     pub endpoint: String,
     /// `HF_HUB_OFFLINE` is 1, on, yes or true.
     pub is_offline: bool,
+    /// Time that a server may say nothing, `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
+    pub timeout: Duration,
     /// `HF_TOKEN`.
     token: Option<AccessToken>,
     /// `HF_TOKEN_PATH`, else `token` in `HF_HOME`; `None` where tokens are not to be sent unasked.
@@ -48,6 +54,7 @@ impl Environment {
         let in_hf_home = |name: &str| hf_home.as_ref().map(|folder| folder.join(name));
         let endpoint = variable("HF_ENDPOINT").map(|url| url.to_string_lossy().into_owned());
         let is_implicit = !is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN");
+        let timeout_s = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| seconds(&text));
         let token = variable("HF_TOKEN").filter(|_| is_implicit);
         Self {
             hub_cache: path("HF_HUB_CACHE").or_else(|| in_hf_home("hub")),
@@ -55,6 +62,7 @@ impl Environment {
                 .or_else(|| Some(data_home?.join("llmzip").join("models"))),
             endpoint: endpoint.as_deref().unwrap_or(ENDPOINT).trim_end_matches('/').to_owned(),
             is_offline: is_true("HF_HUB_OFFLINE"),
+            timeout: Duration::from_secs_f64(timeout_s.unwrap_or(TIMEOUT_S)),
             token: token.map(|token| AccessToken(token.to_string_lossy().trim().to_owned())),
             token_path: path("HF_TOKEN_PATH")
                 .or_else(|| in_hf_home("token"))
@@ -111,6 +119,11 @@ fn expand(path: PathBuf, home: Option<&Path>) -> PathBuf {
     }
 }
 
+/// A time in seconds that is one: up to an hour.
+fn seconds(text: &OsString) -> Option<f64> {
+    text.to_str()?.parse().ok().filter(|seconds| (0.001..=3600.0).contains(seconds))
+}
+
 fn is_true(value: &OsString) -> bool {
     let value = value.to_string_lossy().to_ascii_lowercase();
     ["1", "on", "yes", "true"].contains(&value.as_str())
@@ -160,6 +173,11 @@ mod tests {
         assert_eq!(mirror.endpoint, "http://localhost:1");
         for (value, is_offline) in [("1", true), ("TRUE", true), ("0", false), ("", false)] {
             assert_eq!(environment(&[("HF_HUB_OFFLINE", value)]).is_offline, is_offline);
+        }
+        for (value, seconds) in [("5", 5.0), ("0.5", 0.5), ("0", 60.0), ("NaN", 60.0), ("x", 60.0)]
+        {
+            let timeout = environment(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).timeout;
+            assert_eq!(timeout, Duration::from_secs_f64(seconds), "{value}");
         }
     }
 

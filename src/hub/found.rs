@@ -44,6 +44,15 @@ impl FoundModel {
         }
     }
 
+    /// Its name once it is carried away: of a model of the hub that without organisation and commit,
+    /// which nobody could check any more.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stored(StoredModel { place: Place::Hub { id, .. }, .. }) => id.name(),
+            _ => self.label(),
+        }
+    }
+
     /// Where its files are; the compiled-in model has none.
     pub fn folder(&self) -> Option<&Path> {
         match self {

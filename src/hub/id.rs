@@ -43,6 +43,11 @@ impl ModelId {
         Self::parse(&parts.replacen("--", "/", 1)).ok()
     }
 
+    /// The name without the organisation.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The name of its folder in the cache: `models--org--name`.
     pub fn folder(&self) -> String {
         format!("{FOLDER_PREFIX}{}", self.0.replace('/', "--"))

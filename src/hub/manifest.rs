@@ -2,6 +2,7 @@
 //! file.
 
 use super::cache::failed;
+use super::id::Reference;
 use super::identity::{folder_digest, hex, hexadecimal, label_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::checkpoint_files::{CheckpointFiles, is_file_name};
@@ -44,8 +45,13 @@ impl Manifest {
     /// Describes the model in `folder`; reads all of it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where there is no whole model in it, [`ErrorKind::Io`].
+    /// [`ErrorKind::InvalidModel`] where there is no whole model in it,
+    /// [`ErrorKind::InvalidArgument`] where the label is not a folder's, [`ErrorKind::Io`].
     pub fn of_folder(folder: &Path, label: &str) -> Result<Self> {
+        if !is_label(label) {
+            let message = format!("the label of a model cannot be {label:?}: rename its folder");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
         let form = CheckpointFiles::of_folder(folder)?;
         let file = |name: &str| {
             let (len, blake3) = hash(&folder.join(name))?;
@@ -77,8 +83,9 @@ impl Manifest {
         if let Some(file) = manifest.files.iter().find(is_bad) {
             return Err(corrupt(format!("{MANIFEST} has {:?}, expected a file's name", file.name)));
         }
-        if label_of(&manifest.label) != manifest.label {
-            return Err(corrupt(format!("{MANIFEST} has a label that no archive can have")));
+        if !is_label(&manifest.label) || label_of(&manifest.label) != manifest.label {
+            let label = &manifest.label;
+            return Err(corrupt(format!("{MANIFEST} has the label {label:?}, expected a name")));
         }
         Ok(manifest)
     }
@@ -95,6 +102,13 @@ impl Manifest {
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("strings and numbers")
     }
+}
+
+/// Whether a model that was carried by hand may be called `label`: as a folder may, but not what
+/// stands for another model, the compiled-in one or one of the hub.
+fn is_label(label: &str) -> bool {
+    let is_taken = ["", ".", "..", "default"].contains(&label);
+    !is_taken && !label.contains('/') && Reference::of_label(label).is_none()
 }
 
 /// Length and hash of the file `path`.

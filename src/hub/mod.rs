@@ -24,6 +24,8 @@ mod client;
 mod download;
 #[cfg(feature = "hub")]
 mod pull;
+#[cfg(feature = "hub")]
+mod retry;
 
 #[cfg(feature = "cli")]
 pub use bundle::{copy, export, import};
@@ -40,6 +42,7 @@ pub use store::{Place, Store, StoredModel};
 pub use pull::pull;
 
 use crate::error::{Error, ErrorKind};
+use std::time::Duration;
 
 /// Progress callbacks of a download.
 pub trait Watch {
@@ -48,6 +51,9 @@ pub trait Watch {
 
     /// `n` more bytes of it are here.
     fn add(&self, n: u64);
+
+    /// Nothing happens for `pause`; `why` says what failed before.
+    fn pause(&self, why: &str, pause: Duration);
 }
 
 /// The error of a model that is not on this machine, with the command that fetches it.

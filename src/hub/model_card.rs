@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
+use crate::models::json;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -52,7 +53,7 @@ impl Facts {
     }
 
     fn of_files(config: &[u8], n_parameters: Option<u64>, card: &str) -> Self {
-        let config: Value = serde_json::from_slice(config).unwrap_or_default();
+        let config: Value = json::parse(CONFIG, config).unwrap_or_default();
         Self {
             architecture: config["model_type"].as_str().map(str::to_owned),
             vocab_size: config["vocab_size"].as_u64(),

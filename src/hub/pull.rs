@@ -14,9 +14,13 @@ use crate::models::checkpoint_files::{
 };
 use serde::Deserialize;
 use std::collections::HashSet;
+use std::io::Read;
 
 /// Longest description of a model, in bytes.
 const MAX_INFO_LEN: u64 = 32 << 20;
+
+/// Longest file of weights, in bytes.
+const MAX_WEIGHTS_LEN: u64 = 1 << 40;
 
 /// The model card: not needed, but it says the licence.
 const CARD: &str = "README.md";
@@ -55,7 +59,7 @@ pub fn pull(
     }
     let no_home = || Error::new(ErrorKind::InvalidArgument, "no cache: set HOME or HF_HOME");
     let root = environment.hub_cache.as_deref().ok_or_else(no_home)?;
-    let client = Client::new(&environment.endpoint, environment.token()?)?;
+    let client = Client::new(environment, watch)?;
     let info = info(&client, reference)?;
     let repo = Cache::new(root).repo(&reference.id);
     let pinned = reference.pinned(&info.sha);
@@ -72,13 +76,14 @@ pub fn pull(
 }
 
 /// Asks what the model consists of.
-fn info(client: &Client, reference: &Reference) -> Result<Info> {
+fn info(client: &Client<'_>, reference: &Reference) -> Result<Info> {
     let revision = reference.revision().replace('/', "%2F");
     let path = format!("/api/models/{}/revision/{revision}", reference.id);
     let mut response = client.get(&path, Follow::All, None)?;
-    client.check(response.status(), reference, "the description")?;
-    let body = response.body_mut().with_config().limit(MAX_INFO_LEN).read_to_vec();
-    let body = body.map_err(|e| super::client::failed(&path, e))?;
+    client.check(&response, reference, "the description")?;
+    let (mut body, reader) = (Vec::new(), client.body(&mut response));
+    let read = reader.take(MAX_INFO_LEN).read_to_end(&mut body);
+    read.map_err(|e| super::client::failed(&path, e))?;
     let info: Info = serde_json::from_slice(&body)
         .map_err(|e| super::client::failed(&path, format!("not a description of a model: {e}")))?;
     match is_commit(&info.sha) && reference.commit().is_none_or(|commit| commit == info.sha) {
@@ -93,15 +98,16 @@ fn fetch_files(downloader: &Downloader<'_>, info: &Info) -> Result<()> {
     let names: HashSet<&str> = names.filter(|name| is_file_name(name)).collect();
     let folder = downloader.repo.snapshot(&info.sha);
     let fetch_json = |name: &str| {
-        downloader.fetch(name, MAX_JSON_LEN)?;
+        downloader.fetch(name, 1..=MAX_JSON_LEN)?;
         read_limited(&folder.join(name), MAX_JSON_LEN)
     };
     if names.contains(CONFIG) {
         Architecture::parse(&fetch_json(CONFIG)?)?; // llmzip can run it
     }
     let form = CheckpointFiles::choose(|name| names.contains(name), fetch_json)?;
-    for name in form.tokenizer.iter().copied().chain([CARD]).filter(|name| names.contains(name)) {
-        downloader.fetch(name, MAX_JSON_LEN)?;
+    form.tokenizer.iter().try_for_each(|name| downloader.fetch(name, 1..=MAX_JSON_LEN))?;
+    if names.contains(CARD) {
+        downloader.fetch(CARD, 0..=MAX_JSON_LEN)?;
     }
-    form.weights.iter().try_for_each(|name| downloader.fetch(name, u64::MAX))
+    form.weights.iter().try_for_each(|name| downloader.fetch(name, 1..=MAX_WEIGHTS_LEN))
 }

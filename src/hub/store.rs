@@ -1,6 +1,6 @@
 //! The models on this machine: those in the hub's cache, and those imported.
 
-use super::cache::{Cache, Repo, names};
+use super::cache::{Cache, Repo, failed, lock, names};
 use super::environment::Environment;
 use super::id::{ModelId, Reference};
 use super::manifest::{MANIFEST, Manifest};
@@ -8,11 +8,14 @@ use super::records::Records;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Architecture;
 use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// Folder of the digest records, beside imported models.
 const RECORDS: &str = ".digests";
+
+/// File among the records that is held by who changes imported models.
+const LOCK: &str = "lock";
 
 /// A model on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,14 @@ impl Store {
         let message = "no folder for models: set HOME or LLMZIP_MODEL_DIR";
         let missing = || Error::new(ErrorKind::InvalidArgument, message);
         self.imports.as_deref().ok_or_else(missing)
+    }
+
+    /// Waits until no other program changes imported models; none does while the file is open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; those of [`Store::imports`].
+    pub fn lock(&self) -> Result<File> {
+        lock(&self.imports()?.join(RECORDS).join(LOCK))
     }
 
     /// All models that llmzip can run, those of the hub first, each kind in order of name.
@@ -149,8 +160,9 @@ impl Store {
         self.records.forget(&model.folder);
         match (&model.place, &self.cache) {
             (Place::Hub { id, commit }, Some(cache)) => cache.repo(id).remove(commit),
-            _ => fs::remove_dir_all(&model.folder)
-                .map_err(|e| super::cache::failed("removing", &model.folder, e)),
+            _ => {
+                fs::remove_dir_all(&model.folder).map_err(|e| failed("removing", &model.folder, e))
+            }
         }
     }
 }

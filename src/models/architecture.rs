@@ -1,9 +1,8 @@
 //! The network that `config.json` describes: a transformer or a recurrent one.
 
+use super::checkpoint_files::CONFIG;
 use super::config::Quantization;
-use super::{
-    Config, Footprint, Network, Recurrent, RecurrentConfig, Transformer, Weights, invalid,
-};
+use super::{Config, Footprint, Network, Recurrent, RecurrentConfig, Transformer, Weights, json};
 use crate::error::Result;
 use crate::ops::Isa;
 use serde::Deserialize;
@@ -19,7 +18,7 @@ pub enum Architecture {
 
 #[derive(Deserialize)]
 struct Kind {
-    model_type: String,
+    model_type: Option<String>,
 }
 
 impl Architecture {
@@ -28,13 +27,21 @@ impl Architecture {
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, of another
     /// family, or a number is out of bounds.
-    pub fn parse(json: &[u8]) -> Result<Self> {
-        let kind: Kind =
-            serde_json::from_slice(json).map_err(|e| invalid(format!("config.json: {e}")))?;
-        Ok(match kind.model_type.as_str() {
-            "gru" | "lstm" => Self::Recurrent(RecurrentConfig::parse(json)?),
-            _ => Self::Transformer(Config::parse(json)?),
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let kind: Kind = json::parse(CONFIG, text)?;
+        Ok(match kind.model_type.as_deref() {
+            Some("gru" | "lstm") => Self::Recurrent(RecurrentConfig::parse(text)?),
+            _ => Self::Transformer(Config::parse(text)?),
         })
+    }
+
+    /// The same as its weights have it ([`Config::with_weights`]).
+    #[must_use]
+    pub fn with_weights(self, weights: &Weights<'_>) -> Self {
+        match self {
+            Self::Transformer(config) => Self::Transformer(config.with_weights(weights)),
+            recurrent => recurrent,
+        }
     }
 
     /// Tokens that have an embedding.

@@ -1,6 +1,6 @@
 //! Which files make a model: the same choice where it is downloaded, found, hashed and copied.
 
-use super::invalid;
+use super::{invalid, json};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ impl WeightsFormat {
     /// anything else.
     pub fn shards(self, index: &[u8]) -> Result<Vec<String>> {
         let failed = |what: String| invalid(format!("{}: {what}", self.file()));
-        let index: Value = serde_json::from_slice(index).map_err(|e| failed(e.to_string()))?;
+        let index: Value = json::parse(self.file(), index)?;
         let map = index["weight_map"].as_object();
         let map = map.ok_or_else(|| failed("has no weight_map".to_owned()))?;
         let mut shards = BTreeSet::new();
@@ -181,10 +181,13 @@ fn tokenizer_files(has: &impl Fn(&str) -> bool) -> Result<Vec<&'static str>> {
 /// [`ErrorKind::Io`](crate::ErrorKind::Io);
 /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there are more.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let failed = |e| Error::io(format!("reading {}", path.display()), e);
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(invalid(format!("{} is not a regular file", path.display()))); // a pipe waits
+    }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+    let file = File::open(path).map_err(failed)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     match bytes.len() as u64 > limit {
         true => Err(invalid(format!("{} has more than {limit} bytes", path.display()))),
         false => Ok(bytes),

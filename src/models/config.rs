@@ -1,11 +1,12 @@
 //! `config.json` in the keys of Hugging Face's transformers: the classic ones, and those that its
 //! version 5 writes (`rope_parameters`).
 
-use super::invalid;
+use super::checkpoint_files::CONFIG;
+use super::{invalid, json};
 use crate::error::Result;
 use crate::ops::{ActivationBits, MAX_INPUTS, RotaryScaling};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The families of networks that llmzip runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,22 @@ pub enum Family {
     Llama,
     /// Qwen3.
     Qwen3,
+}
+
+impl Family {
+    /// Reads `model_type`.
+    fn of(model_type: &Value) -> std::result::Result<Self, String> {
+        match model_type.as_str() {
+            Some("gpt_neox") => Ok(Self::GptNeox),
+            Some("gpt2") => Ok(Self::Gpt2),
+            Some("llama" | "mistral") => Ok(Self::Llama),
+            Some("qwen3") => Ok(Self::Qwen3),
+            _ => {
+                let known = "gpt_neox, gpt2, llama, mistral, qwen3, gru or lstm";
+                Err(format!("model_type is {model_type}, expected {known}"))
+            }
+        }
+    }
 }
 
 /// The activation of a feed-forward layer.
@@ -95,28 +112,53 @@ pub struct Config {
     pub quantization: Option<Quantization>,
 }
 
-/// The keys as they stand; GPT-2's own names are aliases.
+/// Keys, each with others for the same: GPT-2's own, and those of other norms.
+const SPELLINGS: [(&str, &[&str]); 7] = [
+    ("hidden_size", &["n_embd"]),
+    ("intermediate_size", &["n_inner"]),
+    ("num_hidden_layers", &["n_layer"]),
+    ("num_attention_heads", &["n_head"]),
+    ("max_position_embeddings", &["n_positions"]),
+    ("rms_norm_eps", &["layer_norm_eps", "layer_norm_epsilon"]),
+    ("hidden_act", &["activation_function"]),
+];
+
+/// Puts all under the first of their [`SPELLINGS`]; a file may have several that agree.
+fn unify_spellings(config: &mut Map<String, Value>) -> std::result::Result<(), String> {
+    for (name, others) in SPELLINGS {
+        for other in others {
+            let Some(value) = config.remove(*other).filter(|value| !value.is_null()) else {
+                continue;
+            };
+            match config.get(name).filter(|value| !value.is_null()) {
+                Some(first) if *first != value => {
+                    return Err(format!("{name} is {first}, but {other} is {value}"));
+                }
+                Some(_) => (),
+                None => drop(config.insert(name.to_owned(), value)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The keys that count, in the first of their [`SPELLINGS`].
 #[derive(Deserialize)]
 struct Keys {
     model_type: String,
     vocab_size: usize,
-    #[serde(alias = "n_embd")]
     hidden_size: usize,
-    #[serde(alias = "n_inner")]
     intermediate_size: Option<usize>,
-    #[serde(alias = "n_layer")]
     num_hidden_layers: usize,
-    #[serde(alias = "n_head")]
     num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
-    #[serde(alias = "n_positions")]
     max_position_embeddings: usize,
     sliding_window: Option<usize>,
     use_sliding_window: Option<bool>,
-    #[serde(alias = "layer_norm_eps", alias = "layer_norm_epsilon")]
+    max_window_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
     rms_norm_eps: f64,
-    #[serde(alias = "activation_function")]
     hidden_act: Option<String>,
     rope_theta: Option<f64>,
     rotary_emb_base: Option<f64>,
@@ -131,7 +173,8 @@ struct Keys {
     tie_word_embeddings: Option<bool>,
     scale_attn_weights: Option<bool>,
     scale_attn_by_inverse_layer_idx: Option<bool>,
-    bos_token_id: Option<u32>,
+    #[serde(default)]
+    bos_token_id: Value,
     #[serde(default)]
     quantization_config: Value,
 }
@@ -142,10 +185,13 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, of another
     /// family, or a number is out of bounds.
-    pub fn parse(json: &[u8]) -> Result<Self> {
-        let failed = |what: String| invalid(format!("config.json: {what}"));
-        let keys: Keys = serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
-        let config = keys.resolve().map_err(failed)?;
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let failed = |what: String| invalid(format!("{CONFIG}: {what}"));
+        let mut keys: Map<String, Value> = json::parse(CONFIG, text)?;
+        let family = Family::of(keys.get("model_type").unwrap_or(&Value::Null)).map_err(failed)?;
+        unify_spellings(&mut keys).map_err(failed)?;
+        let keys = Keys::deserialize(Value::Object(keys)).map_err(|e| failed(e.to_string()))?;
+        let config = keys.resolve(family).map_err(failed)?;
         config.check().map_err(failed)?;
         Ok(config)
     }
@@ -227,18 +273,14 @@ impl Config {
     }
 }
 
+/// A layer with a sliding window, in `layer_types`.
+const SLIDING: &str = "sliding_attention";
+
+/// The `max_window_layers` that Qwen3 has where its configuration does not say.
+const MAX_WINDOW_LAYERS: usize = 28;
+
 impl Keys {
-    fn resolve(&self) -> std::result::Result<Config, String> {
-        let family = match self.model_type.as_str() {
-            "gpt_neox" => Family::GptNeox,
-            "gpt2" => Family::Gpt2,
-            "llama" | "mistral" => Family::Llama,
-            "qwen3" => Family::Qwen3,
-            other => {
-                let known = "gpt_neox, gpt2, llama, mistral, qwen3, gru or lstm";
-                return Err(format!("model_type is {other:?}, expected {known}"));
-            }
-        };
+    fn resolve(&self, family: Family) -> std::result::Result<Config, String> {
         if self.scale_attn_weights == Some(false)
             || self.scale_attn_by_inverse_layer_idx == Some(true)
         {
@@ -262,7 +304,7 @@ impl Keys {
             kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
             head_dim,
             max_positions: self.max_position_embeddings,
-            sliding_window: self.window(family),
+            sliding_window: self.window(family)?,
             norm_eps: self.rms_norm_eps,
             activation: self.activation(gpt)?,
             rotary: self.rotary(family, head_dim)?,
@@ -271,19 +313,40 @@ impl Keys {
             attention_bias: self.attention_bias.unwrap_or(gpt),
             mlp_bias: self.mlp_bias.unwrap_or(gpt),
             tied: self.tie_word_embeddings.unwrap_or(gpt2),
-            first_token: self.bos_token_id.unwrap_or(0),
+            first_token: first_token_of(&self.bos_token_id)?,
             quantization: quantization_of(&self.quantization_config)?,
         })
     }
 
-    /// Only Mistral slides by its key alone; Qwen3 has the key and says whether it counts.
-    fn window(&self, family: Family) -> Option<usize> {
-        let slides = match family {
+    /// Only Mistral slides by its key alone; Qwen3 has the key and says whether it counts, and for
+    /// which layers.
+    fn window(&self, family: Family) -> std::result::Result<Option<usize>, String> {
+        let counts = match family {
             Family::Llama => self.model_type == "mistral",
             Family::Qwen3 => self.use_sliding_window == Some(true),
             Family::GptNeox | Family::Gpt2 => false,
         };
-        self.sliding_window.filter(|_| slides)
+        let types = self.layer_types.as_deref().unwrap_or_default();
+        let is_known = |layer: &&String| ["full_attention", SLIDING].contains(&layer.as_str());
+        if let Some(layer) = types.iter().find(|layer| !is_known(layer)) {
+            return Err(format!("layer_types has {layer:?}, expected full_attention or {SLIDING}"));
+        }
+        let Some(window) = self.sliding_window.filter(|_| counts) else { return Ok(None) };
+        let layers = self.num_hidden_layers;
+        let sliding = match (&self.layer_types, family) {
+            (Some(types), _) => types.iter().filter(|layer| *layer == SLIDING).count(),
+            (None, Family::Qwen3) => {
+                layers.saturating_sub(self.max_window_layers.unwrap_or(MAX_WINDOW_LAYERS))
+            }
+            (None, _) => layers,
+        };
+        match sliding {
+            0 => Ok(None),
+            _ if sliding == layers => Ok(Some(window)),
+            _ => Err(format!(
+                "{sliding} of {layers} layers have a sliding window, expected all or none"
+            )),
+        }
     }
 
     fn activation(&self, gpt: bool) -> std::result::Result<Activation, String> {
@@ -327,6 +390,16 @@ pub(super) fn check_bounds(numbers: &[(&str, usize, usize)]) -> std::result::Res
         }
     }
     Ok(())
+}
+
+/// The token that `bos_token_id` names, once or several times; token 0 where it names none.
+pub(super) fn first_token_of(bos: &Value) -> std::result::Result<u32, String> {
+    let ids = bos.as_array().map_or(std::slice::from_ref(bos), Vec::as_slice);
+    let first = ids.first().filter(|id| !id.is_null() && **id != -1);
+    let Some(first) = first else { return Ok(0) };
+    let id = first.as_u64().and_then(|id| u32::try_from(id).ok());
+    id.filter(|_| ids.iter().all(|id| id == first))
+        .ok_or_else(|| format!("bos_token_id is {bos}, expected one token"))
 }
 
 /// Checks that the token that opens lanes has an embedding.

@@ -13,6 +13,7 @@ mod folder;
 mod footprint;
 mod gpt2;
 mod gpt_neox;
+pub(crate) mod json;
 mod linear;
 mod llama;
 mod matrix;
@@ -172,9 +173,10 @@ impl Model {
         let load = || {
             let config = files.config_json()?;
             let architecture = Architecture::parse(&config)?;
+            let weights = files.weights(hashed(blake3::Hasher::new(), &config))?;
+            let architecture = architecture.with_weights(&weights);
             admit(&architecture)?;
             let tokenizer = files.tokenizer()?;
-            let weights = files.weights(hashed(blake3::Hasher::new(), &config))?;
             let parts = Parts::load(&architecture, &weights, tokenizer.file(), isa)?;
             let hasher = tokenizer.bytes().fold(weights.finish()?, hashed);
             Ok(Self::of_parts(files.identity_of(&hasher), isa, architecture, parts))

@@ -5,6 +5,8 @@
 //! 16, makes of the floats, so that the network is the same, bit for bit, as if it were quantized
 //! while loading.
 
+use super::checkpoint_files::CONFIG;
+use super::json::parse;
 use super::matrix::MatrixShape;
 use super::weights::StoredTensor;
 use super::{Architecture, Family, ModelFolder, QUANT_METHOD, Quantization, Weights, invalid};
@@ -48,23 +50,19 @@ impl ModelFolder {
             let to = folder.join(path.file_name().unwrap_or_default());
             fs::copy(&path, to).map_err(|e| Error::io(format!("copying {}", path.display()), e))?;
         }
-        write_weights(
-            &architecture,
-            &self.weights(blake3::Hasher::new())?,
-            &folder.join("model.safetensors"),
-            progress,
-        )
+        let weights = self.weights(blake3::Hasher::new())?;
+        let architecture = architecture.with_weights(&weights);
+        write_weights(&architecture, &weights, &folder.join("model.safetensors"), progress)
     }
 }
 
 /// `config.json` with what says that the model is quantized.
 fn quantized_json(json: &[u8], quantization: Quantization) -> Result<Vec<u8>> {
-    let failed = |e: serde_json::Error| invalid(format!("config.json: {e}"));
-    let mut config: Map<String, Value> = serde_json::from_slice(json).map_err(failed)?;
+    let mut config: Map<String, Value> = parse(CONFIG, json)?;
     let activation_bits = quantization.activations.bits();
     let value = json!({ "quant_method": QUANT_METHOD, "activation_bits": activation_bits });
     config.insert("quantization_config".to_owned(), value);
-    serde_json::to_vec_pretty(&config).map_err(failed)
+    serde_json::to_vec_pretty(&config).map_err(|e| invalid(format!("{CONFIG}: {e}")))
 }
 
 /// A tensor of the new checkpoint.

@@ -5,7 +5,7 @@
 //!
 //! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.
 
-use super::blocks::{Layer, Norm, Positions};
+use super::blocks::{Layer, Norm, Positions, Tables};
 use super::config::{Config, Family};
 use super::linear::Linear;
 use super::matrix::{Matrix, MatrixShape};
@@ -54,6 +54,25 @@ impl Embedding {
 const BUFFERS: [&str; 4] =
     [".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq"];
 
+/// The names of embedding and output head.
+fn tables(family: Family, weights: &Weights<'_>) -> Tables {
+    match family {
+        Family::GptNeox => gpt_neox::tables(weights),
+        Family::Gpt2 => gpt2::tables(weights),
+        Family::Llama | Family::Qwen3 => llama::tables(),
+    }
+}
+
+impl Config {
+    /// The same as its weights have it: an output head of their own counts, whatever
+    /// `tie_word_embeddings` says, as in transformers 5.
+    #[must_use]
+    pub fn with_weights(mut self, weights: &Weights<'_>) -> Self {
+        self.tied &= !weights.has(tables(self.family, weights).head);
+        self
+    }
+}
+
 impl Transformer {
     /// Loads the network, with the output head's rows in the order of `outputs`: token ids.
     ///
@@ -61,15 +80,10 @@ impl Transformer {
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a tensor is missing,
     /// misshapen or not finite; [`ErrorKind::Io`](crate::ErrorKind::Io) if one cannot be read.
     pub fn load(config: &Config, weights: &Weights<'_>, outputs: &[u32], isa: Isa) -> Result<Self> {
+        let config = &config.clone().with_weights(weights);
         let width = config.hidden_size;
-        let tables = match config.family {
-            Family::GptNeox => gpt_neox::tables(weights),
-            Family::Gpt2 => gpt2::tables(weights),
-            Family::Llama | Family::Qwen3 => llama::tables(),
-        };
-        weights.ignore(|name| {
-            BUFFERS.iter().any(|end| name.ends_with(end)) || (config.tied && name == tables.head)
-        });
+        let tables = tables(config.family, weights);
+        weights.ignore(|name| BUFFERS.iter().any(|end| name.ends_with(end)));
         // The largest tensors first: each is in memory twice while it is packed.
         let (vocab_size, quantization) = (config.vocab_size, config.quantization);
         let name = if config.tied { &tables.embedding } else { tables.head };

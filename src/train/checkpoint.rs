@@ -111,9 +111,15 @@ pub fn load(
 pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let (path, draft) = (folder.join(name), folder.join(format!(".{name}.tmp")));
     let io = |e| Error::io(format!("writing {}", path.display()), e);
-    let mut file = File::create(&draft).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(draft, &path).map_err(io)
+    let write = || {
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes).and_then(|()| file.sync_all())?;
+        fs::rename(&draft, &path)
+    };
+    write().map_err(|e| {
+        drop(fs::remove_file(&draft)); // the first error tells more
+        io(e)
+    })
 }
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {

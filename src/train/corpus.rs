@@ -13,9 +13,6 @@ use std::path::PathBuf;
 /// so many is held out.
 const HELD_OUT: (usize, usize) = (50, 1 << 16);
 
-/// Minimum bytes of all files together.
-const LEAST: usize = 10_000;
-
 /// Bytes that are tokenised at once.
 const PIECE: usize = 4096;
 
@@ -29,11 +26,11 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Reads `files`.
+    /// Reads `files`, which have `least` bytes to learn from or more.
     ///
     /// # Errors
     /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little training data.
-    pub fn read(files: &[PathBuf]) -> Result<Self> {
+    pub fn read(files: &[PathBuf], least: usize) -> Result<Self> {
         let (mut texts, mut all_held_out) = (Vec::new(), Vec::new());
         let (mut hasher, mut short) = (blake3::Hasher::new(), 0);
         for path in files {
@@ -52,12 +49,15 @@ impl Corpus {
             texts.push(text);
         }
         let corpus = Self { texts, held_out: all_held_out, digest: hasher.finalize() };
+        let too_little = |message| Err(Error::new(ErrorKind::InvalidArgument, message));
         match corpus.len() {
-            LEAST.. => Ok(corpus),
-            len => {
-                let message = format!("{len} bytes of training data, expected at least {LEAST}");
-                Err(Error::new(ErrorKind::InvalidArgument, message))
+            len if len < least => {
+                too_little(format!("{len} bytes of training data, expected at least {least}"))
             }
+            _ if corpus.held_out.iter().all(Vec::is_empty) => {
+                too_little(format!("no file of {} bytes, of which some are held out", HELD_OUT.0))
+            }
+            _ => Ok(corpus),
         }
     }
 

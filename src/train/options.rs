@@ -148,6 +148,14 @@ impl TrainOptions {
         }
     }
 
+    /// Returns the fewest bytes to learn from: a run of some steps may be a trial.
+    pub(super) fn least_bytes(&self) -> usize {
+        match self.budget {
+            Budget::Steps(_) => 1,
+            Budget::Minutes(_) => 10_000,
+        }
+    }
+
     pub(super) fn batch(&self) -> BatchShape {
         match self.arch {
             Arch::Gru | Arch::Lstm => {

@@ -72,7 +72,7 @@ pub fn train(
     folder: &Path,
     watch: &mut dyn FnMut(&TrainReport),
 ) -> Result<TrainSummary> {
-    let corpus = Corpus::read(files)?;
+    let corpus = Corpus::read(files, options.least_bytes())?;
     prepare(folder, options.resume)?;
     let tokens = match options.resume {
         true => {

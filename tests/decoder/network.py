@@ -126,7 +126,7 @@ class Network:
             return FloatLinear(np.concatenate([tensors[f"{name}.weight"] for name in names])[rows])
 
         embedding = "model.embed_tokens"
-        tied = config.get("tie_word_embeddings", False)
+        tied = config.get("tie_word_embeddings", False) and "lm_head.weight" not in tensors
         self.head = linear(embedding if tied else "lm_head", rows=outputs)
         self.embedding = linear(embedding).floats() if tied and quantization else tensors[f"{embedding}.weight"]
         self.norm = tensors["model.norm.weight"]

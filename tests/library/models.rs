@@ -401,3 +401,111 @@ fn bad_recurrent_models_are_refused_with_what_was_expected() {
         assert!(message.contains(expected), "{message:?} does not say {expected:?}");
     }
 }
+
+/// The configuration of the oracle `name` with `changes`; null takes a key out.
+fn config_with(name: &str, changes: serde_json::Value) -> Result<Config, String> {
+    let text = std::fs::read(oracle(name).join("config.json")).unwrap();
+    let mut json: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&text).unwrap();
+    for (key, value) in changes.as_object().unwrap() {
+        match value.is_null() {
+            true => drop(json.remove(key)),
+            false => drop(json.insert(key.clone(), value.clone())),
+        }
+    }
+    Config::parse(serde_json::Value::Object(json).to_string().as_bytes()).map_err(|e| e.to_string())
+}
+
+/// Of a network that llmzip does not run its family is said, and which ones it runs: not some key that
+/// it has not.
+#[test]
+fn families_that_are_not_run_are_named() {
+    for (json, named) in [
+        (r#"{"model_type": "opt", "ffn_dim": 3072}"#, "\"opt\""),
+        (r#"{"model_type": "olmo2", "rms_norm_eps": 1e-6}"#, "\"olmo2\""),
+        (r#"{"model_type": "starcoder2", "norm_epsilon": 1e-5}"#, "\"starcoder2\""),
+        (r#"{"model_type": "mamba", "state_size": 16}"#, "\"mamba\""),
+        (r#"{"model_type": "bloom", "n_embed": 64}"#, "\"bloom\""),
+        (r#"{"model_type": "mpt", "d_model": 64}"#, "\"mpt\""),
+        (r#"{"model_type": "llava", "text_config": {"model_type": "llama"}}"#, "\"llava\""),
+        (r#"{"d_model": 768, "ssm_cfg": {}}"#, "null"),
+    ] {
+        let error = Architecture::parse(json.as_bytes()).err().unwrap().to_string();
+        assert!(error.contains(&format!("model_type is {named}, expected gpt_neox")), "{error}");
+        assert!(error.contains("lstm"), "{error}");
+    }
+}
+
+#[test]
+fn spellings_of_a_key_are_taken_where_they_agree() {
+    use serde_json::json;
+    let gpt2 = config_with("gpt2", json!({})).unwrap();
+    let keys = json!({
+        "n_embd": gpt2.hidden_size, "hidden_size": gpt2.hidden_size,
+        "n_layer": null, "num_hidden_layers": gpt2.layers,
+        "n_inner": gpt2.intermediate_size, "intermediate_size": gpt2.intermediate_size,
+    });
+    let both = config_with("gpt2", keys).unwrap();
+    assert_eq!((both.hidden_size, both.layers), (gpt2.hidden_size, gpt2.layers));
+    let error = config_with("gpt2", json!({"n_embd": 64, "hidden_size": 65})).unwrap_err();
+    assert!(error.contains("hidden_size is 65, but n_embd is 64"), "{error}");
+    for (bos, first) in [
+        (json!([7]), 7),
+        (json!([7, 7]), 7),
+        (json!(-1), 0),
+        (json!([]), 0),
+        (json!(null), 0),
+        (json!(9), 9),
+    ] {
+        let config = config_with("llama-gqa-tied", json!({ "bos_token_id": bos.clone() }));
+        assert_eq!(config.unwrap().first_token, first, "{bos}");
+    }
+    for bos in [json!([7, 8]), json!("<s>"), json!(1.5), json!(1u64 << 40)] {
+        let error = config_with("llama-gqa-tied", json!({ "bos_token_id": bos })).unwrap_err();
+        assert!(error.contains("expected one token"), "{error}");
+    }
+    let text = std::fs::read(oracle("llama-gqa-tied").join("config.json")).unwrap();
+    Architecture::parse(&[b"\xef\xbb\xbf", &text[..]].concat()).unwrap();
+}
+
+/// A window that only some layers have is refused: with it on every layer, the model would be worse,
+/// and nobody told.
+#[test]
+fn a_sliding_window_is_that_of_all_layers_or_refused() {
+    use serde_json::json;
+    let with = |changes: serde_json::Value| {
+        let mut all = json!({"use_sliding_window": true, "sliding_window": 24});
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        config_with("qwen3-tied", all).map(|config| config.sliding_window)
+    };
+    let (full, sliding) = ("full_attention", "sliding_attention");
+    assert_eq!(with(json!({"max_window_layers": 0})), Ok(Some(24)));
+    assert_eq!(with(json!({"max_window_layers": 2})), Ok(None));
+    assert_eq!(with(json!({})), Ok(None), "28 layers have none by default");
+    assert_eq!(with(json!({"use_sliding_window": false, "max_window_layers": 1})), Ok(None));
+    assert_eq!(with(json!({"layer_types": [sliding, sliding]})), Ok(Some(24)));
+    assert_eq!(with(json!({"layer_types": [full, full]})), Ok(None));
+    for mixed in [json!({"max_window_layers": 1}), json!({"layer_types": [full, sliding]})] {
+        let error = with(mixed).unwrap_err();
+        assert!(error.contains("1 of 2 layers have a sliding window"), "{error}");
+    }
+    let error = with(json!({"layer_types": [full, "linear_attention"]})).unwrap_err();
+    assert!(error.contains("linear_attention"), "{error}");
+}
+
+/// Weights with an output head of their own are not tied, whatever their configuration says.
+#[test]
+fn a_head_of_its_own_counts() {
+    let folder = oracle("llama-mha-untied-bf16");
+    let untied = config_with("llama-mha-untied-bf16", serde_json::json!({})).unwrap();
+    let tied = serde_json::json!({"tie_word_embeddings": true});
+    let tied = config_with("llama-mha-untied-bf16", tied).unwrap();
+    assert!(tied.tied && !untied.tied);
+    let ids: Vec<u32> = (0..untied.vocab_size as u32).collect();
+    let texts = texts(1, 20, untied.vocab_size as u64);
+    let [found, expected] = [tied, untied].map(|config| {
+        let network = Transformer::load(&config, &weights(&folder), &ids, Isa::detect()).unwrap();
+        lockstep(&network, &texts, 20)
+    });
+    assert!(found == expected);
+}

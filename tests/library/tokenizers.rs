@@ -312,3 +312,39 @@ fn real_tokenizers_are_exact_and_as_efficient_as_their_own_libraries() {
         }
     }
 }
+
+/// GPT-2's own file says no type of model, and editors put a byte order mark before text.
+#[test]
+fn old_and_edited_files_are_read() {
+    let text = "the the x\n\n and's caf\u{e9}";
+    for (name, files) in all() {
+        let expected = split(&files, text);
+        let marked = |json: &[u8]| [b"\xef\xbb\xbf", json].concat();
+        let read = |file: TokenizerFile<'_>| {
+            let (tokenizer, vocabulary) = Tokenizer::load(file, ANY_VOCAB_SIZE).expect(name);
+            let ranks = tokenizer.encode(text.as_bytes(), &vocabulary);
+            let bytes = ranks.iter().map(|&rank| vocabulary.bytes(rank));
+            bytes.map(|bytes| String::from_utf8_lossy(bytes).into()).collect::<Vec<String>>()
+        };
+        let found = match &files {
+            Files::Json(json) => {
+                let mut json = json.clone();
+                json["model"].as_object_mut().unwrap().remove("type").unwrap();
+                read(TokenizerFile::Json(&marked(json.to_string().as_bytes())))
+            }
+            Files::Bpe { vocab, merges, config } => {
+                let config = config.as_ref().map(|json| marked(json.to_string().as_bytes()));
+                read(TokenizerFile::Bpe {
+                    vocab: &marked(vocab.to_string().as_bytes()),
+                    merges: &marked(merges.as_bytes()),
+                    config: config.as_deref(),
+                })
+            }
+            Files::Model(_) => continue,
+        };
+        assert_eq!(found, expected, "{name}");
+    }
+    let unigram = json!({"model": {"vocab": [["a", -1.0]]}}).to_string();
+    let error = Tokenizer::load(TokenizerFile::Json(unigram.as_bytes()), 10).err().unwrap();
+    assert!(error.to_string().contains("expected BPE"), "{error}");
+}

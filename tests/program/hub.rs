@@ -27,7 +27,9 @@ impl Machine {
     fn new(endpoint: &str) -> Self {
         let shell = Shell::new();
         shell.write("a", &text());
-        Self { shell, variables: vec![("HF_ENDPOINT", endpoint.to_owned())] }
+        // Pauses between attempts are short then.
+        let timeout = ("HF_HUB_DOWNLOAD_TIMEOUT", "2".to_owned());
+        Self { shell, variables: vec![("HF_ENDPOINT", endpoint.to_owned()), timeout] }
     }
 
     /// The same machine when `name` is set to `value`.
@@ -176,11 +178,12 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
 #[test]
 fn a_download_that_breaks_off_is_taken_up_again() {
     let hub = StubHub::new(&tiny::files());
-    hub.set_fault(Fault::BreaksOff(2));
+    hub.set_fault(Fault::BreaksOff(5));
     let machine = Machine::new(&hub.endpoint);
-    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    let ended = machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    ended.saying("interrupted").saying("next attempt");
     let ranges: Vec<_> = hub.storage_log().iter().map(|request| request.range).collect();
-    assert!(matches!(ranges[..], [None, Some(a), Some(b)] if 0 < a && a < b), "{ranges:?}");
+    assert!(ranges.len() == 6 && ranges.is_sorted(), "{ranges:?}");
 
     let hub = StubHub::new(&tiny::files());
     hub.set_fault(Fault::BreaksOff(usize::MAX));
@@ -304,4 +307,138 @@ fn a_hub_that_is_not_one_is_an_error() {
     machine.set("HF_ENDPOINT", &nowhere());
     machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("fetching http://127.0.0.1");
     machine.run(&["-c", "-m", "org/tiny", "a"]).expect(1);
+}
+
+/// A server that has too much to do is asked again, after the pause that it wants, and not for ever.
+#[test]
+fn a_busy_hub_is_asked_again() {
+    for status in ["429 Too Many Requests", "503 Service Unavailable", "502 Bad Gateway"] {
+        for pause in [None, Some("1"), Some("Sun, 29 Nov 2026 00:00:00 GMT")] {
+            let hub = StubHub::new(&tiny::files());
+            hub.set_fault(Fault::Busy(2, status, pause));
+            let machine = Machine::new(&hub.endpoint);
+            let ended = machine.run(&["models", "pull", "org/tiny"]).expect(0);
+            ended.saying(&format!("answers {status}; next attempt in 1 s"));
+        }
+    }
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    hub.set_fault(Fault::Busy(usize::MAX, "429 Too Many Requests", Some("7200")));
+    machine.run(&["models", "pull", "org/tiny"]).expect(1).saying("try again in 7200 s");
+    assert_eq!(hub.hub_log().len(), 1);
+    hub.set_fault(Fault::Busy(usize::MAX, "503 Service Unavailable", None));
+    machine.run(&["models", "pull", "-q", "org/tiny"]).expect(1).saying("answers 503");
+    assert_eq!(hub.hub_log().len(), 1 + 7);
+}
+
+/// Lengths that a hub only claims: more than any file has, none, that of another file.
+#[test]
+fn lengths_are_not_believed() {
+    for (fault, code, words) in [
+        (Fault::LinkedSize("18446744073709551615"), 1, "has 18446744073709551615 bytes"),
+        (Fault::LinkedSize("0"), 1, "has 0 bytes"),
+        (Fault::LinkedSize("-1"), 1, "no length"),
+        (Fault::OneEtag, 4, "that ETag"),
+    ] {
+        let hub = StubHub::new(&tiny::files());
+        hub.set_fault(fault);
+        let machine = Machine::new(&hub.endpoint);
+        machine.run(&["models", "pull", "org/tiny"]).expect(code).saying(words);
+        assert!(!machine.snapshot().join("model.safetensors").exists(), "{fault:?}");
+    }
+    // One that was cut short in the cache, by whoever wrote it.
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    let weights = machine.snapshot().join("model.safetensors").canonicalize().unwrap();
+    fs::remove_dir_all(machine.snapshot()).unwrap();
+    fs::File::options().write(true).open(&weights).unwrap().set_len(1000).unwrap();
+    machine.run(&["models", "pull", "org/tiny"]).expect(4).saying("has 1000 bytes");
+}
+
+#[test]
+fn a_body_that_trickles_is_given_up() {
+    let hub = StubHub::new(&tiny::files());
+    hub.set_fault(Fault::Trickles);
+    let mut machine = Machine::new(&hub.endpoint);
+    machine.set("HF_HUB_DOWNLOAD_TIMEOUT", "0.3");
+    let ended = machine.run(&["models", "pull", "org/tiny"]).expect(1);
+    ended.saying("fewer than 1,024 bytes a second");
+    assert!(hub.storage_log().len() > 1);
+    hub.set_fault(Fault::None);
+    machine.set("HF_HUB_DOWNLOAD_TIMEOUT", "2").run(&["models", "pull", "org/tiny"]).expect(0);
+}
+
+/// A mirror keeps files itself, under other addresses and ETags: what it said first counts.
+#[test]
+fn a_blob_has_the_name_that_the_hub_gives_it() {
+    let hub = StubHub::new(&tiny::files());
+    hub.set_fault(Fault::OwnStorage);
+    let machine = Machine::new(&hub.endpoint);
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    let weights = &tiny::files()[1].1;
+    let sha256 = ring::digest::digest(&ring::digest::SHA256, weights);
+    let name = crate::stub_hub::hex(sha256.as_ref());
+    assert!(machine.blobs().contains(&name), "{:?}", machine.blobs());
+}
+
+/// What one user fetched or imported, others of the machine read.
+#[test]
+fn files_have_the_modes_that_the_umask_gives() {
+    use std::os::unix::fs::PermissionsExt;
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    tiny::write(&machine.shell.path("other"), &tiny::files_with_one_bit_changed());
+    machine.run(&["models", "pull", "org/tiny"]).expect(0);
+    machine.run(&["models", "import", "other"]).expect(0);
+    machine.shell.write("plain", b"");
+    fs::create_dir(machine.shell.path("folder")).unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let [file, folder] = ["plain", "folder"].map(|name| mode(&machine.shell.path(name)));
+    let mut left = vec![machine.shell.path("home")];
+    let mut n_files = 0;
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            assert_eq!(mode(&path), folder, "{}", path.display());
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            assert_eq!(mode(&path), file, "{}", path.display());
+            n_files += 1;
+        }
+    }
+    assert!(n_files > 10, "{n_files}");
+}
+
+/// On file systems without symbolic links or locks (FAT, some network mounts), the files themselves
+/// stand where the links would.
+#[test]
+fn a_cache_without_links_and_locks_is_filled_all_the_same() {
+    let strace = std::process::Command::new("strace").args(["-qq", "-o/dev/null", "true"]).status();
+    if !strace.is_ok_and(|status| status.success()) {
+        return crate::skip::skip("no strace that works");
+    }
+    let hub = StubHub::new(&tiny::files());
+    let machine = Machine::new(&hub.endpoint);
+    let run = |arguments: &[&str]| {
+        let program = machine.shell.command::<&str>(&[]);
+        let mut command = std::process::Command::new("strace");
+        command.args(["-fqq", "-o/dev/null", "-einject=symlink,symlinkat:error=EPERM"]);
+        command.args(["-einject=flock:error=ENOLCK", env!("CARGO_BIN_EXE_llmzip")]);
+        command.args(arguments).current_dir(machine.shell.path(""));
+        command.env("HOME", machine.shell.path("home"));
+        program.get_envs().filter(|(_, value)| value.is_none()).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        command.envs(machine.variables.iter().map(|(name, value)| (name, value)));
+        end(command)
+    };
+    run(&["models", "pull", "org/tiny"]).expect(0);
+    for (name, bytes) in tiny::files() {
+        let path = machine.snapshot().join(name);
+        assert!(!path.is_symlink() && fs::read(&path).unwrap() == bytes, "{name}");
+    }
+    run(&["--no-mix", "-m", "org/tiny", "a"]).expect(0);
+    assert_eq!(run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+    run(&["models", "rm", "org/tiny"]).expect(0);
+    assert!(!machine.repo().exists());
 }

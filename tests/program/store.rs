@@ -385,3 +385,124 @@ fn messages_have_no_control_characters() {
     let said = &ended.stderr;
     assert!(!said.contains(['\x1b', '\x07']), "{}", said.escape_debug());
 }
+
+/// `tiny.tar` with `label` for the exported model's and `weights` for its weights, all hashes right.
+fn bundle(label: &str, weights: &[u8]) -> Vec<u8> {
+    let mut files = tiny::files();
+    files[1].1 = weights.to_owned();
+    let listed: Vec<Value> = [0, 1, 2]
+        .map(|i| {
+            let (name, bytes) = &files[i];
+            let blake3 = blake3::hash(bytes).to_hex().to_string();
+            serde_json::json!({ "name": name, "len": bytes.len(), "blake3": blake3 })
+        })
+        .into();
+    let digest = tiny::digest(&files);
+    let manifest =
+        serde_json::json!({"schema": 1, "label": label, "digest": digest, "files": listed});
+    let mut tar = tar::Builder::new(Vec::new());
+    let manifest = ("llmzip-model.json", manifest.to_string().into_bytes());
+    for (name, bytes) in std::iter::once(manifest).chain(files) {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, &bytes[..]).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn a_bundle_is_loaded_before_it_is_taken_in() {
+    let shell = Shell::new();
+    let weights = &tiny::files()[1].1;
+    shell.write("good.tar", &bundle("mine", weights));
+    shell.run(&["models", "import", "good.tar"]).expect(0);
+    shell.run(&["models", "rm", "mine"]).expect(0);
+    shell.write("junk.tar", &bundle("mine", &b"junk".repeat(1000)));
+    let ended = shell.run(&["models", "import", "junk.tar"]).expect(1).saying("safetensors");
+    assert!(!ended.stderr.contains(".tmp"), "{}", ended.stderr);
+    let hub = format!("org/name@{}", "0".repeat(40));
+    for label in ["default", "", ".", "..", "org/name", "org/name@main", &hub, &hub[4..]] {
+        shell.write("label.tar", &bundle(label, weights));
+        shell.run(&["models", "import", "label.tar"]).expect(4).saying("has the label");
+    }
+    tiny::write(&shell.path("default"), &tiny::files());
+    shell.run(&["models", "import", "./default"]).expect(2).saying("rename");
+    let list = json(shell.run(&["models", "list", "--json"]).expect(0));
+    assert_eq!(list["models"].as_array().unwrap().len(), 1);
+}
+
+/// A model of the hub's cache is carried under its own name: who imports it cannot tell that it is the
+/// hub's.
+#[test]
+fn a_model_of_the_hub_is_carried_by_its_name() {
+    let shell = with_archive();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let snapshot = format!("home/.cache/huggingface/hub/models--org--small/snapshots/{commit}");
+    tiny::write(&shell.path(&snapshot), &tiny::files());
+    shell.run(&["models", "export", "org/small", "-o", "small.tar"]).expect(0);
+    let other = Shell::new();
+    other.write("small.tar", &shell.read("small.tar"));
+    other.run(&["models", "import", "small.tar"]).expect(0);
+    other.run(&["models", "path", "small"]).expect(0);
+    other.write("a.llmz", &shell.read("a.llmz"));
+    assert_eq!(other.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+}
+
+#[test]
+fn imports_and_removals_at_the_same_time() {
+    let shell = with_archive();
+    shell.run(&["models", "export", "tiny", "-o", "tiny.tar"]).expect(0);
+    fs::rename(shell.path("tiny"), shell.path("elsewhere")).unwrap();
+    std::thread::scope(|scope| {
+        let import =
+            || (0..12).for_each(|_| drop(shell.run(&["models", "import", "tiny.tar"]).expect(0)));
+        let remove = || {
+            for _ in 0..24 {
+                let ended = shell.run(&["models", "rm", "tiny"]);
+                assert!(matches!(ended.code, Some(0 | 3)), "{}", ended.stderr);
+            }
+        };
+        scope.spawn(import);
+        scope.spawn(import);
+        scope.spawn(remove);
+    });
+}
+
+/// A card that is a named pipe has nobody at its other end.
+#[test]
+fn pipes_among_a_models_files_are_passed_over() {
+    let shell = with_archive();
+    let pipe = shell.path("tiny/README.md");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    for verb in ["info", "import", "verify"] {
+        shell.run(&["models", verb, "./tiny"]).expect(0);
+    }
+    fs::remove_file(shell.path("tiny/config.json")).unwrap();
+    let pipe = shell.path("tiny/config.json");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    shell.run(&["-c", "-m", "./tiny", "a"]).expect(1).saying("config.json");
+}
+
+/// Models that nobody used yet are read once, and not without a word.
+#[test]
+fn a_search_for_a_digest_is_said_and_recorded() {
+    let shell = with_archive();
+    for name in ["one", "two"] {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let snapshot =
+            format!("home/.cache/huggingface/hub/models--org--{name}/snapshots/{commit}");
+        tiny::write(&shell.path(&snapshot), &tiny::files_with_one_bit_changed());
+    }
+    fs::rename(shell.path("tiny"), shell.path("elsewhere")).unwrap();
+    shell.run(&["-dc", "a.llmz"]).expect(3).saying("reading 2 models");
+    let ended = shell.run(&["-dc", "a.llmz"]).expect(3);
+    assert!(!ended.stderr.contains("reading"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_model_that_is_too_large_is_refused_with_what_helps() {
+    let shell = with_archive();
+    let ended = shell.run(&["-c", "--memlimit", "100k", "-m", "tiny", "a"]).expect(5);
+    ended.saying("models quantize --int8").saying("--memlimit");
+}

@@ -198,3 +198,29 @@ fn what_cannot_be_said_is_no_panic() {
     shell::end(unheard).expect(0);
     assert!(model(&shell, "a") == model(&shell, "c"));
 }
+
+/// A step is enough for the tokenizer of bytes, which docs/training.md offers, on data of any length.
+#[test]
+fn a_single_step_needs_little_data() {
+    let shell = Shell::new();
+    shell.write("log", &log(2));
+    call(&shell, "a", &["--steps", "1"]).expect(0);
+    assert!(shell.path("a/tokenizer.json").exists());
+    call(&shell, "b", &["--minutes", "1"]).expect(2).saying("expected at least 10000");
+    shell.write("log", b"short");
+    call(&shell, "c", &["--steps", "1"]).expect(2).saying("no file of 50 bytes");
+}
+
+#[test]
+fn a_full_disk_leaves_no_draft() {
+    let shell = Shell::new();
+    shell.write("log", &log(300));
+    let mut command = std::process::Command::new("sh");
+    let line = "ulimit -f 100; exec \"$0\" train --size tiny --steps 1 --data log -o model";
+    command.args(["-c", line, env!("CARGO_BIN_EXE_llmzip")]).current_dir(shell.path(""));
+    command.env("HOME", shell.path("home"));
+    shell::end(command).expect(1).saying("checkpoint.safetensors");
+    let names = fs::read_dir(shell.path("model")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    assert_eq!(names, ["tokenizer.json"]);
+}

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// The commit that `main` and `v1` stand at.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -23,6 +24,16 @@ pub enum Fault {
     TooLong,
     /// A range is asked for and everything is sent.
     IgnoresRange,
+    /// The body comes one byte at a time, with pauses.
+    Trickles,
+    /// So many answers, of any kind, are this status and pause to be made.
+    Busy(usize, &'static str, Option<&'static str>),
+    /// Weights are announced with this length.
+    LinkedSize(&'static str),
+    /// All files have one ETag.
+    OneEtag,
+    /// Weights are on the hub itself, under an absolute address and an ETag of its own.
+    OwnStorage,
 }
 
 /// A request as it came.
@@ -35,6 +46,7 @@ pub struct Request {
 }
 
 struct State {
+    endpoint: String,
     /// By name of file.
     files: BTreeMap<String, Vec<u8>>,
     /// What lets one in; `None`: everybody is.
@@ -59,6 +71,7 @@ impl StubHub {
         let (hub, storage) = (listen(), listen());
         let files = files.iter().map(|(name, bytes)| (name.to_string(), bytes.clone())).collect();
         let state = State {
+            endpoint: address(&hub),
             files,
             token: None,
             fault: Fault::None,
@@ -80,8 +93,14 @@ impl StubHub {
                 thread::spawn(move || {
                     let mut stream = stream.unwrap();
                     let Some(request) = read_request(&stream) else { return };
-                    let answer = answer(&mut state.lock().unwrap(), request);
-                    drop(stream.write_all(&answer));
+                    let mut state = state.lock().unwrap();
+                    let answer = answer(&mut state, request);
+                    let trickles = state.fault == Fault::Trickles && answer.len() > 100_000;
+                    drop(state);
+                    match trickles {
+                        true => trickle(&mut stream, &answer),
+                        false => drop(stream.write_all(&answer)),
+                    }
                 });
             }
         });
@@ -111,8 +130,23 @@ impl StubHub {
 }
 
 impl State {
+    /// The answer of a server that has too much to do, as often as that is to be.
+    fn busy(&mut self, request: &Request) -> Option<Vec<u8>> {
+        let Fault::Busy(n, status, pause) = &mut self.fault else { return None };
+        *n = n.checked_sub(1)?;
+        let pause = pause.map(|pause| ("Retry-After", pause.to_owned()));
+        Some(respond(status, pause.as_slice(), b"", request))
+    }
+
     fn hub(&mut self, request: Request) -> Vec<u8> {
         self.hub_log.push(request.clone());
+        if let Some(answer) = self.busy(&request) {
+            return answer;
+        }
+        if let Some(name) = request.path.strip_prefix("/bytes/") {
+            let bytes = &self.files[name];
+            return respond("200 OK", &[("ETag", "\"cdn\"".to_owned())], bytes, &request);
+        }
         let is_let_in = match &self.token {
             Some(token) => request.authorization == Some(format!("Bearer {token}")),
             None => true,
@@ -150,22 +184,35 @@ impl State {
             return respond("404 Not Found", &[], b"", request);
         };
         let commit = ("X-Repo-Commit", COMMIT.to_owned());
+        let one_etag = (self.fault == Fault::OneEtag).then(|| "0".repeat(40));
         if !is_large(name) {
             let etag = hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
+            let etag = one_etag.unwrap_or(etag);
             return respond("200 OK", &[commit, ("ETag", format!("\"{etag}\""))], bytes, request);
         }
         let sha256 = hex(digest(&SHA256, bytes).as_ref());
+        let len = match self.fault {
+            Fault::LinkedSize(len) => len.to_owned(),
+            _ => bytes.len().to_string(),
+        };
+        let location = match self.fault {
+            Fault::OwnStorage => format!("{}/bytes/{name}", self.endpoint),
+            _ => format!("{}/bytes/{name}?Signature=secret", self.storage),
+        };
         let headers = [
             commit,
-            ("X-Linked-Size", bytes.len().to_string()),
-            ("X-Linked-Etag", format!("\"{sha256}\"")),
-            ("Location", format!("{}/bytes/{name}?Signature=secret", self.storage)),
+            ("X-Linked-Size", len),
+            ("X-Linked-Etag", format!("\"{}\"", one_etag.unwrap_or(sha256))),
+            ("Location", location),
         ];
         respond("302 Found", &headers, b"", request)
     }
 
     fn storage(&mut self, request: Request) -> Vec<u8> {
         self.storage_log.push(request.clone());
+        if let Some(answer) = self.busy(&request) {
+            return answer;
+        }
         let name = request.path.trim_start_matches("/bytes/").split('?').next().unwrap();
         let mut bytes = self.files[name].clone();
         match &mut self.fault {
@@ -189,6 +236,19 @@ impl State {
             }
             _ => answer,
         }
+    }
+}
+
+/// Sends `answer`, all but its beginning a byte at a time.
+fn trickle(stream: &mut TcpStream, answer: &[u8]) {
+    let (begin, rest) = answer.split_at(1000);
+    let mut sent = stream.write_all(begin);
+    let mut bytes = rest.chunks(1);
+    while sent.is_ok()
+        && let Some(byte) = bytes.next()
+    {
+        thread::sleep(Duration::from_millis(20));
+        sent = stream.write_all(byte);
     }
 }
 

@@ -28,7 +28,7 @@ impl ModelCommand<'_> {
         let entry = ModelEntry::of(&found, store)?;
         let export = |out: &mut dyn Write| {
             let progress = self.progress(found.label(), Some(entry.len));
-            let manifest = hub::export(folder, found.label(), out, &|n| progress.add(n))?;
+            let manifest = hub::export(folder, found.name(), out, &|n| progress.add(n))?;
             progress.finish();
             anyhow::Ok(manifest)
         };
@@ -60,12 +60,19 @@ impl ModelCommand<'_> {
         let manifest = if source.is_dir() {
             let found = self.find(source)?;
             self.session.models.try_folder(source)?; // unusable models are not imported
-            hub::copy(source, found.label(), staging.path(), &tell)?
+            hub::copy(source, found.name(), staging.path(), &tell)?
         } else {
             let file = File::open(source).context("cannot open")?;
-            hub::import(BufReader::with_capacity(BUFFER_LEN, file), staging.path(), &tell)?
+            let file = BufReader::with_capacity(BUFFER_LEN, file);
+            let unpacked = hub::import(file, staging.path(), &tell);
+            let loaded =
+                |manifest| self.session.models.try_folder(staging.path()).map(|()| manifest);
+            // The folder is not the user's: the file is named in its place.
+            let name = staging.path().display().to_string();
+            unpacked.and_then(loaded).map_err(|e| e.renamed(&name, &shown(source)))?
         };
         progress.finish();
+        let _lock = store.lock();
         let (folder, is_new) =
             settle(store, staging, &root.join(manifest.folder_name()), &manifest)?;
         let found = FoundModel::Stored(imported(store, &folder)?);

@@ -138,7 +138,10 @@ impl ModelCommand<'_> {
     }
 
     fn remove(&mut self, model: &Path, dry_run: bool) -> Result<()> {
-        let (found, store) = (self.find(model)?, self.session.models.store());
+        let store = self.session.models.store();
+        // Only an import at the same time would see a half of it.
+        let _lock = (!dry_run).then(|| store.lock());
+        let found = self.find(model)?;
         let FoundModel::Stored(model) = &found else {
             let message = format!(
                 "{} is not in the store, and only stored models can be removed",

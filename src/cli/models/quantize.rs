@@ -56,10 +56,7 @@ impl ModelCommand<'_> {
 
 /// Returns `NAME-int8` for the model `ORG/NAME@COMMIT`.
 fn folder_name(found: &FoundModel) -> PathBuf {
-    let label = found.label();
-    let name = label.rsplit('/').next().unwrap_or(label);
-    let name = name.split('@').next().unwrap_or(name);
-    format!("{name}-int8").into()
+    format!("{}-int8", found.name()).into()
 }
 
 /// Writes the compiled-in model's files to a folder in `parent`, which a signal removes.

@@ -1,9 +1,11 @@
 //! Progress of downloads: a bar per file.
 
+use crate::cli::names::printable;
 use crate::cli::progress::ProgressCounter;
 use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::Watch;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Progress display of one file after the other.
 pub struct Bars {
@@ -25,6 +27,12 @@ impl Watch for Bars {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = current.replace(progress) {
             last.finish();
+        }
+    }
+
+    fn pause(&self, why: &str, pause: Duration) {
+        if self.voice > Voice::Quiet {
+            say!("llmzip: {}; next attempt in {:.0} s", printable(why), pause.as_secs_f64().ceil());
         }
     }
 

@@ -1,8 +1,11 @@
 //! `config.json` of a recurrent network.
 
 use crate::error::Result;
-use crate::models::config::{Quantization, check_bounds, check_first_token, quantization_of};
-use crate::models::{Footprint, invalid};
+use crate::models::checkpoint_files::CONFIG;
+use crate::models::config::{
+    Quantization, check_bounds, check_first_token, first_token_of, quantization_of,
+};
+use crate::models::{Footprint, invalid, json};
 use crate::ops::MAX_INPUTS;
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,7 +65,8 @@ struct RecurrentKeys {
     embedding_size: Option<usize>,
     hidden_size: usize,
     num_hidden_layers: usize,
-    bos_token_id: Option<u32>,
+    #[serde(default)]
+    bos_token_id: Value,
     #[serde(default)]
     quantization_config: Value,
 }
@@ -73,10 +77,9 @@ impl RecurrentConfig {
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if it is not JSON, not of a
     /// recurrent network, or a number is out of bounds.
-    pub fn parse(json: &[u8]) -> Result<Self> {
+    pub fn parse(text: &[u8]) -> Result<Self> {
         let failed = |what: String| invalid(format!("config.json: {what}"));
-        let keys: RecurrentKeys =
-            serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
+        let keys: RecurrentKeys = json::parse(CONFIG, text)?;
         let cell = match keys.model_type.as_str() {
             "gru" => Cell::Gru,
             "lstm" => Cell::Lstm,
@@ -88,7 +91,7 @@ impl RecurrentConfig {
             embedding_size: keys.embedding_size.unwrap_or(keys.hidden_size),
             hidden_size: keys.hidden_size,
             layers: keys.num_hidden_layers,
-            first_token: keys.bos_token_id.unwrap_or(0),
+            first_token: first_token_of(&keys.bos_token_id).map_err(failed)?,
             quantization: quantization_of(&keys.quantization_config).map_err(failed)?,
         };
         config.check().map_err(failed)?;

@@ -4,6 +4,7 @@ use super::bpe::{Added, Bpe};
 use super::spelling::Spelling;
 use crate::error::Result;
 use crate::models::invalid;
+use crate::models::json::{self, unmarked};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -61,15 +62,12 @@ pub fn pre_tokenizer(split: bool) -> Value {
 ///
 /// These files do not say which tokens are special. Those that no merge makes are taken for such.
 pub fn parse(vocab: &[u8], merges: &[u8], config: Option<&[u8]>) -> Result<Bpe> {
-    let failed = |file: &str, e: &dyn std::fmt::Display| invalid(format!("{file}: {e}"));
-    let vocab: HashMap<String, u32> =
-        serde_json::from_slice(vocab).map_err(|e| failed("vocab.json", &e))?;
-    let merges = parse_merges(merges).map_err(|e| failed("merges.txt", &e))?;
+    let vocab: HashMap<String, u32> = json::parse("vocab.json", vocab)?;
+    let merges = parse_merges(merges).map_err(|e| invalid(format!("merges.txt: {e}")))?;
     let config: TokenizerConfig = match config {
-        Some(json) => serde_json::from_slice(json),
-        None => Ok(TokenizerConfig::default()),
-    }
-    .map_err(|e| failed("tokenizer_config.json", &e))?;
+        Some(text) => json::parse("tokenizer_config.json", text)?,
+        None => TokenizerConfig::default(),
+    };
     let pre_tokenizer = Some(config.pre_tokenizer()?);
     let merged: HashSet<String> = merges.iter().map(|(a, b)| format!("{a}{b}")).collect();
     let special = |text: &str| text.chars().nth(1).is_some() && !merged.contains(text);
@@ -88,7 +86,7 @@ pub fn parse(vocab: &[u8], merges: &[u8], config: Option<&[u8]>) -> Result<Bpe> 
 
 /// One merge a line: two tokens with a space between.
 fn parse_merges(text: &[u8]) -> std::result::Result<Vec<(String, String)>, String> {
-    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    let text = std::str::from_utf8(unmarked(text)).map_err(|e| e.to_string())?;
     let lines = text.lines().enumerate();
     let merges = lines.filter(|(_, line)| !line.starts_with("#version") && !line.is_empty());
     merges

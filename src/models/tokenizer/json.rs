@@ -7,7 +7,7 @@ use super::bpe::{Added, Bpe};
 use super::spelling::{SPACE, Spelling};
 use super::{byte_level, sentencepiece};
 use crate::error::Result;
-use crate::models::invalid;
+use crate::models::{invalid, json};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -60,10 +60,10 @@ impl Merge {
 }
 
 /// Reads `tokenizer.json` of a byte pair encoding, byte-level or SentencePiece's.
-pub fn parse(json: &[u8]) -> Result<Bpe> {
+pub fn parse(text: &[u8]) -> Result<Bpe> {
     let failed = |what: String| invalid(format!("tokenizer.json: {what}"));
-    let json: TokenizerJson = serde_json::from_slice(json).map_err(|e| failed(e.to_string()))?;
-    if json.model["type"] != "BPE" {
+    let json: TokenizerJson = json::parse("tokenizer.json", text)?;
+    if !is_bpe(&json.model) {
         return Err(failed(format!("the model is {}, expected BPE", name(&json.model))));
     }
     let (spelling, pre_tokenizer) = words(&json.normalizer, &json.pre_tokenizer).map_err(failed)?;
@@ -83,6 +83,15 @@ pub fn parse(json: &[u8]) -> Result<Bpe> {
         pre_tokenizer,
         ignore_merges: model.ignore_merges.unwrap_or(false),
     })
+}
+
+/// Whether a model is a byte pair encoding. Old files do not say so: of the other kinds none has an
+/// object as its vocabulary and merges, too.
+fn is_bpe(model: &Value) -> bool {
+    match &model["type"] {
+        Value::Null => model["vocab"].is_object() && model["merges"].is_array(),
+        kind => kind == "BPE",
+    }
 }
 
 /// The spelling, and the pre-tokenizer without what would add to the text.
