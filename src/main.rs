@@ -1,19 +1,32 @@
 //! The `llmzip` program: parses, plans, runs, and says how it went by its exit code.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+use anyhow::Context;
 use clap::Parser;
 use llmzip::cli::{self, Arguments, BROKEN_PIPE, Plan, code_of};
 use std::io::Write;
 use std::process::ExitCode;
 
+ctor::declarative::ctor! {
+    /// Runs before the runtime, which fills standard streams that are closed.
+    #[ctor]
+    fn look() {
+        cli::look();
+    }
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let code = run(arguments).unwrap_or_else(|error| {
+    let done = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments),
+        Err(message) => cli::print_message(&message),
+    };
+    let code = done.unwrap_or_else(|error| {
         let code = code_of(&error);
-        if code != BROKEN_PIPE {
-            let _ = writeln!(std::io::stderr(), "llmzip: {error:#}");
+        if code == BROKEN_PIPE {
+            cli::die_of_broken_pipe();
         }
+        let _ = writeln!(std::io::stderr(), "llmzip: {error:#}");
         code
     });
     ExitCode::from(code)
@@ -21,6 +34,6 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let plan = Plan::new(arguments)?;
-    cli::watch()?;
+    cli::watch().context("cannot watch for signals")?;
     cli::run(&plan)
 }

@@ -19,7 +19,9 @@ mod program {
     mod bench;
     mod cli;
     mod decoder;
+    mod edges;
     mod faults;
+    mod filesystems;
     mod hub;
     mod matrix;
     mod network;

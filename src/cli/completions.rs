@@ -2,6 +2,7 @@
 
 use super::args::Arguments;
 use super::exit::UsageError;
+use super::standard;
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -14,7 +15,7 @@ use std::io::{self, Write};
 pub fn print_completions(shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "llmzip", &mut script);
-    io::stdout().write_all(&script)
+    standard::stdout()?.write_all(&script)
 }
 
 /// Writes the manual page of a command, or of the program where `command` is empty, to standard
@@ -29,5 +30,5 @@ pub fn print_manual(command: &[String]) -> Result<()> {
     let message = || UsageError(format!("no such command: '{}'", command.join(" ").escape_debug()));
     let mut page = Vec::new();
     clap_mangen::Man::new(named.ok_or_else(message)?.clone()).render(&mut page)?;
-    Ok(io::stdout().write_all(&page)?)
+    Ok(standard::stdout()?.write_all(&page)?)
 }

@@ -28,11 +28,13 @@ impl Listing {
         let name = name_of(input);
         let input = OpenInput::open(input, false, true)?;
         let is_seekable = input.metadata.is_some() && (&input.file).stream_position()? == 0;
-        let mut file = match is_seekable {
-            true => input.file,
-            false => spool(&input.file).context("cannot spool the input")?,
-        };
-        let streams = archive::list(&file)?;
+        let spooled;
+        let mut file = input.file.file();
+        if !is_seekable {
+            spooled = spool(&input.file).context("cannot spool the input")?;
+            file = &spooled;
+        }
+        let streams = archive::list(file)?;
         Ok(Self { name, archive_len: file.seek(io::SeekFrom::End(0))?, streams })
     }
 

@@ -15,6 +15,7 @@ mod input;
 mod json;
 mod level;
 mod list;
+mod memory;
 mod models;
 mod names;
 mod output;
@@ -24,6 +25,7 @@ mod recover;
 mod session;
 mod signals;
 mod size;
+mod standard;
 mod test;
 #[cfg(feature = "train")]
 mod train;
@@ -34,17 +36,18 @@ pub use args::Arguments;
 pub use exit::{BROKEN_PIPE, code_of};
 pub use output::Output;
 pub use plan::Plan;
-pub use signals::watch;
+pub use signals::{die_of_broken_pipe, watch};
+pub use standard::{look, print_message};
 
 use crate::LocalModels;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use failures::Failures;
 use json::ListedFile;
 use list::Listing;
 use models::source::Models;
 use plan::Action;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use session::CliSession;
-use std::io;
 use std::path::Path;
 use voice::Voice;
 
@@ -53,10 +56,18 @@ use voice::Voice;
 /// # Errors
 /// Errors that end the run: no threads, standard output closed.
 pub fn run(plan: &Plan) -> Result<u8> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
+    let pool = pool(plan.threads)?;
     let models = Models::new(local_models(plan), plan.environment.clone(), plan.model.clone());
     let session = CliSession { models, voice: plan.voice, progress: plan.progress };
     pool.install(|| act(&session, plan))
+}
+
+/// Starts `threads` threads, or as many as the system grants.
+fn pool(threads: usize) -> Result<ThreadPool> {
+    match ThreadPoolBuilder::new().num_threads(threads).build() {
+        Err(_) if threads > 1 => pool(threads / 2),
+        pool => pool.context("cannot start a thread"),
+    }
 }
 
 /// Returns the models on this machine, with the limits of `plan`.
@@ -92,7 +103,7 @@ fn act(session: &CliSession, plan: &Plan) -> Result<u8> {
             }
         }
         Action::List { json: false } => failures.each(inputs, |input| {
-            Ok(Listing::read(input)?.print(&mut io::stdout().lock(), session.voice)?)
+            Ok(Listing::read(input)?.print(&mut standard::lines()?, session.voice)?)
         })?,
         Action::List { json: true } => {
             let mut listed = Vec::new();

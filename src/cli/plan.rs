@@ -4,6 +4,7 @@ use super::args::{Arguments, CodingArgs, Command, LimitArgs, MachineArgs, ModelA
 use super::bench::args::BenchArgs;
 use super::exit::UsageError;
 use super::input::Input;
+use super::memory;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
 use super::output::{Output, Target};
@@ -110,7 +111,7 @@ impl Plan {
     fn of(command: Command) -> anyhow::Result<Self> {
         let common = command.common();
         let threads = threads(command.threads());
-        let memory = memory(common.and_then(|common| common.memlimit));
+        let memory = memory_limit(common.and_then(|common| common.memlimit));
         let inputs = common.map_or(Vec::new(), |common| inputs(&common.files));
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = named_model(command.model())?;
@@ -120,7 +121,7 @@ impl Plan {
             }
             Command::Decompress { output, limit, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
-                output: resolve_output(output, &inputs)?,
+                output: Output { sparse: !limit.no_sparse, ..resolve_output(output, &inputs)? },
                 keep_going: limit.keep_going,
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
@@ -247,7 +248,7 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
-    Ok(Output { target, remove_input, force, suffix })
+    Ok(Output { target, remove_input, force, suffix, sparse: false })
 }
 
 /// Resolves the number of threads: as typed, else from the environment; 0 means all cores.
@@ -258,25 +259,12 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's
-/// memory within the process's limit.
-fn memory(typed: Option<u64>) -> u64 {
+/// Resolves the memory limit in bytes: as typed, else from the environment, else all that
+/// the process may take.
+fn memory_limit(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
-        .unwrap_or_else(total_memory)
-}
-
-#[cfg(target_os = "linux")]
-fn total_memory() -> u64 {
-    use rustix::process::{Resource, getrlimit};
-    let info = rustix::system::sysinfo();
-    let total = (info.totalram as u64).saturating_mul(info.mem_unit.into());
-    total.min(getrlimit(Resource::As).current.unwrap_or(u64::MAX))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn total_memory() -> u64 {
-    u64::MAX
+        .unwrap_or_else(memory::total)
 }
 
 /// Selects the instruction set: the best of this machine, or the one in `LLMZIP_ISA`, which lets

@@ -5,12 +5,13 @@ use super::names::shown;
 use super::progress::{self, Display};
 use super::session::CliSession;
 use super::size::grouped;
+use super::standard;
 use super::voice::Voice;
 use crate::ops::Isa;
 use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Default minutes.
@@ -145,7 +146,7 @@ pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Re
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
         let folder = shown(&args.output);
         writeln!(
-            stdout(),
+            standard::stdout()?,
             "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data; \
              use it with: llmzip -m {folder} FILE",
             summary.held_out

@@ -1,13 +1,13 @@
 //! Transfer from one input to its output, as compression and decompression share it.
 
 use super::exit::UsageError;
-use super::input::{Input, OpenInput, is_same, name_of};
+use super::input::{Input, InputFile, OpenInput, is_same, name_of};
 use super::names::{shown, with_suffix};
-use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name, stdout};
+use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name};
+use super::standard::{Stream, stdout};
 use super::voice::ProgressStyle;
 use crate::ErrorKind;
-use anyhow::{Context, Result, bail};
-use std::fs::File;
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub struct Transfer<'a> {
 /// Destination of the result.
 enum Sink {
     /// Standard output, or a named destination that is no file.
-    Stream { file: File, named: Option<PathBuf> },
+    Stream { file: Stream, named: Option<PathBuf> },
     /// A file that gets this path.
     File(PathBuf),
 }
@@ -55,8 +55,8 @@ impl<'a> Transfer<'a> {
         let is_beside = output.target == Target::BesideInput;
         let name = name_of(input);
         let input = OpenInput::open(input, is_beside, output.force)?;
-        if output.remove_input && input.path.is_some() && input.metadata.is_none() {
-            bail!("is not a regular file, the only kind that --rm removes");
+        if output.remove_input && input.path.is_some() {
+            input.refuse_removal(output.force)?;
         }
         let sink = match (&output.target, &input.path) {
             (Target::Stdout, _) | (Target::BesideInput, None) => {
@@ -77,7 +77,7 @@ impl<'a> Transfer<'a> {
     /// UsageError.
     pub fn refuse_terminal(&self) -> Result<()> {
         match &self.sink {
-            Sink::Stream { file, .. } if !self.output.force && file.is_terminal() => {
+            Sink::Stream { file, .. } if !self.output.force && file.file().is_terminal() => {
                 let message = "refusing to write compressed data to a terminal; use -f to force it or -o to name a file";
                 Err(UsageError(message.into()).into())
             }
@@ -108,7 +108,7 @@ impl<'a> Transfer<'a> {
     /// I/O errors; those of `copy`. No output file is left then.
     pub fn run<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
         self.run_as(copy, |_| Completeness::Complete)
     }
@@ -119,7 +119,7 @@ impl<'a> Transfer<'a> {
     /// Errors as for [`Transfer::run`].
     pub fn run_as<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         match &self.sink {
@@ -155,8 +155,8 @@ impl<'a> Transfer<'a> {
 
     fn to_stream<T>(
         &self,
-        stream: &File,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        stream: &Stream,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
         let mut stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
         let done = copy(&self.input.file, &mut stream)?;
@@ -167,11 +167,12 @@ impl<'a> Transfer<'a> {
     fn to_file<T>(
         &self,
         target: &Path,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         refuse_input_as_target(&self.input, target)?;
         let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
+        let file = file.sparse(self.output.sparse);
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, file);
         let done = copy(&self.input.file, &mut file);
         if done.as_ref().is_err_and(|e| !self.is_kept(e)) {
@@ -190,20 +191,25 @@ impl<'a> Transfer<'a> {
             Ok(Completeness::Complete) | Err(_) => (),
         }
         let remove = self.output.remove_input && is_complete;
-        self.finish(file, remove).with_context(|| shown(target))?;
+        let is_durable = self.finish(file, remove).with_context(|| shown(target))?;
         if remove {
             let kept = || format!("is not removed; its content as read is in {}", shown(target));
-            self.input.remove().with_context(kept)?;
+            let removed = match is_durable {
+                true => self.input.remove(),
+                false => Err(anyhow!("the output may not outlast a power failure")),
+            };
+            removed.with_context(kept)?;
         }
         Ok(done?)
     }
 
-    /// Completes the output file; reads it back where the input is to `be_removed`.
-    fn finish(&self, file: OutputFile, be_removed: bool) -> Result<()> {
+    /// Completes the output file; reads it back where the input is to `be_removed`. Returns
+    /// whether its name is on disk.
+    fn finish(&self, mut file: OutputFile, be_removed: bool) -> Result<bool> {
         if be_removed {
             file.read_back()?;
         }
-        file.finish(self.input.path.as_ref().and(self.input.metadata.as_ref()))
+        file.finish(self.input.path.as_ref().map(|_| &self.input))
     }
 
     /// Returns whether the output file is kept in spite of `error`.
