@@ -80,14 +80,17 @@ impl OutputPlace {
             Err(_) => return Ok(Self::File(named.to_owned())),
             Ok(there) => there,
         };
+        #[cfg(target_os = "linux")]
+        match descriptor(named) {
+            Some(1) => return Ok(Self::Stream(OutputStream::Stdout)),
+            Some(number) if is_own(number) => bail!("is not open"),
+            Some(number) => return Ok(Self::Stream(OutputStream::Descriptor(number))),
+            None => (),
+        }
         if let Ok(stdout) = stdout()
             && is_same(&there, &stdout.file().metadata()?)
         {
             return Ok(Self::Stream(OutputStream::Stdout));
-        }
-        #[cfg(target_os = "linux")]
-        if let Some(number) = descriptor(named) {
-            return Ok(Self::Stream(OutputStream::Descriptor(number)));
         }
         if there.is_file() || there.is_dir() {
             let path = if is_link { named.canonicalize()? } else { named.to_owned() };
@@ -122,6 +125,15 @@ fn descriptor(path: &Path) -> Option<i32> {
     let number = path.file_name()?.to_str()?.parse().ok()?;
     let own = Path::new("/proc/self/fd").canonicalize().ok()?;
     (folder_of(path).canonicalize().ok()? == own).then_some(number)
+}
+
+/// Whether this process opened `number` itself: what it was given stays open in a program that it runs.
+#[cfg(target_os = "linux")]
+fn is_own(number: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or(0);
+    OFlags::from_bits_retain(flags).contains(OFlags::CLOEXEC)
 }
 
 #[cfg(target_os = "linux")]

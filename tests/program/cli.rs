@@ -389,7 +389,7 @@ fn mode_and_time_are_taken_over_without_special_bits() {
     let time = FileTime::from_unix_time(1_234_567_890, 123_456_789);
     filetime::set_file_mtime(shell.path("a"), time).unwrap();
     fs::set_permissions(shell.path("a"), Permissions::from_mode(0o4751)).unwrap();
-    shell.run(&["--rm", "a"]).expect(0);
+    shell.run(&["--rm", "-f", "a"]).expect(0);
     let assert_taken_over = |name: &str| {
         let metadata = fs::metadata(shell.path(name)).unwrap();
         assert_eq!(metadata.mode() & 0o7777, 0o751);

@@ -169,7 +169,12 @@ fn spell_rest(
         while lane.room > 0 {
             let walk = Walk::new(trie, &all_possible, lane.room);
             let rank = spell(walk, |decision| decision.forced().unwrap_or(true))?;
-            progress(lane.push(model, rank) as u64);
+            // It is the same token as long as the lane's end does not cut in.
+            let mut len = lane.push(model, rank);
+            while lane.room > model.vocabulary().bytes(rank).len() {
+                len += lane.push(model, rank);
+            }
+            progress(len as u64);
         }
     }
     Ok(())
