@@ -13,7 +13,7 @@
 //! use llmzip::profile::{Part, Profiler, enter};
 //! use std::time::{Duration, Instant};
 //!
-//! let profiler = Profiler::start();
+//! let profiler = Profiler::start()?;
 //! {
 //!     let _span = enter(Part::Coder);
 //!     let begin = Instant::now();
@@ -21,6 +21,7 @@
 //! }
 //! let profile = profiler.stop();
 //! assert!(profile.samples() > 0 && profile.percent(Part::Coder) == 100.0);
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
@@ -152,19 +153,22 @@ pub struct Profiler {
 
 impl Profiler {
     /// Starts sampling.
-    pub fn start() -> Self {
+    ///
+    /// # Errors
+    /// I/O errors: no thread can be started.
+    pub fn start() -> std::io::Result<Self> {
         ENABLED.store(true, Relaxed);
         let stopped = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stopped);
-        let sampler = thread::spawn(move || {
+        let sampler = thread::Builder::new().spawn(move || {
             let mut profile = Profile::default();
             while !until.load(Relaxed) {
                 thread::sleep(PERIOD);
                 threads().iter().for_each(|own| profile.counts[own.load(Relaxed) as usize] += 1);
             }
             profile
-        });
-        Self { stopped, sampler }
+        })?;
+        Ok(Self { stopped, sampler })
     }
 
     /// Stops sampling and returns the profile.

@@ -19,7 +19,9 @@ mod program {
     mod bench;
     mod cli;
     mod decoder;
+    mod edges;
     mod faults;
+    mod filesystems;
     mod habits;
     mod hub;
     mod matrix;

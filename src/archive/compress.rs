@@ -5,7 +5,7 @@ use super::format::{ChunkHeader, Extent, Footer, LongHeader, Setup, SingleHeader
 use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
-use super::{ModelName, Progress, Resources, Summary, keeps_busy};
+use super::{BatchLoad, ModelName, Progress, Resources, Summary};
 use crate::codec::{ChunkOptions, Codec, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
@@ -17,7 +17,8 @@ const READ_LEN: usize = 1 << 16;
 
 /// Compresses all of `input` into one stream on `output`.
 ///
-/// Holds in memory as many chunks as there are threads, more if they are small. `progress` is called
+/// Holds in memory as many chunks as there are threads, more if they are small, fewer where
+/// `options.memory` is too little for them. `progress` is called
 /// for each plain byte once, and once more where `options.verify` is set. The archive names `model`
 /// only where a chunk may run it.
 ///
@@ -74,8 +75,7 @@ pub struct Encoder<'a, W: Write> {
     pool: Pool,
     /// Full chunks to be encoded side by side.
     batch: Vec<Vec<u8>>,
-    /// Plain bytes in `batch`.
-    batch_len: u64,
+    load: BatchLoad,
     /// The chunk that is being filled; encoded once it is full and more follows, or at the end.
     chunk: Vec<u8>,
     /// Chunks written so far; none: neither is the header.
@@ -120,7 +120,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             resources: resources.beside(model),
             pool: Pool::of(threads)?,
             batch: Vec::new(),
-            batch_len: 0,
+            load: BatchLoad::default(),
             chunk: Vec::new(),
             extents: Vec::new(),
             hasher: blake3::Hasher::new(),
@@ -145,7 +145,7 @@ impl<'a, W: Write> Encoder<'a, W> {
         while !plain.is_empty() {
             if self.chunk.len() == self.chunk_size {
                 self.close_chunk();
-                if keeps_busy(self.resources.threads, self.batch.len(), self.batch_len) {
+                if self.load.is_full(self.resources.threads, self.resources.memory) {
                     self.write_batch()?;
                 }
             }
@@ -159,7 +159,7 @@ impl<'a, W: Write> Encoder<'a, W> {
     fn close_chunk(&mut self) {
         let _hashing = enter(Part::Io);
         self.hasher.update(&self.chunk);
-        self.batch_len += self.chunk.len() as u64;
+        self.load.add(self.chunk.len() as u64, false);
         self.batch.push(std::mem::take(&mut self.chunk));
     }
 
@@ -209,7 +209,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             self.write_bytes(&LongHeader { setup, chunk_size }.to_bytes()?)?;
         }
         let batch = std::mem::take(&mut self.batch);
-        self.batch_len = 0;
+        self.load = BatchLoad::default();
         for (plain, chunk) in batch.iter().zip(self.encode(&batch)) {
             let chunk = chunk.map_err(|e| at_chunk(e, 0, self.extents.len()))?;
             let header = ChunkHeader::of(plain, &chunk.coded);

@@ -10,14 +10,15 @@ use super::frame::{Frame, StreamDecoder};
 use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
-use super::{ModelSource, Progress, Summary, keeps_busy};
+use super::{BatchLoad, ModelSource, Progress, Summary};
 use crate::error::{Error, Result};
 use crate::profile::{Part, enter};
 use std::io::{self, BufReader, Read, Write};
 
 /// Decompresses all streams of `input` to `output`; to [`std::io::sink`] this is a test.
 ///
-/// Holds `options.threads` chunks in memory, more where they are small, and runs on the caller's rayon
+/// Holds `options.threads` chunks in memory, more where they are small, fewer where `options.memory` is too
+/// little for them, and runs on the caller's rayon
 /// pool. Writes only chunks that passed their checksum, in order; where it fails, all those before
 /// the fault.
 /// `models` is asked only where a chunk needs a language model.
@@ -148,17 +149,16 @@ impl<'a, W: Write> Driver<'a, W> {
         Ok(true)
     }
 
-    /// Reads as many chunks as keep all threads busy.
+    /// Reads as many chunks as keep all threads busy, or fit in memory.
     fn read_batch(&mut self, source: &mut dyn ChunkSource) -> Batch {
         let _io = enter(Part::Io);
         let mut batch = Batch { chunks: Vec::new(), end: None };
-        let mut n_plain = 0;
-        while batch.end.is_none() && !keeps_busy(self.options.threads, batch.chunks.len(), n_plain)
-        {
+        let mut load = BatchLoad::default();
+        while batch.end.is_none() && !load.is_full(self.options.threads, self.options.memory) {
             match source.next_chunk() {
                 Ok(Some(chunk)) => {
                     let plain_len = chunk.as_ref().map_or(0, |frame| frame.extent.plain_len.into());
-                    n_plain += plain_len;
+                    load.add(plain_len, chunk.as_ref().map_or(true, |f| f.extent.is_stored()));
                     match self.options.check_limit(self.n_decoded + plain_len) {
                         Ok(()) => batch.chunks.push(chunk),
                         Err(e) => batch.end = Some(Err(e)),
@@ -249,6 +249,12 @@ impl<'a, R: Read> Decoder<'a, R> {
     pub fn new(archive: R, models: &'a dyn ModelSource, options: &Options) -> Result<Self> {
         let driver = Driver::new(Vec::new(), models, options.clone(), &|_| ())?;
         Ok(Self { archive: Forward::new(archive), driver, n_read: 0, error: None })
+    }
+
+    /// Plain bytes of the chunks that were decoded last, side by side.
+    #[cfg(test)]
+    pub(super) fn n_held(&self) -> usize {
+        self.driver.output.len()
     }
 }
 

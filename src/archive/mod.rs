@@ -33,6 +33,7 @@ mod repair;
 
 use crate::models::Model;
 use crate::ops::Isa;
+use crate::predict::MixingConfig;
 
 pub use crate::codec::Progress;
 pub use compress::{Encoder, compress};
@@ -80,10 +81,44 @@ impl Resources<'_> {
 /// together.
 const BATCH_LEN: u64 = 1 << 18;
 
-/// Whether so many chunks of `plain_len` bytes in all keep `threads` threads busy.
-fn keeps_busy(threads: usize, n_chunks: usize, plain_len: u64) -> bool {
-    let threads = threads.max(1);
-    n_chunks >= threads && plain_len >= threads as u64 * BATCH_LEN
+/// Chunks that are to be coded side by side.
+#[derive(Debug, Clone, Copy, Default)]
+struct BatchLoad {
+    n_chunks: usize,
+    plain_len: u64,
+    /// Bytes that coding them takes, about.
+    memory: u64,
+    /// Those of the chunk that takes most.
+    largest: u64,
+}
+
+impl BatchLoad {
+    /// Adds a chunk.
+    fn add(&mut self, plain_len: u64, is_stored: bool) {
+        let memory = memory_of_chunk(plain_len, is_stored);
+        self.n_chunks += 1;
+        self.plain_len += plain_len;
+        self.memory += memory;
+        self.largest = self.largest.max(memory);
+    }
+
+    /// Whether the chunks keep `threads` threads busy, or one more like them would not fit in `memory`
+    /// bytes.
+    fn is_full(&self, threads: usize, memory: u64) -> bool {
+        let threads = threads.max(1);
+        let is_busy = self.n_chunks >= threads && self.plain_len >= threads as u64 * BATCH_LEN;
+        is_busy || (self.n_chunks > 0 && self.memory + self.largest > memory)
+    }
+}
+
+/// Bytes that coding a chunk takes beside a language model and its lanes, about: its own bytes, those
+/// it decodes to or is verified by, and the history (two to the byte) and tables of the adaptive model.
+fn memory_of_chunk(plain_len: u64, is_stored: bool) -> u64 {
+    if is_stored {
+        return 2 * plain_len;
+    }
+    let table = (512 * plain_len).min(1 << MixingConfig::TABLE_LOG2);
+    5 * plain_len + table + (64 * plain_len).min(16 << 20)
 }
 
 /// Figures of a call.

@@ -36,9 +36,10 @@ pub struct Options {
     /// Whether compression decodes each chunk before it is written, and stores it where that fails.
     pub verify: bool,
     /// Threads to use, at least 1; changes no byte. As many chunks are in memory at once; more where
-    /// they are small, up to 256 KiB of plain bytes for each thread.
+    /// they are small, up to 256 KiB of plain bytes for each thread; fewer where `memory` is little.
     pub threads: usize,
-    /// Memory budget of the language model and its lanes, in bytes; changes no byte.
+    /// Memory budget in bytes: of the language model and its lanes, and of the chunks in memory, of which
+    /// there is one at least; changes no byte.
     pub memory: u64,
     /// Most plain bytes that decompression gives out.
     pub max_output: Option<u64>,

@@ -63,3 +63,54 @@ fn damage_in_small_archives_is_noticed_and_gone_around() {
         }
     }
 }
+
+/// A writer that tells whether anything was written.
+#[derive(Clone, Default)]
+struct Noticed(std::rc::Rc<std::cell::Cell<bool>>);
+
+impl std::io::Write for Noticed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.set(true);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "so many chunks take it minutes")]
+fn no_more_chunks_are_in_flight_than_fit_in_memory() {
+    use std::io::{Read, Write};
+    const CHUNK: usize = 1 << 10;
+    const N: usize = 20;
+    let models = BuiltinModels::new(Isa::detect());
+    let model = models.default_model().unwrap();
+    let plain = vec![b'a'; N * CHUNK];
+    let options = Options::default().level(1).chunk_size(CHUNK as u32).threads(16);
+    let most_encoded = |memory: u64| {
+        let noticed = Noticed::default();
+        let options = options.clone().memory(memory);
+        let mut encoder = Encoder::new(noticed.clone(), &model, &options).unwrap();
+        let chunks = plain.chunks(CHUNK).take_while(|chunk| {
+            encoder.write_all(chunk).unwrap();
+            !noticed.0.get()
+        });
+        chunks.count()
+    };
+    let memory_of = |n: u64| n * memory_of_chunk(CHUNK as u64, false);
+    let limits = [(u64::MAX, N), (memory_of(3), 3), (memory_of(2) - 1, 1), (0, 1)];
+    for (memory, most) in limits {
+        assert_eq!(most_encoded(memory), most, "{memory} bytes");
+    }
+
+    let mut archive = Vec::new();
+    compress(&plain[..], &mut archive, &model, &options, &|_| ()).unwrap();
+    for (memory, most) in limits {
+        let options = options.clone().memory(memory);
+        let mut decoder = Decoder::new(&archive[..], &models, &options).unwrap();
+        decoder.read_exact(&mut [0]).unwrap();
+        assert_eq!(decoder.n_held() / CHUNK, most, "{memory} bytes");
+    }
+}

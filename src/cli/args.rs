@@ -335,6 +335,9 @@ pub struct LimitArgs {
     /// Refuse archives whose content is larger
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_output: Option<u64>,
+    /// Write zeros where the output could have holes
+    #[arg(long)]
+    pub no_sparse: bool,
 }
 
 /// Options of decompression that write something else than the whole content.

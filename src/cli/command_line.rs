@@ -28,11 +28,13 @@ const TYPING_ERRORS: usize = 2;
 const MIN_COMMAND_LEN: usize = 4;
 
 impl Arguments {
-    /// Parses the command line; ends the program where it is not one, or asks for help.
+    /// Parses the command line; the inner error is a message of the parser: help, or what is wrong.
     ///
     /// # Errors
-    /// UsageError, where it is one but probably not what was meant.
-    pub fn from_command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+    /// UsageError, where it could be parsed but is probably not what was meant.
+    pub fn from_command_line(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Result<Self, clap::Error>> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
         refuse_two_digits(&arguments)?;
         let called = arguments.first().and_then(|name| Path::new(name).file_name());
@@ -40,11 +42,14 @@ impl Arguments {
         {
             arguments.insert(1, options.into());
         }
-        let arguments = Self::parse_from(arguments);
+        let arguments = match Self::try_parse_from(arguments) {
+            Ok(arguments) => arguments,
+            Err(message) => return Ok(Err(message)),
+        };
         if let (None, Some(first)) = (&arguments.command, arguments.common.files.first()) {
             refuse_mistyped_command(first)?;
         }
-        Ok(arguments)
+        Ok(Ok(arguments))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::Arguments;
 use super::exit::UsageError;
+use super::standard;
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -38,7 +39,7 @@ pub fn print_completions(shell: Shell) -> io::Result<()> {
     if shell == Shell::Bash {
         script.extend_from_slice(BASH_ARCHIVES.as_bytes());
     }
-    io::stdout().write_all(&script)
+    standard::stdout()?.write_all(&script)
 }
 
 /// Writes the manual page of a command, or of the program where `command` is empty, to standard
@@ -53,5 +54,5 @@ pub fn print_manual(command: &[String]) -> Result<()> {
     let message = || UsageError(format!("no such command: '{}'", command.join(" ").escape_debug()));
     let mut page = Vec::new();
     clap_mangen::Man::new(named.ok_or_else(message)?.clone()).render(&mut page)?;
-    Ok(io::stdout().write_all(&page)?)
+    Ok(standard::stdout()?.write_all(&page)?)
 }

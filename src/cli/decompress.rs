@@ -2,7 +2,7 @@
 
 use super::compress::voice_of_summary;
 use super::folder::{self, SHORT_TAR, TAR};
-use super::input::{Input, OpenInput, name_of, spool};
+use super::input::{Input, InputFile, OpenInput, name_of, spool};
 use super::names::{with_suffix, without_suffix};
 use super::output::{Output, Target};
 use super::recover;
@@ -11,7 +11,6 @@ use super::size::grouped;
 use super::transfer::Transfer;
 use crate::archive::{self, MAGIC, ModelSource, Options, StreamInfo, Summary};
 use anyhow::{Context, Result};
-use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -98,19 +97,18 @@ fn pass_on(transfer: &Transfer<'_>, head: &[u8]) -> Result<()> {
 /// Writes the bytes `range` of the content. A pipe is spooled to a temporary file: the index is at its end.
 fn write_range(
     session: &CliSession,
-    input: &File,
+    mut input: &InputFile,
     range: &Range<u64>,
     output: &mut dyn Write,
     options: &Options,
     progress: archive::Progress<'_>,
 ) -> crate::Result<Summary> {
-    let spooled;
-    let mut file = input;
-    if !file.stream_position().is_ok_and(|position| position == 0) {
-        spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
-        file = &spooled;
+    let (range, models) = (range.clone(), &session.models);
+    if input.stream_position().is_ok_and(|position| position == 0) {
+        return archive::read_range(input, range, output, models, options, progress);
     }
-    archive::read_range(file, range.clone(), output, &session.models, options, progress)
+    let spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
+    archive::read_range(&spooled, range, output, models, options, progress)
 }
 
 /// Looks through the archive, where that can be done before it is read: loads the models that it

@@ -3,6 +3,7 @@
 
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
+use super::standard;
 use crate::archive::{ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -51,7 +52,7 @@ impl DamagedPlace {
 /// # Errors
 /// I/O errors.
 pub fn print(kind: &str, items: &[impl Serialize], errors: &[FailedFile]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = standard::lines()?;
     let mut serializer = serde_json::Serializer::new(&mut out);
     let mut document = serializer.serialize_map(Some(3))?;
     document.serialize_entry("schema", &SCHEMA)?;

@@ -4,6 +4,7 @@ use super::failures::Failures;
 use super::input::{Input, OpenInput, name_of, spool};
 use super::session::CliSession;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
+use super::standard;
 use super::voice::Voice;
 use crate::archive::{self, ModelName, StreamInfo};
 use crate::codec::Method;
@@ -19,7 +20,7 @@ pub const DIGEST_DIGITS: usize = 12;
 /// # Errors
 /// I/O errors of standard output.
 pub fn list(session: &CliSession, inputs: &[Input], failures: &mut Failures) -> Result<()> {
-    let (out, mut total) = (&mut io::stdout(), Total::default());
+    let (out, mut total) = (&mut standard::lines()?, Total::default());
     failures.each(inputs, |input| {
         let listing = Listing::read(input)?;
         if total.n_files == 0 && session.voice == Voice::Normal {
@@ -89,11 +90,13 @@ impl Listing {
         let name = name_of(input);
         let input = OpenInput::open(input, false, true)?;
         let is_seekable = input.metadata.is_some() && (&input.file).stream_position()? == 0;
-        let mut file = match is_seekable {
-            true => input.file,
-            false => spool(&input.file).context("cannot spool the input")?,
-        };
-        let streams = archive::list(&file)?;
+        let spooled;
+        let mut file = input.file.file();
+        if !is_seekable {
+            spooled = spool(&input.file).context("cannot spool the input")?;
+            file = &spooled;
+        }
+        let streams = archive::list(file)?;
         Ok(Self { name, archive_len: file.seek(io::SeekFrom::End(0))?, streams })
     }
 

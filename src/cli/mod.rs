@@ -17,6 +17,7 @@ mod input;
 mod json;
 mod level;
 mod list;
+mod memory;
 mod models;
 mod names;
 mod output;
@@ -27,6 +28,7 @@ mod session;
 mod signals;
 mod size;
 mod staging;
+mod standard;
 mod test;
 #[cfg(feature = "train")]
 mod train;
@@ -38,10 +40,11 @@ pub use args::Arguments;
 pub use exit::{BROKEN_PIPE, code_of};
 pub use output::Output;
 pub use plan::Plan;
-pub use signals::watch;
+pub use signals::{die_of_broken_pipe, watch};
+pub use standard::{look, print_message};
 
 use crate::LocalModels;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use args::SUFFIX;
 use failures::Failures;
 use input::Input;
@@ -49,6 +52,7 @@ use json::ListedFile;
 use list::Listing;
 use models::source::Models;
 use plan::Action;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use session::CliSession;
 use size::grouped;
 use std::path::Path;
@@ -59,7 +63,7 @@ use voice::Voice;
 /// # Errors
 /// Errors that end the run: no threads, standard output closed.
 pub fn run(plan: &Plan) -> Result<u8> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build()?;
+    let pool = pool(plan.threads)?;
     let models = Models::new(local_models(plan), plan.environment.clone(), plan.model.clone());
     let mut failures = Failures::default();
     let inputs = match plan.is_recursive {
@@ -78,6 +82,14 @@ fn is_wanted(plan: &Plan, path: &Path) -> bool {
         Action::Decompress { output, .. } => is_archive(&output.suffix),
         Action::List { .. } | Action::Test(_) => is_archive(SUFFIX),
         _ => true,
+    }
+}
+
+/// Starts `threads` threads, or as many as the system grants.
+fn pool(threads: usize) -> Result<ThreadPool> {
+    match ThreadPoolBuilder::new().num_threads(threads).build() {
+        Err(_) if threads > 1 => pool(threads / 2),
+        pool => pool.context("cannot start a thread"),
     }
 }
 

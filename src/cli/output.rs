@@ -2,21 +2,27 @@
 //! pipes, sockets.
 //!
 //! Files are written under another name in the same folder with mode 0600, then given the input's
-//! mode, time, group and owner, synchronised, and renamed. Until then a failure, a signal or a
-//! crash leaves nothing under the name.
+//! mode, time, group, owner and access list, synchronised, and renamed. Until then a failure, a signal
+//! or a crash leaves nothing under the name. The folder is opened once: it may move meanwhile. Where a
+//! file system has not what all this takes, the output is kept with less of it, and a warning.
 
-use super::input::is_same;
+use super::input::{OpenInput, hash_of, is_same};
 use super::names::shown;
-use super::signals::unfinished;
+use super::signals::{Unfinished, unfinished};
+use super::standard::{Stream, stdout};
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
-use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{accessat, fstat, openat, renameat, renameat_with, statat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::sync::Arc;
 
 /// Permission bits that are copied: no set-user-id, no set-group-id, no sticky bit.
 const MODE_BITS: u32 = 0o777;
@@ -31,6 +37,8 @@ pub struct Output {
     pub syncs: bool,
     /// Suffix of archives, with its dot.
     pub suffix: String,
+    /// Whether holes are left for zeros.
+    pub sparse: bool,
 }
 
 /// Destination of results.
@@ -75,6 +83,9 @@ pub enum OutputPlace {
 pub enum OutputStream {
     /// The same file or device as standard output.
     Stdout,
+    /// What is open under this number (`/dev/fd/3`).
+    #[cfg(target_os = "linux")]
+    Descriptor(i32),
     /// A device, a pipe, a socket.
     Special(PathBuf),
 }
@@ -91,7 +102,16 @@ impl OutputPlace {
             Err(_) => return Ok(Self::File(named.to_owned())),
             Ok(there) => there,
         };
-        if is_same(&there, &stdout()?.metadata()?) {
+        #[cfg(target_os = "linux")]
+        match descriptor(named) {
+            Some(1) => return Ok(Self::Stream(OutputStream::Stdout)),
+            Some(number) if is_own(number) => bail!("is not open"),
+            Some(number) => return Ok(Self::Stream(OutputStream::Descriptor(number))),
+            None => (),
+        }
+        if let Ok(stdout) = stdout()
+            && is_same(&there, &stdout.file().metadata()?)
+        {
             return Ok(Self::Stream(OutputStream::Stdout));
         }
         if there.is_file() || there.is_dir() {
@@ -110,27 +130,54 @@ impl OutputStream {
     ///
     /// # Errors
     /// I/O errors.
-    pub fn open(&self) -> io::Result<File> {
+    pub fn open(&self) -> io::Result<Stream> {
         match self {
             Self::Stdout => stdout(),
-            Self::Special(path) => File::options().write(true).open(path),
+            #[cfg(target_os = "linux")]
+            Self::Descriptor(number) => duplicate(*number),
+            Self::Special(path) => File::options().write(true).open(path).map(Stream::new),
         }
     }
 }
 
-/// Opens standard output without a buffer.
-///
-/// # Errors
-/// I/O errors.
-pub fn stdout() -> io::Result<File> {
-    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+/// The number of the open file that `path` names, as `/dev/fd/3` does. The link there leads to the
+/// file's name, but means the open file with its position.
+#[cfg(target_os = "linux")]
+fn descriptor(path: &Path) -> Option<i32> {
+    let number = path.file_name()?.to_str()?.parse().ok()?;
+    let own = Path::new("/proc/self/fd").canonicalize().ok()?;
+    (folder_of(path).canonicalize().ok()? == own).then_some(number)
 }
+
+/// Whether this process opened `number` itself: what it was given stays open in a program that it runs.
+#[cfg(target_os = "linux")]
+fn is_own(number: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or(0);
+    OFlags::from_bits_retain(flags).contains(OFlags::CLOEXEC)
+}
+
+#[cfg(target_os = "linux")]
+fn duplicate(number: i32) -> io::Result<Stream> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok(Stream::new(File::from(pidfd_getfd(own, number, PidfdGetfdFlags::empty())?)))
+}
+
+/// Bytes of zeros, aligned, that a hole is left for: the block of most file systems.
+const BLOCK: usize = 1 << 12;
 
 /// Unfinished output file, removed when dropped.
 pub struct OutputFile {
-    temp: Option<NamedTempFile>,
+    folder: Arc<File>,
+    file: File,
+    /// Name until it is finished; `None` afterwards.
+    draft: Option<String>,
     target: PathBuf,
     overwrite: bool,
+    sparse: bool,
+    len: u64,
     hasher: blake3::Hasher,
 }
 
@@ -141,15 +188,21 @@ impl OutputFile {
     /// I/O errors; those of [`refuse_name`].
     pub fn create(target: &Path, overwrite: bool) -> Result<Self> {
         refuse_name(target, overwrite)?;
-        let mut path = unfinished();
-        let temp = tempfile::Builder::new()
-            .prefix(".llmzip-")
-            .suffix(".tmp")
-            .tempfile_in(folder_of(target))
-            .context("cannot create the output file")?;
-        *path = Some(temp.path().to_owned());
-        let (temp, target) = (Some(temp), target.to_owned());
-        Ok(Self { temp, target, overwrite, hasher: blake3::Hasher::new() })
+        let cannot = "cannot create the output file";
+        let folder = Arc::new(open_folder(folder_of(target)).context(cannot)?);
+        refuse_foreign(&folder, name_in_folder(target))?;
+        let mut unfinished = unfinished();
+        let (name, file) = create_draft(&folder).context(cannot)?;
+        *unfinished = Some(Unfinished::File(Arc::clone(&folder), name.clone()));
+        let (draft, target, hasher) = (Some(name), target.to_owned(), blake3::Hasher::new());
+        Ok(Self { folder, file, draft, target, overwrite, sparse: false, len: 0, hasher })
+    }
+
+    /// Leaves holes for zeros if `sparse`.
+    #[must_use]
+    pub fn sparse(mut self, sparse: bool) -> Self {
+        self.sparse = sparse;
+        self
     }
 
     /// Changes the final name.
@@ -157,65 +210,91 @@ impl OutputFile {
         self.target = target;
     }
 
-    fn file(&self) -> io::Result<&File> {
-        let closed = || io::Error::other("the output file is closed");
-        self.temp.as_ref().map(NamedTempFile::as_file).ok_or_else(closed)
-    }
-
     /// Reads the file back and compares it with what was written.
     ///
     /// # Errors
     /// I/O errors; an error where it differs.
-    pub fn read_back(&self) -> Result<()> {
-        let mut file = File::open(self.temp.as_ref().context("the output file is closed")?.path())?;
-        file.rewind()?;
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                n => hasher.update(&buffer[..n]),
-            };
-        }
-        if hasher.finalize() != self.hasher.finalize() {
+    pub fn read_back(&mut self) -> Result<()> {
+        self.file.set_len(self.len)?; // it may end in a hole
+        if hash_of(&self.file, self.len)? != self.hasher.finalize() {
             bail!("the output file differs from the data written to it");
         }
         Ok(())
     }
 
-    /// Gives the file the mode, time, group and owner of `input`, and its name; syncs it to disk where
-    /// `syncs`.
+    /// Gives the file the mode, time, group, owner and access list of `input`, and its name; syncs both to
+    /// disk where `syncs`. Returns whether they are on disk: some file systems cannot tell.
     ///
     /// # Errors
     /// I/O errors; an error where a file of that name appeared meanwhile.
-    pub fn finish(mut self, input: Option<&Metadata>, syncs: bool) -> Result<()> {
-        let file = self.file()?;
-        take_over_attributes(file, input).context("cannot set the output file's mode and time")?;
-        if !syncs {
-            return self.rename();
+    pub fn finish(mut self, input: Option<&OpenInput>, syncs: bool) -> Result<bool> {
+        self.file.set_len(self.len)?;
+        if let Err(error) = take_over_attributes(&self.file, input) {
+            let target = shown(&self.target);
+            say!("llmzip: warning: {target}: cannot set mode and time: {error}");
         }
-        file.sync_all().context("cannot sync the output file to disk")?;
-        self.rename()?;
-        let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
-        folder.context("cannot sync the output folder to disk")
+        if !syncs {
+            self.rename().context("cannot name the output file")?;
+            return Ok(false);
+        }
+        let is_synced = is_supported(self.file.sync_all());
+        let is_synced = is_synced.context("cannot sync the output file to disk")?;
+        self.rename().context("cannot name the output file")?;
+        let is_synced = is_synced
+            & is_supported(sync_folder(&self.folder))
+                .context("cannot sync the output folder to disk")?;
+        if !is_synced {
+            let target = shown(&self.target);
+            say!("llmzip: warning: {target}: written, but cannot be synced to disk here");
+        }
+        Ok(is_synced)
     }
 
     fn rename(&mut self) -> Result<()> {
-        let mut path = unfinished();
-        let temp = self.temp.take().context("the output file is closed")?;
+        let mut unfinished = unfinished();
+        let draft = self.draft.as_deref().context("it has its name already")?;
+        let (folder, name) = (&*self.folder, name_in_folder(&self.target));
         let renamed = match self.overwrite {
-            true => temp.persist(&self.target),
-            false => temp.persist_noclobber(&self.target),
+            true => renameat(folder, draft, folder, name),
+            false => rename_new(folder, draft, name),
         };
-        *path = None;
-        renamed.map(drop).map_err(|e| e.error).context("cannot name the output file")
+        match renamed {
+            Ok(()) => (),
+            // It is a mount point, or another's file that others may only write to.
+            Err(Errno::BUSY | Errno::PERM | Errno::ACCESS) if self.overwrite => {
+                write_into(folder, name, &self.file)?;
+                unlinkat(folder, draft, AtFlags::empty())?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        (self.draft, *unfinished) = (None, None);
+        Ok(())
+    }
+
+    /// Writes some of `bytes`, or leaves a hole in place of whole blocks of zeros.
+    fn write_or_skip(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.sparse {
+            return self.file.write(bytes);
+        }
+        let to_block = BLOCK - (self.len % BLOCK as u64) as usize;
+        let is_hole = |block: &[u8]| block.len() == BLOCK && block == [0; BLOCK];
+        let first = &bytes[..to_block.min(bytes.len())];
+        let rest = bytes[first.len()..].chunks(BLOCK);
+        let alike = rest.take_while(|block| is_hole(block) == is_hole(first));
+        let n = first.len() + alike.map(<[u8]>::len).sum::<usize>();
+        if !is_hole(first) {
+            return self.file.write(&bytes[..n]);
+        }
+        self.file.seek(SeekFrom::Current(n as i64))?;
+        Ok(n)
     }
 }
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file()?.write(bytes)?;
+        let n = self.write_or_skip(bytes)?;
         self.hasher.update(&bytes[..n]);
+        self.len += n as u64;
         Ok(n)
     }
 
@@ -226,10 +305,76 @@ impl Write for OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        let mut path = unfinished();
-        if self.temp.take().is_some() {
-            *path = None;
+        if self.draft.is_none() {
+            return;
         }
+        if let Some(unfinished) = unfinished().take() {
+            unfinished.remove();
+        }
+    }
+}
+
+/// Opens a folder to name files in; it need not be readable.
+fn open_folder(path: &Path) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Creates a file for its owner alone, under a new name.
+fn create_draft(folder: &File) -> io::Result<(String, File)> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    loop {
+        let name = format!(".llmzip-{:016x}.tmp", RandomState::new().build_hasher().finish());
+        match openat(folder, &name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => return Ok((name, File::from(file))),
+            Err(Errno::EXIST) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Renames `draft` to `name`, which no file may have. Where the file system cannot do that at once, the
+/// name is taken by an empty file first.
+fn rename_new(folder: &File, draft: &str, name: &OsStr) -> rustix::io::Result<()> {
+    match renameat_with(folder, draft, folder, name, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EXIST) => return Err(Errno::EXIST),
+        Err(_) => (),
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    drop(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+    renameat(folder, draft, folder, name).inspect_err(|_| {
+        let _ = unlinkat(folder, name, AtFlags::empty());
+    })
+}
+
+/// Writes the content of `draft` into the file `name`, which stays the same file.
+fn write_into(folder: &File, name: &OsStr, mut draft: &File) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(folder, name, flags, Mode::empty())?);
+    draft.rewind()?;
+    let len = io::copy(&mut draft, &mut file)?;
+    file.set_len(len)?;
+    file.sync_all()
+}
+
+fn sync_folder(folder: &File) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    File::from(openat(folder, ".", flags, Mode::empty())?).sync_all()
+}
+
+/// Whether the file system, or the folder's mode, let a call be done at all.
+///
+/// # Errors
+/// I/O errors of another kind.
+fn is_supported(done: io::Result<()>) -> io::Result<bool> {
+    match done.map_err(|error| (Errno::from_io_error(&error), error)) {
+        Ok(()) => Ok(true),
+        Err((Some(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::ACCESS), _)) => Ok(false),
+        Err((_, error)) => Err(error),
     }
 }
 
@@ -265,20 +410,74 @@ fn names_folder(path: &Path) -> bool {
     path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
-/// Sets mode, modification time, group and owner of `input`; without one, the mode of any new file.
-/// Only a privileged process may set any owner and group; failures to set them are ignored.
-fn take_over_attributes(file: &File, input: Option<&Metadata>) -> io::Result<()> {
-    let Some(input) = input else {
+/// Refuses another's file that could neither be replaced, in a folder with the sticky bit, nor written
+/// into: it would fail after all the work.
+fn refuse_foreign(folder: &File, name: &OsStr) -> Result<()> {
+    let Ok(there) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+    let own = rustix::process::geteuid();
+    let Stat { st_mode, st_uid, .. } = fstat(folder)?;
+    let is_sticky = Mode::from_raw_mode(st_mode).contains(Mode::SVTX);
+    let may_replace = !is_sticky || own.is_root() || [there.st_uid, st_uid].contains(&own.as_raw());
+    let is_file = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
+    let may_write = || accessat(folder, name, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    if !may_replace && !(is_file && may_write()) {
+        bail!("belongs to another user, and the directory has the sticky bit");
+    }
+    Ok(())
+}
+
+/// Sets mode, modification time, group, owner and access list of `input`; without one, the mode of any
+/// new file. Only a privileged process may set any owner and group; failures to set them are ignored.
+/// On an error nobody gains access.
+fn take_over_attributes(file: &File, input: Option<&OpenInput>) -> io::Result<()> {
+    let Some(OpenInput { file: source, metadata: Some(input), .. }) = input else {
         return file.set_permissions(Permissions::from_mode(mode_of_new_files()));
     };
     let has_group =
         file.metadata()?.gid() == input.gid() || fchown(file, None, Some(input.gid())).is_ok();
-    let mode = if has_group { input.mode() & MODE_BITS } else { mode_in_other_group(input.mode()) };
-    file.set_permissions(Permissions::from_mode(mode))?;
+    let mode = match copy_access_list(source.file(), file, has_group) {
+        AccessList::None if has_group => input.mode() & MODE_BITS,
+        AccessList::None => mode_in_other_group(input.mode()),
+        AccessList::Copied => input.mode() & MODE_BITS,
+        AccessList::Lost => input.mode() & 0o700,
+    };
+    let has_mode = file.set_permissions(Permissions::from_mode(mode));
     let time = FileTime::from_last_modification_time(input);
-    filetime::set_file_handle_times(file, None, Some(time))?;
+    let has_time = filetime::set_file_handle_times(file, None, Some(time));
     let _ = fchown(file, Some(input.uid()), None); // last: the rest may be for the owner alone to set
-    Ok(())
+    has_mode.and(has_time)
+}
+
+/// POSIX access list of an output: with one, the mode's bits for the group are only the most that
+/// anybody on the list may do.
+enum AccessList {
+    None,
+    Copied,
+    /// The input has one, and the output has not.
+    Lost,
+}
+
+#[cfg(target_os = "linux")]
+fn copy_access_list(from: &File, to: &File, has_group: bool) -> AccessList {
+    use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
+    const NAME: &str = "system.posix_acl_access";
+    const MOST: usize = 1 << 16; // what Linux allows an attribute
+    let mut list = Vec::with_capacity(MOST);
+    match fgetxattr(from, NAME, rustix::buffer::spare_capacity(&mut list)) {
+        Ok(_) if has_group && fsetxattr(to, NAME, &list, XattrFlags::empty()).is_ok() => {
+            AccessList::Copied
+        }
+        Ok(_) => AccessList::Lost,
+        Err(_) => {
+            let _ = fremovexattr(to, NAME); // one that the folder gave it
+            AccessList::None
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn copy_access_list(_: &File, _: &File, _: bool) -> AccessList {
+    AccessList::None
 }
 
 /// Returns the part of `mode` that is safe for a file in another group: its members were `other`
@@ -290,7 +489,6 @@ fn mode_in_other_group(mode: u32) -> u32 {
 
 /// Returns read and write permission for all, minus the umask.
 fn mode_of_new_files() -> u32 {
-    use rustix::fs::Mode;
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::umask(mask);
     0o666 & !mask.bits()
@@ -302,4 +500,9 @@ fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Returns the name of `path` in its parent folder.
+fn name_in_folder(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or(path.as_os_str())
 }

@@ -8,6 +8,7 @@ use super::bench::args::BenchArgs;
 use super::decompress::Part;
 use super::exit::UsageError;
 use super::input::Input;
+use super::memory;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
 use super::names::shown;
@@ -118,7 +119,7 @@ impl Plan {
     fn of(command: Command) -> anyhow::Result<Self> {
         let common = command.common();
         let threads = threads(command.threads());
-        let memory = memory(common.and_then(|common| common.memlimit));
+        let memory = memory_limit(common.and_then(|common| common.memlimit));
         let inputs = common.map(inputs).transpose()?.unwrap_or_default();
         let is_recursive = common.is_some_and(|common| common.recursive);
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
@@ -130,7 +131,7 @@ impl Plan {
             Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
                 part: part(&limit, &extract, &output, &inputs)?,
-                output: resolve_output(output, &inputs)?,
+                output: Output { sparse: !limit.no_sparse, ..resolve_output(output, &inputs)? },
             },
             Command::List { machine: MachineArgs { json }, .. } => Action::List { json },
             Command::Test { limit, machine: MachineArgs { json }, .. } => {
@@ -367,7 +368,7 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
-    Ok(Output { target, remove_input, force, suffix, syncs: !no_sync })
+    Ok(Output { target, remove_input, force, suffix, syncs: !no_sync, sparse: false })
 }
 
 /// Resolves the number of threads: as typed, else from the environment; 0 means all cores.
@@ -378,32 +379,12 @@ fn threads(typed: Option<usize>) -> usize {
     }
 }
 
-/// Resolves the memory limit in bytes: as typed, else from the environment, else the machine's free
-/// memory within the process's limit.
-fn memory(typed: Option<u64>) -> u64 {
+/// Resolves the memory limit in bytes: as typed, else from the environment, else all that
+/// the process may take.
+fn memory_limit(typed: Option<u64>) -> u64 {
     typed
         .or_else(|| from_env_as("LLMZIP_MEMLIMIT", |text| parse_size(text).ok()))
-        .unwrap_or_else(free_memory)
-}
-
-#[cfg(target_os = "linux")]
-fn free_memory() -> u64 {
-    use rustix::process::{Resource, getrlimit};
-    let available = || {
-        let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-    };
-    let total = || {
-        let info = rustix::system::sysinfo();
-        (info.totalram as u64).saturating_mul(info.mem_unit.into())
-    };
-    available().unwrap_or_else(total).min(getrlimit(Resource::As).current.unwrap_or(u64::MAX))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn free_memory() -> u64 {
-    u64::MAX
+        .unwrap_or_else(memory::total)
 }
 
 /// Selects the instruction set: the best of this machine, or the one in `LLMZIP_ISA`, which lets

@@ -3,14 +3,13 @@
 
 use super::compress::voice_of_summary;
 use super::exit::DamageError;
-use super::input::spool;
+use super::input::{InputFile, spool};
 use super::session::CliSession;
 use super::size::counted;
 use super::transfer::{Completeness, Transfer};
 use crate::ErrorKind;
 use crate::archive::{self, Damage, Options, Recovery, Summary};
 use anyhow::Result;
-use std::fs::File;
 use std::io::{Seek, Write};
 
 /// Decompresses the intact parts.
@@ -26,7 +25,7 @@ pub fn decompress(
     transfer.refuse_part()?;
     let style = transfer.progress(session.progress);
     let progress = session.counter(&transfer.name, style, total);
-    let copy = |input: &File, output: &mut dyn Write| {
+    let copy = |input: &InputFile, output: &mut dyn Write| {
         recover(session, input, output, options, &|n| progress.add(n))
     };
     let recovery = transfer.run_as(copy, |recovery| match recovery.damage.is_empty() {
@@ -55,18 +54,16 @@ pub fn decompress(
 /// I/O errors; errors of the archive other than damage.
 pub fn recover(
     session: &CliSession,
-    input: &File,
+    mut input: &InputFile,
     output: &mut dyn Write,
     options: &Options,
     progress: archive::Progress<'_>,
 ) -> crate::Result<Recovery> {
-    let spooled;
-    let mut file = input;
-    if !file.stream_position().is_ok_and(|position| position == 0) {
-        spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
-        file = &spooled;
+    if input.stream_position().is_ok_and(|position| position == 0) {
+        return archive::recover(input, output, &session.models, options, progress);
     }
-    archive::recover(file, output, &session.models, options, progress)
+    let spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
+    archive::recover(&spooled, output, &session.models, options, progress)
 }
 
 /// Reports damage; `kept` says where the rest is.

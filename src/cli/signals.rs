@@ -1,47 +1,90 @@
-//! SIGINT, SIGTERM and SIGHUP: remove the unfinished file, then stop. SIGXFSZ: let the write fail.
+//! Signals that end a process: remove the unfinished file, then stop. SIGXFSZ: let the write fail.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use rustix::fs::{AtFlags, unlinkat};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::Signals;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Path of the one unfinished file or folder. Whoever creates, renames or removes it holds the lock
-/// meanwhile, so that a signal finds it either unfinished and named here, or finished.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// Those that end a process unless it says otherwise, and that others send to it or that limits do.
+const ENDING: [i32; 11] = [
+    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1,
+    SIGUSR2,
+];
 
-/// Locks the path of the unfinished file or folder.
-pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+/// An unfinished file or folder.
+pub enum Unfinished {
+    /// A folder with all that is in it.
+    Folder(PathBuf),
+    /// A file of this name in a folder, wherever that is by now.
+    File(Arc<File>, String),
+}
+
+impl From<PathBuf> for Unfinished {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
+impl Unfinished {
+    /// Removes it. Nothing better can be done where this fails.
+    pub fn remove(&self) {
+        match self {
+            Self::Folder(path) => drop(fs::remove_dir_all(path)),
+            Self::File(folder, name) => drop(unlinkat(folder, name, AtFlags::empty())),
+        }
+    }
+}
+
+/// The one unfinished file or folder. Whoever creates, renames or removes it holds the lock
+/// meanwhile, so that a signal finds it either unfinished and named here, or finished.
+static UNFINISHED: Mutex<Option<Unfinished>> = Mutex::new(None);
+
+/// Locks the unfinished file or folder.
+pub fn unfinished() -> MutexGuard<'static, Option<Unfinished>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts handling signals, except those that the parent set to be ignored (nohup).
 ///
 /// # Errors
-/// I/O errors.
+/// I/O errors; an error where no thread can be started.
 pub fn watch() -> std::io::Result<()> {
     // A write past the limit on the size of files is an error then, not the end.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let ignored = ignored_signals();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let wanted = ENDING.into_iter();
     let mut signals = Signals::new(wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         if let Some(signal) = signals.forever().next() {
             stop(signal);
         }
-    });
+    })?;
     Ok(())
 }
 
 /// Removes the unfinished file or folder and dies of the signal, so that a shell's loop ends, too.
 /// Never releases the lock.
 fn stop(signal: i32) -> ! {
-    let path = unfinished();
-    if let Some(path) = path.as_ref() {
-        // Nothing better can be done where this fails.
-        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let unfinished = unfinished();
+    if let Some(unfinished) = unfinished.as_ref() {
+        unfinished.remove();
     }
+    die_of(signal)
+}
+
+/// Dies of SIGPIPE, which the runtime has the process ignore: to whoever waits for it (tar, a shell's
+/// `pipefail`) that is a reader that has enough, and no failure.
+pub fn die_of_broken_pipe() -> ! {
+    die_of(SIGPIPE)
+}
+
+fn die_of(signal: i32) -> ! {
     let _ = signal_hook::low_level::emulate_default_handler(signal);
     signal_hook::low_level::exit(128 + signal)
 }

@@ -20,7 +20,7 @@ impl Staging {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".llmzip-").suffix(".tmp").permissions(Permissions::from_mode(0o777));
         let folder = builder.tempdir_in(root)?;
-        *path = Some(folder.path().to_owned());
+        *path = Some(folder.path().to_owned().into());
         Ok(Self(Some(folder)))
     }
 

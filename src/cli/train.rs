@@ -5,6 +5,7 @@ use super::names::shown;
 use super::progress::{self, Display};
 use super::session::CliSession;
 use super::size::grouped;
+use super::standard;
 use super::voice::Voice;
 use crate::archive::{Options, compress};
 use crate::models::Model;
@@ -12,7 +13,7 @@ use crate::ops::Isa;
 use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Default minutes.
@@ -166,11 +167,11 @@ pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Re
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
         let folder = shown(&args.folder());
         writeln!(
-            stdout(),
+            standard::stdout()?,
             "{folder}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data",
             summary.held_out
         )?;
-        writeln!(stdout(), "{}", worth(session, args, &summary.held_out_texts)?)?;
+        writeln!(standard::stdout()?, "{}", worth(session, args, &summary.held_out_texts)?)?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! Transfer from one input to its output, as compression and decompression share it.
 
 use super::exit::{Kept, UsageError};
-use super::input::{OpenInput, is_same};
+use super::input::{InputFile, OpenInput, is_same};
 use super::names::{shown, with_suffix};
-use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name, stdout};
+use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name};
+use super::standard::{Stream, stdout};
 use super::voice::ProgressStyle;
 use crate::ErrorKind;
-use anyhow::{Context, Result, bail};
-use std::fs::File;
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub struct Transfer<'a> {
 /// Destination of the result.
 enum Sink {
     /// Standard output, or a named destination that is no file.
-    Stream { file: File, named: Option<PathBuf> },
+    Stream { file: Stream, named: Option<PathBuf> },
     /// A file that gets this path.
     File(PathBuf),
 }
@@ -53,8 +53,8 @@ impl<'a> Transfer<'a> {
         output: &'a Output,
         beside: impl FnOnce(&Path) -> Result<PathBuf>,
     ) -> Result<Self> {
-        if output.remove_input && input.path.is_some() && input.metadata.is_none() {
-            bail!("is not a regular file, the only kind that --rm removes");
+        if output.remove_input && input.path.is_some() {
+            input.refuse_removal(output.force)?;
         }
         let sink = match (&output.target, &input.path) {
             (Target::Stdout, _) | (Target::BesideInput, None) => {
@@ -78,7 +78,7 @@ impl<'a> Transfer<'a> {
     /// UsageError.
     pub fn refuse_terminal(&self) -> Result<()> {
         match &self.sink {
-            Sink::Stream { file, .. } if !self.output.force && file.is_terminal() => {
+            Sink::Stream { file, .. } if !self.output.force && file.file().is_terminal() => {
                 let message = "refusing to write compressed data to a terminal; use -f to force it or -o to name a file";
                 Err(UsageError(message.into()).into())
             }
@@ -90,7 +90,7 @@ impl<'a> Transfer<'a> {
     /// two would destroy each other.
     pub fn progress(&self, wanted: ProgressStyle) -> ProgressStyle {
         match (wanted, &self.sink) {
-            (ProgressStyle::Auto, Sink::Stream { file, .. }) if file.is_terminal() => {
+            (ProgressStyle::Auto, Sink::Stream { file, .. }) if file.file().is_terminal() => {
                 ProgressStyle::Never
             }
             _ => wanted,
@@ -111,7 +111,7 @@ impl<'a> Transfer<'a> {
     /// I/O errors; those of `copy`. No output file is left then.
     pub fn run<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
         self.run_as(copy, |_| Completeness::Complete)
     }
@@ -122,7 +122,7 @@ impl<'a> Transfer<'a> {
     /// Errors as for [`Transfer::run`].
     pub fn run_as<T>(
         &self,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         match &self.sink {
@@ -158,8 +158,8 @@ impl<'a> Transfer<'a> {
 
     fn to_stream<T>(
         &self,
-        stream: &File,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        stream: &Stream,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
         let mut stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
         let done = copy(&self.input.file, &mut stream)?;
@@ -170,11 +170,12 @@ impl<'a> Transfer<'a> {
     fn to_file<T>(
         &self,
         target: &Path,
-        copy: impl FnOnce(&File, &mut dyn Write) -> Result<T, crate::Error>,
+        copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
         outcome: impl FnOnce(&T) -> Completeness,
     ) -> Result<T> {
         refuse_input_as_target(&self.input, target)?;
         let file = OutputFile::create(target, self.output.force).with_context(|| shown(target))?;
+        let file = file.sparse(self.output.sparse);
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, file);
         let done = copy(&self.input.file, &mut file);
         if done.as_ref().is_err_and(|e| !self.is_kept(e)) {
@@ -193,21 +194,25 @@ impl<'a> Transfer<'a> {
             Ok(Completeness::Complete) | Err(_) => (),
         }
         let remove = self.output.remove_input && is_complete;
-        self.finish(file, remove).with_context(|| shown(target))?;
+        let is_durable = self.finish(file, remove).with_context(|| shown(target))?;
         if remove {
             let kept = || format!("is not removed; its content as read is in {}", shown(target));
-            self.input.remove().with_context(kept)?;
+            let removed = match is_durable {
+                true => self.input.remove(),
+                false => Err(anyhow!("the output may not outlast a power failure")),
+            };
+            removed.with_context(kept)?;
         }
         Ok(done.map_err(|e| anyhow::Error::from(e).context(Kept(shown(target))))?)
     }
 
-    /// Completes the output file; reads it back where the input is to `be_removed`.
-    fn finish(&self, file: OutputFile, be_removed: bool) -> Result<()> {
+    /// Completes the output file; reads it back where the input is to `be_removed`. Returns
+    /// whether its name is on disk.
+    fn finish(&self, mut file: OutputFile, be_removed: bool) -> Result<bool> {
         if be_removed {
             file.read_back()?;
         }
-        let input = self.input.path.as_ref().and(self.input.metadata.as_ref());
-        file.finish(input, self.output.syncs)
+        file.finish(self.input.path.as_ref().map(|_| &self.input), self.output.syncs)
     }
 
     /// Returns whether the output file is kept in spite of `error`.

@@ -72,6 +72,12 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
     let mut plain = Vec::new();
     let _mixing = enter(Part::Mixing);
     while plain.len() < plain_len {
+        if decoder.is_spent() {
+            (codec.progress)((plain_len - plain.len()) as u64);
+            plain.resize(plain_len, 0xff); // all bits are true
+            break;
+        }
+        decoder.expect_more()?;
         let step = PROGRESS_STEP.min(plain_len - plain.len());
         plain.extend((0..step).map(|_| code_byte(&mut mixed, &mut decoder, 0)));
         (codec.progress)(step as u64);

@@ -16,6 +16,9 @@ pub const PROBABILITY_BITS: u32 = 16;
 /// Below this the range is widened by a byte.
 const SMALLEST_RANGE: u32 = 1 << 24;
 
+/// Zeros past the end that a decoder looks ahead, and as many again that may decide.
+const MOST_IMPLIED: usize = 4 + 8;
+
 /// Where the interval splits: `1 <= bound < range`, for p in 1..=65535.
 fn bound(range: u32, p1: u16) -> u32 {
     ((u64::from(range) * u64::from(p1)) >> PROBABILITY_BITS) as u32
@@ -124,6 +127,24 @@ impl<'a> RangeDecoder<'a> {
         self.taken += 1;
     }
 
+    /// Whether all decisions from here on are true: the bytes are used up, and say no more.
+    pub fn is_spent(&self) -> bool {
+        self.code == 0 && self.taken >= self.bytes.len()
+    }
+
+    /// Checks that the bytes still decide. Where they ended long ago, the zeros that stand for the
+    /// rest decide in their place: so cheap a code takes as long to decode as a long one, and an
+    /// encoder meets it once in 2^64 chunks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where they do not.
+    pub fn expect_more(&self) -> Result<()> {
+        if self.taken <= self.bytes.len() + MOST_IMPLIED || self.is_spent() {
+            return Ok(());
+        }
+        Err(corrupt("coded bytes end long before the plain bytes"))
+    }
+
     /// Checks that every byte was needed, as it is after what the encoder encoded: `plain_len`
     /// bytes, for people.
     ///
@@ -224,6 +245,31 @@ mod tests {
     #[test]
     fn certain_decisions_cost_no_bytes() {
         assert!(encode(&[(true, 65535); 1000]).is_empty());
+    }
+
+    /// All that such a code can make a decoder do is bounded by its length.
+    #[test]
+    fn a_code_that_ended_decides_nothing() {
+        let mut spent = RangeDecoder::new(&[]);
+        assert!(spent.is_spent());
+        assert!((1..=u16::MAX).all(|p1| spent.code(false, p1)), "all are true");
+        assert!(spent.is_spent() && spent.expect_more().is_ok());
+
+        let decisions = [vec![(false, 1 << 15)], vec![(true, 1 << 15); 200]].concat();
+        let bytes = encode(&decisions);
+        let mut decoder = RangeDecoder::new(&bytes);
+        for &(bit, p1) in &decisions {
+            assert_eq!(decoder.code(false, p1), bit);
+            assert!(decoder.expect_more().is_ok());
+        }
+        assert!(decoder.is_spent(), "{bytes:?}");
+
+        let mut decoder = RangeDecoder::new(&[0x55]);
+        let n = (0..1000).take_while(|_| {
+            decoder.code(false, 1 << 14);
+            decoder.expect_more().is_ok()
+        });
+        assert!(n.count() < 300, "each decision costs at least 0.4 bits");
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn what_cannot_be_said_is_no_panic() {
     drop(reader);
     let output = command("a").stdout(writer).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(141), "{said}");
+    assert_eq!(output.status.code(), None, "{said}");
     assert!(!said.contains("panicked") && !said.contains("llmzip:"), "{said}");
     let mut unheard = command("b");
     unheard.stdout(full());

@@ -1,5 +1,6 @@
 //! The program in a folder of its own, called as a shell calls it.
 
+use std::borrow::BorrowMut;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
@@ -104,8 +105,8 @@ impl Shell {
 }
 
 /// Runs `command` to its end.
-pub fn end(mut command: Command) -> Ended {
-    Ended::of(command.output().unwrap())
+pub fn end(mut command: impl BorrowMut<Command>) -> Ended {
+    Ended::of(command.borrow_mut().output().unwrap())
 }
 
 impl Ended {

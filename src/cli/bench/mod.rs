@@ -20,6 +20,7 @@ use super::json;
 use super::names::shown;
 use super::plan::Plan;
 use super::session::CliSession;
+use super::standard;
 use super::voice::Voice;
 use crate::archive::Options;
 use anyhow::{Context, Result, anyhow, bail};
@@ -27,7 +28,7 @@ use args::BenchArgs;
 use csv::Rows;
 use outcome::BenchOutcome;
 use report::BenchReport;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Measures every input of `plan`.
@@ -134,7 +135,7 @@ impl Bench<'_> {
             let reports: Vec<_> = reports.map(|r| r.to_json(&cpu, plan.isa.name())).collect();
             return Ok(json::print("files", &reports, &failures.files)?);
         }
-        let mut out = io::stdout().lock();
+        let mut out = standard::lines()?;
         writeln!(out, "{cpu}, {}, {} threads", plan.isa.name(), plan.threads)?;
         for report in reports {
             writeln!(out)?;

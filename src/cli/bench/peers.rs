@@ -145,7 +145,7 @@ impl Folder {
     fn new() -> Result<Self> {
         let mut unfinished = unfinished();
         let folder = TempDir::with_prefix(".llmzip-").context("cannot create a folder")?;
-        *unfinished = Some(folder.path().to_owned());
+        *unfinished = Some(folder.path().to_owned().into());
         Ok(Self(folder))
     }
 

@@ -88,7 +88,7 @@ fn profiled<T>(
     profile: &mut Profile,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Cost)> {
-    let profiler = (!bench.no_profile).then(Profiler::start);
+    let profiler = (!bench.no_profile).then(Profiler::start).transpose()?;
     let done = measured(work);
     if let Some(profiler) = profiler {
         profile.add(&profiler.stop());

@@ -14,6 +14,7 @@ use super::failures::Failures;
 use super::json;
 use super::names::shown;
 use super::session::CliSession;
+use super::standard;
 use super::voice::Voice;
 use crate::ErrorKind;
 use crate::hub::{self, FoundModel, Reference};
@@ -87,7 +88,7 @@ impl ModelCommand<'_> {
         if self.json {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
+        let mut out = standard::lines()?;
         for entry in &self.entries {
             match self.session.voice {
                 Voice::Quiet => writeln!(out, "{}", entry.label.escape_debug())?,
@@ -102,7 +103,7 @@ impl ModelCommand<'_> {
         let entry = ModelEntry::of(&found, self.session.models.store())?;
         let entry = entry.with_digest(&found.digest()?).with_facts(found.folder())?;
         if !self.json {
-            entry.print(&mut io::stdout().lock())?;
+            entry.print(&mut standard::lines()?)?;
         }
         self.entries.push(entry);
         Ok(())
@@ -167,7 +168,7 @@ impl ModelCommand<'_> {
             );
         };
         if !self.json {
-            let mut out = io::stdout().lock();
+            let mut out = standard::lines()?;
             out.write_all(folder.as_os_str().as_bytes())?;
             writeln!(out)?;
         }
@@ -179,7 +180,7 @@ impl ModelCommand<'_> {
     fn print_places(&self) -> io::Result<()> {
         let environment = &self.session.models.environment;
         let places = [("hub_cache", &environment.hub_cache), ("model_dir", &environment.model_dir)];
-        let mut out = io::stdout().lock();
+        let mut out = standard::lines()?;
         if self.json {
             let text =
                 |folder: &Option<PathBuf>| folder.as_ref().map(|f| f.to_string_lossy().into());

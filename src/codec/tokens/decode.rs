@@ -5,7 +5,7 @@ use super::Predictor;
 use crate::codec::lane_layout::LaneLayout;
 use crate::codec::lanes::Lanes;
 use crate::codec::range_coder::RangeDecoder;
-use crate::codec::token_trie::{TokenTrie, Walk};
+use crate::codec::token_trie::{Decision, TokenTrie, Walk};
 use crate::codec::{Codec, Coded, Method, Prefix, corrupt};
 use crate::error::Result;
 use crate::models::Model;
@@ -116,24 +116,68 @@ impl<'a> Chunk<'a> {
         counts: &[Vec<u32>],
         progress: &dyn Fn(u64),
     ) {
+        let decoded = match self.decoder.is_spent() && self.predictor.trace.is_none() {
+            true => spell_rest(model, trie, lanes, progress),
+            false => self.spell_each(model, trie, lanes, counts, progress),
+        };
+        if decoded.is_err() {
+            self.state = decoded;
+            lanes.iter_mut().for_each(|lane| lane.room = 0);
+        }
+    }
+
+    fn spell_each(
+        &mut self,
+        model: &Model,
+        trie: &TokenTrie<'_>,
+        lanes: &mut [Lane],
+        counts: &[Vec<u32>],
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
+        self.decoder.expect_more()?;
         for (i, (lane, counts)) in lanes.iter_mut().zip(counts).enumerate() {
             if lane.room == 0 {
                 continue;
             }
-            let mut walk = Walk::new(trie, counts, lane.room);
-            while let Some(decision) = walk.question() {
-                walk.answer(self.predictor.code_decision(&mut self.decoder, i, decision, false));
+            let walk = Walk::new(trie, counts, lane.room);
+            let rank = spell(walk, |decision| {
+                self.predictor.code_decision(&mut self.decoder, i, decision, false)
+            })?;
+            progress(lane.push(model, rank) as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Spells a token by the outcomes of its decisions; returns its rank.
+fn spell(mut walk: Walk<'_>, mut outcome: impl FnMut(Decision) -> bool) -> Result<u32> {
+    while let Some(decision) = walk.question() {
+        walk.answer(outcome(decision));
+    }
+    walk.token().ok_or_else(|| corrupt("coded bytes spell a token past its lane's end"))
+}
+
+/// Completes `lanes` where all decisions are true that can be: whatever a model expects.
+fn spell_rest(
+    model: &Model,
+    trie: &TokenTrie<'_>,
+    lanes: &mut [Lane],
+    progress: &dyn Fn(u64),
+) -> Result<()> {
+    let all_possible: Vec<u32> = (0..=model.vocabulary().len() as u32).collect();
+    for lane in lanes {
+        while lane.room > 0 {
+            let walk = Walk::new(trie, &all_possible, lane.room);
+            let rank = spell(walk, |decision| decision.forced().unwrap_or(true))?;
+            // It is the same token as long as the lane's end does not cut in.
+            let mut len = lane.push(model, rank);
+            while lane.room > model.vocabulary().bytes(rank).len() {
+                len += lane.push(model, rank);
             }
-            match walk.token() {
-                Some(rank) => progress(lane.push(model, rank) as u64),
-                None => {
-                    self.state = Err(corrupt("coded bytes spell a token past its lane's end"));
-                    lanes.iter_mut().for_each(|lane| lane.room = 0);
-                    return;
-                }
-            }
+            progress(len as u64);
         }
     }
+    Ok(())
 }
 
 /// A lane while it is decoded.

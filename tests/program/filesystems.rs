@@ -1,0 +1,310 @@
+//! File systems that have less than ext4, and folders that move or are not one's own: the output is
+//! kept, and nobody gains access.
+
+use crate::shell::{Ended, Shell, end};
+use crate::skip::skip;
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_llmzip");
+
+/// A user who may do nothing.
+const NOBODY: u32 = 65534;
+
+/// Runs the program under strace with `faults` in its system calls; `None` without strace.
+fn with_faults(shell: &Shell, faults: &[&str], arguments: &[&str]) -> Option<Ended> {
+    let strace = Command::new("strace").args(["-fqq", "-o", "/dev/null", "true"]).output();
+    if !strace.is_ok_and(|output| output.status.success()) {
+        skip("no strace that works");
+        return None;
+    }
+    let mut command = Command::new("strace");
+    command.args(["-fqq", "-o", "/dev/null"]);
+    for fault in faults {
+        command.args(["-e", &format!("inject={fault}")]);
+    }
+    Some(run_in(command.arg(PROGRAM).args(arguments), &shell.path("")))
+}
+
+fn run_in(command: &mut Command, folder: &Path) -> Ended {
+    command.current_dir(folder).env("HOME", folder.join("home"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    end(command)
+}
+
+/// The program as nobody, in `folder`; `None` where that cannot be.
+fn as_nobody(folder: &Path, arguments: &[&str]) -> Option<Ended> {
+    let command = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM]);
+        command
+    };
+    let works = command().arg("--version").output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        skip("no right to run the program as another user");
+        return None;
+    }
+    Some(run_in(command().args(arguments), folder))
+}
+
+fn mode_of(path: &Path) -> u32 {
+    path.metadata().unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_folder_may_move_meanwhile() {
+    for output in [None, Some("out")] {
+        let shell = Shell::new();
+        fs::create_dir(shell.path("before")).unwrap();
+        shell.write("before/a", b"text");
+        let arguments = match output {
+            Some(output) => vec!["-1", "-o", output],
+            None => vec!["-1", "-o", "../before/out"],
+        };
+        let mut command = shell.command(&arguments);
+        command.current_dir(shell.path("before")).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        while fs::read_dir(shell.path("before")).unwrap().count() < 2 {
+            std::thread::yield_now(); // until the unfinished file is there
+        }
+        fs::rename(shell.path("before"), shell.path("after")).unwrap();
+        child.stdin.take().unwrap().write_all(b"text").unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let mut names: Vec<_> =
+            fs::read_dir(shell.path("after")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "out"]);
+    }
+}
+
+#[test]
+fn folders_above_need_not_be_searchable() {
+    let shell = Shell::new();
+    fs::create_dir_all(shell.path("closed/own")).unwrap();
+    shell.write("closed/own/a", b"text");
+    let own = shell.path("closed/own");
+    for path in [&own, &own.join("a")] {
+        if chown(path, Some(NOBODY), Some(NOBODY)).is_err() {
+            return skip("no right to give files away");
+        }
+    }
+    let Some(ended) = as_nobody(&own, &["-1", "--rm", "a"]) else { return };
+    ended.expect(0);
+    assert_eq!(mode_of(&own.join("a.llmz")), 0o644);
+    assert!(!own.join("a").exists());
+}
+
+#[test]
+fn a_folder_may_be_deeper_than_a_path_may_be_long() {
+    let shell = Shell::new();
+    let mut folder = File::open(shell.path("")).unwrap();
+    let name = "n".repeat(200);
+    for _ in 0..25 {
+        let flags = rustix::fs::OFlags::DIRECTORY;
+        let mode = rustix::fs::Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(&folder, &name, mode).unwrap();
+        folder = rustix::fs::openat(&folder, &name, flags, mode).unwrap().into();
+    }
+    let here = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let here = Path::new(&here);
+    fs::write(here.join("a"), b"text").unwrap();
+    let mut command = Command::new(PROGRAM);
+    run_in(command.args(["-1", "--rm", "a"]), here).expect(0);
+    let mut command = Command::new(PROGRAM);
+    run_in(command.args(["-d", "a.llmz"]), here).expect(0);
+    assert_eq!(fs::read(here.join("a")).unwrap(), b"text");
+}
+
+#[test]
+fn a_name_is_taken_where_it_cannot_be_exclusive_at_once() {
+    let shell = Shell::new();
+    shell.write("a", b"text");
+    for error in ["EINVAL", "EIO", "ENOSYS"] {
+        let faults = [&format!("renameat2:error={error}")[..], "linkat,link:error=EPERM"];
+        let Some(ended) = with_faults(&shell, &faults, &["-1", "a"]) else { return };
+        ended.expect(0);
+        assert_eq!(shell.names(), ["a", "a.llmz"], "{error}");
+        assert_eq!(shell.run(&["-dc", "a.llmz"]).expect(0).stdout, b"text");
+        fs::remove_file(shell.path("a.llmz")).unwrap();
+    }
+    let faults = ["renameat2,renameat,rename:error=EIO", "linkat,link:error=EPERM"];
+    let Some(ended) = with_faults(&shell, &faults, &["-1", "a"]) else { return };
+    ended.expect(1);
+    assert_eq!(shell.names(), ["a"], "nothing is left of a name that was taken");
+}
+
+#[test]
+fn a_mode_or_time_that_cannot_be_set_costs_no_output() {
+    let shell = Shell::new();
+    shell.write("a", b"text");
+    let faults = ["fchmod:error=EPERM", "utimensat:error=EPERM"];
+    for faults in [&faults[..1], &faults[1..], &faults[..]] {
+        let Some(ended) = with_faults(&shell, faults, &["-1", "-f", "a"]) else { return };
+        ended.expect(0).saying("warning");
+        let mode = mode_of(&shell.path("a.llmz"));
+        assert_eq!(mode, if faults[0].contains("fchmod") { 0o600 } else { 0o644 });
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_synced_costs_no_output() {
+    let shell = Shell::new();
+    shell.write("a", b"text");
+    let fault = ["fsync:error=EINVAL:when=2"];
+    let Some(ended) = with_faults(&shell, &fault, &["-1", "a"]) else { return };
+    ended.expect(0).saying("cannot be synced");
+    assert_eq!(shell.names(), ["a", "a.llmz"]);
+    let Some(ended) = with_faults(&shell, &fault, &["-1", "--rm", "-f", "a"]) else { return };
+    ended.expect(1).saying("is not removed");
+    assert_eq!(shell.names(), ["a", "a.llmz"]);
+
+    fs::create_dir(shell.path("dark")).unwrap();
+    shell.write("dark/a", b"text");
+    for path in ["dark", "dark/a"] {
+        if chown(shell.path(path), Some(NOBODY), Some(NOBODY)).is_err() {
+            return skip("no right to give files away");
+        }
+    }
+    set_mode(&shell.path("dark"), 0o300);
+    let Some(ended) = as_nobody(&shell.path("dark"), &["-1", "a"]) else { return };
+    ended.expect(0).saying("cannot be synced");
+    assert!(shell.path("dark/a.llmz").exists());
+}
+
+#[test]
+fn what_cannot_be_replaced_is_written_into() {
+    let shell = Shell::new();
+    shell.write("a", b"text");
+    shell.write("out", &[b'x'; 1000]);
+    let before = shell.path("out").metadata().unwrap().ino();
+    let faults = ["renameat2,renameat,rename:error=EBUSY"];
+    let Some(ended) = with_faults(&shell, &faults, &["-1", "-f", "-o", "out", "a"]) else { return };
+    ended.expect(0);
+    assert_eq!(shell.names(), ["a", "out"]);
+    assert_eq!(shell.path("out").metadata().unwrap().ino(), before);
+    assert_eq!(shell.run(&["-dc", "out"]).expect(0).stdout, b"text");
+}
+
+#[test]
+fn anothers_file_in_a_sticky_folder() {
+    let shell = Shell::new();
+    set_mode(&shell.path(""), 0o755);
+    fs::create_dir(shell.path("tmp")).unwrap();
+    set_mode(&shell.path("tmp"), 0o1777);
+    for (name, mode) in [("a", 0o644), ("read", 0o644), ("write", 0o666)] {
+        shell.write(format!("tmp/{name}"), b"text");
+        set_mode(&shell.path(format!("tmp/{name}")), mode);
+    }
+    let run = |name: &str| as_nobody(&shell.path("tmp"), &["-1", "-f", "-o", name, "a"]);
+    let Some(ended) = run("read") else { return };
+    if !rustix::process::geteuid().is_root() {
+        return skip("files of two users need root");
+    }
+    ended.expect(1).saying("sticky");
+    assert_eq!(shell.read("tmp/read"), b"text");
+    run("write").unwrap().expect(0);
+    assert_eq!(shell.run(&["-dc", "tmp/write"]).expect(0).stdout, b"text");
+    assert_eq!(fs::read_dir(shell.path("tmp")).unwrap().count(), 3, "nothing is left");
+}
+
+#[test]
+fn access_lists_are_copied() {
+    let shell = Shell::new();
+    shell.write("a", b"text");
+    set_mode(&shell.path("a"), 0o600);
+    let list = |name: &str| {
+        let command =
+            Command::new("getfacl").args(["-cp", name]).current_dir(shell.path("")).output();
+        String::from_utf8(command.unwrap().stdout).unwrap()
+    };
+    let mut setfacl = Command::new("setfacl");
+    setfacl.args(["-m", "u:1:r", "a"]).current_dir(shell.path(""));
+    if !setfacl.output().is_ok_and(|output| output.status.success()) {
+        return skip("no setfacl, or no access lists here");
+    }
+    shell.run(&["-1", "a"]).expect(0);
+    assert_eq!(list("a.llmz"), list("a"));
+    let Some(ended) = with_faults(&shell, &["fsetxattr:error=EOPNOTSUPP"], &["-1", "-f", "a"])
+    else {
+        return;
+    };
+    ended.expect(0);
+    assert_eq!(mode_of(&shell.path("a.llmz")), 0o600, "the group had no access");
+
+    let mut default = Command::new("setfacl");
+    default.args(["-d", "-m", "u:2:rw", "."]).current_dir(shell.path(""));
+    assert!(default.status().unwrap().success());
+    shell.run(&["-1", "-f", "a"]).expect(0);
+    assert_eq!(list("a.llmz"), list("a"), "and none is taken from the folder");
+}
+
+#[test]
+fn zeros_are_holes() {
+    let shell = Shell::new();
+    let zeros = vec![0; 600_000];
+    let plain = [b"head", &zeros[..], b"middle", &zeros, b"end"].concat();
+    for (name, plain) in [("a", &plain), ("b", &zeros)] {
+        shell.write(name, plain);
+        shell.run(&["-1", "--rm", name]).expect(0);
+        let archive = format!("{name}.llmz");
+        let n_blocks = |arguments: &[&str]| {
+            shell.run(&[arguments, &["-df", &archive]].concat()).expect(0);
+            assert!(shell.read(name) == *plain, "{name}");
+            shell.path(name).metadata().unwrap().blocks()
+        };
+        let full = n_blocks(&["--no-sparse"]);
+        assert!(full * 512 >= plain.len() as u64, "{name}: {full}");
+        let sparse = n_blocks(&[]);
+        assert!(sparse * 512 < 50_000, "{name}: {sparse} blocks, {full} without holes");
+        let removing = n_blocks(&["--rm"]);
+        assert_eq!(removing, sparse, "what was written is read back");
+    }
+}
+
+#[test]
+fn a_time_that_moves_alone_is_no_change() {
+    let shell = Shell::new();
+    shell.write("a", "text of the lighthouse\n".repeat(3000).as_bytes());
+    for (arguments, input) in [(&["-3", "a"][..], "a"), (&["-d", "-o", "b", "a.llmz"], "a.llmz")] {
+        let child = shell.command(arguments).spawn().unwrap();
+        while !shell.names().iter().any(|name| name.ends_with(".tmp")) {
+            std::thread::yield_now();
+        }
+        let file = File::options().write(true).open(shell.path(input)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    }
+    assert!(shell.read("a") == shell.read("b"));
+}
+
+#[test]
+fn what_is_more_than_its_name_is_not_removed() {
+    let shell = Shell::new();
+    let text = b"some text";
+    for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2755), ("sticky", 0o1644)] {
+        shell.write(name, text);
+        set_mode(&shell.path(name), mode);
+    }
+    shell.write("linked", text);
+    fs::hard_link(shell.path("linked"), shell.path("link")).unwrap();
+    for name in ["setuid", "setgid", "sticky", "linked"] {
+        shell.run(&["-1", "--rm", name]).expect(1).saying("-f removes it");
+        assert!(
+            shell.path(name).exists() && !shell.path(format!("{name}.llmz")).exists(),
+            "{name}"
+        );
+        shell.run(&["-1", "--rm", "-f", name]).expect(0);
+        assert!(!shell.path(name).exists(), "{name}");
+    }
+    assert_eq!(shell.read("link"), text);
+}
