@@ -3,7 +3,7 @@
 use super::bench::args::BenchArgs;
 use super::level::LevelArgs;
 use super::models::args::Verb;
-use super::size::{parse_range, parse_size};
+use super::size::{number, parse_range, parse_size};
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
 use super::voice::VoiceArgs;
@@ -250,7 +250,7 @@ pub struct CodingArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub chunk_size: Option<u64>,
     /// Slices of a chunk that are coded in lockstep, 1 to 64 [default: by length]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = number(1..=64_u8))]
     pub lanes: Option<u8>,
     /// Text that every chunk continues, such as a description of the files. Stored in the archive,
     /// compressed
@@ -262,7 +262,7 @@ pub struct CodingArgs {
     pub prefix_file: Option<PathBuf>,
     /// Tokens until the context of a lane is reset, for models without a sliding window [default:
     /// the model's, up to 2048]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(0..=u32::MAX))]
     pub context: Option<u32>,
     /// Memory of the adaptive model per chunk, a power of two [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -366,7 +366,7 @@ pub struct MachineArgs {
 #[command(next_help_heading = "Common")]
 pub struct CommonArgs {
     /// Threads to use, up to 1024, 0 for all cores; does not affect the output [default: 0]
-    #[arg(short = 'T', long, value_name = "N")]
+    #[arg(short = 'T', long, value_name = "N", value_parser = number(0..=usize::MAX))]
     pub threads: Option<usize>,
     /// Memory limit for a language model and its lanes [default: this machine's memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

@@ -1,5 +1,6 @@
 //! The options -1 to -9, --fast, --best and --level: flags and a number with one meaning.
 
+use super::size::number;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// Effort from 1 to 9, where one was typed. Of several the last counts.
@@ -40,7 +41,7 @@ fn level_arg() -> Arg {
     Arg::new("level")
         .long("level")
         .value_name("N")
-        .value_parser(clap::value_parser!(u8).range(1..=9))
+        .value_parser(number(1..=9_u8))
         .overrides_with_all(others("level"))
         .help("Compression level, also -1 to -9, --fast and --best: 1 to 3 use only the adaptive model, 4 to 6 decode fast, 7 to 9 are smallest [default: 6]")
 }

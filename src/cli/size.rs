@@ -1,6 +1,8 @@
 //! Parsing and formatting of sizes.
 
-use std::ops::Range;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
 
 /// Parses a number of bytes, optionally followed by K, M, G, KiB, MiB or GiB.
 ///
@@ -20,6 +22,25 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| "expected a number of bytes".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "too large".into())
+}
+
+/// Digits of a number that is no limit which anybody meets.
+const ENDLESS: usize = 10;
+
+/// Returns a parser of numbers in `range`, whose message says what is expected.
+pub fn number<T>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| match (range.start().to_string(), range.end().to_string()) {
+            (least, most) if most.len() >= ENDLESS => format!("expected a number, {least} or more"),
+            (least, most) => format!("expected a number from {least} to {most}"),
+        })
+    }
 }
 
 /// Parses BEGIN..END, two numbers as of [`parse_size`]; either may be missing.

@@ -4,7 +4,7 @@ use super::exit::UsageError;
 use super::names::shown;
 use super::progress::{self, Display};
 use super::session::CliSession;
-use super::size::grouped;
+use super::size::{grouped, number};
 use super::standard;
 use super::voice::Voice;
 use crate::archive::{Options, compress};
@@ -41,20 +41,20 @@ pub struct TrainArgs {
     size: SizeName,
     /// Vocabulary size: 256 for bytes, 300 to 65536 for a BPE trained on the data [default: 256;
     /// 2048 with llama]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(256..=65_536_usize))]
     vocab: Option<usize>,
     /// Total steps; the same data, options and steps give the same model
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
     steps: Option<u64>,
     /// Total minutes [default: 10]
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = number(0.0..=1e9_f64))]
     minutes: Option<f64>,
     /// Resume the run in DIR, which must have the same data and options; --steps and --minutes
     /// include what it has done
     #[arg(long)]
     resume: bool,
     /// Random seed
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", value_parser = number(0..=u64::MAX), default_value_t = 1)]
     seed: u64,
     /// Train one text in eight with CR-LF line endings, so that such files compress well, too
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "auto|cpu|cuda[:N]", value_parser = device, default_value = "auto")]
     device: Device,
     /// Threads to use, 0 for all cores; does not affect the model [default: 0]
-    #[arg(short = 'T', long, value_name = "N")]
+    #[arg(short = 'T', long, value_name = "N", value_parser = number(0..=usize::MAX))]
     pub threads: Option<usize>,
 }
 

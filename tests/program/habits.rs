@@ -153,6 +153,9 @@ fn options_that_a_mode_ignores_are_refused() {
         (&["-t", "--untar", "a.llmz"], "decompression"),
         (&["-1", "--no-mix", "a"], "level 1 without it"),
         (&["--prefix", "x", "-D", "a", "a"], "cannot be used with"),
+        (&["--lanes", "x", "a"], "expected a number from 1 to 64"),
+        (&["-T", "two", "a"], "expected a number, 0 or more"),
+        (&["--level", "10", "a"], "expected a number from 1 to 9"),
     ] {
         shell.run(arguments).expect(2).saying(words);
     }

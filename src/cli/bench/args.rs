@@ -1,6 +1,7 @@
 //! The arguments of `llmzip bench` beside those of compression.
 
 use super::peers::Peer;
+use crate::cli::size::number;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 pub struct BenchArgs {
     /// Runs of each program; the fastest counts
     #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(value_parser = number(1..=1000_u32))]
     pub runs: u32,
     /// Measure these programs too, first and one after the other; programs that are not installed
     /// are reported and skipped
