@@ -2,8 +2,6 @@
 //! (docs/reliability.md). Without the bound each of these takes minutes to hours.
 
 use llmzip::codec::{ChunkOptions, Codec, Coded, decode, encode};
-use llmzip::codec::{ChunkOptions, Prefix};
-use llmzip::ops::Isa;
 use llmzip::{Coding, ErrorKind, Method, Model};
 use std::sync::atomic::{AtomicU64, Ordering};
 
