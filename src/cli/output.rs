@@ -420,10 +420,10 @@ fn refuse_foreign(folder: &File, name: &OsStr) -> Result<()> {
     let may_replace = !is_sticky || own.is_root() || [there.st_uid, st_uid].contains(&own.as_raw());
     let is_file = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
     let may_write = || accessat(folder, name, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
-    if !may_replace && !(is_file && may_write()) {
-        bail!("belongs to another user, and the directory has the sticky bit");
+    if may_replace || is_file && may_write() {
+        return Ok(());
     }
-    Ok(())
+    bail!("belongs to another user, and the directory has the sticky bit");
 }
 
 /// Sets mode, modification time, group, owner and access list of `input`; without one, the mode of any

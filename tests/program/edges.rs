@@ -159,10 +159,12 @@ fn no_signal_leaves_the_unfinished_file() {
         while shell.names().is_empty() {
             std::thread::yield_now(); // until the unfinished file is there
         }
+        let stdin = child.stdin.take(); // open, so that the work does not end
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
         assert!(shell.names().is_empty(), "{signal:?} left {:?}", shell.names());
+        drop(stdin);
     }
 }
 
