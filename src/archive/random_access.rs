@@ -91,7 +91,7 @@ fn read_frame<R: Read + Seek>(
     info: &ChunkInfo,
 ) -> Result<Frame> {
     source.seek_to(info.offset)?;
-    let frame = match stream.content {
+    match stream.content {
         None => match Header::read(source, true)? {
             Some(Header::Single(header)) => Frame::read_single(header, source),
             _ => Err(changed()),
@@ -100,8 +100,7 @@ fn read_frame<R: Read + Seek>(
             let header = ChunkHeader::read(MAX_CHUNK_SIZE, source)?;
             Frame::read(header.ok_or_else(changed)?, source)
         }
-    };
-    frame
+    }
 }
 
 fn changed() -> Error {

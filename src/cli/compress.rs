@@ -43,7 +43,7 @@ pub fn compress(
     })?;
     let elapsed_s = progress.finish();
     warn_of_failures(&transfer.name, &summary);
-    if session.voice >= voice_of_summary(&transfer) {
+    if session.voice >= transfer.voice_of_summary() {
         report(&transfer, &summary, elapsed_s);
     }
     if session.voice == Voice::Verbose {
@@ -85,12 +85,6 @@ fn archive_path(path: &Path, output: &Output) -> Result<PathBuf> {
         bail!("already has the suffix {suffix}; -f compresses it again");
     }
     Ok(with_suffix(path, suffix))
-}
-
-/// Returns the verbosity that prints a summary: with standard output, usually another program's
-/// pipe, only verbose.
-pub fn voice_of_summary(transfer: &Transfer<'_>) -> Voice {
-    if transfer.target().is_some() { Voice::Normal } else { Voice::Verbose }
 }
 
 fn warn_of_failures(name: &str, summary: &Summary) {

@@ -1,15 +1,15 @@
 //! Decompression of one input.
 
-use super::compress::voice_of_summary;
-use super::folder::{self, SHORT_TAR, TAR};
+use super::folder;
 use super::input::{Input, InputFile, OpenInput, name_of, spool};
-use super::names::{with_suffix, without_suffix};
+use super::look_ahead::look_ahead;
+use super::names::{SHORT_TAR, TAR, with_suffix, without_suffix};
 use super::output::{Output, Target};
 use super::recover;
 use super::session::CliSession;
 use super::size::grouped;
 use super::transfer::Transfer;
-use crate::archive::{self, MAGIC, ModelSource, Options, StreamInfo, Summary};
+use crate::archive::{self, MAGIC, Options, Summary};
 use anyhow::{Context, Result};
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
@@ -69,7 +69,7 @@ pub fn decompress(
         }
     })?;
     let elapsed_s = progress.finish();
-    if session.voice >= voice_of_summary(&transfer) {
+    if session.voice >= transfer.voice_of_summary() {
         let target = transfer.target().unwrap_or("(stdout)".into());
         let (from, to) = (grouped(summary.archive_len), grouped(summary.plain_len));
         say!("{} -> {target}: {from} -> {to} bytes, {elapsed_s:.1} s", transfer.name);
@@ -109,24 +109,4 @@ fn write_range(
     }
     let spooled = spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
     archive::read_range(&spooled, range, output, models, options, progress)
-}
-
-/// Looks through the archive, where that can be done before it is read: loads the models that it
-/// needs, the first one last, which is kept, and returns the plain bytes that its index promises.
-///
-/// # Errors
-/// I/O errors; ModelMissing, so that no output begins that cannot be completed.
-pub fn look_ahead(session: &CliSession, input: &OpenInput) -> Result<Option<u64>> {
-    let mut file = &input.file;
-    if input.metadata.is_none() || file.stream_position()? != 0 {
-        return Ok(None);
-    }
-    let streams = archive::list(file).ok();
-    file.rewind()?;
-    let Some(streams) = streams else { return Ok(None) };
-    let needed = streams.iter().rev().filter(|stream| stream.needs_model());
-    for model in needed.filter_map(|stream| stream.model.as_ref()) {
-        session.models.find(model)?;
-    }
-    Ok(Some(streams.iter().map(StreamInfo::plain_len).sum()))
 }

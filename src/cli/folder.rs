@@ -1,8 +1,8 @@
 //! Directories as archives: a tar stream, compressed.
 
-use super::decompress::look_ahead;
 use super::input::{Input, OpenInput, name_of};
-use super::names::{shown, without_suffix};
+use super::look_ahead::look_ahead;
+use super::names::{SHORT_TAR, TAR, shown, without_suffix};
 use super::output::Output;
 use super::session::CliSession;
 use super::size::grouped;
@@ -20,12 +20,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use tar::{Builder, EntryType, Header};
-
-/// Suffix of a packed directory, before that of archives.
-pub const TAR: &str = ".tar";
-
-/// Suffix of archives of tar files, as in `.tgz`.
-pub const SHORT_TAR: &str = ".tllmz";
 
 /// A directory that a thread packs into a pipe.
 pub struct Packing {

@@ -27,10 +27,11 @@ pub fn list(session: &CliSession, inputs: &[Input], failures: &mut Failures) -> 
             print_columns(out, ["chunks", "archive", "content", "ratio", "model"], "name")?;
         }
         total.add(&listing);
-        Ok(match session.voice {
-            Voice::Verbose => listing.print(out)?,
-            _ => total_of(&listing).print(out, &listing.model_names(), &listing.name)?,
-        })
+        let printed = match session.voice {
+            Voice::Verbose => listing.print(out),
+            _ => total_of(&listing).print(out, &listing.model_names(), &listing.name),
+        };
+        Ok(printed?)
     })?;
     if total.n_files > 1 && session.voice == Voice::Normal {
         total.print(out, "", &counted(total.n_files, "file"))?;

@@ -17,6 +17,7 @@ mod input;
 mod json;
 mod level;
 mod list;
+mod look_ahead;
 mod memory;
 mod models;
 mod names;

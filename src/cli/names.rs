@@ -4,6 +4,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Suffix of a packed directory, before that of archives.
+pub const TAR: &str = ".tar";
+
+/// Suffix of archives of tar files, as in `.tgz`.
+pub const SHORT_TAR: &str = ".tllmz";
+
 /// Returns `path` with the characters escaped that control a terminal or the direction of text.
 pub fn shown(path: &Path) -> String {
     escaped(&path.to_string_lossy(), false)

@@ -1,7 +1,6 @@
 //! `--keep-going`: recovery of the intact parts of a damaged archive, with a line per damaged
 //! place.
 
-use super::compress::voice_of_summary;
 use super::exit::DamageError;
 use super::input::{InputFile, spool};
 use super::session::CliSession;
@@ -39,7 +38,7 @@ pub fn decompress(
         _ => format!(", written to {}", transfer.target_of_part().unwrap_or("(stdout)".into())),
     };
     report_damage(&transfer.name, &recovery.summary, recovery.damage, &kept)?;
-    if session.voice >= voice_of_summary(transfer) {
+    if session.voice >= transfer.voice_of_summary() {
         let target = transfer.target().unwrap_or("(stdout)".into());
         let bytes = counted(recovery.summary.plain_len, "byte");
         say!("{} -> {target}: {bytes}, no damage, {elapsed_s:.1} s", transfer.name);

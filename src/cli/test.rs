@@ -1,8 +1,8 @@
 //! Verification of one archive.
 
-use super::decompress::look_ahead;
 use super::input::{Input, OpenInput, name_of};
 use super::json::TestedFile;
+use super::look_ahead::look_ahead;
 use super::recover::{recover, report_damage};
 use super::session::CliSession;
 use super::size::counted;

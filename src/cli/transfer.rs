@@ -5,7 +5,7 @@ use super::input::{InputFile, OpenInput, is_same};
 use super::names::{shown, with_suffix};
 use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name};
 use super::standard::{Stream, stdout};
-use super::voice::ProgressStyle;
+use super::voice::{ProgressStyle, Voice};
 use crate::ErrorKind;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -103,6 +103,12 @@ impl<'a> Transfer<'a> {
             Sink::Stream { named, .. } => named.as_deref().map(shown),
             Sink::File(target) => Some(shown(target)),
         }
+    }
+
+    /// Returns the verbosity that prints a summary: with standard output, usually another program's pipe,
+    /// only verbose.
+    pub fn voice_of_summary(&self) -> Voice {
+        if self.target().is_some() { Voice::Normal } else { Voice::Verbose }
     }
 
     /// Runs `copy`, which reads its first argument and writes its second.
@@ -203,7 +209,7 @@ impl<'a> Transfer<'a> {
             };
             removed.with_context(kept)?;
         }
-        Ok(done.map_err(|e| anyhow::Error::from(e).context(Kept(shown(target))))?)
+        done.map_err(|e| anyhow::Error::from(e).context(Kept(shown(target))))
     }
 
     /// Completes the output file; reads it back where the input is to `be_removed`. Returns

@@ -294,7 +294,7 @@ fn directories_that_cannot_be_packed_leave_nothing() {
         skip("a directory that root cannot read");
         return;
     }
-    fs::set_permissions(shell.path("d/a"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(shell.path("d/a"), fs::Permissions::from_mode(0o0)).unwrap();
     shell.run(&["-1", "d"]).expect(1).saying("d/a");
     assert_eq!(shell.names(), ["d"]);
 }
