@@ -1,8 +1,6 @@
 //! Listing of archives.
 
-use super::failures::Failures;
 use super::input::{Input, OpenInput, name_of, spool};
-use super::session::CliSession;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::standard;
 use super::voice::Voice;
@@ -15,28 +13,47 @@ use std::io::{self, Seek, Write};
 /// Hex digits of a digest in human-readable output.
 pub const DIGEST_DIGITS: usize = 12;
 
-/// Lists archives: a line each and a total, or with [`Voice::Verbose`] all that their headers say.
-///
-/// # Errors
-/// I/O errors of standard output.
-pub fn list(session: &CliSession, inputs: &[Input], failures: &mut Failures) -> Result<()> {
-    let (out, mut total) = (&mut standard::lines()?, Total::default());
-    failures.each(inputs, |input| {
-        let listing = Listing::read(input)?;
-        if total.n_files == 0 && session.voice == Voice::Normal {
+/// Listing of archives on standard output: a line each and a total, or with [`Voice::Verbose`] all that their
+/// headers say.
+pub struct Table {
+    voice: Voice,
+    total: Total,
+}
+
+impl Table {
+    /// Creates a table without a line.
+    pub fn new(voice: Voice) -> Self {
+        Self { voice, total: Total::default() }
+    }
+
+    /// Prints the line of an archive.
+    ///
+    /// # Errors
+    /// I/O errors; those of the archive.
+    pub fn add(&mut self, input: &Input) -> Result<()> {
+        let (listing, out) = (Listing::read(input)?, &mut standard::lines()?);
+        if self.total.n_files == 0 && self.voice == Voice::Normal {
             print_columns(out, ["chunks", "archive", "content", "ratio", "model"], "name")?;
         }
-        total.add(&listing);
-        let printed = match session.voice {
-            Voice::Verbose => listing.print(out),
-            _ => total_of(&listing).print(out, &listing.model_names(), &listing.name),
-        };
-        Ok(printed?)
-    })?;
-    if total.n_files > 1 && session.voice == Voice::Normal {
-        total.print(out, "", &counted(total.n_files, "file"))?;
+        self.total.add(&listing);
+        match self.voice {
+            Voice::Verbose => listing.print(out)?,
+            _ => total_of(&listing).print(out, &listing.model_names(), &listing.name)?,
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Prints the total of several archives.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn finish(self) -> Result<()> {
+        let Total { n_files, .. } = self.total;
+        if n_files > 1 && self.voice == Voice::Normal {
+            self.total.print(&mut standard::lines()?, "", &counted(n_files, "file"))?;
+        }
+        Ok(())
+    }
 }
 
 fn total_of(listing: &Listing) -> Total {

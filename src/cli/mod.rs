@@ -50,7 +50,7 @@ use args::SUFFIX;
 use failures::Failures;
 use input::Input;
 use json::ListedFile;
-use list::Listing;
+use list::{Listing, Table};
 use models::source::Models;
 use plan::Action;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -132,7 +132,11 @@ fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failur
                 json::print("files", &tested, &failures.files)?;
             }
         }
-        Action::List { json: false } => list::list(session, inputs, &mut failures)?,
+        Action::List { json: false } => {
+            let mut table = Table::new(session.voice);
+            failures.each(inputs, |input| table.add(input))?;
+            table.finish()?;
+        }
         Action::List { json: true } => {
             let mut listed = Vec::new();
             failures.each(inputs, |input| {
