@@ -171,7 +171,7 @@ fn what_cannot_be_trained_is_refused() {
     call(&shell, "a", &["--device", "gpu"]).expect(2).saying("cuda:N");
     call(&shell, "a", &["--device", "cuda:99"]).expect(2).saying("CUDA");
     call(&shell, "a", &["<FILE>", "missing"]).expect(1).saying("missing");
-    shell.run(&["train", "-o", "a"]).expect(2).saying("<FILE>");
+    shell.run(&["train", "-o", "a"]).expect(2).saying("--data");
     assert!(!shell.path("a").join("model.safetensors").exists());
 }
 
