@@ -183,22 +183,20 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<
     }
 }
 
-/// The smaller of both ways to code a chunk: measured in full, one after the other so that one
-/// adaptive model is in memory at a time, or by a probe where that is enough.
+/// The smaller of both ways to code a chunk, one after the other so that one adaptive model is in memory
+/// at a time. Unless `try_both`, the language model is left out where a probe says that it would only lose.
 fn encode_best(
     codec: Codec<'_>,
     plain: &[u8],
     lanes: u8,
     try_both: bool,
 ) -> Result<Coded<'static>> {
-    if !try_both && !strategy::lm_pays_off(codec, plain)? {
-        return Ok(bytes::encode(codec, plain, bytes::BEST_TIER));
+    let by_bytes = bytes::encode(codec.quiet(), plain, bytes::BEST_TIER);
+    if !try_both && !strategy::lm_may_pay_off(codec, plain, by_bytes.payload.len())? {
+        (codec.progress)(plain.len() as u64);
+        return Ok(by_bytes);
     }
     let by_tokens = tokens::encode(codec, plain, lanes, true)?;
-    if !try_both {
-        return Ok(by_tokens);
-    }
-    let by_bytes = bytes::encode(codec.quiet(), plain, bytes::BEST_TIER);
     Ok(if by_bytes.payload.len() < by_tokens.payload.len() { by_bytes } else { by_tokens })
 }
 

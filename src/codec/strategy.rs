@@ -2,9 +2,8 @@
 //!
 //! All of it is the encoder's choice and written to the file, so it may change in any version.
 
-use super::bytes;
 use super::tokens;
-use super::{ChunkOptions, Codec, Coded};
+use super::{ChunkOptions, Codec};
 use crate::error::Result;
 
 /// A way to code a chunk.
@@ -20,13 +19,12 @@ pub enum Strategy {
         lanes: u8,
         /// Whether the adaptive model is mixed in.
         mix: bool,
-        /// Whether to code by bytes as well and keep the smaller; else a probe decides.
+        /// Whether to run the language model whatever a probe says of it.
         try_both: bool,
     },
 }
 
-/// Chunks up to this length are coded both ways at every level that runs the language model: it
-/// costs little.
+/// In chunks up to this length the language model is run whatever a probe says: it costs little.
 const SHORT: usize = 1 << 15;
 
 impl Strategy {
@@ -57,32 +55,30 @@ fn lanes(level: u8, len: usize) -> u8 {
     (len / bytes_per_lane).clamp(1, most) as u8
 }
 
-/// Pieces of a chunk that each model is tried on, and their length: the language model is slow, and
-/// knows all that it will ever know; the adaptive model is fast, and must learn first.
+/// Pieces of a chunk that the language model is tried on, and their length: it is slow, and knows all that it
+/// will ever know.
 const LM_PROBES: (usize, usize) = (4, 1 << 10);
-const ADAPTIVE_PROBES: (usize, usize) = (4, 1 << 15);
 
 /// The language model's cost at which it no longer helps the adaptive model, in multiples of the
 /// latter's. Measured: at 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic
 /// data) it loses 1 %, at 5 times (a log) it gains 1 %.
-const LM_COST_RATIO_LIMIT: f64 = 3.0;
+const LM_COST_RATIO_LIMIT: f64 = 6.0;
 
 /// Bits per byte above which data is noise to the adaptive model, and mixing gains only what the
 /// language model does.
 const NOISE: f64 = 5.5;
 
-/// Whether running the language model over `plain` (longer than [`SHORT`]) is worth its time: its
-/// measured cost on a few pieces against the adaptive model's.
+/// Whether running the language model over `plain` (longer than [`SHORT`]), which the adaptive model alone
+/// codes in `adaptive_len` bytes, may be worth its time: by its cost on a few pieces.
 ///
 /// # Errors
 /// Those of the language model.
-pub fn lm_pays_off(codec: Codec<'_>, plain: &[u8]) -> Result<bool> {
-    let bits =
-        |coded: Coded<'_>, sample: &[u8]| 8.0 * coded.payload.len() as f64 / sample.len() as f64;
-    let sample = pieces(plain, ADAPTIVE_PROBES);
-    let adaptive = bits(bytes::encode(codec.quiet(), &sample, 1), &sample);
+pub fn lm_may_pay_off(codec: Codec<'_>, plain: &[u8], adaptive_len: usize) -> Result<bool> {
+    let bits = |coded_len: usize, len: usize| 8.0 * coded_len as f64 / len as f64;
+    let adaptive = bits(adaptive_len, plain.len());
     let sample = pieces(plain, LM_PROBES);
-    let alone = bits(tokens::encode(codec.quiet(), &sample, LM_PROBES.0 as u8, false)?, &sample);
+    let coded = tokens::encode(codec.quiet(), &sample, LM_PROBES.0 as u8, false)?;
+    let alone = bits(coded.payload.len(), sample.len());
     Ok(alone < if adaptive > NOISE { adaptive } else { LM_COST_RATIO_LIMIT * adaptive })
 }
 

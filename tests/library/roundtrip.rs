@@ -227,6 +227,23 @@ fn the_smaller_way_to_code_is_taken() {
     assert_eq!(code(model(), text, &options, 2).coding.method, Method::Adaptive);
 }
 
+/// The language model helps little with letters of a genome, and its tokens cost.
+#[test]
+fn a_higher_level_never_loses_to_a_lower_one() {
+    let mut random = Random::new(9);
+    let letters = (0..40_000).map(|i| match i % 70 {
+        69 => b'\n',
+        _ => b"ACGT"[random.bits() as usize % 4],
+    });
+    let genome: Vec<u8> = letters.collect();
+    let len = |level| {
+        let options = ChunkOptions { level, lanes: None, mix: true };
+        code(model(), &genome, &options, 2).payload.len()
+    };
+    let (fast, default) = (len(3), len(6));
+    assert!(default <= fast, "{default} bytes at level 6, {fast} at level 3");
+}
+
 #[test]
 fn parameters_of_adaptive_chunks_are_checked() {
     let plain = b"abcabcabcabcabcabcabcabcabc";
