@@ -348,7 +348,7 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "BEGIN..END", value_parser = parse_range, conflicts_with = "keep_going")]
     pub range: Option<Range<u64>>,
     /// Unpack the archive of a directory, beside it or in the directory of -C
-    #[arg(long, conflicts_with_all = ["range", "keep_going", "stdout", "output"])]
+    #[arg(long, conflicts_with_all = ["range", "keep_going", "stdout", "output", "rm", "no_sparse"])]
     pub untar: bool,
 }
 
@@ -368,7 +368,8 @@ pub struct CommonArgs {
     /// Threads to use, up to 1024, 0 for all cores; does not affect the output [default: 0]
     #[arg(short = 'T', long, value_name = "N", value_parser = number(0..=usize::MAX))]
     pub threads: Option<usize>,
-    /// Memory limit for a language model and its lanes [default: this machine's memory]
+    /// Memory limit for a language model with its lanes, and again for the chunks in flight [default:
+    /// what is free, within the limits of the process and its control group]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memlimit: Option<u64>,
     #[command(flatten)]

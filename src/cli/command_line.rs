@@ -11,7 +11,8 @@ use std::path::Path;
 const NAMES: [(&str, &str); 2] = [("unllmzip", "-d"), ("llmzcat", "-dc")];
 
 /// Commands of other programs, and of ours.
-const SYNONYMS: [(&str, &str); 7] = [
+const SYNONYMS: [(&str, &str); 8] = [
+    ("version", "--version"),
     ("extract", "decompress"),
     ("unpack", "decompress"),
     ("uncompress", "decompress"),
@@ -20,6 +21,9 @@ const SYNONYMS: [(&str, &str); 7] = [
     ("verify", "test"),
     ("pull", "models pull"),
 ];
+
+/// Options with a value, which may begin with a dash.
+const VALUED: [&str; 6] = ["-T", "-S", "-o", "-C", "-D", "-m"];
 
 /// Most letters that a mistyped command differs in.
 const TYPING_ERRORS: usize = 2;
@@ -37,16 +41,20 @@ impl Arguments {
     ) -> Result<Result<Self, clap::Error>> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
         refuse_two_digits(&arguments)?;
+        let ends_options = arguments.iter().any(|argument| argument == "--");
         let called = arguments.first().and_then(|name| Path::new(name).file_name());
-        if let Some((_, options)) = NAMES.iter().find(|(name, _)| called == Some(OsStr::new(name)))
-        {
+        let alias = NAMES.iter().find(|(name, _)| called == Some(OsStr::new(name)));
+        if let Some((_, options)) = alias {
             arguments.insert(1, options.into());
         }
         let arguments = match Self::try_parse_from(arguments) {
             Ok(arguments) => arguments,
             Err(message) => return Ok(Err(message)),
         };
-        if let (None, Some(first)) = (&arguments.command, arguments.common.files.first()) {
+        if let (None, Some(first)) = (&arguments.command, arguments.common.files.first())
+            && alias.is_none()
+            && !ends_options
+        {
             refuse_mistyped_command(first)?;
         }
         Ok(Ok(arguments))
@@ -56,7 +64,13 @@ impl Arguments {
 /// Refuses levels above 9, which the parser would take for two.
 fn refuse_two_digits(arguments: &[OsString]) -> Result<()> {
     let options = arguments.iter().take_while(|argument| *argument != "--");
-    for option in options.filter_map(|argument| argument.to_str()) {
+    let options: Vec<&str> =
+        options.map(|argument| argument.to_str().unwrap_or_default()).collect();
+    for pair in options.windows(2) {
+        let (before, option) = (pair[0], pair[1]);
+        if before.starts_with("--") || VALUED.contains(&before) {
+            continue; // it is a value
+        }
         let digits = option.strip_prefix('-').unwrap_or_default();
         if digits.len() > 1 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(UsageError(format!("{option}: the highest level is -9")).into());

@@ -59,10 +59,14 @@ pub fn compress(
 fn open(input: &Input, output: &Output) -> Result<(OpenInput, Option<Packing>)> {
     let Input::File(path) = input else { return Ok((OpenInput::open(input, false, true)?, None)) };
     if !path.is_dir() {
+        output.refuse_special(path)?;
         return Ok((OpenInput::open(input, output.is_beside(), output.force)?, None));
     }
     if output.remove_input {
         bail!("is a directory, which --rm does not remove");
+    }
+    if path.is_symlink() && output.is_beside() && !output.force {
+        bail!("is a symbolic link; -f follows it");
     }
     if path.file_name().is_none() {
         bail!("has no name of its own: name the directory from outside it");

@@ -9,6 +9,7 @@ use super::recover;
 use super::session::CliSession;
 use super::size::grouped;
 use super::transfer::Transfer;
+use crate::ErrorKind;
 use crate::archive::{self, MAGIC, Options, Summary};
 use anyhow::{Context, Result};
 use std::io::{self, Read, Seek, Write};
@@ -41,6 +42,9 @@ pub fn decompress(
     if matches!(part, Part::Files) {
         return folder::unpack(session, input, options, output);
     }
+    if let Input::File(path) = input {
+        output.refuse_special(path)?;
+    }
     let opened = OpenInput::open(input, output.is_beside(), output.force)?;
     let transfer = Transfer::new(opened, name_of(input), output, |path| plain_path(path, output))?;
     let passes_on = output.force && output.target == Target::Stdout && matches!(part, Part::Whole);
@@ -48,8 +52,8 @@ pub fn decompress(
         true => transfer.input.head(MAGIC.len() as u64)?,
         false => (Vec::new(), false),
     };
-    if passes_on && !head.is_empty() && head != MAGIC {
-        return pass_on(&transfer, if is_gone { &head } else { &[] });
+    if passes_on && head != MAGIC {
+        return pass_on(&transfer, if is_gone { &head } else { &[] }, options.max_output);
     }
     let total = look_ahead(session, &transfer.input)?;
     let counted = match part {
@@ -87,10 +91,18 @@ fn plain_path(path: &Path, output: &Output) -> Result<PathBuf> {
 }
 
 /// Copies a file that is no archive, of which `head` was read already.
-fn pass_on(transfer: &Transfer<'_>, head: &[u8]) -> Result<()> {
+fn pass_on(transfer: &Transfer<'_>, head: &[u8], limit: Option<u64>) -> Result<()> {
     transfer.run(|input, output| {
-        let copied = io::copy(&mut head.chain(input), output).and_then(|_| output.flush());
-        copied.map_err(|e| crate::Error::io("cannot copy", e))
+        let failed = |e| crate::Error::io("cannot copy", e);
+        let mut rest = head.chain(input);
+        let limit = limit.unwrap_or(u64::MAX);
+        io::copy(&mut (&mut rest).take(limit), output).map_err(failed)?;
+        output.flush().map_err(failed)?;
+        if rest.read(&mut [0]).map_err(failed)? > 0 {
+            let message = format!("the content has more than {limit} bytes, the limit");
+            return Err(crate::Error::new(ErrorKind::LimitExceeded, message));
+        }
+        Ok(())
     })
 }
 

@@ -10,16 +10,21 @@ use super::staging::Staging;
 use super::voice::Voice;
 use crate::Decoder;
 use crate::archive::Options;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use filetime::FileTime;
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use tar::{Builder, EntryType, Header};
+
+/// Permission bits of directories: sticky ones stay, in which others must not delete.
+const MODE_BITS: u32 = 0o1777;
 
 /// A directory that a thread packs into a pipe.
 pub struct Packing {
@@ -72,7 +77,7 @@ pub fn refuse_inside(folder: &Path, output: &Path) -> Result<()> {
 
 fn pack(folder: &Path, name: &Path, out: PipeWriter) -> Result<()> {
     let mut packer = Packer { out: Builder::new(io::BufWriter::new(out)), links: HashMap::new() };
-    packer.add(folder, name)?;
+    packer.add(folder, name, &folder.metadata().with_context(|| shown(folder))?)?;
     packer.out.into_inner()?.flush()?;
     Ok(())
 }
@@ -85,20 +90,21 @@ struct Packer<W: Write> {
 
 impl<W: Write> Packer<W> {
     /// Adds the file, link or directory at `path`, and all that is in it, as `name`.
-    fn add(&mut self, path: &Path, name: &Path) -> Result<()> {
-        let metadata = path.symlink_metadata().with_context(|| shown(path))?;
+    fn add(&mut self, path: &Path, name: &Path, metadata: &Metadata) -> Result<()> {
         let file_type = metadata.file_type();
-        if file_type.is_socket() {
-            say!("llmzip: warning: {}: is a socket, which is not packed", shown(path));
+        if !(file_type.is_file() || file_type.is_dir() || file_type.is_symlink()) {
+            say!("llmzip: warning: {}: is a device, a pipe or a socket: not packed", shown(path));
             return Ok(());
         }
-        self.add_one(path, name, &metadata).with_context(|| shown(path))?;
+        self.add_one(path, name, metadata).with_context(|| shown(path))?;
         if file_type.is_dir() {
             let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let mut entries = entries.with_context(|| shown(path))?;
             entries.sort_by_key(fs::DirEntry::file_name);
             for entry in entries {
-                self.add(&entry.path(), &name.join(entry.file_name()))?;
+                let (path, name) = (entry.path(), name.join(entry.file_name()));
+                let metadata = path.symlink_metadata().with_context(|| shown(&path))?;
+                self.add(&path, &name, &metadata)?;
             }
         }
         Ok(())
@@ -107,9 +113,14 @@ impl<W: Write> Packer<W> {
     fn add_one(&mut self, path: &Path, name: &Path, metadata: &Metadata) -> Result<()> {
         let mut header = Header::new_gnu();
         header.set_metadata(metadata);
+        header.set_mtime(metadata.mtime().max(0) as u64); // GNU tar reads no earlier ones
         header.set_size(0);
         if metadata.is_symlink() {
-            return Ok(self.out.append_link(&mut header, name, fs::read_link(path)?)?);
+            let target = fs::read_link(path)?;
+            return Ok(match header.set_link_name_literal(target.as_os_str().as_bytes()) {
+                Ok(()) => self.out.append_data(&mut header, name, io::empty())?,
+                Err(_) => self.out.append_link(&mut header, name, target)?, // a long one
+            });
         }
         if !metadata.is_file() {
             return Ok(self.out.append_data(&mut header, name, io::empty())?);
@@ -163,15 +174,10 @@ pub fn unpack(
     let staging = Staging::new(&folder).context("cannot create a directory to unpack into")?;
     let decoder = Decoder::new(&opened.file, &session.models, options)?;
     let mut plain = Counting { inner: decoder, done: 0, progress: &|n| progress.add(n) };
-    let mut tar = tar::Archive::new(&mut plain);
-    tar.set_overwrite(false);
-    tar.unpack(staging.path()).map_err(inner_error).context("cannot unpack")?;
-    io::copy(&mut plain, &mut io::sink()).map_err(inner_error)?; // to the last checksum
+    let directories = extract(&mut plain, staging.path())?;
+    refuse_rest(&mut plain)?;
     opened.check_unchanged()?;
-    let moved = settle(&staging, &folder, output.syncs)?;
-    if output.remove_input {
-        opened.remove()?;
-    }
+    let moved = settle(&staging, &folder, &directories, output.syncs)?;
     let elapsed_s = progress.finish();
     if session.voice > Voice::Quiet {
         let names: Vec<_> = moved.iter().map(|path| shown(path)).collect();
@@ -195,10 +201,79 @@ fn refuse_taken(path: &Path) -> Result<()> {
     }
 }
 
-/// Moves what was unpacked in `staging` to `folder`; returns the new paths.
-fn settle(staging: &Staging, folder: &Path, syncs: bool) -> Result<Vec<PathBuf>> {
+/// Mode and time of a directory, which it gets once all that is in it has its place: they may forbid that.
+struct Directory {
+    path: PathBuf,
+    mode: u32,
+    mtime: i64,
+}
+
+/// Extracts the entries of the tar stream `plain` into `folder`; returns its directories.
+fn extract(plain: &mut impl Read, folder: &Path) -> Result<Vec<Directory>> {
+    let mut tar = tar::Archive::new(plain);
+    tar.set_overwrite(false);
+    let mut directories = Vec::new();
+    for (number, entry) in tar.entries()?.enumerate() {
+        let mut entry = entry.map_err(|e| match inner_error(e) {
+            error if error.is::<crate::Error>() => error,
+            _ if number == 0 => {
+                anyhow!("the content is not a tar archive: decompress it without --untar")
+            }
+            _ => anyhow!("the tar archive in it is damaged after {number} entries"),
+        })?;
+        let path = entry.path()?.into_owned();
+        let (kind, cannot) =
+            (entry.header().entry_type(), || format!("cannot unpack {}", shown(&path)));
+        if !(kind.is_file()
+            || kind.is_dir()
+            || kind.is_symlink()
+            || kind.is_hard_link()
+            || kind.is_gnu_sparse())
+        {
+            bail!("{}: is a device or a pipe; tar -I llmzip -xf unpacks it", shown(&path));
+        }
+        if !entry.unpack_in(folder).map_err(inner_error).with_context(cannot)? {
+            bail!("{}: would be outside the directory that is unpacked", shown(&path));
+        }
+        if kind.is_dir() {
+            let (mode, mtime) = (entry.header().mode()?, entry.header().mtime()? as i64);
+            fs::set_permissions(folder.join(&path), Permissions::from_mode(0o700))
+                .with_context(cannot)?;
+            directories.push(Directory { path, mode, mtime });
+        }
+    }
+    Ok(directories)
+}
+
+/// Refuses what follows the end of a tar archive, up to the archive's last checksum; zeros pad it.
+fn refuse_rest(plain: &mut impl Read) -> Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match plain.read(&mut buffer).map_err(inner_error)? {
+            0 => return Ok(()),
+            n if buffer[..n].iter().all(|byte| *byte == 0) => (),
+            _ => bail!(
+                "there is more after the end of the tar archive: decompress it without --untar"
+            ),
+        }
+    }
+}
+
+/// Moves what was unpacked in `staging` to `folder`, and gives `directories` their modes and times; returns the new
+/// paths.
+fn settle(
+    staging: &Staging,
+    folder: &Path,
+    directories: &[Directory],
+    syncs: bool,
+) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(staging.path())?.collect::<io::Result<Vec<_>>>()?;
-    let moves: Vec<_> = entries.iter().map(|e| (e.path(), folder.join(e.file_name()))).collect();
+    let mut moves: Vec<_> =
+        entries.iter().map(|e| (e.path(), folder.join(e.file_name()))).collect();
+    if moves.is_empty() {
+        bail!("the tar archive in it is empty");
+    }
+    moves.sort();
     moves.iter().try_for_each(|(_, to)| refuse_taken(to))?;
     if syncs {
         syncfs(File::open(staging.path())?).context("cannot sync to disk")?;
@@ -211,12 +286,20 @@ fn settle(staging: &Staging, folder: &Path, syncs: bool) -> Result<Vec<PathBuf>>
         });
         named.with_context(|| format!("cannot name {}", shown(to)))?;
     }
+    for Directory { path, mode, mtime } in directories.iter().rev() {
+        let path = folder.join(path);
+        let time = FileTime::from_unix_time(*mtime, 0);
+        let set = filetime::set_file_mtime(&path, time);
+        let set =
+            set.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode & MODE_BITS)));
+        if let Err(error) = set {
+            say!("llmzip: warning: {}: cannot set mode and time: {error}", shown(&path));
+        }
+    }
     if syncs {
         File::open(folder)?.sync_all().context("cannot sync the output folder to disk")?;
     }
-    let mut paths: Vec<_> = moves.into_iter().map(|(_, to)| to).collect();
-    paths.sort();
-    Ok(paths)
+    Ok(moves.into_iter().map(|(_, to)| to).collect())
 }
 
 /// Returns the archive's own error where `error`, of reading its content, has one inside.

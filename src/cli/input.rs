@@ -249,7 +249,7 @@ pub fn name_of(input: &Input) -> String {
 
 fn refuse_folder(file_type: FileType) -> Result<()> {
     if file_type.is_dir() {
-        bail!("is a directory; -r takes the files in it, and compress packs it");
+        bail!("is a directory; -r takes the files in it");
     }
     Ok(())
 }

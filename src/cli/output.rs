@@ -15,6 +15,7 @@ use filetime::FileTime;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::fs::{accessat, fstat, openat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -22,7 +23,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Permission bits that are copied: no set-user-id, no set-group-id, no sticky bit.
 const MODE_BITS: u32 = 0o777;
@@ -39,6 +40,8 @@ pub struct Output {
     pub suffix: String,
     /// Whether holes are left for zeros.
     pub sparse: bool,
+    /// Results of this run in the folder of -C, where inputs of one name meet.
+    pub claimed: Mutex<HashSet<PathBuf>>,
 }
 
 /// Destination of results.
@@ -56,6 +59,29 @@ impl Output {
     /// Returns whether files are named after their inputs.
     pub fn is_beside(&self) -> bool {
         matches!(self.target, Target::BesideInput | Target::InFolder(_))
+    }
+
+    /// Refuses an input that `--rm` could not remove, before it is opened: a pipe would wait for its writer.
+    ///
+    /// # Errors
+    /// An error on what is not a regular file.
+    pub fn refuse_special(&self, input: &Path) -> Result<()> {
+        if self.remove_input && input.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            bail!("is not a regular file, the only kind that --rm removes");
+        }
+        Ok(())
+    }
+
+    /// Notes that `path` is the result of an input.
+    ///
+    /// # Errors
+    /// An error where another input of this run has it.
+    pub fn claim(&self, path: PathBuf) -> Result<PathBuf> {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.target != Target::BesideInput && !claimed.insert(path.clone()) {
+            bail!("{} is the result of another input already", shown(&path));
+        }
+        Ok(path)
     }
 
     /// Returns the path beside the input, `path`, moved to the folder of -C, which is created where it is
@@ -144,9 +170,13 @@ impl OutputStream {
 /// file's name, but means the open file with its position.
 #[cfg(target_os = "linux")]
 fn descriptor(path: &Path) -> Option<i32> {
-    let number = path.file_name()?.to_str()?.parse().ok()?;
     let own = Path::new("/proc/self/fd").canonicalize().ok()?;
-    (folder_of(path).canonicalize().ok()? == own).then_some(number)
+    let numbered = |path: &Path| {
+        let number = path.file_name()?.to_str()?.parse().ok()?;
+        (folder_of(path).canonicalize().ok()? == own).then_some(number)
+    };
+    // /dev/stderr is a link to it.
+    numbered(path).or_else(|| numbered(&path.read_link().ok()?))
 }
 
 /// Whether this process opened `number` itself: what it was given stays open in a program that it runs.

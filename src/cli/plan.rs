@@ -14,6 +14,7 @@ use super::models::model_ref::ModelRef;
 use super::names::shown;
 use super::output::{Output, Target};
 use super::size::parse_size;
+use super::standard;
 use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
@@ -28,10 +29,11 @@ use anyhow::Context;
 use clap_complete::Shell;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Mutex;
 use std::thread::available_parallelism;
 
 /// Upper limit of threads: more than any machine has, fewer than would exhaust one.
@@ -339,10 +341,10 @@ fn inputs(common: &CommonArgs) -> anyhow::Result<Vec<Input>> {
 /// Reads the names in the file `list`, each ended by `end`; `-` is standard input.
 fn listed_inputs(list: &Path, end: u8) -> anyhow::Result<Vec<Input>> {
     let names = match list.as_os_str() == "-" {
-        true => {
+        true => standard::stdin().and_then(|stdin| {
             let mut names = Vec::new();
-            io::stdin().read_to_end(&mut names).map(|_| names)
-        }
+            (&stdin).read_to_end(&mut names).map(|_| names)
+        }),
         false => std::fs::read(list),
     };
     let names = names.with_context(|| format!("cannot read the names in {}", shown(list)))?;
@@ -368,7 +370,15 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
-    Ok(Output { target, remove_input, force, suffix, syncs: !no_sync, sparse: false })
+    Ok(Output {
+        target,
+        remove_input,
+        force,
+        suffix,
+        syncs: !no_sync,
+        sparse: false,
+        claimed: Mutex::default(),
+    })
 }
 
 /// Resolves the number of threads: as typed, else from the environment; 0 means all cores.

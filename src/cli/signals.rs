@@ -2,8 +2,8 @@
 
 use rustix::fs::{AtFlags, unlinkat};
 use signal_hook::consts::{
-    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
-    SIGVTALRM, SIGXCPU, SIGXFSZ,
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGSYS, SIGTERM, SIGTRAP,
+    SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
 use signal_hook::iterator::Signals;
 use std::fs::{self, File};
@@ -12,9 +12,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Those that end a process unless it says otherwise, and that others send to it or that limits do.
-const ENDING: [i32; 11] = [
+const ENDING: [i32; 14] = [
     SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1,
-    SIGUSR2,
+    SIGUSR2, SIGIO, SIGSYS, SIGTRAP,
 ];
 
 /// An unfinished file or folder.

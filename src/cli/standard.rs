@@ -7,7 +7,7 @@
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, fcntl_getfd};
 use std::fs::File;
-use std::io::{self, LineWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, LineWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +45,10 @@ pub fn print_message(message: &clap::Error) -> anyhow::Result<u8> {
     let is_output = !message.use_stderr();
     if is_output {
         stdout()?;
+    }
+    if is_output && !io::stdout().is_terminal() {
+        write!(lines()?, "{}", message.render())?;
+        return Ok(message.exit_code() as u8);
     }
     match message.print() {
         Err(error) if is_output => Err(error.into()),

@@ -60,9 +60,11 @@ impl<'a> Transfer<'a> {
             (Target::Stdout, _) | (Target::BesideInput, None) => {
                 Sink::Stream { file: stdout()?, named: None }
             }
-            (Target::InFolder(_), None) => bail!("has no name for a file in the directory of -C"),
+            (Target::InFolder(_), None) => bail!(
+                "has no name for a file in the directory of -C; -o names one, -c writes to standard output"
+            ),
             (Target::BesideInput | Target::InFolder(_), Some(path)) => {
-                Sink::File(output.moved(beside(path)?)?)
+                Sink::File(output.claim(output.moved(beside(path)?)?)?)
             }
             (Target::Named(named), _) => {
                 refuse_input_as_target(&input, named)?;

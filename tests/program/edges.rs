@@ -91,7 +91,7 @@ fn closed_streams_are_errors() {
         assert_eq!(ended.code, Some(1), "{arguments}");
         ended.saying("standard output is closed");
     }
-    for arguments in ["-1", "-1 -c", "-1 -c -", "-d", "-t", "-l"] {
+    for arguments in ["-1", "-1 -c", "-1 -c -", "-d", "-t", "-l", "--files-from -"] {
         let ended = script(&shell, "exec \"$@\" <&-", &words(arguments));
         assert_eq!(ended.code, Some(1), "{arguments}");
         assert!(ended.stdout.is_empty(), "{arguments}");
@@ -213,4 +213,9 @@ fn an_open_file_is_written_into_where_it_stands() {
         assert!(shell.read("file") == expected, "{open}");
     }
     script(&shell, "exec \"$@\" 3>&-", &["-1", "-f", "-o", "/dev/fd/3", "a"]).expect(1);
+    shell.write("kept", b"kept");
+    let archive = shell.run(&["-1", "-c", "a"]).expect(0).stdout;
+    let script_line = "exec \"$@\" 2>>kept";
+    script(&shell, script_line, &["-1", "-q", "-f", "-o", "/dev/stderr", "a"]).expect(0);
+    assert_eq!(shell.read("kept"), [&b"kept"[..], &archive].concat());
 }

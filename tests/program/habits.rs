@@ -47,6 +47,9 @@ fn forced_to_standard_output_files_that_are_no_archives_pass() {
     assert_eq!(shell.run(&["-dcf", "a.llmz", "plain"]).expect(0).stdout, both);
     assert_eq!(shell.run(&["-dcf", "short"]).expect(0).stdout, b"p");
     assert_eq!(shell.pipe(&["-dcf"], b"plain").expect(0).stdout, b"plain");
+    assert_eq!(shell.pipe(&["-dcf"], b"").expect(0).stdout, b"");
+    shell.run(&["-dcf", "--max-output", "5", "plain"]).expect(0);
+    shell.run(&["-dcf", "--max-output", "4", "plain"]).expect(5);
     assert_eq!(shell.pipe(&["-dcf"], &shell.read("a.llmz")).expect(0).stdout, text());
     shell.run(&["-dc", "plain"]).expect(4);
 }
@@ -85,6 +88,11 @@ fn archives_are_searched() {
     assert_eq!(search(&["line 7$", "a.llmz"]).expect(0).stdout, b"line 7\n");
     let found = search(&["-eline 7$", "a.llmz", "plain"]);
     assert_eq!(found.expect(0).stdout, b"a.llmz:line 7\nplain:line 7\n");
+    assert_eq!(search(&["-m", "1", "-e", "line 7", "a.llmz"]).expect(0).stdout, b"line 7\n");
+    assert_eq!(search(&["-ie", "LINE 7$", "a.llmz"]).expect(0).stdout, b"line 7\n");
+    shell.write("empty", b"");
+    search(&["x", "--", "empty", "plain"]).expect(1);
+    search(&["-r", "x", "bin"]).expect(2).saying("use find");
     assert_eq!(search(&["-c", "it's", "a.llmz"]).expect(1).stdout, b"0\n");
     search(&["x", "missing"]).expect(2);
 }
@@ -278,8 +286,50 @@ fn a_directory_becomes_an_archive_and_comes_back() {
         .collect();
     assert_eq!(names, ["d", "d/a", "d/sub", "d/sub/b", "d/sub/empty", "d/sub/hard", "d/sub/link"]);
     fs::remove_dir_all(shell.path("d")).unwrap();
-    shell.run(&["-d", "--untar", "--rm", "d.tar.llmz"]).expect(0);
-    assert_eq!(shell.names(), ["d", "new"]);
+    shell.run(&["-d", "--untar", "--rm", "d.tar.llmz"]).expect(2);
+    shell.run(&["-d", "--untar", "d.tar.llmz"]).expect(0);
+    assert_eq!(shell.names(), ["d", "d.tar.llmz", "new"]);
+}
+
+#[test]
+fn modes_of_directories_times_and_targets_of_links_are_kept() {
+    let shell = Shell::new();
+    fs::create_dir_all(shell.path("d/sticky")).unwrap();
+    symlink("a//b/./c/", shell.path("d/link")).unwrap();
+    fs::set_permissions(shell.path("d/sticky"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let time = filetime::FileTime::from_unix_time(1_000_000_000, 0);
+    filetime::set_file_mtime(shell.path("d/sticky"), time).unwrap();
+    filetime::set_file_mtime(shell.path("d"), filetime::FileTime::from_unix_time(-5, 0)).unwrap();
+    fs::set_permissions(shell.path("d"), fs::Permissions::from_mode(0o555)).unwrap();
+    assert!(Command::new("mkfifo").arg(shell.path("pipe")).status().unwrap().success());
+    symlink("d", shell.path("to-d")).unwrap();
+    shell.run(&["-1", "d"]).expect(0);
+    shell.run(&["-d", "--untar", "-C", "new", "d.tar.llmz"]).expect(0);
+    let of = |name| shell.path(name).metadata().unwrap();
+    assert_eq!(
+        (of("new/d/sticky").mode() & 0o7777, of("new/d/sticky").mtime()),
+        (0o1777, 1_000_000_000)
+    );
+    assert_eq!((of("new/d").mode() & 0o7777, of("new/d").mtime()), (0o555, 0));
+    let target = fs::read_link(shell.path("new/d/link")).unwrap();
+    assert_eq!(target.as_os_str(), "a//b/./c/");
+    shell.run(&["-1", "to-d"]).expect(1).saying("symbolic link");
+    shell.run(&["-1", "--rm", "-o", "x", "pipe"]).expect(1).saying("--rm removes");
+    for name in ["d", "new/d"] {
+        fs::set_permissions(shell.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn inputs_of_one_name_do_not_replace_each_other_s_results() {
+    let shell = Shell::new();
+    for name in ["a", "b"] {
+        fs::create_dir(shell.path(name)).unwrap();
+        shell.write(format!("{name}/x"), &text());
+    }
+    let ended = shell.run(&["-1", "-f", "--rm", "-C", "to", "a/x", "b/x"]).expect(1);
+    ended.saying("the result of another input");
+    assert!(!shell.path("a/x").exists() && shell.path("b/x").exists());
 }
 
 #[test]
@@ -320,10 +370,18 @@ fn a_damaged_or_hostile_directory_is_not_unpacked() {
     tar.append(&header, &b"x"[..]).unwrap();
     let hostile = shell.pipe(&["-1"], &tar.into_inner().unwrap()).expect(0).stdout;
     shell.write("evil.tar.llmz", &hostile);
-    shell.run(&["-d", "--untar", "-C", "to", "evil.tar.llmz"]);
-    let packed = shell.pipe(&["-1"], b"no tar").expect(0).stdout;
-    shell.write("text.tar.llmz", &packed);
-    shell.run(&["-d", "--untar", "-C", "to", "text.tar.llmz"]).expect(1);
+    let unpack = |name: &str| shell.run(&["-d", "--untar", "-C", "to", name]).expect(1);
+    unpack("evil.tar.llmz").saying("would be outside");
+    let good = shell.pipe(&["-d"], &shell.read("d.tar.llmz")).expect(0).stdout;
+    for (name, content, words) in [
+        ("text", b"no tar".to_vec(), "not a tar archive"),
+        ("zeros", vec![0; 10_000], "is empty"),
+        ("two", good.repeat(2), "more after the end"),
+    ] {
+        let packed = shell.pipe(&["-1"], &content).expect(0).stdout;
+        shell.write(format!("{name}.llmz"), &packed);
+        unpack(&format!("{name}.llmz")).saying(words);
+    }
     assert_eq!(fs::read_dir(shell.path("to")).unwrap().count(), 0);
     assert!(!shell.path("evil").exists());
 }

@@ -170,8 +170,8 @@ fn what_cannot_be_trained_is_refused() {
     call(&shell, "a", &["--steps", "0"]).expect(2);
     call(&shell, "a", &["--device", "gpu"]).expect(2).saying("cuda:N");
     call(&shell, "a", &["--device", "cuda:99"]).expect(2).saying("CUDA");
-    call(&shell, "a", &["<FILE>", "missing"]).expect(1).saying("missing");
-    shell.run(&["train", "-o", "a"]).expect(2).saying("--data");
+    call(&shell, "a", &["--data", "missing"]).expect(1).saying("missing");
+    shell.run(&["train", "-o", "a"]).expect(2).saying("<FILE>");
     assert!(!shell.path("a").join("model.safetensors").exists());
 }
 
