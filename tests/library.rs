@@ -13,6 +13,7 @@ mod tiny;
 mod library {
     mod cheap;
     mod container;
+    mod decoders;
     mod families;
     mod fuzz;
     mod golden;
