@@ -20,6 +20,7 @@ mod library {
     mod gradients;
     mod kernels;
     mod layers;
+    mod learning;
     mod models;
     mod roundtrip;
     mod sweeps;
