@@ -4,8 +4,8 @@
 //! Layers, imports point down only (`docs/architecture.md`):
 //!
 //! ```text
-//! archive -> codec -> predict -> models -> ops        error, profile: visible to all
-//! local -> archive, hub; hub -> models; train -> models, ops
+//! archive -> codec -> predict -> models -> nn -> ops  error, profile: visible to all
+//! local -> archive, hub; hub -> models; train -> models, nn, ops
 //! ```
 //!
 //! Programs need [`Encoder`], [`Decoder`], [`archive`] and the sources of models; what is hidden from
@@ -28,6 +28,9 @@ pub mod hub;
 mod local;
 #[forbid(unsafe_code)]
 pub mod models;
+#[doc(hidden)]
+#[forbid(unsafe_code)]
+pub mod nn;
 #[doc(hidden)]
 pub mod ops; // all the unsafe code is in `ops::arch` and `ops::fma`
 #[doc(hidden)]

@@ -13,12 +13,14 @@ mod tiny;
 mod library {
     mod cheap;
     mod container;
+    mod decoders;
     mod families;
     mod fuzz;
     mod golden;
     mod gradients;
     mod kernels;
     mod layers;
+    mod learning;
     mod models;
     mod roundtrip;
     mod sweeps;

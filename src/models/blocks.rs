@@ -4,9 +4,11 @@
 //! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions.
 
 use super::Weights;
-use super::config::{Activation, Config, Family, RotaryConfig};
+use super::config::{Config, Family};
 use super::linear::Linear;
 use crate::error::Result;
+use crate::nn::feed_forward::Activation;
+use crate::nn::shape::RotaryConfig;
 use crate::ops::{Isa, Rotary, gelu_erf, gelu_tanh, layer_norm, rms_norm, silu_mul};
 
 /// Names of the two largest tensors.

@@ -4,6 +4,8 @@
 use super::checkpoint_files::CONFIG;
 use super::{invalid, json};
 use crate::error::Result;
+use crate::nn::feed_forward::Activation;
+use crate::nn::shape::RotaryConfig;
 use crate::ops::{ActivationBits, MAX_INPUTS, RotaryScaling};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -35,28 +37,6 @@ impl Family {
             }
         }
     }
-}
-
-/// The activation of a feed-forward layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// x * sigmoid(x)
-    Silu,
-    /// By the error function.
-    GeluErf,
-    /// By tanh.
-    GeluTanh,
-}
-
-/// Rotary positions.
-#[derive(Debug, Clone, Copy)]
-pub struct RotaryConfig {
-    /// Dimensions of a head that rotate, the first; even.
-    pub dims: usize,
-    /// Base of the frequencies.
-    pub theta: f64,
-    /// How they are scaled.
-    pub scaling: RotaryScaling,
 }
 
 /// Linear layers in 8-bit integers (`docs/numerics.md`, section 16).

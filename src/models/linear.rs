@@ -88,6 +88,14 @@ impl Linear {
         }
     }
 
+    /// Returns output i's bias.
+    pub fn bias(&self, i: usize) -> f32 {
+        match self {
+            Self::F32(w) => w.bias(i),
+            Self::Int8(w, _) => w.bias(i),
+        }
+    }
+
     fn inputs(&self) -> usize {
         match self {
             Self::F32(w) => w.inputs(),

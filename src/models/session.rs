@@ -28,7 +28,7 @@ impl Network for Transformer {
     }
 
     fn window(&self) -> usize {
-        self.shape.window
+        self.shape.attention.window
     }
 
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {
@@ -77,7 +77,10 @@ impl<'a, E: KvElement> TransformerSession<'a, E> {
     /// `lanes` empty lanes that take up to `steps` rows each in one call and see at most `window`
     /// positions, own included.
     pub(super) fn new(network: &'a Transformer, lanes: usize, steps: usize, window: usize) -> Self {
-        let shape = AttentionShape { window: network.shape.window.min(window), ..network.shape };
+        let shape = AttentionShape {
+            window: network.shape.attention.window.min(window),
+            ..network.shape.attention
+        };
         let cache = || KvCache::new(lanes, shape.kv_heads, shape.head_dim, shape.window, steps - 1);
         let caches = network.layers.iter().map(|_| cache()).collect();
         Self { network, shape, caches, work: Workspace::default() }
@@ -89,7 +92,7 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         let _model = enter(Part::Model);
         let Self { network, shape, caches, work } = self;
         work.resize(network, rows.len());
-        for (x, row) in work.x.chunks_exact_mut(network.width).zip(rows) {
+        for (x, row) in work.x.chunks_exact_mut(network.shape.hidden_size).zip(rows) {
             network.embed(row.token, x);
         }
         let first = match &network.positions {
@@ -114,10 +117,10 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
 
 impl Workspace {
     fn resize(&mut self, network: &Transformer, rows: usize) {
-        let (q, kv) = network.qkv_widths();
+        let (q, kv) = network.shape.qkv_widths();
         let f = network.layers.first().map_or(0, |layer| layer.mlp.up.outputs());
         for stream in [&mut self.x, &mut self.normed, &mut self.added] {
-            stream.resize(rows * network.width, 0.0);
+            stream.resize(rows * network.shape.hidden_size, 0.0);
         }
         self.qkv.resize(rows * (q + 2 * kv), 0.0);
         self.qk.resize(q, 0.0);
@@ -128,7 +131,7 @@ impl Workspace {
 
     /// x += the vectors of the rows' positions; returns 0.
     fn add_positions(&mut self, network: &Transformer, table: &[f32], rows: &[Row]) -> u32 {
-        let width = network.width;
+        let width = network.shape.hidden_size;
         for (x, row) in self.x.chunks_exact_mut(width).zip(rows) {
             add_assign(network.isa, x, &table[row.position as usize * width..][..width]);
         }
@@ -165,7 +168,7 @@ impl Workspace {
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
         layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantized);
         self.store(network, layer, cache, rows, first);
-        let (q, kv) = network.qkv_widths();
+        let (q, kv) = network.shape.qkv_widths();
         let outs = self.attended.chunks_exact_mut(q);
         let attending = enter(Part::Attention);
         for ((qkv, out), row) in self.qkv.chunks_exact(q + 2 * kv).zip(outs).zip(rows) {
@@ -174,11 +177,11 @@ impl Workspace {
         }
         drop(attending);
         layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantized);
-        if network.parallel_residual {
+        if network.shape.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
         }
         add_assign(isa, &mut self.x, &self.added);
-        if !network.parallel_residual {
+        if !network.shape.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
         }
     }
@@ -194,7 +197,7 @@ impl Workspace {
         rows: &[Row],
         first: u32,
     ) {
-        let (q, kv) = network.qkv_widths();
+        let (q, kv) = network.shape.qkv_widths();
         for (qkv, row) in self.qkv.chunks_exact_mut(q + 2 * kv).zip(rows) {
             if let Some([q_norm, k_norm]) = &layer.qk_norms {
                 for (range, norm) in [(0..q, q_norm), (q..q + kv, k_norm)] {
@@ -206,7 +209,12 @@ impl Workspace {
             if let Positions::Rotary(rotary) = &network.positions {
                 let (pairs, at) = (rotary.pairs(), (row.position - first) as usize);
                 let (cos, sin) = (&self.cos[at * pairs..], &self.sin[at * pairs..]);
-                rotate(&mut qkv[..q + kv], network.shape.head_dim, &cos[..pairs], &sin[..pairs]);
+                rotate(
+                    &mut qkv[..q + kv],
+                    network.shape.attention.head_dim,
+                    &cos[..pairs],
+                    &sin[..pairs],
+                );
             }
             let (k, v) = qkv[q..].split_at(kv);
             cache.store(row.lane as usize, row.position as usize, k, v);

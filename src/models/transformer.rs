@@ -11,19 +11,20 @@ use super::linear::Linear;
 use super::matrix::{Matrix, MatrixShape};
 use super::{Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
-use crate::ops::{AttentionShape, Isa};
+use crate::nn::shape::DecoderShape;
+use crate::ops::Isa;
 
 /// A network of one of the families.
 pub struct Transformer {
     pub(super) isa: Isa,
-    pub(super) width: usize,
-    pub(super) shape: AttentionShape,
+    pub(super) shape: DecoderShape,
     pub(super) positions: Positions,
-    pub(super) parallel_residual: bool,
     pub(super) layers: Vec<Layer>,
     pub(super) final_norm: Norm,
     embedding: Embedding,
     pub(super) head: Linear,
+    /// Token ids of the head's rows.
+    pub(super) outputs: Vec<u32>,
 }
 
 /// Tokens to vectors.
@@ -103,36 +104,21 @@ impl Transformer {
         };
         Ok(Self {
             isa,
-            width,
-            shape: AttentionShape {
-                heads: config.heads,
-                kv_heads: config.kv_heads,
-                head_dim: config.head_dim,
-                window: config.window(),
-                scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
-            },
+            shape: config.decoder_shape(),
             positions: parts.positions,
-            parallel_residual: config.parallel_residual,
             layers: parts.layers,
             final_norm: parts.final_norm,
             embedding,
             head,
+            outputs: outputs.to_vec(),
         })
-    }
-
-    /// Numbers of queries, and of keys or values, in a row.
-    pub(super) fn qkv_widths(&self) -> (usize, usize) {
-        let AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
-        (heads * head_dim, kv_heads * head_dim)
     }
 
     /// Writes the embedding of `token`. out: `[C]`.
     pub(super) fn embed(&self, token: u32, out: &mut [f32]) {
-        let token = token as usize;
+        let (token, width) = (token as usize, self.shape.hidden_size);
         match &self.embedding {
-            Embedding::Table(table) => {
-                out.copy_from_slice(&table[token * self.width..][..self.width])
-            }
+            Embedding::Table(table) => out.copy_from_slice(&table[token * width..][..width]),
             Embedding::Tied { rows, first_token } => match rows[token] {
                 NO_ROW => out.copy_from_slice(first_token),
                 row => self.head.unpack_row(row as usize, out),

@@ -6,7 +6,7 @@ use super::kv_cache::{KvCache, KvElement};
 use super::lanewise::map_in_place;
 
 /// The shape of attention: `heads` query heads share `kv_heads` key/value heads in equal groups.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionShape {
     /// Query heads.
     pub heads: usize,

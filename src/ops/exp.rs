@@ -1,8 +1,9 @@
-//! Rules 4 and 9: the exponential, softmax, and integer counts of a distribution.
+//! Rules 4, 9 and 19: the exponential, softmax and its backward pass, and integer counts of a
+//! distribution.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::lanewise::{map_in_place, padded, striped};
-use super::sum::sum16_lanes;
+use super::lanewise::{map_in_place, padded, striped, zip_in_place};
+use super::sum::{dot16_lanes, sum16_lanes};
 
 /// All lanes the value of `bits`.
 #[inline(always)]
@@ -77,6 +78,25 @@ pub fn softmax(isa: Isa, x: &mut [f32]) {
         }
     }
     isa.run(Softmax(x));
+}
+
+/// Backward pass of `softmax(scale * x)` of rows: dp, the gradient of its output p, becomes that of
+/// x. p, dp: `[rows][k]`.
+pub fn softmax_backward(isa: Isa, k: usize, p: &[f32], scale: f32, dp: &mut [f32]) {
+    struct Backward<'a>(usize, &'a [f32], f32, &'a mut [f32]);
+    impl Kernel for Backward<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Self(k, p, scale, dp) = self;
+            let scale = s.splat(scale);
+            for (p, dp) in p.chunks_exact(k).zip(dp.chunks_exact_mut(k)) {
+                let along = s.splat(dot16_lanes(s, dp, p));
+                zip_in_place!(s, dp, p, |d, p| s.mul(s.mul(s.sub(d, along), p), scale));
+            }
+        }
+    }
+    isa.run(Backward(k, p, scale, dp));
 }
 
 /// Integer counts of the distribution that `logits` give, each at least 1, summing to 2^30 within

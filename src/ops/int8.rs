@@ -5,6 +5,7 @@
 //! four weights of each output with four activations ([`Int8::dot4`]).
 
 use super::arch::{Int8, Int8Kernel, Isa, LANES, Simd};
+use super::lanewise::store_at;
 use super::quant::QuantRows;
 use std::ops::Range;
 
@@ -77,6 +78,11 @@ impl QuantMatrix {
             let integers = &line.0[4 * lane..];
             four.iter_mut().zip(integers).for_each(|(w, &q)| *w = f32::from(q) * scale);
         }
+    }
+
+    /// Returns output i's bias.
+    pub fn bias(&self, i: usize) -> f32 {
+        self.outputs[i / LANES].bias[i % LANES]
     }
 
     /// Inputs.
@@ -259,12 +265,5 @@ fn finish<D: Int8, const P: usize>(
     }
     let scale = s.mul(s.splat(scale), s.load(&outputs.scale));
     let out = s.fma(sum, scale, s.load(&outputs.bias));
-    match y.first_chunk_mut() {
-        Some(full) => s.store(out, full),
-        None => {
-            let mut block = [0.0; LANES];
-            s.store(out, &mut block);
-            y.copy_from_slice(&block[..y.len()]);
-        }
-    }
+    store_at(s, out, y, 0);
 }

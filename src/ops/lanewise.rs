@@ -4,7 +4,7 @@
 //! each vector operation in it would become a function call: measured, a forward pass took three
 //! times as long.
 
-use super::arch::LANES;
+use super::arch::{LANES, Simd};
 
 /// The lanes of a partial vector, `fill` behind them.
 #[inline(always)]
@@ -12,6 +12,29 @@ pub(super) fn padded(tail: &[f32], fill: f32) -> [f32; LANES] {
     let mut block = [fill; LANES];
     block[..tail.len()].copy_from_slice(tail);
     block
+}
+
+/// Sixteen values from `at` on, zeros past the end.
+#[inline(always)]
+pub(super) fn load_at<S: Simd>(s: S, x: &[f32], at: usize) -> S::V {
+    match x[at..].first_chunk() {
+        Some(full) => s.load(full),
+        None => s.load(&padded(&x[at..], 0.0)),
+    }
+}
+
+/// Writes sixteen values from `at` on, cut off at the end.
+#[inline(always)]
+pub(super) fn store_at<S: Simd>(s: S, v: S::V, x: &mut [f32], at: usize) {
+    match x[at..].first_chunk_mut() {
+        Some(full) => s.store(v, full),
+        None => {
+            let mut block = [0.0; LANES];
+            s.store(v, &mut block);
+            let tail = &mut x[at..];
+            tail.copy_from_slice(&block[..tail.len()]);
+        }
+    }
 }
 
 /// `map_in_place!(s, x, |v| f)`: every value v of the slice x becomes f.

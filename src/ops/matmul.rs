@@ -6,6 +6,7 @@
 //! high-performance matrix multiplication", 2008); rows are read in place.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
+use super::lanewise::store_at;
 use std::ops::Range;
 
 /// Sixteen values on a cache line of their own: an aligned vector is one load, not two.
@@ -56,13 +57,13 @@ impl PackedMatrix {
         Self { k, n, panels, bias: padded }
     }
 
-    /// Packs the transpose: output i's weights are column i of w: `[k][n]`. No bias.
-    pub fn pack_columns(k: usize, n: usize, w: &[f32]) -> Self {
+    /// Packs the transpose: `row(i)` is the weights from input i to all outputs, `[n]`. No bias.
+    pub fn pack_columns<'a>(k: usize, n: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
         let count = n.div_ceil(LANES);
         let mut panels = vec![Line([0.0; LANES]); count * k];
-        for (row, weights) in w.chunks_exact(n).enumerate() {
-            for (panel, weights) in weights.chunks(LANES).enumerate() {
-                panels[panel * k + row].0[..weights.len()].copy_from_slice(weights);
+        for input in 0..k {
+            for (panel, weights) in row(input).chunks(LANES).enumerate() {
+                panels[panel * k + input].0[..weights.len()].copy_from_slice(weights);
             }
         }
         Self { k, n, panels, bias: vec![Line([0.0; LANES]); count] }
@@ -74,6 +75,11 @@ impl PackedMatrix {
         for (w, column) in row.iter_mut().zip(panel) {
             *w = column.0[i % LANES];
         }
+    }
+
+    /// Returns output i's bias.
+    pub fn bias(&self, i: usize) -> f32 {
+        self.bias[i / LANES].0[i % LANES]
     }
 
     /// Inputs.
@@ -214,22 +220,8 @@ fn micro_kernel<S: Simd, const R: usize, const C: usize>(
     }
     for (y, acc) in y.chunks_exact_mut(n).zip(acc) {
         for (panel, acc) in (panel..).zip(acc) {
-            store(s, acc, y, panel * LANES);
+            store_at(s, acc, y, panel * LANES);
         }
     }
     C
-}
-
-/// Writes a vector at `at`, cut off at the row's end.
-#[inline(always)]
-fn store<S: Simd>(s: S, v: S::V, row: &mut [f32], at: usize) {
-    match row[at..].first_chunk_mut() {
-        Some(full) => s.store(v, full),
-        None => {
-            let mut block = [0.0; LANES];
-            s.store(v, &mut block);
-            let tail = &mut row[at..];
-            tail.copy_from_slice(&block[..tail.len()]);
-        }
-    }
 }

@@ -24,14 +24,16 @@ pub mod reference;
 mod rotary;
 mod sum;
 
-pub use activation::{add_assign, gelu_erf, gelu_tanh, sigmoid, silu_mul, tanh};
+pub use activation::{
+    add_assign, gelu_erf, gelu_erf_backward, gelu_tanh, gelu_tanh_backward, sigmoid, silu_mul, tanh,
+};
 pub use arch::Isa;
 pub use attention::{AttentionScratch, AttentionShape, attention};
-pub use exp::{counts, exp, softmax};
+pub use exp::{counts, exp, softmax, softmax_backward};
 pub use int8::{MAX_INPUTS, QuantMatrix, matmul_int8};
 pub use kv_cache::{Bf16, KvCache, KvElement};
 pub use matmul::{PackedMatrix, matmul};
-pub use norm::{layer_norm, rms_norm};
+pub use norm::{LayerNormGradients, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use quant::{ActivationBits, QuantRows, quantize_weights};
 pub use recurrent::{gru_cell, lstm_cell};
 pub use rotary::{Rotary, RotaryScaling, rotate};

@@ -2,7 +2,7 @@
 
 use super::activation::{sigmoid_lanes as sigmoid, tanh_lanes as tanh};
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::lanewise::padded;
+use super::lanewise::{load_at as load, store_at as store};
 
 /// A step of a gated recurrent unit (Cho et al., 2014), as PyTorch has it: gates reset, update,
 /// new.
@@ -63,27 +63,4 @@ pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
 #[inline(always)]
 fn gates<const G: usize>(x: &[f32], n: usize) -> [&[f32]; G] {
     std::array::from_fn(|gate| &x[gate * n..][..n])
-}
-
-/// Sixteen values from `at` on, zeros past the end.
-#[inline(always)]
-fn load<S: Simd>(s: S, x: &[f32], at: usize) -> S::V {
-    match x[at..].first_chunk() {
-        Some(full) => s.load(full),
-        None => s.load(&padded(&x[at..], 0.0)),
-    }
-}
-
-/// Writes sixteen values from `at` on, cut off at the end.
-#[inline(always)]
-fn store<S: Simd>(s: S, v: S::V, x: &mut [f32], at: usize) {
-    match x[at..].first_chunk_mut() {
-        Some(full) => s.store(v, full),
-        None => {
-            let mut block = [0.0; LANES];
-            s.store(v, &mut block);
-            let tail = &mut x[at..];
-            tail.copy_from_slice(&block[..tail.len()]);
-        }
-    }
 }

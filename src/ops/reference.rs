@@ -78,24 +78,85 @@ pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
-/// Rule 5: GELU by the error function, Abramowitz and Stegun 7.1.26; absolute error below 5e-7.
-pub fn gelu_erf(x: f32) -> f32 {
+/// Rule 5: erf(x / sqrt 2) by Abramowitz and Stegun 7.1.26, and e^(-x * x / 2).
+fn erf_and_bell(x: f32) -> (f32, f32) {
     let z = x * f32::from_bits(0x3f35_04f3);
     let u = if z < 0.0 { -z } else { z };
     let t = 1.0 / fma(f32::from_bits(0x3ea7_ba05), u, 1.0);
     let a = [0xbfba_00e3, 0x3fb5_f0e3, 0xbe91_a98f, 0x3e82_7906];
     let p = a.iter().fold(f32::from_bits(0x3f87_dc22), |p, &a| fma(p, t, f32::from_bits(a)));
-    let tail = 1.0 - (p * t) * exp(-(u * u));
-    let erf = if z < 0.0 { -tail } else { tail };
-    (0.5 * x) * (1.0 + erf)
+    let bell = exp(-(u * u));
+    let tail = 1.0 - (p * t) * bell;
+    (if z < 0.0 { -tail } else { tail }, bell)
+}
+
+/// Rule 5: GELU by the error function, Abramowitz and Stegun 7.1.26; absolute error below 5e-7.
+pub fn gelu_erf(x: f32) -> f32 {
+    (0.5 * x) * (1.0 + erf_and_bell(x).0)
+}
+
+/// Rule 19: the derivative of [`gelu_erf`].
+pub fn gelu_erf_slope(x: f32) -> f32 {
+    let (erf, bell) = erf_and_bell(x);
+    fma(x * f32::from_bits(0x3ecc_422a), bell, 0.5 * (1.0 + erf))
+}
+
+/// Rule 5: the tanh of GELU by tanh.
+fn tanh_of_cubic(x: f32) -> f32 {
+    let cubic = fma((x * x) * x, f32::from_bits(0x3d37_2713), x);
+    let u = cubic * f32::from_bits(0x3f4c_422a);
+    1.0 - 2.0 / (exp(u + u) + 1.0)
 }
 
 /// Rule 5: GELU by tanh, as GPT-2 has it.
 pub fn gelu_tanh(x: f32) -> f32 {
-    let cubic = fma((x * x) * x, f32::from_bits(0x3d37_2713), x);
-    let u = cubic * f32::from_bits(0x3f4c_422a);
-    let tanh = 1.0 - 2.0 / (exp(u + u) + 1.0);
-    (0.5 * x) * (1.0 + tanh)
+    (0.5 * x) * (1.0 + tanh_of_cubic(x))
+}
+
+/// Rule 19: the derivative of [`gelu_tanh`].
+pub fn gelu_tanh_slope(x: f32) -> f32 {
+    let t = tanh_of_cubic(x);
+    let du = fma(x * x, f32::from_bits(0x3e09_5d4f), 1.0) * f32::from_bits(0x3f4c_422a);
+    fma((0.5 * x) * (1.0 - t * t), du, 0.5 * (1.0 + t))
+}
+
+/// Rule 19: the sum of products, lane l takes `fma(x, y, lane)`.
+pub fn dot16(x: &[f32], y: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for (i, (&x, &y)) in x.iter().zip(y).enumerate() {
+        lanes[i % 16] = fma(x, y, lanes[i % 16]);
+    }
+    tree(lanes)
+}
+
+/// Rule 19: the gradients of x: `[C]` and of the gain, from that of [`rms_norm`]'s output.
+pub fn rms_norm_backward(x: &[f32], g: &[f32], eps: f32, dy: &[f32]) -> [Vec<f32>; 2] {
+    let c = x.len() as f32;
+    let r = 1.0 / (sum16_squares(x) / c + eps).sqrt();
+    let d_gain = dy.iter().zip(x).map(|(dy, x)| (dy * x) * r).collect();
+    let w: Vec<f32> = dy.iter().zip(g).map(|(dy, g)| dy * g).collect();
+    let pull = dot16(&w, x) * r * r * r / c;
+    [w.iter().zip(x).map(|(w, &x)| fma(x, -pull, w * r)).collect(), d_gain]
+}
+
+/// Rule 19: the gradients of x: `[C]` and of the gain, from that of [`layer_norm`]'s output, which is
+/// that of the bias.
+pub fn layer_norm_backward(x: &[f32], g: &[f32], eps: f32, dy: &[f32]) -> [Vec<f32>; 2] {
+    let c = x.len() as f32;
+    let mean = sum16(x) / c;
+    let centred: Vec<f32> = x.iter().map(|x| x - mean).collect();
+    let r = 1.0 / (sum16_squares(&centred) / c + eps).sqrt();
+    let n: Vec<f32> = centred.iter().map(|d| d * r).collect();
+    let d_gain = dy.iter().zip(&n).map(|(dy, n)| fma(*dy, *n, 0.0)).collect();
+    let w: Vec<f32> = dy.iter().zip(g).map(|(dy, g)| dy * g).collect();
+    let (mean, along) = (sum16(&w) / c, dot16(&w, &n) / c);
+    [w.iter().zip(&n).map(|(w, &n)| fma(n, -along, w - mean) * r).collect(), d_gain]
+}
+
+/// Rule 19: the gradient of x from dp, that of p = softmax(scale * x).
+pub fn softmax_backward(p: &[f32], scale: f32, dp: &[f32]) -> Vec<f32> {
+    let along = dot16(dp, p);
+    dp.iter().zip(p).map(|(d, p)| ((d - along) * p) * scale).collect()
 }
 
 /// Rule 6: rotates the pairs `(x[i], x[i + D/2])` of one head x: `[D]` by cos, sin: `[D/2]`.

@@ -1,7 +1,7 @@
 //! Rule 2: sums of many values in one fixed order.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
-use super::lanewise::striped;
+use super::lanewise::{load_at, striped};
 
 /// The sum of `x`: sixteen striped sums, then a fixed tree.
 pub fn sum16(isa: Isa, x: &[f32]) -> f32 {
@@ -19,6 +19,17 @@ pub fn sum16(isa: Isa, x: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) fn sum16_lanes<S: Simd>(s: S, x: &[f32]) -> f32 {
     striped!(s, x, |acc, x| s.add(acc, x))
+}
+
+/// The sum of products of `x` and `y`: lane l takes fma(x, y, lane).
+#[inline(always)]
+pub(super) fn dot16_lanes<S: Simd>(s: S, x: &[f32], y: &[f32]) -> f32 {
+    debug_assert_eq!(x.len(), y.len());
+    let mut acc = s.splat(0.0);
+    for at in (0..x.len()).step_by(LANES) {
+        acc = s.fma(load_at(s, x, at), load_at(s, y, at), acc);
+    }
+    tree(s, acc)
 }
 
 /// The tree over the sixteen lane sums.

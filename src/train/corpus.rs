@@ -2,9 +2,9 @@
 //!
 //! A NUL byte ends a document, and so does the end of a file.
 
-use super::random::Random;
 use super::vocabulary::Tokens;
 use crate::error::{Error, ErrorKind, Result};
+use crate::nn::random::Random;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;

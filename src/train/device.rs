@@ -2,11 +2,11 @@
 
 use super::network::TrainableNetwork;
 use super::optimiser::{Orthogonal, orthogonal};
-use super::random::Random;
 use super::shape::NetworkShape;
 use crate::error::Result;
 #[cfg(not(feature = "candle-cuda"))]
 use crate::error::{Error, ErrorKind};
+use crate::nn::random::Random;
 use crate::ops::Isa;
 
 /// Device to train on.

@@ -1,8 +1,7 @@
 //! Training of models on a user's own files (`llmzip train`).
 //!
 //! Beside the layers, used by `cli` alone. It knows tokenizers and kernels, and writes folders that
-//! `models` reads; it does not know archives. Backward passes are written by hand over the exact
-//! kernels of `ops`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle
+//! `models` reads; it does not know archives. Backward passes are those of `nn`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle
 //! computes them.
 
 #[cfg(feature = "candle")]
@@ -14,10 +13,8 @@ mod device;
 mod export;
 mod llama;
 mod network;
-pub mod nn;
 mod optimiser;
 mod options;
-mod random;
 mod recurrent;
 mod run;
 mod shape;
@@ -26,9 +23,8 @@ mod vocabulary;
 pub use device::Device;
 pub use llama::{LlamaNetwork, LlamaShape};
 pub use network::{TokenShard, TrainableNetwork};
-pub use optimiser::orthogonal;
+pub use optimiser::{Optimiser, OptimiserOptions, orthogonal, reduce};
 pub use options::{Arch, Budget, Size, TrainOptions};
-pub use random::Random;
 pub use recurrent::{RecurrentNetwork, RecurrentShape};
 pub use run::{TrainReport, TrainSummary, train};
 pub use shape::NetworkShape;

@@ -1,8 +1,8 @@
 //! Interface of trainable networks.
 
-use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::RecurrentState;
 use crate::error::Result;
+use crate::nn::parameter::{Gradients, Parameter};
+use crate::nn::recurrence::RecurrentState;
 use serde_json::Value;
 
 /// Tokens of some streams: rows are `[steps][streams]`.

@@ -2,11 +2,12 @@
 //!
 //! Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the weight
 //! decay of Liu et al., "Muon is Scalable for LLM Training" (2025); Kingma and Ba, "Adam: A Method
-//! for Stochastic Optimization" (2015), without.
+//! for Stochastic Optimization" (2015), without. `docs/numerics.md`, section 20, has the order of
+//! operations.
 
-use super::nn::matrix::{product, product_with, transposed};
-use super::nn::parameter::{Gradients, Parameter};
 use crate::error::Result;
+use crate::nn::matrix::{accumulate, product, product_with, transposed};
+use crate::nn::parameter::{Gradients, Parameter};
 use crate::ops::Isa;
 use rayon::prelude::*;
 
@@ -93,10 +94,19 @@ impl Optimiser {
     }
 }
 
+/// Adds the gradients of a batch's other shards to those of the first, in order, and multiplies by
+/// `scale`. All are of parameters in the same order.
+pub fn reduce(first: &mut Gradients, others: &[&Gradients], scale: f32) {
+    first.par_iter_mut().enumerate().for_each(|(i, sum)| {
+        others.iter().for_each(|other| accumulate(sum, &other[i]));
+        sum.iter_mut().for_each(|g| *g *= scale);
+    });
+}
+
 /// Clips gradients to a total norm of `most`.
 fn clip(gradients: &mut Gradients, most: f32) {
-    let squares = |g: &Vec<f32>| g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
-    let norm = gradients.iter().map(squares).sum::<f64>().sqrt() as f32;
+    let squares = |g: &Vec<f32>| g.iter().map(|&g| f64::from(g)).fold(0.0, |sum, g| sum + g * g);
+    let norm = gradients.iter().map(squares).fold(0.0, |sum: f64, part| sum + part).sqrt() as f32;
     if norm > most {
         let factor = most / norm;
         gradients.iter_mut().flatten().for_each(|g| *g *= factor);
@@ -105,14 +115,27 @@ fn clip(gradients: &mut Gradients, most: f32) {
 
 /// Takes a step of Adam, the `steps`-th.
 fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate: f32, steps: u64) {
-    let ((b1, b2), n) = (BETAS, i32::try_from(steps).unwrap_or(i32::MAX));
-    let (c1, c2) = (1.0 - b1.powi(n), 1.0 - b2.powi(n));
+    let (b1, b2) = BETAS;
+    let (c1, c2) = (1.0 - power(b1, steps), 1.0 - power(b2, steps));
     let moments = moments.first.iter_mut().zip(&mut moments.second);
     for ((value, g), (m, v)) in parameter.values.iter_mut().zip(gradient).zip(moments) {
         *m = b1 * *m + (1.0 - b1) * g;
         *v = b2 * *v + (1.0 - b2) * g * g;
         *value -= rate * (*m / c1) / ((*v / c2).sqrt() + EPS);
     }
+}
+
+/// Computes x^n by squares, from the lowest bit of n on; std's `powi` has no fixed precision.
+fn power(x: f32, n: u64) -> f32 {
+    let (mut square, mut product, mut left) = (x, 1.0, n);
+    while left > 0 {
+        if left & 1 == 1 {
+            product *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    product
 }
 
 /// Takes a step of Muon: momentum, then approximately the nearest orthogonal matrix.
@@ -148,7 +171,7 @@ pub fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
     if rows > columns {
         return transposed(&orthogonal(isa, transposed(&x, columns), rows), rows);
     }
-    let norm = x.iter().map(|x| x * x).sum::<f32>().sqrt() + 1e-7;
+    let norm = x.iter().fold(0.0f32, |sum, x| sum + x * x).sqrt() + 1e-7;
     let mut x: Vec<f32> = x.into_iter().map(|x| x / norm).collect();
     let (first, second, third) = NEWTON_SCHULZ;
     for _ in 0..ITERATIONS {
@@ -165,7 +188,7 @@ pub fn orthogonal(isa: Isa, x: Vec<f32>, columns: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::random::Random;
+    use crate::nn::random::Random;
 
     #[test]
     fn steps_the_same_way_stay_within_a_bound() {

@@ -2,14 +2,14 @@
 //! names (`models::Recurrent` is the same network for coding).
 
 use super::network::{TokenShard, TrainableNetwork};
-use super::nn::linear::LinearLayer;
-use super::nn::loss::cross_entropy;
-use super::nn::matrix::accumulate;
-use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::{Recurrence, RecurrenceTrace, RecurrentState};
-use super::random::Random;
 use crate::error::Result;
 use crate::models::Cell;
+use crate::nn::linear::LinearLayer;
+use crate::nn::loss::cross_entropy;
+use crate::nn::matrix::accumulate;
+use crate::nn::parameter::{Gradients, Parameter};
+use crate::nn::random::Random;
+use crate::nn::recurrence::{Recurrence, RecurrenceTrace, RecurrentState};
 use crate::ops::Isa;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use super::llama::{LlamaNetwork, LlamaShape};
 use super::network::TrainableNetwork;
-use super::random::Random;
 use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use crate::nn::random::Random;
 use crate::ops::Isa;
 
 /// Kind and dimensions of a network.

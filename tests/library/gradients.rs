@@ -5,11 +5,10 @@
 
 use crate::random;
 use llmzip::models::{Architecture, Cell, Row, Weights};
+use llmzip::nn::parameter::{Parameter, zeros};
+use llmzip::nn::random::Random;
 use llmzip::ops::Isa;
-use llmzip::train::nn::parameter::{Parameter, zeros};
-use llmzip::train::{
-    LlamaShape, NetworkShape, Random, RecurrentShape, TokenShard, TrainableNetwork,
-};
+use llmzip::train::{LlamaShape, NetworkShape, RecurrentShape, TokenShard, TrainableNetwork};
 use safetensors::tensor::{Dtype, TensorView};
 
 const VOCAB: usize = 11;

@@ -2,8 +2,8 @@
 
 use crate::random::Random;
 use llmzip::ops::{
-    self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, PackedMatrix, QuantMatrix, QuantRows,
-    reference,
+    self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, LayerNormGradients, PackedMatrix,
+    QuantMatrix, QuantRows, reference,
 };
 
 /// Lengths around vector, tile and panel edges.
@@ -48,7 +48,7 @@ fn matmul_equals_the_reference() {
             let column = |k: usize| (0..n).map(move |i| (i, k));
             let columns: Vec<f32> =
                 (0..k).flat_map(column).map(|(i, column)| w[i * k + column]).collect();
-            let without = PackedMatrix::pack_columns(k, n, &columns);
+            let without = PackedMatrix::pack_columns(k, n, |i| &columns[i * n..][..n]);
             for rows in [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 24, 25, 64] {
                 if is_for_no_interpreter(rows * k * n) {
                     continue;
@@ -283,6 +283,62 @@ fn elementwise_functions_equal_the_reference() {
         ops::add_assign(isa, &mut x, &y);
         let expected = finite.iter().zip(&y).map(|(x, y)| x + y);
         assert_same_bits(&x, &expected.collect::<Vec<_>>(), &format!("add_assign {isa:?}"));
+    });
+}
+
+/// Each gradient that is added to stands at something, so that the addition shows.
+#[test]
+fn backward_passes_equal_the_reference() {
+    type Slope = (&'static str, fn(Isa, &mut [f32], &[f32]), fn(f32) -> f32);
+    let slopes: [Slope; 2] = [
+        ("gelu_erf_backward", ops::gelu_erf_backward, reference::gelu_erf_slope),
+        ("gelu_tanh_backward", ops::gelu_tanh_backward, reference::gelu_tanh_slope),
+    ];
+    type Definition = fn(&[f32], &[f32], f32, &[f32]) -> [Vec<f32>; 2];
+    let sum = |a: &[f32], b: &[f32]| -> Vec<f32> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
+    for_each_path(|isa, random| {
+        for c in LENGTHS {
+            let x: Vec<f32> = random.values(c).iter().map(|x| 4.0 * x).collect();
+            let (dy, gain, old) = (random.values(c), random.values(c), random.values(c));
+            for (name, kernel, slope) in slopes {
+                let mut got = dy.clone();
+                kernel(isa, &mut got, &x);
+                let expected: Vec<f32> = dy.iter().zip(&x).map(|(d, &x)| d * slope(x)).collect();
+                assert_same_bits(&got, &expected, &format!("{name} {isa:?} {c}"));
+            }
+            let kinds: [(&str, Definition); 2] = [
+                ("rms_norm", reference::rms_norm_backward),
+                ("layer_norm", reference::layer_norm_backward),
+            ];
+            for (name, definition) in kinds {
+                let (mut dy_left, mut dx, mut d_gain) = (dy.clone(), old.clone(), vec![0.0; c]);
+                let mut d_bias = old.clone();
+                match name {
+                    "rms_norm" => {
+                        d_gain.copy_from_slice(&old);
+                        let out = (&mut dx[..], &mut d_gain[..]);
+                        ops::rms_norm_backward(isa, &x, &gain, 1e-5, &mut dy_left, out.0, out.1);
+                    }
+                    _ => {
+                        let sums = LayerNormGradients { gain: &mut d_gain, bias: &mut d_bias };
+                        ops::layer_norm_backward(isa, &x, &gain, 1e-5, &mut dy_left, &mut dx, sums);
+                        assert_same_bits(&d_bias, &sum(&old, &dy), &format!("bias {isa:?} {c}"));
+                    }
+                }
+                let [expected_dx, expected_gain] = definition(&x, &gain, 1e-5, &dy);
+                let what = format!("{name} {isa:?} {c}");
+                assert_same_bits(&dx, &sum(&old, &expected_dx), &what);
+                let expected_gain =
+                    if name == "rms_norm" { sum(&old, &expected_gain) } else { expected_gain };
+                assert_same_bits(&d_gain, &expected_gain, &format!("{what}: gain"));
+            }
+            let (p, mut got) = (random.values(2 * c), random.values(2 * c));
+            let rows = got.chunks(c).zip(p.chunks(c));
+            let expected: Vec<f32> =
+                rows.flat_map(|(dp, p)| reference::softmax_backward(p, 0.3, dp)).collect();
+            ops::softmax_backward(isa, c, &p, 0.3, &mut got);
+            assert_same_bits(&got, &expected, &format!("softmax_backward {isa:?} {c}"));
+        }
     });
 }
 

@@ -1,10 +1,10 @@
-//! Imports point down: cli -> archive -> codec -> predict -> models -> ops.
+//! Imports point down: cli -> archive -> codec -> predict -> models -> nn -> ops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Layers from the bottom; `error` and `profile` are visible to all.
-const LAYERS: [&str; 5] = ["ops", "models", "predict", "codec", "archive"];
+const LAYERS: [&str; 6] = ["ops", "nn", "models", "predict", "codec", "archive"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -74,7 +74,11 @@ fn the_hub_stands_beside() {
 /// Training knows models and kernels, and no layer knows it.
 #[test]
 fn training_stands_beside() {
-    stands_beside("train", &["train", "models", "ops", "error"], &[&LAYERS[..], &["hub"]].concat());
+    stands_beside(
+        "train",
+        &["train", "models", "nn", "ops", "error"],
+        &[&LAYERS[..], &["hub"]].concat(),
+    );
 }
 
 /// Models are found by what archives and the hub know of them, and no layer knows how.
@@ -132,7 +136,7 @@ fn paths(import: &str) -> Vec<String> {
 const VOCABULARIES: [&str; 5] = ["ops", "models", "codec", "archive", "hub"];
 
 /// Rooms in which a `mod.rs` calls the files below it, so that none of them may import it.
-const CALLERS: [&str; 3] = ["cli", "predict", "train"];
+const CALLERS: [&str; 4] = ["cli", "nn", "predict", "train"];
 
 /// The one pair of files that import each other: sums take their blocks from `lanewise`, whose macro
 /// expands, where it is called, to the last step of a sum.

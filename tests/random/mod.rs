@@ -1,7 +1,7 @@
 //! Reproducible random numbers for tests: those of `train`.
 
 #[allow(dead_code, reason = "training uses the rest")]
-#[path = "../../src/train/random.rs"]
+#[path = "../../src/nn/random.rs"]
 mod generator;
 
 /// A seeded generator.

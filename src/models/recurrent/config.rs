@@ -6,36 +6,10 @@ use crate::models::config::{
     Quantization, check_bounds, check_first_token, first_token_of, quantization_of,
 };
 use crate::models::{Footprint, invalid, json};
+use crate::nn::recurrence::Cell;
 use crate::ops::MAX_INPUTS;
 use serde::Deserialize;
 use serde_json::Value;
-
-/// The recurrent cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cell {
-    /// Gated recurrent unit (Cho et al., 2014).
-    Gru,
-    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
-    Lstm,
-}
-
-impl Cell {
-    /// Gates, each as wide as the state.
-    pub fn gates(self) -> usize {
-        match self {
-            Self::Gru => 3,
-            Self::Lstm => 4,
-        }
-    }
-
-    /// Vectors of state of a layer: outputs, and an LSTM's cells.
-    pub fn states(self) -> usize {
-        match self {
-            Self::Gru => 1,
-            Self::Lstm => 2,
-        }
-    }
-}
 
 /// A recurrent network's configuration. Every number is within the caps of
 /// [`RecurrentConfig::parse`].

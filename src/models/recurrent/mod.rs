@@ -10,7 +10,8 @@
 mod config;
 mod session;
 
-pub use config::{Cell, RecurrentConfig};
+pub use crate::nn::recurrence::Cell;
+pub use config::RecurrentConfig;
 
 use super::Weights;
 use super::linear::Linear;

@@ -4,17 +4,18 @@
 //! parameters stay with the network that they were made for, a copy is on the device.
 //! `tests/library/gradients.rs` holds both to each other.
 
+mod decoder;
 mod functions;
-mod llama;
 mod recurrent;
 
 use super::network::{TokenShard, TrainableNetwork};
-use super::nn::matrix::accumulate;
-use super::nn::parameter::{Gradients, Parameter};
-use super::nn::recurrence::RecurrentState;
 use super::optimiser::{ITERATIONS, NEWTON_SCHULZ, Orthogonal};
 use super::shape::NetworkShape;
 use crate::error::{Error, Result};
+use crate::nn::matrix::accumulate;
+use crate::nn::parameter::{Gradients, Parameter};
+use crate::nn::recurrence::RecurrentState;
+use crate::nn::shape::DecoderShape;
 use candle_core::{Device, Result as CandleResult, Tensor, Var};
 use functions::cross_entropy;
 use serde_json::Value;
@@ -41,6 +42,37 @@ pub fn place(
     Ok((Box::new(network), Box::new(orthogonal)))
 }
 
+/// Computes the gradients of a decoder's parameters in float64: of the cost of the targets, which are
+/// places among `outputs`.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where candle fails.
+pub fn decoder_gradients(
+    shape: &DecoderShape,
+    outputs: &[u32],
+    parameters: &[Parameter],
+    shard: &TokenShard,
+) -> Result<(f64, Vec<Vec<f64>>)> {
+    let pass = || {
+        let var = |p: &Parameter| {
+            let values: Vec<f64> = p.values.iter().map(|&x| x.into()).collect();
+            Var::from_slice(&values, &p.shape[..], &Device::Cpu)
+        };
+        let vars = parameters.iter().map(var).collect::<CandleResult<Vec<Var>>>()?;
+        let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+        let logits = decoder::logits(&tensors, shape, Some(outputs), shard)?;
+        let cost = cross_entropy(&logits, &shard.targets)?;
+        let found = cost.backward()?;
+        let gradient = |var: &Var| match found.get(var) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1(),
+            None => Ok(vec![0.0; var.elem_count()]),
+        };
+        let gradients = vars.iter().map(gradient).collect::<CandleResult<_>>()?;
+        Ok((cost.to_scalar()?, gradients))
+    };
+    pass().map_err(failed)
+}
+
 /// Network whose passes candle computes.
 struct CandleNetwork {
     network: Box<dyn TrainableNetwork>,
@@ -64,7 +96,9 @@ impl CandleNetwork {
         let parameters: Vec<Tensor> = self.vars.iter().map(parameter).collect();
         let logits = match self.shape {
             NetworkShape::Recurrent(shape) => recurrent::logits(&parameters, shape, shard, states)?,
-            NetworkShape::Llama(shape) => llama::logits(&parameters, shape, shard)?,
+            NetworkShape::Llama(shape) => {
+                decoder::logits(&parameters, &shape.decoder(), None, shard)?
+            }
         };
         let cost = cross_entropy(&logits, &shard.targets)?;
         if let Some(gradients) = gradients {

@@ -2,8 +2,8 @@
 
 use super::functions::embed;
 use crate::models::Cell;
+use crate::nn::recurrence::RecurrentState;
 use crate::train::network::TokenShard;
-use crate::train::nn::recurrence::RecurrentState;
 use crate::train::recurrent::RecurrentShape;
 use candle_core::{Result, Tensor};
 

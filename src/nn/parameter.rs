@@ -1,6 +1,6 @@
 //! Trainable parameters.
 
-use crate::train::random::Random;
+use super::random::Random;
 
 /// A trainable tensor.
 #[derive(Debug, Clone)]
@@ -14,14 +14,22 @@ pub struct Parameter {
     /// Whether it is the matrix of a hidden layer, which Muon optimises: not an embedding or a
     /// head.
     pub is_hidden: bool,
+    /// Whether no gradient is wanted; then values that are packed elsewhere may be empty.
+    pub is_frozen: bool,
 }
 
 impl Parameter {
+    /// Creates a parameter of these values, which is no matrix of a hidden layer.
+    pub fn new(name: String, shape: &[usize], values: Vec<f32>) -> Self {
+        debug_assert_eq!(values.len(), shape.iter().product::<usize>());
+        Self { name, shape: shape.to_vec(), values, is_hidden: false, is_frozen: false }
+    }
+
     /// Creates a parameter of normal values with this deviation.
     pub fn normal(name: String, shape: &[usize], deviation: f32, random: &mut Random) -> Self {
         let n = shape.iter().product();
         let values = (0..n).map(|_| deviation * random.normal()).collect();
-        Self { name, shape: shape.to_vec(), values, is_hidden: false }
+        Self::new(name, shape, values)
     }
 
     /// Creates the matrix of a hidden layer, `[outputs][inputs]`, whose outputs have about `gain`
@@ -33,15 +41,15 @@ impl Parameter {
 
     /// Creates a parameter with all values equal.
     pub fn constant(name: String, shape: &[usize], value: f32) -> Self {
-        let values = vec![value; shape.iter().product()];
-        Self { name, shape: shape.to_vec(), values, is_hidden: false }
+        Self::new(name, shape, vec![value; shape.iter().product()])
     }
 }
 
-/// Gradients, in the order of parameters.
+/// Gradients, in the order of parameters; empty where none is wanted.
 pub type Gradients = Vec<Vec<f32>>;
 
-/// Returns zero gradients.
+/// Returns zero gradients of the parameters that are not frozen.
 pub fn zeros(parameters: &[Parameter]) -> Gradients {
-    parameters.iter().map(|p| vec![0.0; p.values.len()]).collect()
+    let len = |p: &Parameter| if p.is_frozen { 0 } else { p.values.len() };
+    parameters.iter().map(|p| vec![0.0; len(p)]).collect()
 }

@@ -15,7 +15,7 @@ pub fn product(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
 pub fn product_with(isa: Isa, a: &[f32], b: &[f32], k: usize) -> Vec<f32> {
     let n = b.len() / k;
     let mut y = vec![0.0; a.len() / k * n];
-    matmul(isa, a, &PackedMatrix::pack_columns(k, n, b), &mut y);
+    matmul(isa, a, &PackedMatrix::pack_columns(k, n, |i| &b[i * n..][..n]), &mut y);
     y
 }
 

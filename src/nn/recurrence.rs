@@ -6,8 +6,34 @@
 
 use super::linear::LinearLayer;
 use super::parameter::Gradients;
-use crate::models::Cell;
 use crate::ops::{Isa, sigmoid, tanh};
+
+/// The recurrent cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// Gated recurrent unit (Cho et al., 2014).
+    Gru,
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
+    Lstm,
+}
+
+impl Cell {
+    /// Gates, each as wide as the state.
+    pub fn gates(self) -> usize {
+        match self {
+            Self::Gru => 3,
+            Self::Lstm => 4,
+        }
+    }
+
+    /// Vectors of state of a layer: outputs, and an LSTM's cells.
+    pub fn states(self) -> usize {
+        match self {
+            Self::Gru => 1,
+            Self::Lstm => 2,
+        }
+    }
+}
 
 /// Recurrent part of a layer: y = hidden(h), then the cell.
 pub struct Recurrence {

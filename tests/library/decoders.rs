@@ -1,0 +1,311 @@
+//! The decoder of every family that can learn: its backward pass against finite differences and against
+//! candle, its logits against the session that codes, and the bits of its weights after some steps.
+
+use llmzip::models::{Architecture, Config, Row, Session, Transformer, Weights};
+use llmzip::nn::decoder::Decoder;
+use llmzip::nn::feed_forward::Activation;
+use llmzip::nn::parameter::{Parameter, zeros};
+use llmzip::nn::random::Random;
+use llmzip::nn::shape::{
+    DecoderPart, DecoderShape, DecoderTensor, LayerPart, NormKind, PositionKind, RotaryConfig,
+};
+use llmzip::ops::{AttentionShape, Isa, RotaryScaling};
+use std::path::{Path, PathBuf};
+
+const VOCAB: usize = 13;
+/// A block of queries of attention, and some more.
+const TOKENS: usize = 70;
+
+/// A small decoder of every family, and of what can be new in one.
+pub fn shapes() -> Vec<(&'static str, DecoderShape)> {
+    let rotary =
+        |dims, scaling| PositionKind::Rotary(RotaryConfig { dims, theta: 10_000.0, scaling });
+    let llama3 = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, positions: 64.0 };
+    let attention = |heads, kv_heads, head_dim: usize, window| AttentionShape {
+        heads,
+        kv_heads,
+        head_dim,
+        window,
+        scale: (1.0 / (head_dim as f64).sqrt()) as f32,
+    };
+    let llama = DecoderShape {
+        vocab_size: VOCAB,
+        hidden_size: 12,
+        intermediate_size: 20,
+        layers: 2,
+        attention: attention(4, 2, 6, usize::MAX),
+        positions: rotary(6, RotaryScaling::None),
+        norm: NormKind::Rms,
+        norm_eps: 1e-5,
+        has_qk_norms: false,
+        activation: Activation::Silu,
+        parallel_residual: false,
+        attention_bias: false,
+        mlp_bias: false,
+        tied: true,
+    };
+    let gpt_neox = DecoderShape {
+        attention: attention(3, 3, 4, usize::MAX),
+        positions: rotary(2, RotaryScaling::None),
+        norm: NormKind::Layer,
+        activation: Activation::GeluErf,
+        parallel_residual: true,
+        attention_bias: true,
+        mlp_bias: true,
+        tied: false,
+        ..llama
+    };
+    let gpt2 = DecoderShape {
+        positions: PositionKind::Learned(TOKENS + 3),
+        activation: Activation::GeluTanh,
+        parallel_residual: false,
+        tied: true,
+        ..gpt_neox
+    };
+    // A window that neither begins nor ends with a block of queries.
+    let mistral = DecoderShape { attention: attention(3, 1, 4, 40), tied: false, ..llama };
+    let mistral = DecoderShape { positions: rotary(4, RotaryScaling::Linear(2.0)), ..mistral };
+    let qwen3 = DecoderShape { has_qk_norms: true, positions: rotary(6, llama3), ..llama };
+    let biased = DecoderShape { attention_bias: true, mlp_bias: true, ..llama };
+    vec![
+        ("gpt_neox", gpt_neox),
+        ("gpt_neox, sequential", DecoderShape { parallel_residual: false, ..gpt_neox }),
+        ("gpt2", gpt2),
+        ("llama", llama),
+        ("llama with biases", biased),
+        ("mistral", mistral),
+        ("qwen3", qwen3),
+    ]
+}
+
+/// Outputs in an order of their own, without the first token.
+pub fn outputs() -> Vec<u32> {
+    (1..VOCAB as u32).rev().collect()
+}
+
+/// Random values everywhere: zeros and ones would hide mistakes.
+pub fn decoder(shape: DecoderShape, isa: Isa, trains: &dyn Fn(&DecoderTensor) -> bool) -> Decoder {
+    let random = &mut Random::new(&[5]);
+    Decoder::new(isa, shape, &outputs(), &mut |tensor| {
+        let (name, dims) = (tensor.to_string(), &tensor.shape[..]);
+        let is_gain = dims.len() == 1 && !tensor.is_bias;
+        let mut parameter = match (tensor.part, dims) {
+            (DecoderPart::Layer(..), &[outputs, inputs]) => {
+                Parameter::hidden(name, [outputs, inputs], 1.0, random)
+            }
+            _ => Parameter::normal(name, dims, if is_gain { 0.2 } else { 0.5 }, random),
+        };
+        if is_gain {
+            parameter.values.iter_mut().for_each(|value| *value += 1.0);
+        }
+        parameter.is_frozen = !trains(tensor);
+        parameter
+    })
+}
+
+pub fn tokens(seed: u64, n: usize, below: usize) -> Vec<u32> {
+    let mut random = Random::new(&[seed]);
+    (0..n).map(|_| random.below(below) as u32).collect()
+}
+
+fn inputs_and_targets() -> (Vec<u32>, Vec<u32>) {
+    (tokens(7, TOKENS, VOCAB), tokens(8, TOKENS, outputs().len()))
+}
+
+fn norm(x: &[f32]) -> f64 {
+    x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// `x + step * direction / its norm`
+fn moved(x: &[f32], direction: &[f32], step: f64) -> Vec<f32> {
+    let scale = step / norm(direction);
+    x.iter().zip(direction).map(|(x, d)| (f64::from(*x) + scale * f64::from(*d)) as f32).collect()
+}
+
+/// For each parameter, and for the inputs, the derivative along its own gradient, which is the
+/// gradient's norm.
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    const STEP: f64 = 1e-2;
+    let (inputs, targets) = inputs_and_targets();
+    for (name, shape) in shapes() {
+        let mut decoder = decoder(shape, Isa::detect(), &|_| true);
+        let check = |what: &str, gradient: &[f32], cost: &mut dyn FnMut(f64) -> f64| {
+            let (norm, slope) = (norm(gradient), (cost(STEP) - cost(-STEP)) / (2.0 * STEP));
+            println!("{name}, {what}: {norm:.4}, by differences {slope:.4}");
+            assert!((slope / norm - 1.0).abs() < 0.02, "{name}, {what}: {norm}, not {slope}");
+        };
+        let mut gradients = zeros(decoder.parameters());
+        decoder.token_cost(&inputs, &targets, Some(&mut gradients));
+        for (i, gradient) in gradients.iter().enumerate() {
+            let Parameter { name, values, .. } = decoder.parameters()[i].clone();
+            let mut set = |values: Vec<f32>| {
+                let mut set = |parameters: &mut [Parameter]| {
+                    parameters[i].values.clone_from(&values);
+                    Ok(())
+                };
+                decoder.update(&mut set).unwrap();
+                decoder.token_cost(&inputs, &targets, None)
+            };
+            check(&name, gradient, &mut |step| set(moved(&values, gradient, step)));
+            set(values);
+        }
+        // Vectors of no token before the text, whose cost alone counts.
+        let prompt = Parameter::normal(String::new(), &[36], 0.5, &mut Random::new(&[6])).values;
+        let x = [prompt, decoder.embed(&inputs[3..])].concat();
+        let targets = &targets[3..];
+        let (_, gradient) = decoder.cost(x.clone(), targets, Some(&mut gradients));
+        check("inputs", &gradient, &mut |step| {
+            decoder.cost(moved(&x, &gradient, step), targets, None).0
+        });
+        let first = &gradient[..36];
+        check("first inputs", first, &mut |step| {
+            let moved = [moved(&x[..36], first, step), x[36..].to_vec()].concat();
+            decoder.cost(moved, targets, None).0
+        });
+    }
+}
+
+/// Frozen parameters change no gradient of others, and have none.
+#[test]
+fn gradients_of_some_are_those_of_all() {
+    let (inputs, targets) = inputs_and_targets();
+    let chosen = DecoderPart::Layer(1, LayerPart::Qkv);
+    for (name, shape) in shapes() {
+        let gradients = |trains: &dyn Fn(&DecoderTensor) -> bool| {
+            let decoder = decoder(shape, Isa::detect(), trains);
+            let mut gradients = zeros(decoder.parameters());
+            let x = decoder.embed(&inputs);
+            let (nats, dx) = decoder.cost(x, &targets, Some(&mut gradients));
+            (nats.to_bits(), dx, gradients)
+        };
+        let (nats, dx, all) = gradients(&|_| true);
+        let (of_some, some_dx, some) = gradients(&|tensor| tensor.part == chosen);
+        let (of_none, none_dx, none) = gradients(&|_| false);
+        assert!(nats == of_some && nats == of_none, "{name}");
+        assert!(dx == some_dx && dx == none_dx, "{name}");
+        assert!(none.iter().all(Vec::is_empty), "{name}");
+        let kept = some.iter().zip(&all).filter(|(some, _)| !some.is_empty());
+        let n = kept.inspect(|(some, all)| assert!(some == all, "{name}")).count();
+        assert_eq!(n, if shape.attention_bias { 2 } else { 1 }, "{name}");
+    }
+}
+
+/// candle finds gradients in another way, by automatic differentiation, here in float64.
+#[cfg(feature = "candle")]
+#[test]
+fn gradients_are_those_of_candle() {
+    use llmzip::train::{TokenShard, candle::decoder_gradients};
+    let (inputs, targets) = inputs_and_targets();
+    let mut worst = 0.0f64;
+    let mut check = |name: &str, decoder: &Decoder, outputs: &[u32], shard: &TokenShard| {
+        let mut gradients = zeros(decoder.parameters());
+        let nats = decoder.token_cost(&shard.inputs, &shard.targets, Some(&mut gradients));
+        let (expected_nats, expected) =
+            decoder_gradients(decoder.shape(), outputs, decoder.parameters(), shard).unwrap();
+        assert!((nats / expected_nats - 1.0).abs() < 1e-5, "{name}: {nats}, not {expected_nats}");
+        for ((found, expected), parameter) in
+            gradients.iter().zip(&expected).zip(decoder.parameters())
+        {
+            let square = |x: f64| x * x;
+            let length = expected.iter().map(|&x| square(x)).sum::<f64>().sqrt();
+            let differences = found.iter().zip(expected).map(|(a, b)| square(f64::from(*a) - b));
+            let off = differences.sum::<f64>().sqrt() / length;
+            println!("{name}, {}: {off:e}", parameter.name);
+            assert!(off < 1e-4, "{name}, {}: {off:e}", parameter.name);
+            worst = worst.max(off);
+        }
+    };
+    for (name, shape) in shapes() {
+        let decoder = decoder(shape, Isa::detect(), &|_| true);
+        let shard = TokenShard { streams: 1, inputs: inputs.clone(), targets: targets.clone() };
+        check(name, &decoder, &outputs(), &shard);
+    }
+    for name in ORACLES {
+        let network = loaded(name);
+        let all: Vec<u32> = (0..network.1 as u32).collect();
+        let (inputs, targets) = (tokens(9, TOKENS, network.1), tokens(10, TOKENS, network.1));
+        let shard = TokenShard { streams: 1, inputs, targets };
+        check(name, &network.0.decoder(&|_| true), &all, &shard);
+    }
+    println!("at most {worst:e}");
+}
+
+/// Models of transformers (`tests/oracle`).
+const ORACLES: [&str; 8] = [
+    "gpt-neox-parallel-f16",
+    "gpt-neox-sequential-sharded",
+    "gpt2",
+    "llama-gqa-tied",
+    "llama-gqa-untied-headdim",
+    "llama-mha-untied-bf16",
+    "mistral-window",
+    "qwen3-tied",
+];
+
+/// A model of `tests/oracle`, and its number of tokens.
+fn loaded(name: &str) -> (Transformer, usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name);
+    let config = Config::parse(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_weights = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("model") && name.ends_with(".safetensors")
+    };
+    let weights = Weights::open(&files.filter(is_weights).collect::<Vec<_>>()).unwrap();
+    let ids: Vec<u32> = (0..config.vocab_size as u32).collect();
+    (Transformer::load(&config, &weights, &ids, Isa::detect()).unwrap(), ids.len())
+}
+
+fn coded_logits(session: &mut dyn Session, v: usize, tokens: &[u32]) -> Vec<f32> {
+    let mut logits = vec![f32::NAN; tokens.len() * v];
+    let row = |(position, &token): (usize, &u32)| Row { lane: 0, position: position as u32, token };
+    session.forward(&tokens.iter().enumerate().map(row).collect::<Vec<_>>(), &mut logits);
+    logits
+}
+
+#[test]
+fn logits_are_those_of_the_session_that_codes() {
+    for name in ORACLES {
+        let (network, v) = loaded(name);
+        let tokens = tokens(11, TOKENS, v);
+        let mut session = network.session_with::<f32>(1, TOKENS, usize::MAX);
+        let expected = coded_logits(&mut session, v, &tokens);
+        let decoder = network.decoder(&|_| false);
+        let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens)), 0);
+        let difference: Vec<f32> = expected.iter().zip(&logits).map(|(a, b)| a - b).collect();
+        let off = norm(&difference) / norm(&expected);
+        println!("{name}: {off:e}");
+        assert!(off < 1e-6, "{name}: logits are off by {off:e}");
+    }
+}
+
+/// Integers are weights as good as any: only activations are rounded where it codes.
+#[test]
+fn a_quantized_network_has_gradients() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/llama-gqa-tied");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    config["quantization_config"] =
+        serde_json::json!({ "quant_method": "llmzip-int8", "activation_bits": 16 });
+    let Architecture::Transformer(config) =
+        Architecture::parse(config.to_string().as_bytes()).unwrap()
+    else {
+        panic!("it is a Llama");
+    };
+    let weights = Weights::open(&[folder.join("model.safetensors")]).unwrap();
+    let ids: Vec<u32> = (0..config.vocab_size as u32).collect();
+    let network = Transformer::load(&config, &weights, &ids, Isa::detect()).unwrap();
+    let tokens = tokens(12, TOKENS, ids.len());
+    let mut session = network.session_with::<f32>(1, TOKENS, usize::MAX);
+    let expected = coded_logits(&mut session, ids.len(), &tokens);
+    let decoder = network.decoder(&|_| true);
+    let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens)), 0);
+    let difference: Vec<f32> = expected.iter().zip(&logits).map(|(a, b)| a - b).collect();
+    let off = norm(&difference) / norm(&expected);
+    println!("{off:e}");
+    assert!(off < 1e-3, "logits are off by {off:e}");
+    let mut gradients = zeros(decoder.parameters());
+    decoder.token_cost(&tokens[1..], &tokens[..TOKENS - 1], Some(&mut gradients));
+    assert!(gradients.iter().all(|gradient| norm(gradient) > 0.0));
+}
