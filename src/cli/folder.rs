@@ -117,10 +117,11 @@ impl<W: Write> Packer<W> {
         header.set_size(0);
         if metadata.is_symlink() {
             let target = fs::read_link(path)?;
-            return Ok(match header.set_link_name_literal(target.as_os_str().as_bytes()) {
-                Ok(()) => self.out.append_data(&mut header, name, io::empty())?,
-                Err(_) => self.out.append_link(&mut header, name, target)?, // a long one
-            });
+            let added = match header.set_link_name_literal(target.as_os_str().as_bytes()) {
+                Ok(()) => self.out.append_data(&mut header, name, io::empty()),
+                Err(_) => self.out.append_link(&mut header, name, target), // a long one
+            };
+            return Ok(added?);
         }
         if !metadata.is_file() {
             return Ok(self.out.append_data(&mut header, name, io::empty())?);

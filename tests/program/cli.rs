@@ -245,12 +245,8 @@ fn what_is_removed_is_the_name_of_a_regular_file() {
     let mut mkfifo = Command::new("mkfifo");
     mkfifo.arg(shell.path("pipe"));
     end(mkfifo).expect(0);
-    let writer = std::thread::spawn({
-        let pipe = shell.path("pipe");
-        move || fs::write(pipe, text())
-    });
+    // Without a writer: it is not opened.
     shell.run(&["--rm", "-o", "b", "pipe"]).expect(1).saying("not a regular file");
-    let _ = writer.join().unwrap(); // nobody read it
     assert_eq!(shell.names(), ["a", "a.llmz", "link.llmz", "long.llmz", "pipe"]);
 }
 
