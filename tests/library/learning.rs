@@ -90,7 +90,7 @@ fn digests(name: &str, isa: Isa, steps: &[u64]) -> Vec<String> {
         };
         let mut shards: Vec<_> = (0..SHARDS as u64).into_par_iter().map(shard).collect();
         let (first, others) = shards.split_first_mut().unwrap();
-        let others: Vec<&Gradients> = others.iter().map(|other| &*other).collect();
+        let others: Vec<&Gradients> = others.iter().collect();
         reduce(first, &others, 1.0 / (SHARDS * STREAMS * STEPS) as f32);
         let mut update = |parameters: &mut [Parameter]| optimiser.step(parameters, first, 0.7);
         network.update(&mut update).unwrap();
