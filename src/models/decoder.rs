@@ -52,9 +52,7 @@ impl Transformer {
         let mut make = |tensor: &DecoderTensor| {
             let values = self.values(tensor);
             let parameter = Parameter::new(tensor.to_string(), &tensor.shape, values);
-            let is_hidden =
-                matches!(tensor.part, DecoderPart::Layer(..)) && tensor.shape.len() == 2;
-            Parameter { is_hidden, is_frozen: !trains(tensor), ..parameter }
+            Parameter { is_hidden: tensor.is_hidden(), is_frozen: !trains(tensor), ..parameter }
         };
         Decoder::new(self.isa, self.shape, &self.outputs, &mut make)
     }

@@ -6,7 +6,7 @@
 //! Legend: `T` positions of one sequence, `D` dimensions of a head, `Q` rows of a block: its
 //! queries of all heads that share keys, `K` keys that it sees.
 
-use super::matrix::{accumulate, product, product_with, transposed};
+use super::matrix::{accumulate, gathered, product, product_with, transposed};
 use crate::ops::{AttentionShape, Isa, softmax, softmax_backward};
 
 /// Queries of a block.
@@ -93,8 +93,7 @@ impl AttentionLayer {
         let first_key = (first + 1).saturating_sub(window);
         let part = |part: usize| -> Vec<f32> {
             let column = (heads + part * kv_heads + kv_head) * d;
-            let rows = first_key..end;
-            rows.flat_map(|row| &qkv[row * width + column..][..d]).copied().collect()
+            gathered(qkv, d, (first_key..end).map(|row| row * width + column))
         };
         let (keys, values) = (part(0), part(1));
         let queries = self.gather(qkv, width, kv_head, first, end);
@@ -125,7 +124,7 @@ impl AttentionLayer {
         let (group, d) = (self.shape.heads / self.shape.kv_heads, self.shape.head_dim);
         let heads = kv_head * group..(kv_head + 1) * group;
         let rows = heads.flat_map(|head| (first..end).map(move |row| row * width + head * d));
-        rows.flat_map(|at| &x[at..][..d]).copied().collect()
+        gathered(x, d, rows)
     }
 
     /// Writes rows in the order of [`AttentionLayer::gather`] back into `out`: `[T][width]`.

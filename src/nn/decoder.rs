@@ -10,7 +10,7 @@ use super::attention::AttentionLayer;
 use super::feed_forward::{Activation, FeedForward, FeedForwardTrace};
 use super::linear::LinearLayer;
 use super::loss::cross_entropy;
-use super::matrix::accumulate;
+use super::matrix::{accumulate, gathered};
 use super::norm::NormLayer;
 use super::parameter::{Gradients, Parameter};
 use super::self_attention::{RotaryTables, SelfAttention, SelfAttentionTrace};
@@ -185,7 +185,7 @@ impl Decoder {
     /// Returns the embeddings of tokens: `[T][C]`.
     pub fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, c) = (&self.parameters[self.embedding].values, self.shape.hidden_size);
-        tokens.iter().flat_map(|&id| &table[id as usize * c..][..c]).copied().collect()
+        gathered(table, c, tokens.iter().map(|&id| id as usize * c))
     }
 
     /// Adds gradients of tokens' embeddings, `[T][C]`, to that of the embedding.
@@ -229,21 +229,19 @@ impl Decoder {
     /// those of the parameters, except the inputs' part of the embedding's.
     pub fn backward(
         &self,
-        trace: DecoderTrace,
+        trace: &DecoderTrace,
         first: usize,
         d_logits: &[f32],
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let DecoderTrace { rotary, mut layers, x, normed } = trace;
+        let DecoderTrace { rotary, layers, x, normed } = trace;
         let (isa, from) = (self.isa, first * self.shape.hidden_size);
         let mut d_normed = self.head.backward(isa, &normed[from..], d_logits, gradients);
         let mut grad = vec![0.0; x.len()];
         let d_x = &mut grad[from..];
         self.final_norm.backward(isa, &self.parameters, &x[from..], &mut d_normed, d_x, gradients);
-        drop((x, normed));
-        for layer in self.layers.iter().rev() {
-            let trace = layers.pop().expect("a trace for each layer");
-            self.backward_layer(layer, &trace, rotary.as_ref(), &mut grad, gradients);
+        for (layer, trace) in self.layers.iter().zip(layers).rev() {
+            self.backward_layer(layer, trace, rotary.as_ref(), &mut grad, gradients);
         }
         if let PositionLayer::Learned(table) = self.positions {
             accumulate(&mut gradients[table], &grad);
@@ -263,7 +261,7 @@ impl Decoder {
         let trace = self.forward(inputs);
         let mut logits = self.logits(&trace, first);
         let nats = cross_entropy(self.isa, &mut logits, targets);
-        let backward = |gradients| self.backward(trace, first, &logits, gradients);
+        let backward = |gradients| self.backward(&trace, first, &logits, gradients);
         (nats, gradients.map_or(Vec::new(), backward))
     }
 

@@ -43,6 +43,13 @@ pub fn transposed(x: &[f32], columns: usize) -> Vec<f32> {
     y
 }
 
+/// Collects `width` values of x from each of `places` on.
+pub fn gathered(x: &[f32], width: usize, places: impl Iterator<Item = usize>) -> Vec<f32> {
+    let mut y = Vec::new();
+    places.for_each(|place| y.extend_from_slice(&x[place..place + width]));
+    y
+}
+
 /// Adds x to sum.
 pub fn accumulate(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);

@@ -116,9 +116,9 @@ pub struct DecoderTensor {
 }
 
 impl DecoderTensor {
-    /// Returns the width of the rows that the part takes, if it is a linear layer's matrix.
-    pub fn is_matrix(&self) -> bool {
-        self.shape.len() == 2 && matches!(self.part, DecoderPart::Layer(..) | DecoderPart::Head)
+    /// Returns whether it is the matrix of a hidden layer: not an embedding or a head.
+    pub fn is_hidden(&self) -> bool {
+        self.shape.len() == 2 && matches!(self.part, DecoderPart::Layer(..))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::models::Cell;
 use crate::nn::linear::LinearLayer;
 use crate::nn::loss::cross_entropy;
-use crate::nn::matrix::accumulate;
+use crate::nn::matrix::{accumulate, gathered};
 use crate::nn::parameter::{Gradients, Parameter};
 use crate::nn::random::Random;
 use crate::nn::recurrence::{Recurrence, RecurrenceTrace, RecurrentState};
@@ -75,7 +75,7 @@ impl RecurrentNetwork {
     /// Returns the embeddings of tokens: `[rows][E]`.
     fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, e) = (&self.parameters[EMBEDDING].values, self.shape.embedding_size);
-        tokens.iter().flat_map(|&id| &table[id as usize * e..][..e]).copied().collect()
+        gathered(table, e, tokens.iter().map(|&id| id as usize * e))
     }
 }
 
