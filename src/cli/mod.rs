@@ -28,6 +28,7 @@ mod recover;
 mod session;
 mod signals;
 mod size;
+mod sparse;
 mod staging;
 mod standard;
 mod test;

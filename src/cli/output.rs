@@ -9,6 +9,7 @@
 use super::input::{OpenInput, hash_of, is_same};
 use super::names::shown;
 use super::signals::{Unfinished, unfinished};
+use super::sparse::write_or_skip;
 use super::standard::{Stream, stdout};
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
@@ -19,7 +20,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -195,9 +196,6 @@ fn duplicate(number: i32) -> io::Result<Stream> {
     Ok(Stream::new(File::from(pidfd_getfd(own, number, PidfdGetfdFlags::empty())?)))
 }
 
-/// Bytes of zeros, aligned, that a hole is left for: the block of most file systems.
-const BLOCK: usize = 1 << 12;
-
 /// Unfinished output file, removed when dropped.
 pub struct OutputFile {
     folder: Arc<File>,
@@ -300,29 +298,14 @@ impl OutputFile {
         (self.draft, *unfinished) = (None, None);
         Ok(())
     }
-
-    /// Writes some of `bytes`, or leaves a hole in place of whole blocks of zeros.
-    fn write_or_skip(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.sparse {
-            return self.file.write(bytes);
-        }
-        let to_block = BLOCK - (self.len % BLOCK as u64) as usize;
-        let is_hole = |block: &[u8]| block.len() == BLOCK && block == [0; BLOCK];
-        let first = &bytes[..to_block.min(bytes.len())];
-        let rest = bytes[first.len()..].chunks(BLOCK);
-        let alike = rest.take_while(|block| is_hole(block) == is_hole(first));
-        let n = first.len() + alike.map(<[u8]>::len).sum::<usize>();
-        if !is_hole(first) {
-            return self.file.write(&bytes[..n]);
-        }
-        self.file.seek(SeekFrom::Current(n as i64))?;
-        Ok(n)
-    }
 }
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.write_or_skip(bytes)?;
+        let n = match self.sparse {
+            true => write_or_skip(&mut self.file, self.len, bytes)?,
+            false => self.file.write(bytes)?,
+        };
         self.hasher.update(&bytes[..n]);
         self.len += n as u64;
         Ok(n)

@@ -4,6 +4,7 @@ use super::exit::{Kept, UsageError};
 use super::input::{InputFile, OpenInput, is_same};
 use super::names::{shown, with_suffix};
 use super::output::{Output, OutputFile, OutputPlace, Target, refuse_name};
+use super::sparse::SparseStream;
 use super::standard::{Stream, stdout};
 use super::voice::{ProgressStyle, Voice};
 use crate::ErrorKind;
@@ -169,8 +170,12 @@ impl<'a> Transfer<'a> {
         stream: &Stream,
         copy: impl FnOnce(&InputFile, &mut dyn Write) -> Result<T, crate::Error>,
     ) -> Result<T> {
-        let mut stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
-        let done = copy(&self.input.file, &mut stream)?;
+        let mut holes = SparseStream::new(stream, self.output.sparse);
+        let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, &mut holes);
+        let done = copy(&self.input.file, &mut buffered);
+        drop(buffered);
+        holes.finish()?; // what came before an error, too
+        let done = done?;
         self.input.check_unchanged()?;
         Ok(done)
     }

@@ -270,6 +270,28 @@ fn zeros_are_holes() {
     }
 }
 
+/// Where the caller's file ends; elsewhere other bytes may be.
+#[test]
+fn zeros_on_standard_output_are_holes() {
+    let shell = Shell::new();
+    let plain = [&vec![0; 600_000][..], b"middle", &vec![0; 600_000]].concat();
+    let archive = shell.pipe(&["-1"], &plain).expect(0).stdout;
+    shell.write("a.llmz", &archive);
+    for (line, before, holes) in
+        [("> out", &b""[..], true), (">> out", b"before", false), ("1<> out", b"before", false)]
+    {
+        shell.write("out", before);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("\"$0\" -dc a.llmz {line}"));
+        command.arg(env!("CARGO_BIN_EXE_llmzip")).current_dir(shell.path(""));
+        end(command).expect(0);
+        let expected = if line == ">> out" { [before, &plain].concat() } else { plain.clone() };
+        assert!(shell.read("out") == expected, "{line}");
+        let blocks = shell.path("out").metadata().unwrap().blocks();
+        assert_eq!(blocks * 512 < 50_000, holes, "{line}: {blocks}");
+    }
+}
+
 #[test]
 fn a_time_that_moves_alone_is_no_change() {
     let shell = Shell::new();
