@@ -19,7 +19,7 @@ use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::thread::JoinHandle;
 use tar::{Builder, EntryType, Header};
 
@@ -236,7 +236,11 @@ fn extract(plain: &mut impl Read, folder: &Path) -> Result<Vec<Directory>> {
         if !entry.unpack_in(folder).map_err(inner_error).with_context(cannot)? {
             bail!("{}: would be outside the directory that is unpacked", shown(&path));
         }
-        if kind.is_dir() {
+        let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
+        if kind.is_dir() && is_below {
+            if !folder.join(&path).symlink_metadata().with_context(cannot)?.is_dir() {
+                bail!("{}: is a link and a directory at once", shown(&path));
+            }
             let (mode, mtime) = (entry.header().mode()?, entry.header().mtime()? as i64);
             fs::set_permissions(folder.join(&path), Permissions::from_mode(0o700))
                 .with_context(cannot)?;

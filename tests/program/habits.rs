@@ -386,6 +386,43 @@ fn a_damaged_or_hostile_directory_is_not_unpacked() {
     assert!(!shell.path("evil").exists());
 }
 
+/// Entries that meet a link, and the directory itself, whose mode is the user's.
+#[test]
+fn unpacking_changes_no_directory_outside() {
+    let shell = Shell::new();
+    for name in ["to", "outside"] {
+        fs::create_dir(shell.path(name)).unwrap();
+        fs::set_permissions(shell.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind, target: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o777);
+        header.set_size(0);
+        match target {
+            "" => tar.append_data(&mut header, name, &b""[..]).unwrap(),
+            _ => tar.append_link(&mut header, name, target).unwrap(),
+        }
+        tar.get_ref().clone()
+    };
+    let own = add("./", tar::EntryType::Directory, "");
+    add("x", tar::EntryType::Symlink, shell.path("outside").to_str().unwrap());
+    let hostile = add("x", tar::EntryType::Directory, "");
+    for (name, content, words) in
+        [("own", own, "is empty"), ("hostile", hostile, "cannot unpack x")]
+    {
+        let ended = [&content[..], &[0; 1024]].concat();
+        shell.write(format!("{name}.llmz"), &shell.pipe(&["-1"], &ended).expect(0).stdout);
+        let archive = format!("{name}.llmz");
+        shell.run(&["-d", "--untar", "-C", "to", &archive]).expect(1).saying(words);
+    }
+    for name in ["to", "outside"] {
+        assert_eq!(shell.path(name).metadata().unwrap().mode() & 0o777, 0o755, "{name}");
+    }
+    assert_eq!(fs::read_dir(shell.path("to")).unwrap().count(), 0);
+}
+
 #[test]
 fn each_file_in_a_directory_is_an_archive_of_its_own() {
     let shell = with_directory();
