@@ -142,6 +142,10 @@ impl Session for RestartingSession<'_> {
         }
     }
 
+    fn steer(&mut self, vectors: &[f32]) {
+        self.inner.steer(vectors);
+    }
+
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
         self.inner.copy_lane(from, to, fed);
         self.recent[to] = self.recent[from].clone();

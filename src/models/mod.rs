@@ -70,6 +70,10 @@ pub trait Network: Send + Sync {
     /// Positions that are kept at most of a lane, its own included.
     fn window(&self) -> usize;
 
+    /// The network, where it is a transformer: one that takes steering vectors, and whose gradients
+    /// can be had.
+    fn as_transformer(&self) -> Option<&Transformer>;
+
     /// Starts `lanes` empty lanes that take up to `steps` rows each in one call and see at most
     /// `window` positions, own included.
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_>;
@@ -82,6 +86,12 @@ pub trait Session: Send {
     /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes
     /// may come in any order; how rows are spread over calls changes no bit of the logits.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
+
+    /// Puts steering vectors, `[k][C]`, before all lanes, none of which was fed any row.
+    ///
+    /// # Panics
+    /// Where the network takes none ([`Network::as_transformer`]).
+    fn steer(&mut self, vectors: &[f32]);
 
     /// Copies the state of lane `from`, which was fed `fed` rows, to lane `to`, which was fed none.
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize);

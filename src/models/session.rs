@@ -5,8 +5,8 @@ use super::linear::apply_each;
 use super::transformer::Transformer;
 use super::{Network, Row, Session};
 use crate::ops::{
-    AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, QuantRows, Rotary, add_assign,
-    attention, rotate,
+    AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, Pinned, QuantRows, QueryRow,
+    Rotary, add_assign, attention, rotate,
 };
 use crate::profile::{Part, enter};
 
@@ -31,6 +31,10 @@ impl Network for Transformer {
         self.shape.attention.window
     }
 
+    fn as_transformer(&self) -> Option<&Transformer> {
+        Some(self)
+    }
+
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_> {
         Box::new(self.session_with::<Bf16>(lanes, steps, window))
     }
@@ -43,7 +47,19 @@ pub struct TransformerSession<'a, E> {
     shape: AttentionShape,
     /// One per layer.
     caches: Vec<KvCache<E>>,
+    /// Those of the steering vectors, one per layer; none without vectors.
+    pinned: Vec<KvCache<E>>,
+    /// Steering vectors.
+    vectors: usize,
     work: Workspace,
+}
+
+/// Where a layer keeps keys and values, and which it sees beside them.
+struct Seen<'a, E> {
+    shape: &'a AttentionShape,
+    cache: &'a mut KvCache<E>,
+    /// Keys and values of so many steering vectors.
+    pinned: Option<(&'a KvCache<E>, usize)>,
 }
 
 /// Buffers of a forward pass, kept between calls so that a step allocates nothing.
@@ -57,6 +73,8 @@ struct Workspace {
     qkv: Vec<f32>,
     /// Norms of a row's queries and keys: [heads * D]
     qk: Vec<f32>,
+    /// Queries before they rotate, where there are steering vectors: [R][heads * D]
+    unrotated: Vec<f32>,
     /// [R][heads * D]
     attended: Vec<f32>,
     /// A block's output, added to the residual stream: [R][C]
@@ -68,6 +86,7 @@ struct Workspace {
     /// Rotations of the positions of a call, from its lowest on: [positions][pairs]
     cos: Vec<f32>,
     sin: Vec<f32>,
+    pairs: usize,
     scores: AttentionScratch,
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
@@ -83,30 +102,52 @@ impl<'a, E: KvElement> TransformerSession<'a, E> {
         };
         let cache = || KvCache::new(lanes, shape.kv_heads, shape.head_dim, shape.window, steps - 1);
         let caches = network.layers.iter().map(|_| cache()).collect();
-        Self { network, shape, caches, work: Workspace::default() }
+        let work = Workspace::default();
+        Self { network, shape, caches, pinned: Vec::new(), vectors: 0, work }
     }
 }
 
 impl<E: KvElement> Session for TransformerSession<'_, E> {
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
         let _model = enter(Part::Model);
-        let Self { network, shape, caches, work } = self;
+        let Self { network, shape, caches, pinned, vectors, work } = self;
         work.resize(network, rows.len());
         for (x, row) in work.x.chunks_exact_mut(network.shape.hidden_size).zip(rows) {
             network.embed(row.token, x);
         }
-        let first = match &network.positions {
-            Positions::Rotary(rotary) => work.rotations(rotary, rows),
-            Positions::Learned(table) => work.add_positions(network, table, rows),
+        let rotations = match &network.positions {
+            Positions::Rotary(rotary) => Some(work.rotations(rotary, rows)),
+            Positions::Learned(table) => {
+                work.add_positions(network, table, rows);
+                None
+            }
         };
+        let mut pinned = pinned.iter();
         for (layer, cache) in network.layers.iter().zip(caches) {
-            work.attend(network, shape, layer, cache, rows, first);
-            work.feed_forward(network, layer);
+            let pinned = pinned.next().map(|pinned| (pinned, *vectors));
+            work.layer(network, layer, Seen { shape, cache, pinned }, rows, rotations);
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
             let _head = enter(Part::Head);
             network.head.apply(network.isa, &work.normed, logits, &mut work.quantized);
+        }
+    }
+
+    /// The vectors are rows of a lane of their own that have no position: each sees those before it.
+    fn steer(&mut self, vectors: &[f32]) {
+        let Self { network, work, .. } = self;
+        let count = vectors.len() / network.shape.hidden_size;
+        let shape = AttentionShape { window: count, ..self.shape };
+        let row = |position| Row { lane: 0, position, token: 0 };
+        let rows: Vec<Row> = (0..count as u32).map(row).collect();
+        work.resize(network, count);
+        work.x.copy_from_slice(vectors);
+        let cache = || KvCache::new(1, shape.kv_heads, shape.head_dim, count, 0);
+        self.pinned = network.layers.iter().map(|_| cache()).collect();
+        self.vectors = count;
+        for (layer, cache) in network.layers.iter().zip(&mut self.pinned) {
+            work.layer(network, layer, Seen { shape: &shape, cache, pinned: None }, &rows, None);
         }
     }
 
@@ -129,13 +170,12 @@ impl Workspace {
         self.up.resize(rows * f, 0.0);
     }
 
-    /// x += the vectors of the rows' positions; returns 0.
-    fn add_positions(&mut self, network: &Transformer, table: &[f32], rows: &[Row]) -> u32 {
+    /// x += the vectors of the rows' positions.
+    fn add_positions(&mut self, network: &Transformer, table: &[f32], rows: &[Row]) {
         let width = network.shape.hidden_size;
         for (x, row) in self.x.chunks_exact_mut(width).zip(rows) {
             add_assign(network.isa, x, &table[row.position as usize * width..][..width]);
         }
-        0
     }
 
     /// Computes the rotations of all positions in `rows`; returns the lowest.
@@ -143,6 +183,7 @@ impl Workspace {
         let positions = rows.iter().map(|row| row.position);
         let (first, last) = (positions.clone().min().unwrap_or(0), positions.max().unwrap_or(0));
         let pairs = rotary.pairs();
+        self.pairs = pairs;
         let count = (last - first) as usize + 1;
         self.cos.resize(count * pairs, 0.0);
         self.sin.resize(count * pairs, 0.0);
@@ -153,27 +194,49 @@ impl Workspace {
         first
     }
 
+    /// A layer; rows rotate where the rotations from their lowest position on are given.
+    fn layer<E: KvElement>(
+        &mut self,
+        network: &Transformer,
+        layer: &Layer,
+        seen: Seen<'_, E>,
+        rows: &[Row],
+        rotations: Option<u32>,
+    ) {
+        self.attend(network, layer, seen, rows, rotations);
+        self.feed_forward(network, layer);
+    }
+
     /// Attention over norm(x), added to x; where residuals are parallel, norm(x) for the
     /// feed-forward layer is taken before.
     fn attend<E: KvElement>(
         &mut self,
         network: &Transformer,
-        shape: &AttentionShape,
         layer: &Layer,
-        cache: &mut KvCache<E>,
+        seen: Seen<'_, E>,
         rows: &[Row],
-        first: u32,
+        rotations: Option<u32>,
     ) {
         let isa = network.isa;
+        let Seen { shape, cache, pinned } = seen;
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
         layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantized);
-        self.store(network, layer, cache, rows, first);
+        self.unrotated.clear();
+        self.store(network, layer, cache, rows, rotations, pinned.is_some());
         let (q, kv) = network.shape.qkv_widths();
         let outs = self.attended.chunks_exact_mut(q);
         let attending = enter(Part::Attention);
-        for ((qkv, out), row) in self.qkv.chunks_exact(q + 2 * kv).zip(outs).zip(rows) {
-            let at = (row.lane as usize, row.position as usize);
-            attention(isa, shape, cache, at, &qkv[..q], out, &mut self.scores);
+        for (i, ((qkv, out), row)) in
+            self.qkv.chunks_exact(q + 2 * kv).zip(outs).zip(rows).enumerate()
+        {
+            let pinned = pinned.map(|(cache, count)| Pinned {
+                cache,
+                count,
+                q: &self.unrotated[i * q..][..q],
+            });
+            let (lane, position) = (row.lane as usize, row.position as usize);
+            let row = QueryRow { lane, position, q: &qkv[..q], pinned };
+            attention(isa, shape, cache, &row, out, &mut self.scores);
         }
         drop(attending);
         layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantized);
@@ -195,7 +258,8 @@ impl Workspace {
         layer: &Layer,
         cache: &mut KvCache<E>,
         rows: &[Row],
-        first: u32,
+        rotations: Option<u32>,
+        keep_unrotated: bool,
     ) {
         let (q, kv) = network.shape.qkv_widths();
         for (qkv, row) in self.qkv.chunks_exact_mut(q + 2 * kv).zip(rows) {
@@ -206,15 +270,13 @@ impl Workspace {
                     qkv[range].copy_from_slice(normed);
                 }
             }
-            if let Positions::Rotary(rotary) = &network.positions {
-                let (pairs, at) = (rotary.pairs(), (row.position - first) as usize);
-                let (cos, sin) = (&self.cos[at * pairs..], &self.sin[at * pairs..]);
-                rotate(
-                    &mut qkv[..q + kv],
-                    network.shape.attention.head_dim,
-                    &cos[..pairs],
-                    &sin[..pairs],
-                );
+            if keep_unrotated {
+                self.unrotated.extend_from_slice(&qkv[..q]);
+            }
+            if let Some(first) = rotations {
+                let at = (row.position - first) as usize * self.pairs;
+                let (cos, sin) = (&self.cos[at..][..self.pairs], &self.sin[at..][..self.pairs]);
+                rotate(&mut qkv[..q + kv], network.shape.attention.head_dim, cos, sin);
             }
             let (k, v) = qkv[q..].split_at(kv);
             cache.store(row.lane as usize, row.position as usize, k, v);

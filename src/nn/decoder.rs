@@ -1,10 +1,10 @@
 //! Decoder-only transformers with forward and backward passes: one network for all families, which
 //! differ by their [`DecoderShape`] (`docs/numerics.md`, section 8).
 //!
-//! A pass is of one sequence; its first inputs may be vectors of no token. Gradients are had of
-//! the inputs always, and of those parameters that are not frozen.
+//! A pass is of one sequence; steering vectors may stand before its tokens' embeddings. Gradients are
+//! had of the inputs always, and of those parameters that are not frozen.
 //!
-//! Legend: `T` positions of one sequence, `C` width, `V` outputs.
+//! Legend: `T` rows of one sequence, `C` width, `V` outputs.
 
 use super::attention::AttentionLayer;
 use super::feed_forward::{Activation, FeedForward, FeedForwardTrace};
@@ -49,6 +49,8 @@ struct DecoderLayer {
 
 /// Activations of a forward pass that the backward pass needs.
 pub struct DecoderTrace {
+    /// Steering vectors.
+    vectors: usize,
     rotary: Option<RotaryTables>,
     layers: Vec<LayerTrace>,
     /// Output of the last layer: `[T][C]`.
@@ -199,25 +201,27 @@ impl Decoder {
         }
     }
 
-    /// Runs all layers over the inputs of one sequence, from position 0 on: `[T][C]`.
-    pub fn forward(&self, inputs: Vec<f32>) -> DecoderTrace {
+    /// Runs all layers over the inputs of one sequence: `[T][C]`. The first are steering `vectors`;
+    /// the others have the positions from 0 on.
+    pub fn forward(&self, inputs: Vec<f32>, vectors: usize) -> DecoderTrace {
         let mut x = inputs;
-        let positions = x.len() / self.shape.hidden_size;
+        let positions = x.len() / self.shape.hidden_size - vectors;
         let rotary = match &self.positions {
             PositionLayer::Rotary(rotary) => Some(RotaryTables::new(rotary, positions)),
             PositionLayer::Learned(table) => {
-                accumulate(&mut x, &self.parameters[*table].values);
+                let of_tokens = &mut x[vectors * self.shape.hidden_size..];
+                accumulate(of_tokens, &self.parameters[*table].values);
                 None
             }
         };
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let (out, trace) = self.forward_layer(layer, x, rotary.as_ref());
+            let (out, trace) = self.forward_layer(layer, x, vectors, rotary.as_ref());
             layers.push(trace);
             x = out;
         }
         let normed = self.final_norm.forward(self.isa, &self.parameters, &x);
-        DecoderTrace { rotary, layers, x, normed }
+        DecoderTrace { vectors, rotary, layers, x, normed }
     }
 
     /// Returns the logits after the inputs from `first` on: `[T - first][V]`.
@@ -234,31 +238,33 @@ impl Decoder {
         d_logits: &[f32],
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let DecoderTrace { rotary, layers, x, normed } = trace;
+        let DecoderTrace { layers, x, normed, .. } = trace;
         let (isa, from) = (self.isa, first * self.shape.hidden_size);
         let mut d_normed = self.head.backward(isa, &normed[from..], d_logits, gradients);
         let mut grad = vec![0.0; x.len()];
         let d_x = &mut grad[from..];
         self.final_norm.backward(isa, &self.parameters, &x[from..], &mut d_normed, d_x, gradients);
-        for (layer, trace) in self.layers.iter().zip(layers).rev() {
-            self.backward_layer(layer, trace, rotary.as_ref(), &mut grad, gradients);
+        for (layer, of_layer) in self.layers.iter().zip(layers).rev() {
+            self.backward_layer(layer, of_layer, trace, &mut grad, gradients);
         }
         if let PositionLayer::Learned(table) = self.positions {
-            accumulate(&mut gradients[table], &grad);
+            accumulate(&mut gradients[table], &grad[trace.vectors * self.shape.hidden_size..]);
         }
         grad
     }
 
     /// Returns the cost in nats of the targets, which follow the last inputs, and the gradient of the
-    /// inputs; adds those of the parameters, except the inputs' part of the embedding's.
+    /// inputs, the first of them steering `vectors`; adds those of the parameters, except the inputs'
+    /// part of the embedding's.
     pub fn cost(
         &self,
         inputs: Vec<f32>,
+        vectors: usize,
         targets: &[u32],
         gradients: Option<&mut Gradients>,
     ) -> (f64, Vec<f32>) {
         let first = inputs.len() / self.shape.hidden_size - targets.len();
-        let trace = self.forward(inputs);
+        let trace = self.forward(inputs, vectors);
         let mut logits = self.logits(&trace, first);
         let nats = cross_entropy(self.isa, &mut logits, targets);
         let backward = |gradients| self.backward(&trace, first, &logits, gradients);
@@ -273,7 +279,7 @@ impl Decoder {
         targets: &[u32],
         mut gradients: Option<&mut Gradients>,
     ) -> f64 {
-        let (nats, grad) = self.cost(self.embed(tokens), targets, gradients.as_deref_mut());
+        let (nats, grad) = self.cost(self.embed(tokens), 0, targets, gradients.as_deref_mut());
         if let Some(gradients) = gradients {
             self.embed_backward(tokens, &grad, gradients);
         }
@@ -284,11 +290,13 @@ impl Decoder {
         &self,
         layer: &DecoderLayer,
         x: Vec<f32>,
+        vectors: usize,
         rotary: Option<&RotaryTables>,
     ) -> (Vec<f32>, LayerTrace) {
         let (isa, parameters) = (self.isa, &self.parameters);
         let normed = layer.attention_norm.forward(isa, parameters, &x);
-        let (mut middle, attention) = layer.attention.forward(isa, parameters, normed, rotary);
+        let (mut middle, attention) =
+            layer.attention.forward(isa, parameters, normed, vectors, rotary);
         accumulate(&mut middle, &x);
         let is_parallel = self.shape.parallel_residual;
         let of_mlp = if is_parallel { &x } else { &middle };
@@ -304,7 +312,7 @@ impl Decoder {
         &self,
         layer: &DecoderLayer,
         trace: &LayerTrace,
-        rotary: Option<&RotaryTables>,
+        DecoderTrace { vectors, rotary, .. }: &DecoderTrace,
         grad: &mut [f32],
         gradients: &mut Gradients,
     ) {
@@ -316,8 +324,9 @@ impl Decoder {
         let mut d_normed = layer.mlp.backward(isa, mlp, grad, gradients);
         layer.mlp_norm.backward(isa, parameters, of_mlp, &mut d_normed, grad, gradients);
         let d_attention = d_out.as_deref().unwrap_or(grad);
+        let at = (*vectors, rotary.as_ref());
         let mut d_normed =
-            layer.attention.backward(isa, parameters, attention, d_attention, rotary, gradients);
+            layer.attention.backward(isa, parameters, attention, d_attention, at, gradients);
         layer.attention_norm.backward(isa, parameters, x, &mut d_normed, grad, gradients);
     }
 }

@@ -1,13 +1,17 @@
 //! Self-attention from the residual stream and back: projections, norms of queries and keys, rotary
 //! positions, attention.
 //!
-//! Legend: `T` positions of one sequence, `C` width, `D` dimensions of a head.
+//! Steering vectors, the first `N` rows, have no position: they do not rotate, and neither do queries
+//! for them (`docs/numerics.md`, section 21).
+//!
+//! Legend: `T` rows of one sequence, `C` width, `D` dimensions of a head.
 
-use super::attention::AttentionLayer;
+use super::attention::{AttentionLayer, PinnedRows};
 use super::linear::LinearLayer;
+use super::matrix::accumulate;
 use super::norm::NormLayer;
 use super::parameter::{Gradients, Parameter};
-use crate::ops::{Isa, Rotary, rotate};
+use crate::ops::{AttentionShape, Isa, Rotary, rotate};
 
 /// A self-attention layer.
 pub struct SelfAttention {
@@ -29,6 +33,8 @@ pub struct SelfAttentionTrace {
     raw: Vec<f32>,
     /// Normed and rotated: `[T][qkv]`.
     qkv: Vec<f32>,
+    /// Normed queries that see steering vectors: `[T - N][heads * D]`.
+    unrotated: Vec<f32>,
     /// `[T][heads * D]`
     attended: Vec<f32>,
 }
@@ -70,12 +76,13 @@ impl SelfAttention {
         [&mut self.qkv, &mut self.out].into_iter()
     }
 
-    /// Computes the output. x: `[T][C]`; returns `[T][C]`.
+    /// Computes the output. x: `[T][C]`, steering `vectors` first; returns `[T][C]`.
     pub fn forward(
         &self,
         isa: Isa,
         parameters: &[Parameter],
         x: Vec<f32>,
+        vectors: usize,
         rotary: Option<&RotaryTables>,
     ) -> (Vec<f32>, SelfAttentionTrace) {
         let mut qkv = self.qkv.forward(isa, &x);
@@ -89,10 +96,15 @@ impl SelfAttention {
                 }
             }
         }
-        self.rotate(&mut qkv, rotary, false);
-        let attended = self.heads.forward(isa, &qkv);
+        let unrotated = self.queries(&qkv, vectors);
+        let of_vectors = vectors * self.width();
+        self.rotate(&mut qkv[of_vectors..], rotary, false);
+        let (of_vectors, of_tokens) = qkv.split_at(of_vectors);
+        let pinned = pinned(of_vectors, &unrotated);
+        let mut attended = self.among_vectors(vectors).forward(isa, of_vectors, None);
+        attended.extend(self.heads.forward(isa, of_tokens, pinned));
         let out = self.out.forward(isa, &attended);
-        (out, SelfAttentionTrace { x, raw, qkv, attended })
+        (out, SelfAttentionTrace { x, raw, qkv, unrotated, attended })
     }
 
     /// Returns the gradient of x, from that of the output, and adds those of the parameters.
@@ -102,13 +114,24 @@ impl SelfAttention {
         parameters: &[Parameter],
         trace: &SelfAttentionTrace,
         dy: &[f32],
-        rotary: Option<&RotaryTables>,
+        (vectors, rotary): (usize, Option<&RotaryTables>),
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let SelfAttentionTrace { x, raw, qkv, attended } = trace;
+        let SelfAttentionTrace { x, raw, qkv, unrotated, attended } = trace;
         let d_attended = self.out.backward(isa, attended, dy, gradients);
-        let mut d_qkv = self.heads.backward(isa, qkv, &d_attended);
-        self.rotate(&mut d_qkv, rotary, true);
+        let (of_vectors, of_tokens) = qkv.split_at(vectors * self.width());
+        let (d_vectors, d_tokens) = d_attended.split_at(vectors * self.heads.out_width());
+        let d_tokens = self.heads.backward(isa, of_tokens, pinned(of_vectors, unrotated), d_tokens);
+        let d_vectors = self.among_vectors(vectors).backward(isa, of_vectors, None, d_vectors);
+        let mut d_qkv = d_vectors.qkv;
+        accumulate(&mut d_qkv, &d_tokens.pinned_qkv);
+        let mut d_rotated = d_tokens.qkv;
+        self.rotate(&mut d_rotated, rotary, true);
+        let queries = d_tokens.pinned_queries.chunks_exact(self.heads.out_width());
+        for (row, d_queries) in d_rotated.chunks_exact_mut(self.width()).zip(queries) {
+            accumulate(row, d_queries);
+        }
+        d_qkv.extend(d_rotated);
         if let Some(norms) = &self.qk_norms {
             for (columns, norm) in self.columns().into_iter().zip(norms) {
                 for (raw, grad) in self.rows(raw).zip(d_qkv.chunks_exact_mut(self.width())) {
@@ -124,6 +147,17 @@ impl SelfAttention {
 
     fn width(&self) -> usize {
         self.heads.qkv_width()
+    }
+
+    /// Attention of steering vectors: each sees those before it.
+    fn among_vectors(&self, vectors: usize) -> AttentionLayer {
+        AttentionLayer { shape: AttentionShape { window: vectors, ..self.heads.shape } }
+    }
+
+    /// Returns the queries of the rows after the steering vectors, if there are any.
+    fn queries(&self, qkv: &[f32], vectors: usize) -> Vec<f32> {
+        let rows = qkv.chunks_exact(self.width()).skip(vectors).filter(|_| vectors > 0);
+        rows.flat_map(|row| &row[..self.heads.out_width()]).copied().collect()
     }
 
     fn rows<'a>(&self, x: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
@@ -144,4 +178,8 @@ impl SelfAttention {
             tables.rotate(qkv, self.width(), heads, shape.head_dim, back);
         }
     }
+}
+
+fn pinned<'a>(qkv: &'a [f32], queries: &'a [f32]) -> Option<PinnedRows<'a>> {
+    (!qkv.is_empty()).then_some(PinnedRows { qkv, queries })
 }

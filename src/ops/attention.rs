@@ -1,4 +1,5 @@
-//! Rule 7: attention of one query row over its lane's window of cached keys and values.
+//! Rule 7: attention of one query row over its lane's window of cached keys and values, and over those
+//! of steering vectors (section 21), which every query sees.
 
 use super::arch::{Isa, Kernel, LANES, Simd};
 use super::exp::softmax_parts;
@@ -30,26 +31,44 @@ pub struct AttentionScratch {
 /// Query heads worked on together: each key and value is loaded once for all of them.
 const GROUP: usize = 4;
 
-/// One row: q, out: `[heads][head_dim]`, at `position` of `lane`, whose key and value are already
-/// stored.
+/// A row that attends, its key and value already stored.
+pub struct QueryRow<'a, E> {
+    /// Lane and position.
+    pub lane: usize,
+    /// Position in it.
+    pub position: usize,
+    /// `[heads][head_dim]`
+    pub q: &'a [f32],
+    /// What it sees beside the positions of its lane.
+    pub pinned: Option<Pinned<'a, E>>,
+}
+
+/// Keys and values that every row sees, after those of its lane.
+pub struct Pinned<'a, E> {
+    /// Keys and values: positions `0..count` of lane 0.
+    pub cache: &'a KvCache<E>,
+    /// How many there are, one at least.
+    pub count: usize,
+    /// The row's query for them: `[heads][head_dim]`.
+    pub q: &'a [f32],
+}
+
+/// One row; out: `[heads][head_dim]`.
 pub fn attention<E: KvElement>(
     isa: Isa,
     shape: &AttentionShape,
     cache: &KvCache<E>,
-    (lane, position): (usize, usize),
-    q: &[f32],
+    row: &QueryRow<'_, E>,
     out: &mut [f32],
     scratch: &mut AttentionScratch,
 ) {
-    isa.run(Attention { shape, cache, lane, position, q, out, scratch });
+    isa.run(Attention { shape, cache, row, out, scratch });
 }
 
 struct Attention<'a, E> {
     shape: &'a AttentionShape,
     cache: &'a KvCache<E>,
-    lane: usize,
-    position: usize,
-    q: &'a [f32],
+    row: &'a QueryRow<'a, E>,
     out: &'a mut [f32],
     scratch: &'a mut AttentionScratch,
 }
@@ -60,159 +79,210 @@ impl<E: KvElement> Kernel for Attention<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let AttentionShape { heads, kv_heads, head_dim, window, scale } = *self.shape;
-        let first = (self.position + 1).saturating_sub(window);
-        let seen = Seen { cache: self.cache, lane: self.lane, head: 0, first, last: self.position };
-        let stride = (seen.last / LANES - first / LANES + 1) * LANES;
+        let QueryRow { lane, position, q, pinned } = self.row;
+        let first = (position + 1).saturating_sub(window);
+        let count = position + 1 - first;
+        let seen = KeyRange { cache: self.cache, lane: *lane, head: 0, first, count };
+        let also_seen = pinned.as_ref().map(|Pinned { cache, count, .. }| KeyRange {
+            cache,
+            lane: 0,
+            head: 0,
+            first: 0,
+            count: *count,
+        });
+        let stride = seen.block_positions() + also_seen.map_or(0, |seen| seen.block_positions());
         self.scratch.scores.resize(GROUP * stride, 0.0);
-        let group = heads / kv_heads;
-        let rows = self.q.chunks(group * head_dim).zip(self.out.chunks_mut(group * head_dim));
-        for (head, (q, out)) in rows.enumerate() {
-            let seen = Seen { head, ..seen };
+        let group = heads / kv_heads * head_dim;
+        let pinned_q = pinned.as_ref().map_or(*q, |pinned| pinned.q);
+        let rows = q.chunks(group).zip(pinned_q.chunks(group)).zip(self.out.chunks_mut(group));
+        for (head, ((q, pinned_q), out)) in rows.enumerate() {
+            let seen = KeyRange { head, ..seen };
+            let also_seen = also_seen.map(|seen| KeyRange { head, ..seen });
             let scores = &mut self.scratch.scores;
-            let parts = q.chunks(GROUP * head_dim).zip(out.chunks_mut(GROUP * head_dim));
-            for (q, out) in parts {
+            let part = GROUP * head_dim;
+            let parts = q.chunks(part).zip(pinned_q.chunks(part)).zip(out.chunks_mut(part));
+            for ((q, pinned_q), out) in parts {
+                let heads = Heads { seen, also_seen, scale, q, pinned_q, stride };
                 match q.len() / head_dim {
-                    4 => heads_together::<S, E, 4>(s, &seen, scale, q, out, scores, stride),
-                    3 => heads_together::<S, E, 3>(s, &seen, scale, q, out, scores, stride),
-                    2 => heads_together::<S, E, 2>(s, &seen, scale, q, out, scores, stride),
-                    _ => heads_together::<S, E, 1>(s, &seen, scale, q, out, scores, stride),
+                    4 => heads.attend::<S, 4>(s, out, scores),
+                    3 => heads.attend::<S, 3>(s, out, scores),
+                    2 => heads.attend::<S, 2>(s, out, scores),
+                    _ => heads.attend::<S, 1>(s, out, scores),
                 }
             }
         }
     }
 }
 
-/// The part of one key/value head that a query attends to: positions `first..=last`.
-#[derive(Clone, Copy)]
-struct Seen<'a, E> {
+/// Positions `first..first + count` of one key/value head of a lane.
+struct KeyRange<'a, E> {
     cache: &'a KvCache<E>,
     lane: usize,
     head: usize,
     first: usize,
-    last: usize,
+    count: usize,
 }
 
-/// Scores, softmax and values of `G` query heads. q, out: [G][D]; scores: [G][stride].
-#[inline(always)]
-fn heads_together<S: Simd, E: KvElement, const G: usize>(
-    s: S,
-    seen: &Seen<'_, E>,
-    scale: f32,
-    q: &[f32],
-    out: &mut [f32],
-    scores: &mut [f32],
-    stride: usize,
-) {
-    score_blocks::<S, E, G>(s, seen, q, scores, stride);
-    let skip = seen.first % LANES;
-    let count = seen.last + 1 - seen.first;
-    let mut normalisers = [0.0; G];
-    for (scores, r) in scores.chunks_exact_mut(stride).zip(&mut normalisers) {
-        let scores = &mut scores[skip..skip + count];
-        map_in_place!(s, scores, |x| s.mul(x, s.splat(scale)));
-        *r = 1.0 / softmax_parts(s, scores);
+impl<E> Clone for KeyRange<'_, E> {
+    fn clone(&self) -> Self {
+        *self
     }
-    let probabilities: [&[f32]; G] =
-        std::array::from_fn(|g| &scores[g * stride + skip..g * stride + skip + count]);
-    weigh_values(s, seen, &probabilities, &normalisers, out);
 }
 
-/// scores[g][j] := chain over d of fma(q[g][d], k[j][d]), for whole blocks of sixteen positions,
-/// two at a time.
-#[inline(always)]
-fn score_blocks<S: Simd, E: KvElement, const G: usize>(
-    s: S,
-    seen: &Seen<'_, E>,
-    q: &[f32],
-    scores: &mut [f32],
+impl<E> Copy for KeyRange<'_, E> {}
+
+impl<'a, E: KvElement> KeyRange<'a, E> {
+    /// Positions of the blocks that hold the range.
+    fn block_positions(&self) -> usize {
+        ((self.first + self.count - 1) / LANES - self.first / LANES + 1) * LANES
+    }
+
+    /// Values of the range's positions, in two parts: before and after the ring's end.
+    #[inline(always)]
+    fn values(self) -> [&'a [[E; LANES]]; 2] {
+        let values = self.cache.values(self.lane, self.head);
+        let (vectors, ring) = (self.cache.value_vectors(), self.cache.positions());
+        let slot = self.first % ring;
+        let before_wrap = self.count.min(ring - slot);
+        [
+            &values[slot * vectors..][..before_wrap * vectors],
+            &values[..(self.count - before_wrap) * vectors],
+        ]
+    }
+
+    /// scores[g][to + j] := chain over d of fma(q[g][d], k[j][d]), for whole blocks of sixteen
+    /// positions, two at a time.
+    #[inline(always)]
+    fn score<S: Simd, const G: usize>(
+        &self,
+        s: S,
+        q: &[f32],
+        scores: &mut [f32],
+        stride: usize,
+        to: usize,
+    ) {
+        let d = q.len() / G;
+        let q: [&[f32]; G] = std::array::from_fn(|g| &q[g * d..][..d]);
+        let (base, end) = (self.first / LANES * LANES, self.block_positions());
+        let mut at = 0;
+        while at < end {
+            let second = if at + LANES < end { at + LANES } else { at };
+            let block = |at| &self.cache.key_block(self.lane, self.head, base + at)[..d];
+            let (a, b) = (block(at), block(second));
+            let mut acc = [[s.splat(0.0); 2]; G];
+            for i in 0..d {
+                let (ka, kb) = (E::load(s, &a[i]), E::load(s, &b[i]));
+                for g in 0..G {
+                    let x = s.splat(q[g][i]);
+                    acc[g][0] = s.fma(x, ka, acc[g][0]);
+                    acc[g][1] = s.fma(x, kb, acc[g][1]);
+                }
+            }
+            for (scores, acc) in scores.chunks_exact_mut(stride).zip(acc) {
+                s.store(acc[0], block_mut(scores, to + at));
+                s.store(acc[1], block_mut(scores, to + second));
+            }
+            at += 2 * LANES;
+        }
+    }
+}
+
+/// Query heads that share a key/value head and are worked on together.
+struct Heads<'a, E> {
+    seen: KeyRange<'a, E>,
+    also_seen: Option<KeyRange<'a, E>>,
+    scale: f32,
+    /// [G][D], and for the keys that are also seen.
+    q: &'a [f32],
+    pinned_q: &'a [f32],
+    /// Scores kept for a head.
     stride: usize,
-) {
-    let d = q.len() / G;
-    let q: [&[f32]; G] = std::array::from_fn(|g| &q[g * d..][..d]);
-    let base = seen.first / LANES * LANES;
-    let mut at = 0;
-    while at < stride {
-        let second = if at + LANES < stride { at + LANES } else { at };
-        let block = |at| &seen.cache.key_block(seen.lane, seen.head, base + at)[..d];
-        let (a, b) = (block(at), block(second));
-        let mut acc = [[s.splat(0.0); 2]; G];
-        for i in 0..d {
-            let (ka, kb) = (E::load(s, &a[i]), E::load(s, &b[i]));
-            for g in 0..G {
-                let x = s.splat(q[g][i]);
-                acc[g][0] = s.fma(x, ka, acc[g][0]);
-                acc[g][1] = s.fma(x, kb, acc[g][1]);
+}
+
+impl<E: KvElement> Heads<'_, E> {
+    /// Scores, softmax and values of `G` query heads. out: [G][D]; scores: [G][stride].
+    #[inline(always)]
+    fn attend<S: Simd, const G: usize>(&self, s: S, out: &mut [f32], scores: &mut [f32]) {
+        let Self { seen, also_seen, scale, q, pinned_q, stride } = *self;
+        seen.score::<S, G>(s, q, scores, stride, 0);
+        let skip = seen.first % LANES;
+        let mut count = seen.count;
+        if let Some(also_seen) = also_seen {
+            also_seen.score::<S, G>(s, pinned_q, scores, stride, skip + count);
+            count += also_seen.count;
+        }
+        let mut normalisers = [0.0; G];
+        for (scores, r) in scores.chunks_exact_mut(stride).zip(&mut normalisers) {
+            let scores = &mut scores[skip..skip + count];
+            map_in_place!(s, scores, |x| s.mul(x, s.splat(scale)));
+            *r = 1.0 / softmax_parts(s, scores);
+        }
+        let probabilities: [&[f32]; G] =
+            std::array::from_fn(|g| &scores[g * stride + skip..][..count]);
+        self.weigh_values(s, &probabilities, &normalisers, out);
+    }
+
+    /// out[g][i] := (chain over j of fma(p[g][j], v[j][i])) * r[g], four vectors of dimensions at a
+    /// time.
+    #[inline(always)]
+    fn weigh_values<S: Simd, const G: usize>(
+        &self,
+        s: S,
+        p: &[&[f32]; G],
+        r: &[f32; G],
+        out: &mut [f32],
+    ) {
+        let vectors = self.seen.cache.value_vectors();
+        let mut from = 0;
+        while from < vectors {
+            let n = match vectors - from {
+                n if S::ACCUMULATORS >= 16 && n >= 4 => self.weigh::<S, G, 4>(s, p, r, from, out),
+                _ => self.weigh::<S, G, 1>(s, p, r, from, out),
+            };
+            from += n;
+        }
+    }
+
+    /// Dimensions `16 * from..16 * (from + N)` of [`Heads::weigh_values`]; returns N.
+    #[inline(always)]
+    fn weigh<S: Simd, const G: usize, const N: usize>(
+        &self,
+        s: S,
+        p: &[&[f32]; G],
+        r: &[f32; G],
+        from: usize,
+        out: &mut [f32],
+    ) -> usize {
+        let vectors = self.seen.cache.value_vectors();
+        let [before, after] = self.seen.values();
+        let [pinned, _] = self.also_seen.map_or([&[][..]; 2], |seen| seen.values());
+        let mut acc = [[s.splat(0.0); N]; G];
+        let mut j = 0;
+        for values in [before, after, pinned] {
+            for row in values.chunks_exact(vectors) {
+                let row = &row[from..from + N];
+                for g in 0..G {
+                    let x = s.splat(p[g][j]);
+                    for n in 0..N {
+                        acc[g][n] = s.fma(x, E::load(s, &row[n]), acc[g][n]);
+                    }
+                }
+                j += 1;
             }
         }
-        for (scores, acc) in scores.chunks_exact_mut(stride).zip(acc) {
-            s.store(acc[0], block_mut(scores, at));
-            s.store(acc[1], block_mut(scores, second));
+        let d = out.len() / G;
+        for ((out, acc), &r) in out.chunks_exact_mut(d).zip(acc).zip(r) {
+            for (out, acc) in out.chunks_mut(LANES).skip(from).zip(acc) {
+                let mut block = [0.0; LANES];
+                s.store(s.mul(acc, s.splat(r)), &mut block);
+                out.copy_from_slice(&block[..out.len()]);
+            }
         }
-        at += 2 * LANES;
+        N
     }
 }
 
 #[inline(always)]
 fn block_mut(x: &mut [f32], at: usize) -> &mut [f32; LANES] {
     x[at..].first_chunk_mut().expect("scores are whole blocks")
-}
-
-/// out[g][i] := (chain over j of fma(p[g][j], v[j][i])) * r[g], four vectors of dimensions at a
-/// time.
-#[inline(always)]
-fn weigh_values<S: Simd, E: KvElement, const G: usize>(
-    s: S,
-    seen: &Seen<'_, E>,
-    p: &[&[f32]; G],
-    r: &[f32; G],
-    out: &mut [f32],
-) {
-    let vectors = seen.cache.value_vectors();
-    let mut from = 0;
-    while from < vectors {
-        let n = match vectors - from {
-            n if S::ACCUMULATORS >= 16 && n >= 4 => weigh::<S, E, G, 4>(s, seen, p, r, from, out),
-            _ => weigh::<S, E, G, 1>(s, seen, p, r, from, out),
-        };
-        from += n;
-    }
-}
-
-/// Dimensions `16 * from..16 * (from + N)` of [`weigh_values`]; returns N.
-#[inline(always)]
-fn weigh<S: Simd, E: KvElement, const G: usize, const N: usize>(
-    s: S,
-    seen: &Seen<'_, E>,
-    p: &[&[f32]; G],
-    r: &[f32; G],
-    from: usize,
-    out: &mut [f32],
-) -> usize {
-    let values = seen.cache.values(seen.lane, seen.head);
-    let (vectors, ring) = (seen.cache.value_vectors(), seen.cache.positions());
-    let count = p[0].len();
-    let slot = seen.first % ring;
-    let before_wrap = count.min(ring - slot);
-    let mut acc = [[s.splat(0.0); N]; G];
-    for (js, slot) in [(0..before_wrap, slot), (before_wrap..count, 0)] {
-        let rows = values[slot * vectors..].chunks_exact(vectors);
-        for (j, row) in js.zip(rows) {
-            let row = &row[from..from + N];
-            for g in 0..G {
-                let x = s.splat(p[g][j]);
-                for n in 0..N {
-                    acc[g][n] = s.fma(x, E::load(s, &row[n]), acc[g][n]);
-                }
-            }
-        }
-    }
-    let d = out.len() / G;
-    for ((out, acc), &r) in out.chunks_exact_mut(d).zip(acc).zip(r) {
-        for (out, acc) in out.chunks_mut(LANES).skip(from).zip(acc) {
-            let mut block = [0.0; LANES];
-            s.store(s.mul(acc, s.splat(r)), &mut block);
-            out.copy_from_slice(&block[..out.len()]);
-        }
-    }
-    N
 }

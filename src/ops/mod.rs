@@ -28,7 +28,7 @@ pub use activation::{
     add_assign, gelu_erf, gelu_erf_backward, gelu_tanh, gelu_tanh_backward, sigmoid, silu_mul, tanh,
 };
 pub use arch::Isa;
-pub use attention::{AttentionScratch, AttentionShape, attention};
+pub use attention::{AttentionScratch, AttentionShape, Pinned, QueryRow, attention};
 pub use exp::{counts, exp, softmax, softmax_backward};
 pub use int8::{MAX_INPUTS, QuantMatrix, matmul_int8};
 pub use kv_cache::{Bf16, KvCache, KvElement};

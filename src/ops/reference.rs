@@ -198,13 +198,17 @@ pub fn softmax_parts(s: &mut [f32]) -> f32 {
     sum16(s)
 }
 
-/// Rule 7: one head of one query over the keys and values that it sees, in order of position.
+/// Rule 7: one head of one query over the keys and values that it sees, in order of position, and
+/// after them those of steering vectors, for which it has another query.
 ///
-/// q: `[D]`; keys, values: `[T][D]`; returns `[D]`.
-pub fn attention_head(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32> {
-    let d = q.len();
-    let score = |k: &[f32]| q.iter().zip(k).fold(0.0, |acc, (&q, &k)| fma(q, k, acc)) * scale;
-    let mut p: Vec<f32> = keys.chunks_exact(d).map(score).collect();
+/// qs: `[D]`; keys: `[T][D]`, each with its query; values: `[keys of both][D]`; returns `[D]`.
+pub fn attention_head(qs: [&[f32]; 2], keys: [&[f32]; 2], values: &[f32], scale: f32) -> Vec<f32> {
+    let d = qs[0].len();
+    let score = |q: &[f32], k: &[f32]| q.iter().zip(k).fold(0.0, |acc, (&q, &k)| fma(q, k, acc));
+    let scores = |(q, keys): (&'_ [f32], &'_ [f32])| -> Vec<f32> {
+        keys.chunks_exact(d).map(|k| score(q, k) * scale).collect()
+    };
+    let mut p: Vec<f32> = qs.into_iter().zip(keys).flat_map(scores).collect();
     let r = 1.0 / softmax_parts(&mut p);
     let chain =
         |i: usize| p.iter().zip(values.chunks_exact(d)).fold(0.0, |acc, (&p, v)| fma(p, v[i], acc));

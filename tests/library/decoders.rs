@@ -108,6 +108,13 @@ pub fn tokens(seed: u64, n: usize, below: usize) -> Vec<u32> {
     (0..n).map(|_| random.below(below) as u32).collect()
 }
 
+const VECTORS: usize = 5;
+
+/// Values of so many steering vectors of the small shapes.
+fn steering(vectors: usize) -> Vec<f32> {
+    Parameter::normal(String::new(), &[vectors, 12], 0.5, &mut Random::new(&[6])).values
+}
+
 fn inputs_and_targets() -> (Vec<u32>, Vec<u32>) {
     (tokens(7, TOKENS, VOCAB), tokens(8, TOKENS, outputs().len()))
 }
@@ -150,18 +157,16 @@ fn gradients_are_those_of_finite_differences() {
             check(&name, gradient, &mut |step| set(moved(&values, gradient, step)));
             set(values);
         }
-        // Vectors of no token before the text, whose cost alone counts.
-        let prompt = Parameter::normal(String::new(), &[36], 0.5, &mut Random::new(&[6])).values;
-        let x = [prompt, decoder.embed(&inputs[3..])].concat();
-        let targets = &targets[3..];
-        let (_, gradient) = decoder.cost(x.clone(), targets, Some(&mut gradients));
+        let x = [steering(VECTORS), decoder.embed(&inputs)].concat();
+        let (_, gradient) = decoder.cost(x.clone(), VECTORS, &targets, Some(&mut gradients));
         check("inputs", &gradient, &mut |step| {
-            decoder.cost(moved(&x, &gradient, step), targets, None).0
+            decoder.cost(moved(&x, &gradient, step), VECTORS, &targets, None).0
         });
-        let first = &gradient[..36];
-        check("first inputs", first, &mut |step| {
-            let moved = [moved(&x[..36], first, step), x[36..].to_vec()].concat();
-            decoder.cost(moved, targets, None).0
+        let (before, after) = x.split_at(VECTORS * shape.hidden_size);
+        let (first, _) = gradient.split_at(before.len());
+        check("steering vectors", first, &mut |step| {
+            let moved = [&moved(before, first, step), after].concat();
+            decoder.cost(moved, VECTORS, &targets, None).0
         });
     }
 }
@@ -176,7 +181,7 @@ fn gradients_of_some_are_those_of_all() {
             let decoder = decoder(shape, Isa::detect(), trains);
             let mut gradients = zeros(decoder.parameters());
             let x = decoder.embed(&inputs);
-            let (nats, dx) = decoder.cost(x, &targets, Some(&mut gradients));
+            let (nats, dx) = decoder.cost(x, 0, &targets, Some(&mut gradients));
             (nats.to_bits(), dx, gradients)
         };
         let (nats, dx, all) = gradients(&|_| true);
@@ -272,11 +277,49 @@ fn logits_are_those_of_the_session_that_codes() {
         let mut session = network.session_with::<f32>(1, TOKENS, usize::MAX);
         let expected = coded_logits(&mut session, v, &tokens);
         let decoder = network.decoder(&|_| false);
-        let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens)), 0);
+        let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens), 0), 0);
         let difference: Vec<f32> = expected.iter().zip(&logits).map(|(a, b)| a - b).collect();
         let off = norm(&difference) / norm(&expected);
         println!("{name}: {off:e}");
         assert!(off < 1e-6, "{name}: logits are off by {off:e}");
+    }
+}
+
+/// Steering vectors act the same where it learns and where it codes, there in every lane and however
+/// rows are spread over calls; a window that slides does not take them away.
+#[test]
+fn steering_vectors_are_those_of_the_session_that_codes() {
+    for name in ORACLES {
+        let (network, v) = loaded(name);
+        let tokens = tokens(13, TOKENS, v);
+        let decoder = network.decoder(&|_| false);
+        let width = decoder.shape().hidden_size;
+        let vectors =
+            Parameter::normal(String::new(), &[VECTORS, width], 0.2, &mut Random::new(&[9])).values;
+        let inputs = [&vectors[..], &decoder.embed(&tokens)].concat();
+        let logits = decoder.logits(&decoder.forward(inputs, VECTORS), VECTORS);
+        let mut session = network.session_with::<f32>(1, TOKENS, usize::MAX);
+        let plain = coded_logits(&mut session, v, &tokens);
+        let mut session = network.session_with::<f32>(2, 16, usize::MAX);
+        session.steer(&vectors);
+        let mut coded = Vec::new();
+        for (i, part) in tokens.chunks(16).enumerate() {
+            let row = |lane, (at, &token)| Row { lane, position: (16 * i + at) as u32, token };
+            let rows = (0..2).flat_map(|lane| part.iter().enumerate().map(move |x| row(lane, x)));
+            let mut logits = vec![f32::NAN; 2 * part.len() * v];
+            session.forward(&rows.collect::<Vec<_>>(), &mut logits);
+            let (of_first, of_second) = logits.split_at(part.len() * v);
+            assert!(of_first == of_second, "{name}: lanes differ");
+            coded.extend_from_slice(of_first);
+        }
+        let off = |a: &[f32], b: &[f32]| {
+            let difference: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+            norm(&difference) / norm(a)
+        };
+        println!("{name}: {:e}, without {:e}", off(&coded, &logits), off(&coded, &plain));
+        assert!(off(&coded, &logits) < 1e-6, "{name}: logits are off");
+        let last = coded.len() - v;
+        assert!(off(&coded[last..], &plain[last..]) > 1e-4, "{name}: the vectors do nothing");
     }
 }
 
@@ -300,7 +343,7 @@ fn a_quantized_network_has_gradients() {
     let mut session = network.session_with::<f32>(1, TOKENS, usize::MAX);
     let expected = coded_logits(&mut session, ids.len(), &tokens);
     let decoder = network.decoder(&|_| true);
-    let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens)), 0);
+    let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens), 0), 0);
     let difference: Vec<f32> = expected.iter().zip(&logits).map(|(a, b)| a - b).collect();
     let off = norm(&difference) / norm(&expected);
     println!("{off:e}");

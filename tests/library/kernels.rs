@@ -3,7 +3,7 @@
 use crate::random::Random;
 use llmzip::ops::{
     self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, LayerNormGradients, PackedMatrix,
-    QuantMatrix, QuantRows, reference,
+    Pinned, QuantMatrix, QuantRows, QueryRow, reference,
 };
 
 /// Lengths around vector, tile and panel edges.
@@ -461,54 +461,75 @@ fn attention_equals_the_reference() {
                 if is_for_no_interpreter(heads * head_dim * window * (3 * window + 40)) {
                     continue;
                 }
-                check_attention(
-                    isa,
-                    random,
-                    AttentionShape { heads, kv_heads, head_dim, window, scale: 0.2 },
-                    ahead,
-                );
+                let shape = AttentionShape { heads, kv_heads, head_dim, window, scale: 0.2 };
+                for pinned in [0, 1, 16, 21] {
+                    check_attention(isa, random, shape, ahead, pinned);
+                }
             }
         }
     });
 }
 
 /// Stores rows in batches of `ahead + 1`, past the ring's length, and attends from each row of the
-/// batch.
-fn check_attention(isa: Isa, random: &mut Random, shape: AttentionShape, ahead: usize) {
+/// batch, which sees so many pinned keys, too.
+fn check_attention(
+    isa: Isa,
+    random: &mut Random,
+    shape: AttentionShape,
+    ahead: usize,
+    count: usize,
+) {
     let AttentionShape { heads, kv_heads, head_dim: d, window, scale } = shape;
-    let (lanes, lane) = (2, 1);
-    let mut cache = KvCache::<Bf16>::new(lanes, kv_heads, d, window, ahead);
-    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    let lane = 1;
+    let mut cache = KvCache::<Bf16>::new(2, kv_heads, d, window, ahead);
+    let mut pinned = KvCache::<Bf16>::new(1, kv_heads, d, count, 0);
+    let pinned_rows: Vec<_> =
+        (0..count).map(|i| stored(random, &mut pinned, 0, i, shape)).collect();
+    let mut rows = Vec::new();
     for batch in 0..(3 * window + 40) / (ahead + 1) {
         let positions = batch * (ahead + 1)..(batch + 1) * (ahead + 1);
         for position in positions.clone() {
-            let (k, v) = (random.values(kv_heads * d), random.values(kv_heads * d));
-            cache.store(lane, position, &k, &v);
-            cache.store(0, position, &random.values(kv_heads * d), &random.values(kv_heads * d));
-            keys.push(k);
-            values.push(v);
+            rows.push(stored(random, &mut cache, lane, position, shape));
+            stored(random, &mut cache, 0, position, shape);
         }
         for position in positions {
-            let q = random.values(heads * d);
+            let (q, pinned_q) = (random.values(heads * d), random.values(heads * d));
             let mut out = vec![f32::NAN; heads * d];
-            let at = (lane, position);
-            ops::attention(isa, &shape, &cache, at, &q, &mut out, &mut Default::default());
+            let of_pinned = Pinned { cache: &pinned, count, q: &pinned_q };
+            let row = QueryRow { lane, position, q: &q, pinned: (count > 0).then_some(of_pinned) };
+            ops::attention(isa, &shape, &cache, &row, &mut out, &mut Default::default());
             for head in 0..heads {
                 let kv = head / (heads / kv_heads) * d;
-                let seen = (position + 1).saturating_sub(window)..=position;
-                let kept = |rows: &[Vec<f32>]| -> Vec<f32> {
-                    let rows = rows[seen.clone()].iter();
-                    rows.flat_map(|r| r[kv..kv + d].iter().map(|&x| reference::round_bf16(x)))
-                        .collect()
+                let seen = &rows[(position + 1).saturating_sub(window)..=position];
+                let kept = |rows: &[[Vec<f32>; 2]], i: usize| -> Vec<f32> {
+                    rows.iter().flat_map(|row| &row[i][kv..kv + d]).copied().collect()
                 };
-                let q = &q[head * d..][..d];
-                let expected = reference::attention_head(q, &kept(&keys), &kept(&values), scale);
-                let what =
-                    format!("{isa:?} {shape:?} ahead {ahead} position {position} head {head}");
+                let expected = reference::attention_head(
+                    [&q, &pinned_q].map(|q| &q[head * d..][..d]),
+                    [kept(seen, 0), kept(&pinned_rows, 0)].each_ref().map(Vec::as_slice),
+                    &[kept(seen, 1), kept(&pinned_rows, 1)].concat(),
+                    scale,
+                );
+                let what = format!(
+                    "{isa:?} {shape:?} ahead {ahead} position {position} head {head}, {count} pinned"
+                );
                 assert_same_bits(&out[head * d..][..d], &expected, &what);
             }
         }
     }
+}
+
+/// Stores random keys and values; returns them as they are kept.
+fn stored(
+    random: &mut Random,
+    cache: &mut KvCache<Bf16>,
+    lane: usize,
+    position: usize,
+    shape: AttentionShape,
+) -> [Vec<f32>; 2] {
+    let kv = [(); 2].map(|()| random.values(shape.kv_heads * shape.head_dim));
+    cache.store(lane, position, &kv[0], &kv[1]);
+    kv.map(|x| x.into_iter().map(reference::round_bf16).collect())
 }
 
 #[test]

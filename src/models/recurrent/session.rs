@@ -4,7 +4,7 @@
 //! those from its own last outputs are one for each step: of all lanes, a row each.
 
 use super::{Cell, Recurrent, RecurrentInput, RecurrentLayer};
-use crate::models::{Network, Row, Session};
+use crate::models::{Network, Row, Session, Transformer};
 use crate::ops::{QuantRows, gru_cell, lstm_cell};
 use crate::profile::{Part, enter};
 
@@ -15,6 +15,10 @@ impl Network for Recurrent {
 
     fn window(&self) -> usize {
         usize::MAX
+    }
+
+    fn as_transformer(&self) -> Option<&Transformer> {
+        None
     }
 
     fn session(&self, lanes: usize, _steps: usize, _window: usize) -> Box<dyn Session + '_> {
@@ -83,6 +87,10 @@ impl Session for RecurrentSession<'_> {
             let _head = enter(Part::Head);
             network.head.apply(network.isa, &work.x, logits, &mut work.quantized);
         }
+    }
+
+    fn steer(&mut self, _vectors: &[f32]) {
+        panic!("a recurrent network takes no steering vectors");
     }
 
     fn copy_lane(&mut self, from: usize, to: usize, _fed: usize) {
