@@ -23,6 +23,7 @@ mod library {
     mod learning;
     mod models;
     mod roundtrip;
+    mod steering;
     mod sweeps;
     mod tokenizers;
 }

@@ -8,9 +8,10 @@ use super::pool::Pool;
 use super::{BatchLoad, ModelName, Progress, Resources, Summary};
 use crate::codec::{ChunkOptions, Codec, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Model;
+use crate::models::{Model, Steering};
 use crate::profile::{Part, enter};
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 /// Plain bytes read at a time.
 const READ_LEN: usize = 1 << 16;
@@ -67,6 +68,7 @@ pub struct Encoder<'a, W: Write> {
     model: Option<&'a Model>,
     setup: Setup,
     prefix: Prefix,
+    steering: Option<Arc<Steering>>,
     options: ChunkOptions,
     chunk_size: usize,
     verify: bool,
@@ -109,10 +111,19 @@ impl<'a, W: Write> Encoder<'a, W> {
             None => Parameters { context: None, table_log2 },
         };
         let name = model.map(|model| ModelName::of(model.identity()));
+        let steering = options.steering.as_ref().zip(model);
+        let steering = steering.map(|(steering, model)| steering.check(model).map(|()| steering));
+        let steering = steering.transpose()?.cloned();
         let mut encoder = Self {
             output,
             model,
-            setup: Setup { model: name, parameters, prefix: None },
+            setup: Setup {
+                model: name,
+                parameters,
+                steering: steering.as_ref().map(|steering| steering.name.clone()),
+                prefix: None,
+            },
+            steering: steering.map(|steering| steering.vectors),
             prefix: Prefix::default(),
             options: options.chunk_options(),
             chunk_size: options.resolved_chunk_size() as usize,
@@ -137,7 +148,8 @@ impl<'a, W: Write> Encoder<'a, W> {
     fn codec(&self) -> Codec<'_> {
         let Resources { isa, threads, memory, progress } = self.resources;
         let (model, prefix, parameters) = (self.model, &self.prefix, &self.setup.parameters);
-        Codec { model, isa, parameters, prefix, threads, memory, progress }
+        let steering = self.steering.as_deref().unwrap_or(Steering::NONE);
+        Codec { model, isa, parameters, prefix, steering, threads, memory, progress }
     }
 
     /// Takes in plain bytes.
@@ -195,6 +207,7 @@ impl<'a, W: Write> Encoder<'a, W> {
         }
         if !chunk.coded.needs_model(self.setup.prefix.as_ref()) {
             self.setup.model = None;
+            self.setup.steering = None;
             self.setup.parameters = Parameters::DEFAULT;
         }
         let header = SingleHeader::to_bytes(&self.setup, plain, &chunk.coded)?;

@@ -2,10 +2,11 @@
 
 use super::format::{ChunkHeader, Extent, Setup, SingleHeader, Source, crc32};
 use super::pool::Pool;
+use super::steering::find_steering;
 use super::{ModelName, ModelSource, Resources};
 use crate::codec::{self, Codec, Coded, Prefix};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Model;
+use crate::models::{Model, Steering};
 use crate::profile::{Part, enter};
 use std::borrow::Cow;
 use std::io::Read;
@@ -69,10 +70,12 @@ impl Frame {
     }
 }
 
-/// Decodes the chunks of one stream; finds its model and decodes its prefix when a chunk needs them.
+/// Decodes the chunks of one stream; finds its model and steering vectors, and decodes its prefix,
+/// when a chunk needs them.
 pub(super) struct StreamDecoder {
     setup: Setup,
     model: Option<Arc<Model>>,
+    steering: Option<Arc<Steering>>,
     /// The decoded prefix; `None`: no chunk needed it so far.
     prefix: Option<Result<Prefix>>,
 }
@@ -80,7 +83,7 @@ pub(super) struct StreamDecoder {
 impl StreamDecoder {
     /// A decoder for chunks of a stream of `setup`.
     pub(super) fn new(setup: Setup) -> Self {
-        Self { setup, model: None, prefix: None }
+        Self { setup, model: None, steering: None, prefix: None }
     }
 
     /// The plain bytes of `frames`, decoded side by side by `pool`.
@@ -100,6 +103,9 @@ impl StreamDecoder {
         if self.model.is_none() && needs_model {
             self.model =
                 self.setup.model.as_ref().map(|name| find_model(models, name)).transpose()?;
+            let steering = self.setup.steering.as_ref().zip(self.model.as_ref());
+            self.steering =
+                steering.map(|(name, model)| find_steering(name, model, models)).transpose()?;
         }
         Ok(pool.run(|| self.decode_here(frames, resources)))
     }
@@ -115,8 +121,9 @@ impl StreamDecoder {
         let model = self.model.as_deref();
         let Resources { isa, threads, memory, progress } = resources.beside(model);
         let parameters = &self.setup.parameters;
-        let codec =
-            Codec { model, parameters, memory, progress, ..Codec::without_model(isa, threads) };
+        let steering = self.steering.as_deref().unwrap_or(Steering::NONE);
+        let without = Codec::without_model(isa, threads);
+        let codec = Codec { model, parameters, steering, memory, progress, ..without };
         let prefix = match &self.setup.prefix {
             Some(prefix) if !coded.is_empty() => {
                 let decoded = self.prefix.get_or_insert_with(|| Prefix::decode(codec, prefix));

@@ -1,11 +1,11 @@
 //! Contents of an archive: streams and chunks, without decoding them.
 
-use super::ModelName;
 use super::format::{
     ChunkHeader, Extent, Footer, Header, IndexAtEnd, LongHeader, Setup, SingleHeader, Source,
     read_and_compare,
 };
 use super::place::at_chunk;
+use super::{ModelName, SteeringName};
 use crate::codec::{Coding, Parameters};
 use crate::error::{Error, Result};
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -27,7 +27,9 @@ pub struct StreamInfo {
     pub parameters: Parameters,
     /// Plain bytes of its prefix; 0: it has none.
     pub prefix_len: u64,
-    /// Model, parameters and prefix.
+    /// Its steering vectors, if any.
+    pub steering: Option<SteeringName>,
+    /// All that its chunks are coded with.
     pub(super) setup: Setup,
     /// BLAKE3 of the content; `None` in the single form, which has a CRC-32.
     pub content: Option<[u8; 32]>,
@@ -51,10 +53,19 @@ pub struct ChunkInfo {
 
 impl StreamInfo {
     fn new(offset: u64, setup: Setup, content: Option<[u8; 32]>, chunks: Vec<ChunkInfo>) -> Self {
-        let Setup { model, parameters, prefix } = &setup;
+        let Setup { model, parameters, steering, prefix } = &setup;
         let prefix_len = prefix.as_ref().map_or(0, |prefix| prefix.plain_len as u64);
-        let (model, parameters) = (model.clone(), *parameters);
-        Self { offset, archive_len: 0, model, parameters, prefix_len, setup, content, chunks }
+        Self {
+            offset,
+            archive_len: 0,
+            model: model.clone(),
+            parameters: *parameters,
+            prefix_len,
+            steering: steering.clone(),
+            setup,
+            content,
+            chunks,
+        }
     }
 
     /// Whether some chunk runs a language model.

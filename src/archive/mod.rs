@@ -30,6 +30,8 @@ mod place;
 mod pool;
 mod random_access;
 mod repair;
+mod steering;
+mod steering_name;
 
 use crate::models::Model;
 use crate::ops::Isa;
@@ -44,6 +46,8 @@ pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use options::Options;
 pub use random_access::{read_chunk, read_range};
 pub use repair::{Damage, Missing, Recovery, recover};
+pub use steering::NamedSteering;
+pub use steering_name::SteeringName;
 
 /// Plain length of a chunk at `level` unless the caller asks for another, in bytes
 /// (`docs/levels.md`).

@@ -1,7 +1,8 @@
 //! Names of models in archives, and sources that find them.
 
+use super::SteeringName;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Identity, Model};
+use crate::models::{Identity, Model, Steering};
 use crate::ops::Isa;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -64,6 +65,14 @@ pub trait ModelSource {
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where there is none; errors of loading it.
     fn find(&self, wanted: &ModelName) -> Result<Arc<Model>>;
+
+    /// The steering vectors of the file that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where there is none; errors of reading it.
+    fn find_steering(&self, wanted: &SteeringName) -> Result<Arc<Steering>> {
+        Err(wanted.missing())
+    }
 }
 
 /// This one model and no other.

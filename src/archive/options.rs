@@ -1,7 +1,7 @@
 //! Options of compression and decompression.
 
 use super::format::MAX_CHUNK_SIZE;
-use super::{DEFAULT_LEVEL, Progress, Resources, default_chunk_size};
+use super::{DEFAULT_LEVEL, NamedSteering, Progress, Resources, default_chunk_size};
 use crate::codec::{ChunkOptions, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Isa;
@@ -28,6 +28,8 @@ pub struct Options {
     /// A text that every chunk goes on from, up to [`Prefix::MAX_LEN`](crate::codec::Prefix::MAX_LEN)
     /// bytes; it stands in the archive.
     pub prefix: Vec<u8>,
+    /// Vectors before all text that the language model reads; their name stands in the archive.
+    pub steering: Option<NamedSteering>,
     /// Tokens until a lane starts afresh, where the model's window does not slide; `None`: the
     /// model's positions, up to [`Context::DEFAULT_LEN`](crate::models::Context::DEFAULT_LEN).
     pub context: Option<u32>,
@@ -57,6 +59,7 @@ impl Default for Options {
             lanes: None,
             mix: true,
             prefix: Vec::new(),
+            steering: None,
             context: None,
             table_log2: Parameters::DEFAULT.table_log2,
             verify: true,
@@ -102,6 +105,7 @@ setters! {
     chunk_size: Option<u32>,
     lanes: Option<u8>,
     prefix: Vec<u8>,
+    steering: Option<NamedSteering>,
     context: Option<u32>,
     max_output: Option<u64>,
 }

@@ -41,7 +41,7 @@ impl<'m> Lanes<'m> {
     /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory,
     /// [`ErrorKind::Corrupt`] where the codec has no model.
     pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
-        let Codec { parameters, threads, prefix, .. } = codec;
+        let Codec { parameters, threads, prefix, steering, .. } = codec;
         let model = codec.language_model()?;
         // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
         let most = lane_len + prefix.tokens.len() + steps;
@@ -50,7 +50,10 @@ impl<'m> Lanes<'m> {
         let opening = prefix.opening(model);
         let shard = |i: usize| {
             let lanes = LaneLayout::new(lanes, n_shards).range(i);
-            let session = session(model, parameters, lanes.len(), steps, most);
+            let mut session = session(model, parameters, lanes.len(), steps, most);
+            if steering.count() > 0 {
+                session.steer(steering.values());
+            }
             let cumulative = vec![0; model.network().outputs() + 1];
             let mut shard =
                 Shard { lanes, session, rows: Vec::new(), logits: Vec::new(), cumulative };

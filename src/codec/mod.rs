@@ -18,7 +18,7 @@ pub mod token_trie;
 mod tokens;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Model;
+use crate::models::{Model, Steering};
 use crate::ops::Isa;
 pub use batch::{decode, decode_all};
 pub use parameters::Parameters;
@@ -123,6 +123,8 @@ pub struct Codec<'a> {
     pub parameters: &'a Parameters,
     /// The text before every chunk's.
     pub prefix: &'a Prefix,
+    /// Vectors before every lane's tokens; none, or as wide as the model's embeddings.
+    pub steering: &'a Steering,
     /// Threads that a call may use; changes no byte.
     pub threads: usize,
     /// Memory budget, in bytes, for the language model's lanes in all that is coded at a time; each
@@ -145,8 +147,8 @@ impl<'a> Codec<'a> {
     /// The same for chunks that do not run a language model.
     pub fn without_model(isa: Isa, threads: usize) -> Self {
         let (parameters, prefix) = (&Parameters::DEFAULT, Prefix::none());
-        let (memory, progress) = (u64::MAX, &|_| ());
-        Self { model: None, isa, parameters, prefix, threads, memory, progress }
+        let (steering, memory, progress) = (Steering::NONE, u64::MAX, &|_| ());
+        Self { model: None, isa, parameters, prefix, steering, threads, memory, progress }
     }
 
     /// The language model.

@@ -114,6 +114,23 @@ impl Transformer {
         })
     }
 
+    /// Returns its dimensions.
+    pub fn shape(&self) -> &DecoderShape {
+        &self.shape
+    }
+
+    /// Returns the root of the mean square of all embeddings' numbers.
+    pub fn embedding_scale(&self) -> f32 {
+        let (n, width) = (self.shape.vocab_size, self.shape.hidden_size);
+        let mut row = vec![0.0; width];
+        let mut sum = 0.0f64;
+        for token in 0..n as u32 {
+            self.embed(token, &mut row);
+            row.iter().for_each(|&x| sum += f64::from(x) * f64::from(x));
+        }
+        (sum / (n * width) as f64).sqrt() as f32
+    }
+
     /// Writes the embedding of `token`. out: `[C]`.
     pub(super) fn embed(&self, token: u32, out: &mut [f32]) {
         let (token, width) = (token as usize, self.shape.hidden_size);

@@ -4,7 +4,7 @@
 
 use super::source::Source;
 use super::{unsupported, varint};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use std::io::Read;
 
 /// When lanes start afresh.
@@ -15,6 +15,9 @@ pub(super) const PREFIX: u64 = 4;
 
 /// Size limit of the adaptive model's table in mixed chunks.
 pub(super) const TABLE: u64 = 6;
+
+/// Vectors before every lane's tokens.
+pub(super) const STEERING: u64 = 8;
 
 /// Longest content of an extension, in bytes.
 const MAX_LEN: u32 = 1 << 20;
@@ -68,12 +71,22 @@ pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Extensions> {
 /// # Errors
 /// Unsupported.
 pub(super) fn check_known(extensions: &Extensions) -> Result<()> {
-    match extensions.iter().find(|(id, _)| ![CONTEXT, PREFIX, TABLE].contains(id)) {
+    match extensions.iter().find(|(id, _)| ![CONTEXT, PREFIX, TABLE, STEERING].contains(id)) {
         Some((id, _)) => {
             Err(unsupported(format!("the archive needs extension {id}, which is not known")))
         }
         None => Ok(()),
     }
+}
+
+/// The error of an extension whose content no encoder wrote.
+pub(super) fn bad_content(name: &str, content: &[u8]) -> Error {
+    let shown = &content[..content.len().min(8)];
+    let message = format!(
+        "the {name} extension, {} bytes that begin with {shown:02x?}, makes no sense",
+        content.len()
+    );
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ mod extension;
 mod footer;
 mod header;
 mod index;
+mod label;
 mod padding;
 mod setup;
 mod single;
 mod source;
+mod steering;
 mod varint;
 
 pub(super) use checksum::crc32;

@@ -2,12 +2,14 @@
 //! and 4).
 
 use super::chunk_header::Tag;
-use super::extension::{self, CONTEXT, Extensions, PREFIX, TABLE};
+use super::extension::{self, CONTEXT, Extensions, PREFIX, STEERING, TABLE, bad_content};
+use super::label;
 use super::source::Source;
+use super::steering;
 use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
-use crate::archive::ModelName;
+use crate::archive::{ModelName, SteeringName};
 use crate::codec::{Coded, Parameters, Prefix};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::models::Context;
 use std::io::Read;
 
@@ -32,18 +34,16 @@ const BY_DIGEST: u8 = 63;
 /// Longest context, in tokens.
 const MAX_CONTEXT: u64 = 1 << 24;
 
-/// Longest label, in bytes.
-const MAX_LABEL_LEN: usize = 255;
-
 /// Longest start that names a model by its digest, in bytes, extensions not counted.
-pub(super) const MAX_DIGEST_LEN: u64 = 6 + 32 + 2 + MAX_LABEL_LEN as u64;
+pub(super) const MAX_DIGEST_LEN: u64 = 6 + 32 + 2 + label::MAX_LEN as u64;
 
-/// Model, parameters and prefix that all chunks of a stream are coded with.
+/// Model, parameters, steering vectors and prefix that all chunks of a stream are coded with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::archive) struct Setup {
     /// `None` where no chunk runs a language model.
     pub(in crate::archive) model: Option<ModelName>,
     pub(in crate::archive) parameters: Parameters,
+    pub(in crate::archive) steering: Option<SteeringName>,
     /// The coded prefix.
     pub(in crate::archive) prefix: Option<Coded<'static>>,
 }
@@ -83,6 +83,7 @@ impl UncheckedSetup {
             match id {
                 CONTEXT => setup.parameters.context = Some(parse_context(&content)?),
                 PREFIX => setup.prefix = Some(parse_prefix(&content)?),
+                STEERING => setup.steering = Some(steering::parse(&content)?),
                 _ => setup.parameters.table_log2 = parse_table(&content)?,
             }
         }
@@ -96,6 +97,9 @@ impl Setup {
     /// # Errors
     /// InvalidArgument where the model's label is too long or has control characters.
     pub(super) fn to_bytes(&self, form: u8) -> Result<Vec<u8>> {
+        if let Some(SteeringName::Digest { label, .. }) = &self.steering {
+            label::check(label)?;
+        }
         let extensions = self.extensions();
         let code = match self.model {
             None => NONE,
@@ -105,7 +109,7 @@ impl Setup {
         let extended = if extensions.is_empty() { 0 } else { EXTENDED };
         let mut out = [&MAGIC[..], &[VERSION, form | extended | code]].concat();
         if let Some(ModelName::Digest { digest, label }) = &self.model {
-            check_label(label).map_err(|m| Error::new(ErrorKind::InvalidArgument, m))?;
+            label::check(label)?;
             out.extend(digest);
             varint::put(&mut out, label.len() as u64);
             out.extend(label.bytes());
@@ -130,6 +134,9 @@ impl Setup {
         }
         if self.parameters.table_log2 != Parameters::DEFAULT.table_log2 {
             extensions.push((TABLE, vec![self.parameters.table_log2]));
+        }
+        if let Some(name) = &self.steering {
+            extensions.push((STEERING, steering::to_bytes(name)));
         }
         extensions
     }
@@ -176,33 +183,8 @@ fn parse_table(content: &[u8]) -> Result<u8> {
     }
 }
 
-fn bad_content(name: &str, content: &[u8]) -> Error {
-    let shown = &content[..content.len().min(8)];
-    let message = format!(
-        "the {name} extension, {} bytes that begin with {shown:02x?}, makes no sense",
-        content.len()
-    );
-    Error::new(ErrorKind::Corrupt, message)
-}
-
 /// Reads digest and label.
 fn read_digest_name<R: Read>(source: &mut Source<R>) -> Result<ModelName> {
     let digest = source.bytes("the model's digest")?;
-    let len = source.varint_in("the label's length", 0..=MAX_LABEL_LEN as u32)?;
-    let label = source.field(len, "the model's label")?;
-    let label =
-        String::from_utf8(label).map_err(|_| source.corrupt("the model's label is not UTF-8"))?;
-    check_label(&label).map_err(|message| source.corrupt(message))?;
-    Ok(ModelName::Digest { digest, label })
-}
-
-/// The fault of `label`.
-fn check_label(label: &str) -> Result<(), &'static str> {
-    if label.len() > MAX_LABEL_LEN {
-        return Err("the model's label is longer than 255 bytes");
-    }
-    if label.contains(char::is_control) {
-        return Err("the model's label has control characters");
-    }
-    Ok(())
+    Ok(ModelName::Digest { digest, label: label::read(source)? })
 }
