@@ -24,6 +24,7 @@ mod library {
     mod models;
     mod roundtrip;
     mod steering;
+    mod steering_fit;
     mod sweeps;
     mod tokenizers;
 }

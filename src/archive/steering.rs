@@ -1,6 +1,7 @@
 //! Steering vectors of a stream, and where they come from.
 
 use super::{ModelSource, SteeringName};
+use crate::codec::SteeringCode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering, SteeringFile, Transformer};
 use std::sync::Arc;
@@ -39,6 +40,17 @@ impl NamedSteering {
         Ok(Self { name, vectors: Arc::new(steering) })
     }
 
+    /// Takes vectors that the archive carries.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where the model takes none; [`ErrorKind::Corrupt`] where they are
+    /// none of its.
+    pub fn carried(model: &Model, code: &SteeringCode) -> Result<Self> {
+        let code = code.to_bytes();
+        let vectors = Arc::new(carried(model, &code)?);
+        Ok(Self { name: SteeringName::Carried { code }, vectors })
+    }
+
     /// Returns the name that archives have.
     pub fn name(&self) -> &SteeringName {
         &self.name
@@ -73,8 +85,14 @@ pub(super) fn find_steering(
             let steering = source.find_steering(name)?;
             check_width(&steering, model).map(|()| steering)
         }
+        SteeringName::Carried { code } => carried(model, code).map(Arc::new),
     };
     steering.map_err(|e| Error::new(ErrorKind::Corrupt, e.to_string()))
+}
+
+fn carried(model: &Model, code: &[u8]) -> Result<Steering> {
+    let network = transformer(model)?;
+    SteeringCode::parse(code, network.shape().hidden_size)?.vectors(network)
 }
 
 fn random(model: &Model, count: u8, seed: u64) -> Result<Steering> {

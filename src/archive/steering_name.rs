@@ -21,6 +21,11 @@ pub enum SteeringName {
         /// For people; at most 255 bytes, no control characters.
         label: String,
     },
+    /// Carried by the archive.
+    Carried {
+        /// Their code ([`SteeringCode`](crate::codec::SteeringCode)).
+        code: Vec<u8>,
+    },
 }
 
 impl SteeringName {
@@ -42,6 +47,7 @@ impl fmt::Display for SteeringName {
                 let (label, digest) = (label.escape_debug(), blake3::Hash::from_bytes(*digest));
                 write!(f, "steering vectors '{label}' ({})", digest.to_hex())
             }
+            Self::Carried { code } => write!(f, "steering vectors in {} bytes", code.len()),
         }
     }
 }

@@ -5,6 +5,10 @@ use super::level::LevelArgs;
 use super::models::args::Verb;
 use super::size::{number, parse_range, parse_size};
 #[cfg(feature = "train")]
+use super::steer::SteerVerb;
+#[cfg(feature = "train")]
+use super::steer_fit::SteerFitArgs;
+#[cfg(feature = "train")]
 use super::train::TrainArgs;
 use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
@@ -159,6 +163,12 @@ pub enum Command {
         #[command(flatten)]
         voice: VoiceArgs,
     },
+    /// Learn steering vectors for files of a kind (docs/steering.md)
+    #[cfg(feature = "train")]
+    Steer {
+        #[command(subcommand)]
+        verb: SteerVerb,
+    },
     /// Download, list, verify, export and import language models
     Models {
         #[command(subcommand)]
@@ -176,7 +186,7 @@ impl Command {
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
             #[cfg(feature = "train")]
-            Self::Train { .. } => None,
+            Self::Train { .. } | Self::Steer { .. } => None,
             Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -189,7 +199,7 @@ impl Command {
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
             #[cfg(feature = "train")]
-            Self::Train { .. } => None,
+            Self::Train { .. } | Self::Steer { .. } => None,
             Self::List { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
@@ -202,6 +212,8 @@ impl Command {
         match self {
             #[cfg(feature = "train")]
             Self::Train { train, .. } => train.threads,
+            #[cfg(feature = "train")]
+            Self::Steer { verb: SteerVerb::Train(args) } => args.threads,
             _ => self.common()?.threads,
         }
     }
@@ -217,6 +229,8 @@ impl Command {
             Self::Models { verb } => verb.voice(),
             #[cfg(feature = "train")]
             Self::Train { voice, .. } => voice,
+            #[cfg(feature = "train")]
+            Self::Steer { verb: SteerVerb::Train(args) } => &args.voice,
             Self::Completions { voice, .. } | Self::Man { voice, .. } => voice,
         }
     }
@@ -260,6 +274,9 @@ pub struct CodingArgs {
     /// dictionary it is part of the archive
     #[arg(short = 'D', long, value_name = "FILE", conflicts_with = "prefix")]
     pub prefix_file: Option<PathBuf>,
+    #[cfg(feature = "train")]
+    #[command(flatten)]
+    pub fit: SteerFitArgs,
     /// Tokens until the context of a lane is reset, for models without a sliding window [default:
     /// the model's, up to 2048]
     #[arg(long, value_name = "N", value_parser = number(0..=u32::MAX))]

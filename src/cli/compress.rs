@@ -8,12 +8,29 @@ use super::session::CliSession;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;
 use super::voice::Voice;
-use crate::archive::{self, Options, Summary};
+use crate::archive::{self, Options, Progress, Summary};
+use crate::models::Model;
 use anyhow::{Result, bail};
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Compresses `input` to `output`.
+/// Compression of plain bytes to an archive.
+pub type Encode<'a> = dyn Fn(&Model, &Options, &mut dyn Read, &mut dyn Write, Progress<'_>) -> crate::Result<Summary>
+    + 'a;
+
+/// The usual one.
+pub fn plainly(
+    model: &Model,
+    options: &Options,
+    plain: &mut dyn Read,
+    archive: &mut dyn Write,
+    progress: Progress<'_>,
+) -> crate::Result<Summary> {
+    archive::compress(plain, archive, model, options, progress)
+}
+
+/// Compresses `input` to `output` by `encode`.
 ///
 /// # Errors
 /// I/O errors; those of the archive.
@@ -22,6 +39,7 @@ pub fn compress(
     input: &Input,
     options: &Options,
     output: &Output,
+    encode: &Encode<'_>,
 ) -> Result<()> {
     let (opened, packing) = open(input, output)?;
     let transfer =
@@ -36,7 +54,7 @@ pub fn compress(
     let progress = session.counter(&transfer.name, style, transfer.input.len());
     let progress = progress.with_passes(passes);
     let summary = transfer.run(|input, output| {
-        let summary = archive::compress(input, output, &model, options, &|n| progress.add(n))?;
+        let summary = encode(&model, options, &mut &*input, output, &|n| progress.add(n))?;
         // Only here it is known whether the pipe ended because all of the directory was packed.
         packing.map_or(Ok(()), Packing::finish)?;
         Ok(summary)

@@ -31,6 +31,10 @@ mod size;
 mod sparse;
 mod staging;
 mod standard;
+#[cfg(feature = "train")]
+mod steer;
+#[cfg(feature = "train")]
+mod steer_fit;
 mod test;
 #[cfg(feature = "train")]
 mod train;
@@ -118,9 +122,17 @@ fn local_models(plan: &Plan) -> LocalModels {
 
 fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failures) -> Result<u8> {
     match &plan.action {
-        Action::Compress { options, output } => {
-            failures.each(inputs, |input| compress::compress(session, input, options, output))?
+        #[cfg(feature = "train")]
+        Action::Compress { options, fit: Some(fit), output } => {
+            let encode: &compress::Encode<'_> = &|model, options, plain, archive, progress| {
+                steer_fit::compress(model, options, fit, plain, archive, progress)
+            };
+            failures
+                .each(inputs, |input| compress::compress(session, input, options, output, encode))?
         }
+        Action::Compress { options, output, .. } => failures.each(inputs, |input| {
+            compress::compress(session, input, options, output, &compress::plainly)
+        })?,
         Action::Decompress { options, output, part } => failures
             .each(inputs, |input| decompress::decompress(session, input, options, output, part))?,
         Action::Test(options) => {
@@ -153,6 +165,8 @@ fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failur
         Action::Manual(command) => completions::print_manual(command)?,
         #[cfg(feature = "train")]
         Action::Train { train, options } => train::run(session, train, options)?,
+        #[cfg(feature = "train")]
+        Action::Steer(verb) => steer::run(session, verb)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }
     Ok(failures.exit_code())

@@ -2,7 +2,7 @@
 
 use super::args::{
     Arguments, CodingArgs, Command, CommonArgs, ExtractArgs, LimitArgs, MachineArgs, ModeArgs,
-    ModelArgs, OutputArgs,
+    OutputArgs,
 };
 use super::bench::args::BenchArgs;
 use super::decompress::Part;
@@ -15,6 +15,8 @@ use super::names::shown;
 use super::output::{Output, Target};
 use super::size::parse_size;
 use super::standard;
+#[cfg(feature = "train")]
+use super::steer::SteerVerb;
 use super::test::TestOptions;
 #[cfg(feature = "train")]
 use super::train::TrainArgs;
@@ -25,6 +27,8 @@ use crate::hub::Environment;
 use crate::ops::Isa;
 #[cfg(feature = "train")]
 use crate::train::TrainOptions;
+#[cfg(feature = "train")]
+use crate::train::steering::FitOptions;
 use anyhow::Context;
 use clap_complete::Shell;
 use std::ffi::OsStr;
@@ -67,6 +71,9 @@ pub struct Plan {
 pub enum Action {
     Compress {
         options: Options,
+        /// Steering vectors to be fitted to each input.
+        #[cfg(feature = "train")]
+        fit: Option<FitOptions>,
         output: Output,
     },
     Decompress {
@@ -88,6 +95,9 @@ pub enum Action {
         train: TrainArgs,
         options: TrainOptions,
     },
+    /// Runs without inputs.
+    #[cfg(feature = "train")]
+    Steer(SteerVerb),
     /// Runs without inputs.
     Models(Verb),
     Completions(Shell),
@@ -125,7 +135,17 @@ impl Plan {
         let inputs = common.map(inputs).transpose()?.unwrap_or_default();
         let is_recursive = common.is_some_and(|common| common.recursive);
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
-        let (model, environment) = named_model(command.model())?;
+        let (model, environment) = match &command {
+            #[cfg(feature = "train")]
+            Command::Steer { verb: SteerVerb::Train(args) } => {
+                named_model(args.model.as_deref(), args.offline)?
+            }
+            command => {
+                let typed = command.model();
+                let is_offline = typed.is_some_and(|typed| typed.offline);
+                named_model(typed.and_then(|typed| typed.model.as_deref()), is_offline)?
+            }
+        };
         let action = match command {
             Command::Compress { coding, output, .. } => {
                 compress(&coding, output, &inputs, threads, memory)?
@@ -152,6 +172,8 @@ impl Plan {
             Command::Train { train, .. } => {
                 Action::Train { options: train.options(isa()?)?, train }
             }
+            #[cfg(feature = "train")]
+            Command::Steer { verb } => Action::Steer(verb),
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
             Command::Man { command, .. } => Action::Manual(command),
@@ -243,6 +265,8 @@ fn compress(
     let ignored = match () {
         () if !options.may_run_model() && coding.lanes.is_some() => Some("--lanes"),
         () if !options.may_run_model() && coding.context.is_some() => Some("--context"),
+        #[cfg(feature = "train")]
+        () if !options.may_run_model() && coding.fit.is_wanted() => Some("--steer-fit"),
         () => None,
     };
     if let Some(option) = ignored {
@@ -250,7 +274,14 @@ fn compress(
         say!("llmzip: warning: level {level} runs no language model, {option} is ignored");
     }
     let output = resolve_output(output, inputs)?;
-    Ok(Action::Compress { options, output })
+    #[cfg(feature = "train")]
+    let fit = coding.fit.options(options.resolved_chunk_size());
+    Ok(Action::Compress {
+        options,
+        #[cfg(feature = "train")]
+        fit,
+        output,
+    })
 }
 
 /// Resolves the options of compression.
@@ -285,10 +316,12 @@ fn prefix(coding: &CodingArgs) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Resolves the named model, and the environment to find it in.
-fn named_model(typed: Option<&ModelArgs>) -> anyhow::Result<(Option<ModelRef>, Environment)> {
+fn named_model(
+    model: Option<&Path>,
+    is_offline: bool,
+) -> anyhow::Result<(Option<ModelRef>, Environment)> {
     let mut environment = Environment::new(|name| std::env::var_os(name));
-    environment.is_offline |= typed.is_some_and(|typed| typed.offline);
-    let model = typed.and_then(|typed| typed.model.as_deref());
+    environment.is_offline |= is_offline;
     Ok((model.map(ModelRef::parse).transpose()?, environment))
 }
 

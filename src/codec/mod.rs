@@ -13,6 +13,7 @@ mod parameters;
 mod prefix;
 mod prefix_coding;
 pub mod range_coder;
+mod steering_code;
 mod strategy;
 pub mod token_trie;
 mod tokens;
@@ -24,6 +25,7 @@ pub use batch::{decode, decode_all};
 pub use parameters::Parameters;
 pub use prefix::Prefix;
 use std::borrow::Cow;
+pub use steering_code::{MAX_INTEGER, Quantizer, SteeringCode};
 use strategy::Strategy;
 
 /// Most lanes a chunk can have.

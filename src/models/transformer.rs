@@ -132,7 +132,7 @@ impl Transformer {
     }
 
     /// Writes the embedding of `token`. out: `[C]`.
-    pub(super) fn embed(&self, token: u32, out: &mut [f32]) {
+    pub fn embed(&self, token: u32, out: &mut [f32]) {
         let (token, width) = (token as usize, self.shape.hidden_size);
         match &self.embedding {
             Embedding::Table(table) => out.copy_from_slice(&table[token * width..][..width]),

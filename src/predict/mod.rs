@@ -20,7 +20,7 @@ pub mod cdf;
 mod config;
 mod context_set;
 mod contexts;
-mod counters;
+pub mod counters;
 mod hash_table;
 mod history;
 pub mod logistic;

@@ -18,8 +18,10 @@ mod options;
 mod recurrent;
 mod run;
 mod shape;
+pub mod steering;
 mod vocabulary;
 
+pub use checkpoint::write as write_file;
 pub use device::Device;
 pub use llama::{LlamaNetwork, LlamaShape};
 pub use network::{TokenShard, TrainableNetwork};

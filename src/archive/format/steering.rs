@@ -10,6 +10,7 @@ use crate::models::Steering;
 /// Kinds of steering vectors.
 const RANDOM: u8 = 0;
 const DIGEST: u8 = 1;
+const CARRIED: u8 = 2;
 
 /// Returns the content.
 pub(super) fn to_bytes(name: &SteeringName) -> Vec<u8> {
@@ -24,6 +25,7 @@ pub(super) fn to_bytes(name: &SteeringName) -> Vec<u8> {
             varint::put(&mut out, label.len() as u64);
             [&out, label.as_bytes()].concat()
         }
+        SteeringName::Carried { code } => [&[CARRIED], &code[..]].concat(),
     }
 }
 
@@ -46,6 +48,7 @@ pub(super) fn parse(content: &[u8]) -> Result<SteeringName> {
             let label = label::read(&mut source).map_err(|_| bad())?;
             Some(SteeringName::Digest { digest, label })
         }
+        CARRIED => return Ok(SteeringName::Carried { code: content[1..].to_vec() }),
         _ => None,
     };
     name.filter(|_| source.offset() == content.len() as u64).ok_or_else(bad)
@@ -62,6 +65,8 @@ mod tests {
             SteeringName::Random { count: 64, seed: u64::MAX },
             SteeringName::Digest { digest: [7; 32], label: "logs.steer".into() },
         ];
+        let carried = SteeringName::Carried { code: vec![1, 2, 3] };
+        assert_eq!(parse(&to_bytes(&carried)).unwrap(), carried);
         for name in names {
             let bytes = to_bytes(&name);
             assert_eq!(parse(&bytes).unwrap(), name);
@@ -70,7 +75,7 @@ mod tests {
             }
             assert!(parse(&[&bytes[..], &[0]].concat()).is_err());
         }
-        for bad in [&[2][..], &[RANDOM, 0, 1], &[RANDOM, 65, 1]] {
+        for bad in [&[3][..], &[RANDOM, 0, 1], &[RANDOM, 65, 1]] {
             assert!(parse(bad).unwrap_err().to_string().contains("steering extension"));
         }
     }
