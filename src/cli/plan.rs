@@ -11,6 +11,7 @@ use super::input::Input;
 use super::memory;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
+use super::models::steering_ref::SteeringSpec;
 use super::names::shown;
 use super::output::{Output, Target};
 use super::size::parse_size;
@@ -58,6 +59,8 @@ pub struct Plan {
     pub progress: ProgressStyle,
     /// Model of `-m`.
     pub model: Option<ModelRef>,
+    /// Steering vectors of `--steer` or `--steer-random`.
+    pub steering: Option<SteeringSpec>,
     /// Model settings of the environment, with `--offline`.
     pub environment: Environment,
 }
@@ -126,9 +129,13 @@ impl Plan {
         let is_recursive = common.is_some_and(|common| common.recursive);
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = named_model(command.model())?;
+        let steering = SteeringSpec::of(
+            command.model().and_then(|model| model.steer.as_deref()),
+            command.coding().and_then(|coding| coding.steer_random),
+        )?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
-                compress(&coding, output, &inputs, threads, memory)?
+                compress(&coding, steering.as_ref(), output, &inputs, threads, memory)?
             }
             Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
@@ -167,6 +174,7 @@ impl Plan {
             voice,
             progress,
             model,
+            steering,
             environment,
         })
     }
@@ -223,6 +231,7 @@ fn part(
 
 fn compress(
     coding: &CodingArgs,
+    steering: Option<&SteeringSpec>,
     output: OutputArgs,
     inputs: &[Input],
     threads: usize,
@@ -241,9 +250,10 @@ fn compress(
         return Err(UsageError(message).into());
     }
     let ignored = match () {
-        () if !options.may_run_model() && coding.lanes.is_some() => Some("--lanes"),
-        () if !options.may_run_model() && coding.context.is_some() => Some("--context"),
-        () => None,
+        () if options.may_run_model() => None,
+        () if coding.lanes.is_some() => Some("--lanes"),
+        () if coding.context.is_some() => Some("--context"),
+        () => steering.map(SteeringSpec::option),
     };
     if let Some(option) = ignored {
         let level = options.level;
