@@ -1,13 +1,15 @@
 //! Models on this machine, as archives name them: those compiled in, and those of the [`Store`].
 //! Never the network: what is read from an archive downloads nothing.
 
-use crate::archive::{BuiltinModels, ModelName, ModelSource};
+use crate::archive::{BuiltinModels, ModelName, ModelSource, SteeringName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{
-    Environment, FoundModel, Reference, Store, StoredModel, digest_mismatch, folder_digest, hex,
+    Environment, FoundModel, FoundSteering, Reference, Store, StoredModel, digest_mismatch,
+    folder_digest, hex,
 };
-use crate::models::{Architecture, Model};
+use crate::models::{Architecture, Model, Steering, SteeringFile};
 use crate::ops::Isa;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -149,6 +151,25 @@ impl LocalModels {
         Err(other(wanted, &what, &got))
     }
 
+    /// Reads the steering vectors in `found`, which must be those that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where its digest is another; those of reading it.
+    pub fn require_steering(
+        &self,
+        found: &FoundSteering,
+        wanted: &SteeringName,
+    ) -> Result<Arc<Steering>> {
+        let SteeringName::Digest { digest, .. } = wanted else { return Err(wanted.missing()) };
+        let file = found.read()?;
+        let got: [u8; 32] = blake3::hash(&file).into();
+        if got != *digest {
+            let what = format!("the file named is '{}'", found.name.escape_debug());
+            return Err(other(wanted, &what, &got));
+        }
+        Ok(Arc::new(SteeringFile::parse(&file)?.steering))
+    }
+
     /// Checks that the model in `folder` can be loaded.
     ///
     /// # Errors
@@ -283,6 +304,24 @@ impl ModelSource for LocalModels {
             None => self.find_stored(wanted, digest, label),
         }
     }
+
+    /// Reads all imported files: they are few and small.
+    fn find_steering(&self, wanted: &SteeringName) -> Result<Arc<Steering>> {
+        let SteeringName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
+        let mut suspect = None;
+        for found in self.store.steering_files() {
+            let Ok(file) = found.read() else { continue };
+            let got: [u8; 32] = blake3::hash(&file).into();
+            if got == *digest {
+                return Ok(Arc::new(SteeringFile::parse(&file)?.steering));
+            }
+            if found.name == *label {
+                suspect = Some(got);
+            }
+        }
+        let what = "the imported file of that name has a different digest (another or modified)";
+        Err(suspect.map_or_else(|| wanted.missing(), |got| other(wanted, what, &got)))
+    }
 }
 
 /// The error of a network whose weights do not fit into `memory`.
@@ -299,8 +338,8 @@ fn too_large(architecture: &Architecture, memory: u64) -> Error {
     Error::new(ErrorKind::LimitExceeded, message)
 }
 
-/// The error of an archive for which there is another model than it needs.
-fn other(wanted: &ModelName, what: &str, got: &[u8; 32]) -> Error {
+/// The error of an archive for which there is another model, or other steering vectors, than it needs.
+fn other(wanted: &dyn Display, what: &str, got: &[u8; 32]) -> Error {
     let message = format!("the archive needs {wanted}, but {what} ({})", hex(got));
     Error::new(ErrorKind::ModelMissing, message)
 }

@@ -3,6 +3,7 @@
 use super::bench::args::BenchArgs;
 use super::level::LevelArgs;
 use super::models::args::Verb;
+use super::models::steering_ref::{RandomSteering, parse_random};
 use super::size::{number, parse_range, parse_size};
 #[cfg(feature = "train")]
 use super::steer::SteerVerb;
@@ -37,7 +38,7 @@ Exit codes:
   0  done
   1  failed (files, disk, trailing data)
   2  usage error
-  3  the model that an archive or -m names is not available
+  3  the model that an archive or -m names is not available, or the steering vectors
   4  an archive or model file is damaged, truncated or not valid (--keep-going recovers the rest)
   5  a limit was exceeded
   6  the archive needs a newer llmzip
@@ -207,6 +208,14 @@ impl Command {
         }
     }
 
+    /// Returns the compression options of commands that compress.
+    pub fn coding(&self) -> Option<&CodingArgs> {
+        match self {
+            Self::Compress { coding, .. } | Self::Bench { coding, .. } => Some(coding),
+            _ => None,
+        }
+    }
+
     /// Returns the number of threads as typed.
     pub fn threads(&self) -> Option<usize> {
         match self {
@@ -287,6 +296,10 @@ pub struct CodingArgs {
     /// Code with the language model alone
     #[arg(long)]
     pub no_mix: bool,
+    /// Put K vectors, 1 to 64, that are drawn from the number SEED before all text that the language
+    /// model reads [default: SEED 0]
+    #[arg(long, value_name = "K[:SEED]", value_parser = parse_random, conflicts_with = "steer")]
+    pub steer_random: Option<RandomSteering>,
     /// Decode each chunk before it is written (the default)
     #[arg(long, overrides_with = "no_verify")]
     pub verify: bool,
@@ -305,6 +318,10 @@ pub struct ModelArgs {
     /// compiled-in one
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Compress with steering vectors: a file, or the name of an imported one. When decompressing, the
+    /// vectors for archives that name a file which is not imported
+    #[arg(long, value_name = "NAME")]
+    pub steer: Option<PathBuf>,
     /// Never download
     #[arg(long)]
     pub offline: bool,

@@ -49,6 +49,7 @@ pub fn compress(
         true => session.models.for_compression(session.progress, session.voice)?,
         false => session.models.unused(options.level)?,
     };
+    let options = &*session.models.steered(options, &model)?;
     // With verification each byte is done twice: coded, and decoded again.
     let (passes, style) = (1 + u64::from(options.verify), transfer.progress(session.progress));
     let progress = session.counter(&transfer.name, style, transfer.input.len());

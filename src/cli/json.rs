@@ -4,7 +4,9 @@
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
 use super::standard;
-use crate::archive::{ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, StreamInfo, Summary};
+use crate::archive::{
+    ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, SteeringName, StreamInfo, Summary,
+};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::io::{self, Write};
@@ -63,6 +65,17 @@ pub fn print(kind: &str, items: &[impl Serialize], errors: &[FailedFile]) -> io:
     out.flush()
 }
 
+/// Writes `document` as one line.
+///
+/// # Errors
+/// I/O errors.
+pub fn print_document(document: &impl Serialize) -> io::Result<()> {
+    let mut out = standard::lines()?;
+    serde_json::to_writer(&mut out, document)?;
+    writeln!(out)?;
+    out.flush()
+}
+
 /// An archive that was tested.
 #[derive(Serialize)]
 pub struct TestedFile {
@@ -104,6 +117,7 @@ struct ListedStream {
     content_blake3: Option<String>,
     model: Option<ListedModel>,
     prefix_len: u64,
+    steering: Option<ListedSteering>,
     chunks: Vec<ListedChunk>,
 }
 
@@ -112,6 +126,14 @@ struct ListedStream {
 enum ListedModel {
     Builtin(u8),
     Digest { blake3: String, label: String },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ListedSteering {
+    Random { count: u8, seed: u64 },
+    Digest { blake3: String, label: String },
+    Carried { len: usize },
 }
 
 #[derive(Serialize)]
@@ -150,6 +172,7 @@ impl ListedStream {
             content_blake3: stream.content.map(hex),
             model: stream.model.as_ref().map(ListedModel::new),
             prefix_len: stream.prefix_len,
+            steering: stream.steering.as_ref().map(ListedSteering::new),
             chunks: stream.chunks.iter().map(ListedChunk::new).collect(),
         }
     }
@@ -162,6 +185,18 @@ impl ListedModel {
             ModelName::Digest { digest, label } => {
                 Self::Digest { blake3: hex(*digest), label: label.clone() }
             }
+        }
+    }
+}
+
+impl ListedSteering {
+    fn new(name: &SteeringName) -> Self {
+        match name {
+            SteeringName::Random { count, seed } => Self::Random { count: *count, seed: *seed },
+            SteeringName::Digest { digest, label } => {
+                Self::Digest { blake3: hex(*digest), label: label.clone() }
+            }
+            SteeringName::Carried { code } => Self::Carried { len: code.len() },
         }
     }
 }

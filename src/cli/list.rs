@@ -4,7 +4,7 @@ use super::input::{Input, OpenInput, name_of, spool};
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::standard;
 use super::voice::Voice;
-use crate::archive::{self, ModelName, StreamInfo};
+use crate::archive::{self, ModelName, SteeringName, StreamInfo};
 use crate::codec::Method;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
@@ -170,6 +170,9 @@ fn print_stream(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
     if stream.prefix_len > 0 {
         writeln!(out, "    prefix  {} bytes", grouped(stream.prefix_len))?;
     }
+    if let Some(steering) = &stream.steering {
+        writeln!(out, "    steer   {}", steering_text(steering))?;
+    }
     writeln!(out, "    check   {}", check_name(stream))?;
     print_chunks(out, stream)
 }
@@ -199,11 +202,25 @@ fn joined<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 fn model_text(model: &ModelName) -> String {
     match model {
         ModelName::Builtin(code) => format!("compiled in, code {code}"),
-        ModelName::Digest { digest, label } => {
-            let hex = blake3::Hash::from_bytes(*digest).to_hex();
-            format!("{} ({})", label.escape_debug(), &hex[..DIGEST_DIGITS])
+        ModelName::Digest { digest, label } => digest_text(digest, label),
+    }
+}
+
+fn steering_text(steering: &SteeringName) -> String {
+    match steering {
+        SteeringName::Random { count, seed } => {
+            format!("{}, random, seed {seed}", counted((*count).into(), "vector"))
+        }
+        SteeringName::Digest { digest, label } => digest_text(digest, label),
+        SteeringName::Carried { code } => {
+            format!("carried, {}", counted(code.len() as u64, "byte"))
         }
     }
+}
+
+fn digest_text(digest: &[u8; 32], label: &str) -> String {
+    let hex = blake3::Hash::from_bytes(*digest).to_hex();
+    format!("{} ({})", label.escape_debug(), &hex[..DIGEST_DIGITS])
 }
 
 /// Returns the name of the stream's content check.

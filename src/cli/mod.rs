@@ -70,7 +70,8 @@ use voice::Voice;
 /// Errors that end the run: no threads, standard output closed.
 pub fn run(plan: &Plan) -> Result<u8> {
     let pool = pool(plan.threads)?;
-    let models = Models::new(local_models(plan), plan.environment.clone(), plan.model.clone());
+    let (environment, model) = (plan.environment.clone(), plan.model.clone());
+    let models = Models::new(local_models(plan), environment, model, plan.steering.clone());
     let mut failures = Failures::default();
     let inputs = match plan.is_recursive {
         true => walk::expand(&plan.inputs, &|path| is_wanted(plan, path), &mut failures),

@@ -11,6 +11,7 @@ use super::input::Input;
 use super::memory;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
+use super::models::steering_ref::SteeringSpec;
 use super::names::shown;
 use super::output::{Output, Target};
 use super::size::parse_size;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub progress: ProgressStyle,
     /// Model of `-m`.
     pub model: Option<ModelRef>,
+    /// Steering vectors of `--steer` or `--steer-random`.
+    pub steering: Option<SteeringSpec>,
     /// Model settings of the environment, with `--offline`.
     pub environment: Environment,
 }
@@ -146,9 +149,13 @@ impl Plan {
                 named_model(typed.and_then(|typed| typed.model.as_deref()), is_offline)?
             }
         };
+        let steering = SteeringSpec::of(
+            command.model().and_then(|model| model.steer.as_deref()),
+            command.coding().and_then(|coding| coding.steer_random),
+        )?;
         let action = match command {
             Command::Compress { coding, output, .. } => {
-                compress(&coding, output, &inputs, threads, memory)?
+                compress(&coding, steering.as_ref(), output, &inputs, threads, memory)?
             }
             Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
@@ -162,6 +169,10 @@ impl Plan {
                     keep_going: limit.keep_going,
                     json,
                 })
+            }
+            #[cfg(feature = "train")]
+            Command::Bench { coding, .. } if coding.fit.is_wanted() => {
+                return Err(UsageError("--steer-fit is for compression alone".into()).into());
             }
             Command::Bench { bench, coding, .. } => Action::Bench {
                 // What is decoded and compared anyway is verified on top only where that is typed.
@@ -189,6 +200,7 @@ impl Plan {
             voice,
             progress,
             model,
+            steering,
             environment,
         })
     }
@@ -245,6 +257,7 @@ fn part(
 
 fn compress(
     coding: &CodingArgs,
+    steering: Option<&SteeringSpec>,
     output: OutputArgs,
     inputs: &[Input],
     threads: usize,
@@ -263,11 +276,12 @@ fn compress(
         return Err(UsageError(message).into());
     }
     let ignored = match () {
-        () if !options.may_run_model() && coding.lanes.is_some() => Some("--lanes"),
-        () if !options.may_run_model() && coding.context.is_some() => Some("--context"),
+        () if options.may_run_model() => None,
+        () if coding.lanes.is_some() => Some("--lanes"),
+        () if coding.context.is_some() => Some("--context"),
         #[cfg(feature = "train")]
-        () if !options.may_run_model() && coding.fit.is_wanted() => Some("--steer-fit"),
-        () => None,
+        () if coding.fit.is_wanted() => Some("--steer-fit"),
+        () => steering.map(SteeringSpec::option),
     };
     if let Some(option) = ignored {
         let level = options.level;

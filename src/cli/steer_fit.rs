@@ -19,7 +19,8 @@ pub struct SteerFitArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "2",
-        value_parser = number(1..=Steering::MAX_VECTORS)
+        value_parser = number(1..=Steering::MAX_VECTORS),
+        conflicts_with_all = ["steer", "steer_random"]
     )]
     vectors: Option<usize>,
     /// How the numbers of these vectors are coded

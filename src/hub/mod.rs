@@ -16,6 +16,7 @@ mod identity;
 mod manifest;
 mod model_card;
 mod records;
+mod steering_files;
 mod store;
 
 #[cfg(feature = "hub")]
@@ -36,6 +37,7 @@ pub use identity::{folder_digest, hex, label_of};
 pub use manifest::Manifest;
 pub use model_card::Facts;
 pub use records::Records;
+pub use steering_files::{FoundSteering, STEERING_SUFFIX, is_steering_name};
 pub use store::{Place, Store, StoredModel};
 
 #[cfg(feature = "hub")]

@@ -20,7 +20,7 @@ pub mod cdf;
 mod config;
 mod context_set;
 mod contexts;
-pub mod counters;
+pub(crate) mod counters;
 mod hash_table;
 mod history;
 pub mod logistic;

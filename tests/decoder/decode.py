@@ -3,7 +3,7 @@
 docs/adaptive-model.md, to show that they suffice. It is for small archives: the language model takes
 some fifth of a second for a token in floats, less in int8.
 
-    python3 decode.py [--model FOLDER] < ARCHIVE > CONTENT
+    python3 decode.py [--model FOLDER] [--steering FILE] < ARCHIVE > CONTENT
 
 Needs numpy; with the package blake3 it also checks the BLAKE3 of contents and models.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptive import AdaptiveModel
-from network import Lanes, Network
+from network import Lanes, Network, random_steering, read_safetensors
 from tokens import Damage, Prefix, Vocabulary, decode_bytes, decode_lanes
 
 try:
@@ -114,6 +114,7 @@ class Setup:
     model: int | bytes
     context: tuple | None = None
     table_log2: int = 26
+    steering: tuple | None = None  # count and seed, or the digest of a file
     prefix: Prefix = field(default_factory=Prefix)
 
 
@@ -128,14 +129,16 @@ class Model:
         config = json.loads(config)
         self.vocabulary = Vocabulary(tokenizer, config["vocab_size"])
         self.network = Network(config, weights, self.vocabulary.ids)
-        self.first_token = config.get("bos_token_id") or 0
+        self.first_token, self.digest = config.get("bos_token_id") or 0, digest
 
 
 class Decoder:
     """The streams of an archive; `model` gives the language model by code or digest."""
 
-    def __init__(self, data, model):
-        self.reader, self.model = Reader(data), model
+    def __init__(self, data, model, steering):
+        """steering: the bytes of a file of steering vectors, or None."""
+        self.reader, self.model, self.steering = Reader(data), model, steering
+        self.vectors = {}
 
     def archive(self):
         """Section 2."""
@@ -171,7 +174,7 @@ class Decoder:
 
     def apply(self, setup, extensions):
         """Section 4, once the header's checksum is right."""
-        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6)]
+        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8)]
         check(not unknown, f"unsupported extensions {unknown}")
         if 2 in extensions:
             content = Reader(extensions[2])
@@ -180,6 +183,17 @@ class Decoder:
         if 6 in extensions:
             setup.table_log2, = extensions[6]
             check(10 <= setup.table_log2 <= 26, "the table's size is out of range")
+        if 8 in extensions:
+            content = Reader(extensions[8])
+            kind = content.byte()
+            check(kind <= 1, "the kind of steering vectors")
+            if kind == 0:
+                count, seed = setup.steering = content.byte(), content.varint()
+                check(1 <= count <= 64, "the number of steering vectors")
+            else:
+                setup.steering = content.take(32),
+                content.take(content.varint())
+            check(content.at == len(content.data), "the steering extension goes on")
         if 4 in extensions:
             content = Reader(extensions[4])
             method, lanes = content.tag()
@@ -264,14 +278,36 @@ class Decoder:
         check((context is None) == (most is None), "the context is not one for the model")
         check(context is None or context[0] <= most, "the context is longer than the model's")
         opening = [model.first_token, *(model.vocabulary.ids[rank] for rank in prefix.tokens)]
-        lanes = Lanes(model.network, n_lanes, context)
+        lanes = Lanes(model.network, n_lanes, context, self.steering_of(setup, model))
         return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive, trace)
+
+
+    def steering_of(self, setup, model):
+        """Section 21: the vectors of a stream, [K, C]."""
+        key = setup.model, setup.steering
+        if key not in self.vectors:
+            self.vectors[key] = self.read_steering(setup.steering, model)
+        return self.vectors[key]
+
+    def read_steering(self, name, model):
+        if name is None:
+            return ()
+        if len(name) == 2:
+            count, seed = name
+            return random_steering(model.network, model.first_token, count, seed)
+        check(self.steering, f"needs the steering vectors {name[0].hex()}: --steering")
+        check_blake3(name[0], "the steering vectors", self.steering)
+        header = json.loads(self.steering[8:8 + int.from_bytes(self.steering[:8], "little")])
+        check(header["__metadata__"]["model"] == model.digest.hex(), "steering vectors for another model")
+        return read_safetensors(self.steering)["steering"]
 
 
 def main():
     parser = argparse.ArgumentParser(description="Decodes an archive: decode.py < ARCHIVE > CONTENT")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="for archives that name a digest")
+    parser.add_argument("--steering", type=Path, metavar="FILE", help="for archives that name its digest")
     arguments = parser.parse_args()
+    steering = arguments.steering and arguments.steering.read_bytes()
     loaded = {}
 
     def model(name):
@@ -286,7 +322,7 @@ def main():
         return Model(arguments.model, name)
 
     try:
-        sys.stdout.buffer.write(Decoder(sys.stdin.buffer.read(), model).archive())
+        sys.stdout.buffer.write(Decoder(sys.stdin.buffer.read(), model, steering).archive())
     except Damage as what:
         sys.exit(f"damaged or unsupported: {what}")
 

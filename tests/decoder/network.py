@@ -1,4 +1,4 @@
-"""The language model in order v1: docs/numerics.md, sections 2 to 9 and 15. Slow, but every bit is right.
+"""The language model in order v1: docs/numerics.md, sections 2 to 9, 15 and 21. Slow, but every bit is right.
 
 Vectors run over lanes, outputs and heads, never along a chain. Legend: L lanes, C hidden size,
 H heads, G key/value heads, D dimensions of a head, V codable tokens.
@@ -111,6 +111,7 @@ class Network:
     def __init__(self, config, weights, outputs):
         """outputs: the ids of the codable tokens in their order."""
         self.config, tensors = config, read_safetensors(weights)
+        self.codable = outputs
         quantization = config.get("quantization_config")
 
         def integers(name):
@@ -126,7 +127,7 @@ class Network:
             return FloatLinear(np.concatenate([tensors[f"{name}.weight"] for name in names])[rows])
 
         embedding = "model.embed_tokens"
-        tied = config.get("tie_word_embeddings", False) and "lm_head.weight" not in tensors
+        self.tied = tied = config.get("tie_word_embeddings", False) and "lm_head.weight" not in tensors
         self.head = linear(embedding if tied else "lm_head", rows=outputs)
         self.embedding = linear(embedding).floats() if tied and quantization else tensors[f"{embedding}.weight"]
         self.norm = tensors["model.norm.weight"]
@@ -155,6 +156,14 @@ class Network:
         theta, d = config.get("rope_theta", 10000.0), self.head_dim
         self.frequencies = [float(F32(1 / theta ** (2 * i / d))) for i in range(d // 2)]
 
+    def steer(self, vectors):
+        """Section 21: keys and values of the vectors, by layer. vectors: [K, C]."""
+        self.pinned = None
+        pinned = [([], []) for _ in self.layers]
+        for vector in vectors:
+            self.run(vector[None], [[cache] for cache in pinned], None)
+        self.pinned = [[np.array(part) for part in cache] for cache in pinned] if len(vectors) else None
+
     def start(self, n_lanes):
         """A new chunk. Keys and values of what the window sees: by layer, lane and position."""
         self.position = 0
@@ -163,29 +172,38 @@ class Network:
     def step(self, lanes, tokens):
         """Cumulative counts of each lane's next token, after `tokens`."""
         angles = [self.position * f for f in self.frequencies]
-        self.cos, self.sin = ([F32(f(a)) for a in angles] for f in (math.cos, math.sin))
-        x = self.embedding[tokens]
-        for layer, cache in zip(self.layers, self.caches):
-            x = x + self.attend(layer, [cache[lane] for lane in lanes], x)
-            gate, up = np.split(layer["gate_up"](rms_norm(x, layer["norm2"], self.eps)), 2, axis=1)
-            x = x + layer["down"](silu(gate) * up)
+        rotation = [[F32(f(a)) for a in angles] for f in (math.cos, math.sin)]
+        x = self.run(self.embedding[tokens], [[cache[lane] for lane in lanes] for cache in self.caches], rotation)
         self.position += 1
         return counts(self.head(rms_norm(x, self.norm, self.eps)))
 
-    def attend(self, layer, caches, x):
-        """Section 7, with the projections before and after it."""
+    def run(self, x, caches, rotation):
+        """All layers. caches: by layer and row; rotation: cosines and sines of the rows' position, or None."""
+        for i, (layer, cache) in enumerate(zip(self.layers, caches)):
+            x = x + self.attend(layer, cache, x, rotation, self.pinned and self.pinned[i])
+            gate, up = np.split(layer["gate_up"](rms_norm(x, layer["norm2"], self.eps)), 2, axis=1)
+            x = x + layer["down"](silu(gate) * up)
+        return x
+
+    def attend(self, layer, caches, x, rotation, pinned):
+        """Section 7, with the projections before and after it. pinned: keys and values of section 21."""
         qkv = layer["qkv"](rms_norm(x, layer["norm1"], self.eps)).reshape(len(x), -1, self.head_dim)
         q, k, v = np.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
-        q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        unrotated = q
+        if rotation:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
         for (keys, values), lane_k, lane_v in zip(caches, bfloat16(k), bfloat16(v)):
             keys.append(lane_k)
             values.append(lane_v)
-            del keys[:-self.window], values[:-self.window]
+            if rotation:
+                del keys[:-self.window], values[:-self.window]
         shared = self.heads // self.kv_heads
         keys, values = (np.array([cache[i] for cache in caches]).repeat(shared, axis=2) for i in (0, 1))
-        s = np.zeros((len(x), keys.shape[1], self.heads), F32)
-        for d in range(self.head_dim):
-            s = fma(q[:, None, :, d], keys[..., d], s)
+        s = self.scores(q, keys)
+        if pinned:
+            pinned_keys, pinned_values = (np.stack([part] * len(x)).repeat(shared, axis=2) for part in pinned)
+            s = np.concatenate([s, self.scores(unrotated, pinned_keys)], axis=1)
+            values = np.concatenate([values, pinned_values], axis=1)
         p, total = softmax_parts(np.moveaxis(s * self.scale, 1, 2))
         o = np.zeros_like(q)
         for j in range(values.shape[1]):
@@ -194,14 +212,46 @@ class Network:
         return layer["out"](o.reshape(len(x), -1))
 
 
+    def scores(self, q, keys):
+        """Chains over dimensions. q: [L, H, D]; keys: [L, N, H, D] -> [L, N, H]."""
+        s = np.zeros(keys.shape[:3], F32)
+        for d in range(self.head_dim):
+            s = fma(q[:, None, :, d], keys[..., d], s)
+        return s
+
+
+def random_steering(network, first_token, count, seed):
+    """Section 21: vectors of a seed, [K, C]."""
+    embedding = network.embedding
+    if network.tied:
+        embedding = np.broadcast_to(embedding[first_token], embedding.shape).copy()
+        embedding[network.codable] = network.embedding[network.codable]
+    squares = np.square(embedding.astype(np.float64)).ravel()
+    # cumsum adds one after the other, sum does not.
+    scale = F32(np.sqrt(np.cumsum(squares)[-1] / squares.size))
+    mask, numbers = (1 << 64) - 1, []
+    for _ in range(count * embedding.shape[1]):
+        n = F32(0)
+        for _ in range(12):
+            seed = seed + 0x9E3779B97F4A7C15 & mask
+            z = seed
+            z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+            z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+            z ^= z >> 31
+            n += F32(z >> 40) / F32(1 << 24) - F32(0.5)
+        numbers.append(scale * n)
+    return np.array(numbers, F32).reshape(count, -1)
+
+
 class Lanes:
     """The lanes of a chunk, which step together and start afresh where the network's positions end:
     section 14."""
 
-    def __init__(self, network, n_lanes, context):
-        """context: positions and overlap, or None."""
+    def __init__(self, network, n_lanes, context, steering):
+        """context: positions and overlap, or None; steering: vectors of section 21."""
         self.network, self.n_lanes, self.context = network, n_lanes, context
         self.inputs = [[] for _ in range(n_lanes)]
+        network.steer(steering)
         network.start(n_lanes)
 
     def step(self, lanes, tokens):

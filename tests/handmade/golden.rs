@@ -65,6 +65,7 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
     let out_of_order = [extension(4, false, b""), extension(2, true, b"")].concat();
     let long_prefix = extension(4, true, &[&[0xC0][..], &varint(70_000), b"xyz"].concat());
     let prefix = extension(4, true, &[&[0xC0][..], &varint(9), b"\x68xy"].concat());
+    let steering_label = extension(8, true, &[&[1][..], &[7; 32], &[5], b"name"].concat());
     let no_tokens =
         [&extended_header(&prefix, 100)[..], &coded(1 << 6, b"xyz")[long_header(100).len()..]];
     let no_tokens = no_tokens.concat();
@@ -101,6 +102,11 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
         ("prefix of 70000 bytes", extended_header(&long_prefix, 9)),
         ("prefix without tokens", no_tokens),
         ("table size 2^9", extended_header(&extension(6, true, &[9]), 9)),
+        ("steering, unknown kind", extended_header(&extension(8, true, &[9]), 9)),
+        ("steering, no vectors", extended_header(&extension(8, true, &[0, 0, 1]), 9)),
+        ("steering, 65 vectors", extended_header(&extension(8, true, &[0, 65, 1]), 9)),
+        ("steering, trailing bytes", extended_header(&extension(8, true, &[0, 3, 7, 0]), 9)),
+        ("steering, label cut off", extended_header(&steering_label, 9)),
         ("no model for a chunk that runs one", single(0x80, 1 << 6, &[9, 3], b"xyz")),
         ("adaptive with two lanes", coded(0xC1, &[20 << 2, 0, 0, 0, 0, 0])),
         ("adaptive parameters unknown", coded(0xC0, &[9 << 2 | 3, 0, 0, 0, 0, 0])),

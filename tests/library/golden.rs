@@ -7,7 +7,7 @@
 
 use crate::handmade::golden::{accepted, refused};
 use crate::random::Random;
-use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, Options};
+use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
 use llmzip::models::{DEFAULT_CODE, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
@@ -66,7 +66,26 @@ impl ModelSource for Models {
 
 fn goldens(models: &Models) -> Vec<Golden> {
     let contexts = goldens_of_contexts(ModelName::of(models.no_window.identity()));
-    goldens_of_default().into_iter().chain(contexts).collect()
+    goldens_of_default().into_iter().chain(contexts).chain(goldens_of_steering(models)).collect()
+}
+
+/// Archives with steering vectors.
+fn goldens_of_steering(models: &Models) -> Vec<Golden> {
+    let golden = |name: &str, model: ModelName, options: Options| {
+        let steering = NamedSteering::random(&models.find(&model).unwrap(), 3, 1 << 40).unwrap();
+        Golden {
+            name: format!("good-1-steering-{name}"),
+            model,
+            parts: vec![text()],
+            options: options.steering(steering),
+        }
+    };
+    let no_window = ModelName::of(models.no_window.identity());
+    let prefixed = Options::default().mix(false).lanes(3).context(16).prefix(b"The keeper wrote: ");
+    vec![
+        golden("random", ModelName::Builtin(DEFAULT_CODE), Options::default().lanes(7)),
+        golden("random-context", no_window, prefixed),
+    ]
 }
 
 /// Archives whose lanes start afresh.

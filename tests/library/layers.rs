@@ -76,7 +76,7 @@ fn the_hub_stands_beside() {
 fn training_stands_beside() {
     stands_beside(
         "train",
-        &["train", "models", "nn", "ops", "error"],
+        &["train", "codec", "models", "nn", "ops", "error"],
         &[&LAYERS[..], &["hub"]].concat(),
     );
 }

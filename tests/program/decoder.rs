@@ -5,8 +5,8 @@ use crate::floats;
 use crate::random::Random;
 use crate::shell::Shell;
 use crate::skip::skip;
-use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, Options};
-use llmzip::models::Model;
+use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
+use llmzip::models::{Model, Steering, SteeringFile};
 use llmzip::ops::Isa;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,36 @@ fn archives_whose_lanes_start_afresh_are_read() {
     let names = ["context-mixed", "context-prefix-3-lanes", "context-model-5-lanes"];
     let arguments = ["--model", folder.to_str().unwrap()];
     golden_archives_of_a_model_are_read(&names, &model, &arguments);
+}
+
+/// Vectors of a seed by both models, and those of a file in lanes that start afresh.
+#[test]
+fn archives_with_steering_vectors_are_read() {
+    golden_archives_are_read(&["steering-random"]);
+    let folder = path("tests/golden/no-window");
+    let model = Arc::new(Model::open_on(&folder, Isa::detect()).unwrap());
+    let arguments = ["--model", folder.to_str().unwrap()];
+    golden_archives_of_a_model_are_read(&["steering-random-context"], &model, &arguments);
+    if is_missing() {
+        return;
+    }
+    let network = model.network().as_transformer().unwrap();
+    let steering = Steering::random(network, 2, 5).unwrap();
+    let file = SteeringFile { steering, model: model.identity().hex() }.to_bytes();
+    let shell = Shell::new();
+    shell.write("some.steer", &file);
+    let named = NamedSteering::of_file(&file, "some.steer", &model).unwrap();
+    let options = Options::default().lanes(4).context(12).steering(named);
+    let text = std::fs::read(path("docs/format.md")).unwrap()[..200].to_vec();
+    let mut archive = Vec::new();
+    archive::compress(&text[..], &mut archive, &model, &options, &|_| ()).unwrap();
+    assert!(archive.windows(10).any(|bytes| bytes == b"some.steer"), "or this tests nothing");
+    let steering = shell.path("some.steer");
+    let with = [&arguments[..], &["--steering", steering.to_str().unwrap()]].concat();
+    assert!(decode_with(&archive, "a file of vectors", &with) == text);
+    let output = run(&archive, &arguments);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--steering"));
 }
 
 /// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.

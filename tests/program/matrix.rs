@@ -205,6 +205,15 @@ a:text                        |          | --lanes 2 a             | 0 | a:text 
 a:text                        |          | --chunk-size 0 a        | 2 | =                                     |
 a:text                        |          | --chunk-size 100 a      | 0 | a:text a.Z:archive                    |
 a:text                        |          | --table-size 3 a        | 2 | =                                     |
+a:text                        |          | --steer-random 2 a      | 0 | a:text a.Z:archive                    |
+a:text                        |          | --steer-random 2:7 a    | 0 | a:text a.Z:archive                    |
+a:text                        |          | -1 --steer-random 2 a   | 0 | a:text a.Z:archive                    |
+a:text                        |          | --steer-random 0 a      | 2 | =                                     |
+a:text                        |          | --steer no --steer-random 2 a | 2 | =                               |
+a:text                        |          | --steer no a            | 3 | =                                     |
+a:text                        |          | --steer ./no a          | 2 | =                                     |
+a:text                        |          | --steer a a             | 1 | =                                     |
+a.Z:archive                   |          | -d --steer no a.Z       | 0 | a.Z:archive a:text                    |
 a:text                        |          | --rm a                  | 0 | a.Z:archive                           |
 a:text                        |          | --rm -c a               | 2 | =                                     |
 a:text                        |          | --rm --no-verify a      | 2 | =                                     |

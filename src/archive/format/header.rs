@@ -178,7 +178,7 @@ fn check_version(version: u8) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::ModelName;
+    use crate::archive::{ModelName, SteeringName};
     use crate::codec::{Coded, Coding, Method, Parameters};
     use crate::models::Context;
 
@@ -196,6 +196,7 @@ mod tests {
                 context: Some(Context { len: 1000, overlap: 300 }),
                 table_log2: 20,
             },
+            steering: Some(SteeringName::Random { count: 3, seed: 1 << 40 }),
             prefix: Some(Coded { coding, plain_len: 9, payload: vec![1, 2, 3].into() }),
         };
         let builtin = LongHeader { setup: builtin, chunk_size: MAX_CHUNK_SIZE };

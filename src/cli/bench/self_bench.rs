@@ -4,7 +4,7 @@ use super::args::BenchArgs;
 use super::compare::Expect;
 use super::cost::{Cost, measured};
 use super::outcome::{BenchOutcome, Own, Profiles, Shares};
-use crate::archive::{self, Options};
+use crate::archive::{self, NamedSteering, Options, SteeringName};
 use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
 use crate::cli::session::CliSession;
@@ -26,6 +26,7 @@ pub fn run(
     bench: &BenchArgs,
 ) -> Result<BenchOutcome> {
     let model = session.models.here()?;
+    let options = &*session.models.steered(options, &model)?;
     let plain_len = path.metadata()?.len();
     let total = plain_len * 2 * u64::from(bench.runs);
     let progress = ProgressCounter::new(session.progress, session.voice, &shown(path), Some(total));
@@ -125,6 +126,15 @@ fn command(options: &Options, model: &Identity) -> String {
     }
     if !options.prefix.is_empty() {
         command += " --prefix ...";
+    }
+    match options.steering.as_ref().map(NamedSteering::name) {
+        Some(SteeringName::Random { count, seed }) => {
+            command += &format!(" --steer-random {count}:{seed}");
+        }
+        Some(SteeringName::Digest { label, .. }) => {
+            command += &format!(" --steer {}", label.escape_debug());
+        }
+        Some(SteeringName::Carried { .. }) | None => (),
     }
     if model.builtin_code.is_none() {
         command += &format!(" -m {}", model.label.escape_debug());

@@ -14,7 +14,8 @@ pub struct ReportArgs {
     voice: VoiceArgs,
 }
 
-/// Verbs of `llmzip models`. MODEL is `default`, a folder, or ORG/NAME[@REVISION].
+/// Verbs of `llmzip models`. MODEL is `default`, a folder, or ORG/NAME[@REVISION]; NAME.steer is a file of
+/// steering vectors.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Download models from the Hugging Face hub
@@ -28,7 +29,7 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
-    /// List the models stored locally
+    /// List the models and steering vectors stored locally
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
@@ -95,7 +96,7 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
-    /// Import a model bundle or folder
+    /// Import a model bundle or folder, or a file of steering vectors, NAME.steer
     Import {
         #[arg(value_name = "FILE|FOLDER")]
         source: PathBuf,

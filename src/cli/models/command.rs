@@ -3,13 +3,15 @@
 
 use super::model_ref::ModelRef;
 use super::show::ModelEntry;
+use super::show_steering::SteeringEntry;
+use super::steering_ref::SteeringRef;
 use crate::cli::exit::{BROKEN_PIPE, code_of};
 use crate::cli::failures::Failures;
-use crate::cli::names::shown;
+use crate::cli::names::{shown, without_suffix};
 use crate::cli::session::CliSession;
-use crate::cli::size::grouped;
+use crate::cli::size::{counted, grouped};
 use crate::cli::voice::Voice;
-use crate::hub::{self, FoundModel, StoredModel};
+use crate::hub::{self, FoundModel, FoundSteering, STEERING_SUFFIX, StoredModel};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +20,14 @@ pub struct ModelCommand<'a> {
     pub session: &'a CliSession,
     pub failures: &'a mut Failures,
     pub entries: Vec<ModelEntry>,
+    pub steering: Vec<SteeringEntry>,
     pub json: bool,
 }
 
 impl<'a> ModelCommand<'a> {
     /// Creates a command that has touched no model yet.
     pub fn new(session: &'a CliSession, failures: &'a mut Failures, json: bool) -> Self {
-        Self { session, failures, entries: Vec::new(), json }
+        Self { session, failures, entries: Vec::new(), steering: Vec::new(), json }
     }
 
     pub fn each(
@@ -52,6 +55,15 @@ impl<'a> ModelCommand<'a> {
 
     pub fn find(&self, model: &Path) -> Result<FoundModel> {
         ModelRef::parse(model)?.find(self.session.models.store())
+    }
+
+    /// Finds the file of steering vectors, where `name` is that of one: it ends in `.steer`.
+    pub fn find_steering(&self, name: &Path) -> Result<Option<FoundSteering>> {
+        if without_suffix(name, STEERING_SUFFIX).is_none() || name.is_dir() {
+            return Ok(None);
+        }
+        let found = SteeringRef::parse(name)?.find(self.session.models.store())?;
+        Ok(Some(found))
     }
 
     /// Finds `model` and checks that the digest of a stored one is the recorded one.
@@ -84,5 +96,14 @@ impl<'a> ModelCommand<'a> {
             say!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
         }
         self.entries.push(entry);
+    }
+
+    /// Reports what was `done` to the steering vectors of `entry`.
+    pub fn report_steering(&mut self, entry: SteeringEntry, done: &str) {
+        if self.session.voice > Voice::Quiet && !self.json {
+            let (name, len) = (entry.name.escape_debug(), counted(entry.len, "byte"));
+            say!("{name}: {done}, {len}, digest {}", entry.short_digest());
+        }
+        self.steering.push(entry);
     }
 }

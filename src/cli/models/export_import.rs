@@ -3,11 +3,11 @@
 use super::command::ModelCommand;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
-use crate::cli::names::shown;
+use crate::cli::names::{shown, without_suffix};
 use crate::cli::output::{OutputFile, OutputPlace};
 use crate::cli::progress::ProgressCounter;
 use crate::cli::staging::Staging;
-use crate::hub::{self, FoundModel, Manifest, Store, StoredModel};
+use crate::hub::{self, FoundModel, Manifest, STEERING_SUFFIX, Store, StoredModel};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
@@ -19,6 +19,9 @@ const BUFFER_LEN: usize = 1 << 16;
 impl ModelCommand<'_> {
     /// Writes the model to `file`.
     pub fn export(&mut self, model: &Path, file: &Path, force: bool) -> Result<()> {
+        if let Some(found) = self.find_steering(model)? {
+            return self.export_steering(&found, file, force);
+        }
         let found = self.find_unchanged(model)?;
         let Some(folder) = found.folder() else {
             let message = "the default model is compiled into every llmzip and needs no export";
@@ -32,26 +35,16 @@ impl ModelCommand<'_> {
             progress.finish();
             anyhow::Ok(manifest)
         };
-        let manifest = match OutputPlace::of(file, force).with_context(|| shown(file))? {
-            OutputPlace::Stream(stream) => {
-                let out = stream.open().context("cannot open").with_context(|| shown(file))?;
-                export(&mut BufWriter::with_capacity(BUFFER_LEN, out))?
-            }
-            OutputPlace::File(file) => {
-                let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
-                let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
-                let manifest = export(&mut out)?;
-                let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-                out.finish(None, true).with_context(|| shown(&file))?;
-                manifest
-            }
-        };
+        let manifest = write_to(file, force, export)?;
         self.report(entry.with_digest(&manifest.digest), "exported");
         Ok(())
     }
 
     /// Imports the model in the file or folder `source`.
     pub fn import(&mut self, source: &Path) -> Result<()> {
+        if without_suffix(source, STEERING_SUFFIX).is_some() && !source.is_dir() {
+            return self.import_steering(source);
+        }
         let store = self.session.models.store();
         let root = store.imports()?;
         let staging = Staging::new(root).with_context(|| shown(root))?;
@@ -83,6 +76,34 @@ impl ModelCommand<'_> {
 
     fn progress(&self, name: &str, total: Option<u64>) -> ProgressCounter {
         ProgressCounter::new(self.session.progress, self.session.voice, name, total)
+    }
+}
+
+/// Writes into what `file` names; a file gets its name once all is written.
+///
+/// # Errors
+/// Those of `write`; I/O errors.
+pub fn write_to<T>(
+    file: &Path,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    match OutputPlace::of(file, force).with_context(|| shown(file))? {
+        OutputPlace::Stream(stream) => {
+            let out = stream.open().context("cannot open").with_context(|| shown(file))?;
+            let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
+            let written = write(&mut out)?;
+            out.flush()?;
+            Ok(written)
+        }
+        OutputPlace::File(file) => {
+            let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
+            let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
+            let written = write(&mut out)?;
+            let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+            out.finish(None, true).with_context(|| shown(&file))?;
+            Ok(written)
+        }
     }
 }
 

@@ -6,12 +6,15 @@ mod export_import;
 pub mod model_ref;
 mod quantize;
 mod show;
+mod show_steering;
 pub mod source;
+mod steering;
+pub mod steering_ref;
 mod watch;
 
 use super::exit::UsageError;
 use super::failures::Failures;
-use super::json;
+use super::json::{self, FailedFile};
 use super::names::shown;
 use super::session::CliSession;
 use super::standard;
@@ -21,11 +24,14 @@ use crate::hub::{self, FoundModel, Reference};
 use anyhow::Result;
 use args::Verb;
 use command::ModelCommand;
+use serde::Serialize;
 use show::ModelEntry;
+use show_steering::SteeringEntry;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
+use steering_ref::SteeringRef;
 use watch::Bars;
 
 /// Executes `verb`; a model that fails is recorded and does not stop the others.
@@ -39,7 +45,7 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
         Verb::List { .. } => work.list()?,
         Verb::Info { model, .. } => work.each(from_ref(model), ModelCommand::info)?,
         Verb::Verify { models, .. } if models.is_empty() => work.verify_all()?,
-        Verb::Verify { models, .. } => work.each(models, |w, m| w.verify(&w.find(m)?))?,
+        Verb::Verify { models, .. } => work.each(models, ModelCommand::verify_named)?,
         Verb::Rm { models, dry_run, .. } => work.each(models, |w, m| w.remove(m, *dry_run))?,
         Verb::Path { model: None, .. } => return Ok(work.print_places()?),
         Verb::Path { model: Some(model), .. } => work.each(from_ref(model), ModelCommand::path)?,
@@ -53,9 +59,23 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
         Verb::Import { source, .. } => work.each(from_ref(source), ModelCommand::import)?,
     }
     if work.json {
-        json::print("models", &work.entries, &work.failures.files)?;
+        json::print_document(&Document {
+            schema: json::SCHEMA,
+            models: &work.entries,
+            steering: &work.steering,
+            errors: &work.failures.files,
+        })?;
     }
     Ok(())
+}
+
+/// What all verbs write as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    models: &'a [ModelEntry],
+    steering: &'a [SteeringEntry],
+    errors: &'a [FailedFile],
 }
 
 impl ModelCommand<'_> {
@@ -85,6 +105,8 @@ impl ModelCommand<'_> {
             let entry = ModelEntry::of(&FoundModel::Stored(model), store);
             self.entries.extend(entry); // one that went away meanwhile is not here
         }
+        self.steering
+            .extend(store.steering_files().iter().filter_map(|f| SteeringEntry::of(f).ok()));
         if self.json {
             return Ok(());
         }
@@ -95,10 +117,19 @@ impl ModelCommand<'_> {
                 _ => entry.print_line(&mut out)?,
             }
         }
+        for entry in &self.steering {
+            match self.session.voice {
+                Voice::Quiet => writeln!(out, "{}", entry.name.escape_debug())?,
+                _ => entry.print_line(&mut out)?,
+            }
+        }
         Ok(out.flush()?)
     }
 
     fn info(&mut self, model: &Path) -> Result<()> {
+        if let Some(found) = self.find_steering(model)? {
+            return self.steering_info(&found);
+        }
         let found = self.find(model)?;
         let entry = ModelEntry::of(&found, self.session.models.store())?;
         let entry = entry.with_digest(&found.digest()?).with_facts(found.folder())?;
@@ -121,7 +152,18 @@ impl ModelCommand<'_> {
             let error = crate::Error::new(ErrorKind::Corrupt, message);
             self.note(&shown(&folder), Err(error.into()))?;
         }
+        for found in self.session.models.store().steering_files() {
+            let done = self.verify_steering(&found);
+            self.note(&found.name.escape_debug().to_string(), done)?;
+        }
         Ok(())
+    }
+
+    fn verify_named(&mut self, model: &Path) -> Result<()> {
+        match self.find_steering(model)? {
+            Some(found) => self.verify_steering(&found),
+            None => self.verify(&self.find(model)?),
+        }
     }
 
     /// Verifies the digest of `found` against the recorded one.
@@ -142,6 +184,10 @@ impl ModelCommand<'_> {
         let store = self.session.models.store();
         // Only an import at the same time would see a half of it.
         let _lock = (!dry_run).then(|| store.lock());
+        if let Some(found) = self.find_steering(model)? {
+            let stored = SteeringRef::parse(model)?.find_stored(store);
+            return self.remove_steering(&stored.unwrap_or(found), dry_run);
+        }
         let found = self.find(model)?;
         let FoundModel::Stored(model) = &found else {
             let message = format!(
@@ -161,19 +207,29 @@ impl ModelCommand<'_> {
 
     /// Prints the model's folder, unescaped, for the shell.
     fn path(&mut self, model: &Path) -> Result<()> {
+        if let Some(found) = self.find_steering(model)? {
+            self.print_path(&found.path)?;
+            self.steering.push(SteeringEntry::of(&found)?);
+            return Ok(());
+        }
         let found = self.find(model)?;
         let Some(folder) = found.folder() else {
             return Err(
                 UsageError("the default model is compiled in and has no folder".into()).into()
             );
         };
-        if !self.json {
-            let mut out = standard::lines()?;
-            out.write_all(folder.as_os_str().as_bytes())?;
-            writeln!(out)?;
-        }
+        self.print_path(folder)?;
         self.entries.push(ModelEntry::of(&found, self.session.models.store())?);
         Ok(())
+    }
+
+    fn print_path(&self, path: &Path) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let mut out = standard::lines()?;
+        out.write_all(path.as_os_str().as_bytes())?;
+        writeln!(out)
     }
 
     /// Prints the folders that are searched.

@@ -1,23 +1,31 @@
 //! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m`
-//! names for compression is downloaded.
+//! names for compression is downloaded. Steering vectors: those of `--steer`, and those on this machine.
 
 use super::model_ref::ModelRef;
+use super::steering_ref::{RandomSteering, SteeringRef, SteeringSpec};
 use super::watch::Bars;
-use crate::archive::{BuiltinModels, ModelName, ModelSource};
+use crate::archive::{BuiltinModels, ModelName, ModelSource, NamedSteering, Options, SteeringName};
+use crate::cli::names::shown;
 use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::{self, Environment, FoundModel, Reference, Store};
-use crate::models::Model;
+use crate::models::{Model, Steering};
 use crate::{Error, ErrorKind, LocalModels};
 use anyhow::Result;
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The models of one run.
 pub struct Models {
     local: LocalModels,
     /// The model of `-m`.
     spec: Option<ModelRef>,
+    /// The steering vectors of `--steer` or `--steer-random`.
+    steering: Option<SteeringSpec>,
+    /// The same, read or drawn.
+    named_steering: OnceLock<NamedSteering>,
     pub environment: Environment,
     /// Whether the warning about an unused model was printed.
     is_warned: AtomicBool,
@@ -25,8 +33,14 @@ pub struct Models {
 
 impl Models {
     /// Creates the source without loading or searching anything; `spec` is the model of `-m`.
-    pub fn new(local: LocalModels, environment: Environment, spec: Option<ModelRef>) -> Self {
-        Self { local, spec, environment, is_warned: AtomicBool::new(false) }
+    pub fn new(
+        local: LocalModels,
+        environment: Environment,
+        spec: Option<ModelRef>,
+        steering: Option<SteeringSpec>,
+    ) -> Self {
+        let (named_steering, is_warned) = (OnceLock::new(), AtomicBool::new(false));
+        Self { local, spec, steering, named_steering, environment, is_warned }
     }
 
     /// Returns the store of models on disk.
@@ -105,6 +119,30 @@ impl Models {
         Ok(self.local.open(&found)?)
     }
 
+    /// Returns `options` with the steering vectors of this run, which are for `model`.
+    ///
+    /// # Errors
+    /// Errors of finding and reading them; InvalidArgument where the model takes no such vectors.
+    pub fn steered<'o>(&self, options: &'o Options, model: &Model) -> Result<Cow<'o, Options>> {
+        let spec = self.steering.as_ref().filter(|_| options.may_run_model());
+        let Some(spec) = spec else { return Ok(Cow::Borrowed(options)) };
+        let steering = match (self.named_steering.get(), spec) {
+            (Some(steering), _) => steering.clone(),
+            (None, SteeringSpec::File(file)) => self.read_steering(file, model)?,
+            (None, SteeringSpec::Random(RandomSteering { count, seed })) => {
+                NamedSteering::random(model, *count, *seed)?
+            }
+        };
+        let steering = self.named_steering.get_or_init(|| steering).clone();
+        Ok(Cow::Owned(options.clone().steering(steering)))
+    }
+
+    fn read_steering(&self, file: &SteeringRef, model: &Model) -> Result<NamedSteering> {
+        let found = file.find(self.store())?;
+        let steering = NamedSteering::of_file(&found.read()?, &found.name, model);
+        Ok(steering.map_err(|e| e.at(shown(&found.path)))?)
+    }
+
     fn fetch(&self, reference: &Reference, bars: &Bars) -> Result<FoundModel> {
         let model = hub::pull(&self.environment, self.store(), reference, bars)?;
         Ok(FoundModel::Stored(model))
@@ -115,15 +153,28 @@ impl ModelSource for Models {
     fn find(&self, wanted: &ModelName) -> crate::Result<Arc<Model>> {
         match &self.spec {
             Some(spec) if !BuiltinModels::has(wanted) => {
-                let missing = |e: anyhow::Error| {
-                    let message = format!("the archive needs {wanted}, but {e}");
-                    Error::new(ErrorKind::ModelMissing, message)
-                };
-                self.local.require(&spec.find(self.store()).map_err(missing)?, wanted)
+                let found = spec.find(self.store()).map_err(|e| not_found(wanted, &e))?;
+                self.local.require(&found, wanted)
             }
             _ => self.local.find(wanted),
         }
     }
+
+    /// Takes the file of `--steer` where it is the one, else one that was imported.
+    fn find_steering(&self, wanted: &SteeringName) -> crate::Result<Arc<Steering>> {
+        let Some(SteeringSpec::File(file)) = &self.steering else {
+            return self.local.find_steering(wanted);
+        };
+        let found = file.find(self.store()).map_err(|e| not_found(wanted, &e));
+        let named = found.and_then(|found| self.local.require_steering(&found, wanted));
+        named.or_else(|error| self.local.find_steering(wanted).map_err(|_| error))
+    }
+}
+
+/// The error of what an archive needs and the command line names in vain.
+fn not_found(wanted: &dyn Display, error: &dyn Display) -> Error {
+    let message = format!("the archive needs {wanted}, but {error}");
+    Error::new(ErrorKind::ModelMissing, message)
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {

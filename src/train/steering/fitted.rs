@@ -6,10 +6,10 @@
 //! against what each level costs itself (Chou, Lookabaugh and Gray, "Entropy-constrained vector
 //! quantization", 1989), and whole vectors are dropped while that pays.
 
-use super::prompt::starts;
-use super::quantize::{Levels, quantized};
 use super::objective::SteeringObjective;
 use super::pieces::{Piece, pieces};
+use super::prompt::starts;
+use super::quantize::{Levels, quantized};
 use crate::codec::SteeringCode;
 use crate::error::Result;
 use crate::models::{Model, Transformer};
