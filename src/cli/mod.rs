@@ -35,6 +35,7 @@ mod test;
 #[cfg(feature = "train")]
 mod train;
 mod transfer;
+mod untar_file;
 mod voice;
 mod walk;
 
