@@ -31,8 +31,10 @@ pub enum ErrorKind {
     InvalidModel,
     /// An argument is out of range: correct the call.
     InvalidArgument,
-    /// A limit on memory or output would be exceeded: raise it.
+    /// The limit on the content's length would be exceeded: raise it.
     LimitExceeded,
+    /// The limit on memory would be exceeded: raise it.
+    MemoryExceeded,
 }
 
 /// An error: its kind, what was being done, and the operating system's error where there is one.
@@ -104,7 +106,7 @@ impl From<Error> for io::Error {
             (ErrorKind::InvalidArgument, None) => io::ErrorKind::InvalidInput,
             (ErrorKind::ModelMissing, None) => io::ErrorKind::NotFound,
             (ErrorKind::Unsupported, None) => io::ErrorKind::Unsupported,
-            (ErrorKind::LimitExceeded, None) => io::ErrorKind::Other,
+            (ErrorKind::LimitExceeded | ErrorKind::MemoryExceeded, None) => io::ErrorKind::Other,
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

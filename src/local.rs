@@ -116,7 +116,7 @@ impl LocalModels {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] where its files are not those that were recorded when it came: an
-    /// archive made with them could not be opened anywhere else. [`ErrorKind::LimitExceeded`],
+    /// archive made with them could not be opened anywhere else. [`ErrorKind::MemoryExceeded`],
     /// [`ErrorKind::InvalidModel`], [`ErrorKind::Io`].
     pub fn open(&self, found: &FoundModel) -> Result<Arc<Model>> {
         let Some(folder) = found.folder() else { return self.builtin.default_model() };
@@ -335,7 +335,7 @@ fn too_large(architecture: &Architecture, memory: u64) -> Error {
     let message = format!(
         "its weights take about {weights} MiB of memory, and {memory} MiB may be used{advice}"
     );
-    Error::new(ErrorKind::LimitExceeded, message)
+    Error::new(ErrorKind::MemoryExceeded, message)
 }
 
 /// The error of an archive for which there is another model, or other steering vectors, than it needs.

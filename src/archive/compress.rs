@@ -237,7 +237,7 @@ impl<'a, W: Write> Encoder<'a, W> {
         let index = index_bytes(&self.extents);
         let index_len = u32::try_from(index.len()).map_err(|_| {
             let message = "the index would be larger than 4 GiB: take larger chunks";
-            Error::new(ErrorKind::LimitExceeded, message)
+            Error::new(ErrorKind::InvalidArgument, message)
         })?;
         self.write_bytes(&index)?;
         let content = self.hasher.finalize().into();

@@ -382,7 +382,7 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "BEGIN..END", value_parser = parse_range, conflicts_with = "keep_going")]
     pub range: Option<Range<u64>>,
     /// Unpack the archive of a directory, beside it or in the directory of -C
-    #[arg(long, conflicts_with_all = ["range", "keep_going", "stdout", "output", "rm", "no_sparse"])]
+    #[arg(long, conflicts_with_all = ["range", "keep_going", "stdout", "output", "rm"])]
     pub untar: bool,
 }
 

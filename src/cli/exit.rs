@@ -67,7 +67,7 @@ pub fn code_of(error: &Error) -> u8 {
     match recovered.or_else(|| error.downcast_ref().map(crate::Error::kind)) {
         Some(ErrorKind::ModelMissing) => MODEL_MISSING,
         Some(ErrorKind::Truncated | ErrorKind::Corrupt | ErrorKind::NotAnArchive) => DAMAGED,
-        Some(ErrorKind::LimitExceeded) => LIMIT_EXCEEDED,
+        Some(ErrorKind::LimitExceeded | ErrorKind::MemoryExceeded) => LIMIT_EXCEEDED,
         Some(ErrorKind::Unsupported) => UNSUPPORTED,
         Some(ErrorKind::InvalidArgument) => USAGE,
         _ => FAILED,
@@ -77,13 +77,10 @@ pub fn code_of(error: &Error) -> u8 {
 /// Returns advice for the user on `error`.
 pub fn advice_for(error: &Error) -> Option<&'static str> {
     match error.downcast_ref().map(crate::Error::kind)? {
-        ErrorKind::Truncated => {
-            Some("the end of the archive is missing: download or copy it again")
-        }
+        ErrorKind::Truncated => Some("something of it is missing: make, download or copy it again"),
         ErrorKind::Unsupported => Some("a newer version of llmzip can read it"),
-        ErrorKind::LimitExceeded => {
-            Some("--memlimit allows more memory, --max-output more content")
-        }
+        ErrorKind::LimitExceeded => Some("--max-output allows more content"),
+        ErrorKind::MemoryExceeded => Some("--memlimit allows more memory"),
         ErrorKind::TrailingData if error.downcast_ref::<Kept>().is_none() => {
             Some("everything before the trailing data was verified; use -f to keep it")
         }

@@ -7,9 +7,10 @@ use super::output::Output;
 use super::session::CliSession;
 use super::size::grouped;
 use super::staging::Staging;
+use super::untar_file::write_file;
 use super::voice::Voice;
-use crate::Decoder;
 use crate::archive::Options;
+use crate::{Decoder, ErrorKind};
 use anyhow::{Context, Result, anyhow, bail};
 use filetime::FileTime;
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
@@ -175,7 +176,7 @@ pub fn unpack(
     let staging = Staging::new(&folder).context("cannot create a directory to unpack into")?;
     let decoder = Decoder::new(&opened.file, &session.models, options)?;
     let mut plain = Counting { inner: decoder, done: 0, progress: &|n| progress.add(n) };
-    let directories = extract(&mut plain, staging.path())?;
+    let directories = extract(&mut plain, staging.path(), output.sparse)?;
     refuse_rest(&mut plain)?;
     opened.check_unchanged()?;
     let moved = settle(&staging, &folder, &directories, output.syncs)?;
@@ -210,7 +211,7 @@ struct Directory {
 }
 
 /// Extracts the entries of the tar stream `plain` into `folder`; returns its directories.
-fn extract(plain: &mut impl Read, folder: &Path) -> Result<Vec<Directory>> {
+fn extract(plain: &mut impl Read, folder: &Path, sparse: bool) -> Result<Vec<Directory>> {
     let mut tar = tar::Archive::new(plain);
     tar.set_overwrite(false);
     let mut directories = Vec::new();
@@ -233,7 +234,13 @@ fn extract(plain: &mut impl Read, folder: &Path) -> Result<Vec<Directory>> {
         {
             bail!("{}: is a device or a pipe; tar -I llmzip -xf unpacks it", shown(&path));
         }
-        if !entry.unpack_in(folder).map_err(inner_error).with_context(cannot)? {
+        let is_content =
+            (kind.is_file() || kind.is_gnu_sparse()) && !entry.path_bytes().ends_with(b"/"); // an old directory
+        let is_inside = match is_content {
+            true => write_file(&mut entry, folder, &path, sparse).map_err(inner_error),
+            false => entry.unpack_in(folder).map_err(inner_error),
+        };
+        if !is_inside.with_context(cannot)? {
             bail!("{}: would be outside the directory that is unpacked", shown(&path));
         }
         let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
@@ -254,7 +261,7 @@ fn extract(plain: &mut impl Read, folder: &Path) -> Result<Vec<Directory>> {
 fn refuse_rest(plain: &mut impl Read) -> Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match plain.read(&mut buffer).map_err(inner_error)? {
+        match plain.read(&mut buffer).map_err(|e| own_advice(inner_error(e)))? {
             0 => return Ok(()),
             n if buffer[..n].iter().all(|byte| *byte == 0) => (),
             _ => bail!(
@@ -315,6 +322,14 @@ fn inner_error(error: io::Error) -> anyhow::Error {
         cause.downcast_ref::<crate::Error>().or(inner.and_then(|e| e.downcast_ref()))
     });
     ours.map(|ours| ours.duplicate().into()).unwrap_or(error)
+}
+
+/// Replaces the advice to use -f on trailing data, which unpacking does not heed.
+fn own_advice(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref().map(crate::Error::kind) {
+        Some(ErrorKind::TrailingData) => anyhow!("{error}: decompress it with -f, without --untar"),
+        _ => error,
+    }
 }
 
 /// A reader that counts.

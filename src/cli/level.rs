@@ -20,21 +20,30 @@ const FLAGS: [(&str, u8); 11] = [
     ("7", 7),
     ("8", 8),
     ("9", 9),
-    ("fast", 1),
+    (FAST, 1),
     ("best", 9),
 ];
+
+const FAST: &str = "fast";
 
 fn others(id: &'static str) -> impl Iterator<Item = &'static str> {
     FLAGS.into_iter().map(|(flag, _)| flag).chain(["level"]).filter(move |other| *other != id)
 }
 
 fn flag_arg((flag, _): (&'static str, u8)) -> Arg {
-    let arg = Arg::new(flag).action(ArgAction::SetTrue).hide(true);
+    let arg = Arg::new(flag).hide(true);
     let arg = match flag.as_bytes() {
-        [digit] => arg.short(char::from(*digit)),
-        _ => arg.long(flag),
+        [digit] => arg.short(char::from(*digit)).action(ArgAction::SetTrue),
+        _ if flag == FAST => fast_arg(arg),
+        _ => arg.long(flag).action(ArgAction::SetTrue),
     };
     arg.overrides_with_all(others(flag).chain([flag]))
+}
+
+/// Gives the flag the number that zstd's has, which is ignored: nothing is faster than level 1.
+fn fast_arg(arg: Arg) -> Arg {
+    let arg = arg.long(FAST).num_args(0..=1).require_equals(true).default_missing_value("1");
+    arg.value_parser(number(1..=u64::MAX))
 }
 
 fn level_arg() -> Arg {
@@ -58,7 +67,11 @@ impl Args for LevelArgs {
 
 impl FromArgMatches for LevelArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let flag = FLAGS.iter().find(|(flag, _)| matches.get_flag(flag)).map(|(_, level)| *level);
+        let has = |flag| match flag {
+            FAST => matches.contains_id(flag),
+            _ => matches.get_flag(flag),
+        };
+        let flag = FLAGS.iter().find(|(flag, _)| has(flag)).map(|(_, level)| *level);
         Ok(Self { level: flag.or(matches.get_one("level").copied()) })
     }
 

@@ -39,6 +39,7 @@ mod test;
 #[cfg(feature = "train")]
 mod train;
 mod transfer;
+mod untar_file;
 mod voice;
 mod walk;
 

@@ -326,6 +326,12 @@ fn prefix(coding: &CodingArgs) -> anyhow::Result<Vec<u8>> {
         file.take(limit).read_to_end(&mut prefix)
     });
     read.with_context(|| format!("cannot read the prefix in {}", shown(path)))?;
+    if prefix.len() > Prefix::MAX_LEN {
+        let (path, most) = (shown(path), Prefix::MAX_LEN);
+        let message =
+            format!("the prefix in {path} has more than {most} bytes, the most there are");
+        return Err(UsageError(message).into());
+    }
     Ok(prefix)
 }
 

@@ -2,7 +2,8 @@
 
 use super::standard::Stream;
 use rustix::fs::{OFlags, fcntl_getfl};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 /// Bytes of zeros, aligned, that a hole is left for: the block of most file systems.
 const BLOCK: usize = 1 << 12;
@@ -28,6 +29,37 @@ pub fn write_or_skip(
     }
     out.seek(SeekFrom::Current(n as i64))?;
     Ok(n)
+}
+
+/// Copies `from` to the empty file `to`, with holes for its zeros. Returns how many bytes that were.
+///
+/// # Errors
+/// I/O errors.
+pub fn copy_with_holes(mut from: impl Read, to: &File) -> io::Result<u64> {
+    let holes = Holes { file: to, position: 0 };
+    let mut out = BufWriter::with_capacity(16 * BLOCK, holes);
+    let n = io::copy(&mut from, &mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    to.set_len(n)?; // it may end in a hole
+    Ok(n)
+}
+
+/// A file that begins at its first byte.
+struct Holes<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl Write for Holes<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = write_or_skip(&mut self.file, self.position, bytes)?;
+        self.position += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A stream in which holes are left where it is a file that ends where it stands: elsewhere there may be other bytes.

@@ -14,7 +14,7 @@ const MOST_TOGETHER: usize = 32;
 /// - [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where a code cannot be that of any chunk, or the parameters none of a
 ///   stream coded with this model. Most damage gives wrong bytes instead: check them.
 /// - [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
-/// - [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) if the lanes would take too much memory.
+/// - [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded) if the lanes would take too much memory.
 pub fn decode_all(codec: Codec<'_>, codes: &[Coded<'_>]) -> Vec<Result<Vec<u8>>> {
     let groups = groups(codes, codec.threads);
     let codec = codec.shared_by(groups.len());

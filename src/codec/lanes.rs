@@ -38,7 +38,7 @@ impl<'m> Lanes<'m> {
     /// `steps` tokens each in one call.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitExceeded`] if they would take more than the codec's memory,
+    /// [`ErrorKind::MemoryExceeded`] if they would take more than the codec's memory,
     /// [`ErrorKind::Corrupt`] where the codec has no model.
     pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
         let Codec { parameters, threads, prefix, steering, .. } = codec;
@@ -130,7 +130,7 @@ fn check_memory(
         "the lanes of a chunk, {lanes}, take about {needed} KiB beside the model's {model}, the limit \
          leaves {limit}"
     );
-    Err(Error::new(ErrorKind::LimitExceeded, message))
+    Err(Error::new(ErrorKind::MemoryExceeded, message))
 }
 
 /// A session for `lanes` lanes that take up to `steps` tokens in a call and `most` in all.

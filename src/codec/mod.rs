@@ -177,7 +177,7 @@ impl<'a> Codec<'a> {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for
-/// options out of range, [`ErrorKind::LimitExceeded`] if the lanes would take too much memory.
+/// options out of range, [`ErrorKind::MemoryExceeded`] if the lanes would take too much memory.
 pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded<'static>> {
     check_options(options)?;
     match Strategy::of(options, plain.len()) {

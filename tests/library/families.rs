@@ -255,7 +255,7 @@ fn memory_is_asked_for_before_it_is_taken() {
     };
     let footprint = model.architecture().footprint();
     let error = with(footprint.weights + 1000).unwrap_err();
-    assert_eq!(error.kind(), llmzip::ErrorKind::LimitExceeded);
+    assert_eq!(error.kind(), llmzip::ErrorKind::MemoryExceeded);
     let all = footprint.weights + footprint.session(64, 256, 64);
     assert_eq!(with(all).unwrap().plain_len, text().len() as u64);
 }

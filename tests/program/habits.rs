@@ -25,7 +25,12 @@ fn letters_of_other_programs_mean_the_same() {
     let packed = |arguments: &[&str]| shell.pipe(arguments, &text()).expect(0).stdout;
     assert_eq!(packed(&["-z", "-1"]), packed(&["-1"]));
     assert_eq!(packed(&["--compress", "--fast"]), packed(&["-1"]));
+    assert_eq!(packed(&["--fast=3"]), packed(&["-1"]));
+    assert_eq!(packed(&["--fast=3", "--best"]), packed(&["-9"]));
     assert_eq!(packed(&["-1", "--best"]), packed(&["-9"]));
+    for wrong in ["--fast=0", "--fast=", "--fast=x", "--fast=-1"] {
+        shell.pipe(&[wrong], b"a").expect(2).saying("expected a number");
+    }
     shell.run(&["-dt", "a.llmz"]).expect(0).saying("good");
     shell.run(&["-td", "a.llmz"]).expect(0).saying("good");
     assert!(!shell.run(&["-dl", "a.llmz"]).expect(0).stdout.is_empty());
@@ -289,6 +294,57 @@ fn a_directory_becomes_an_archive_and_comes_back() {
     shell.run(&["-d", "--untar", "--rm", "d.tar.llmz"]).expect(2);
     shell.run(&["-d", "--untar", "d.tar.llmz"]).expect(0);
     assert_eq!(shell.names(), ["d", "d.tar.llmz", "new"]);
+}
+
+/// Zeros at the end, which only the length tells of, are in it; so is a file that must not be written to.
+#[test]
+fn zeros_in_an_unpacked_directory_are_holes() {
+    let shell = Shell::new();
+    fs::create_dir(shell.path("d")).unwrap();
+    let plain = [b"head", &vec![0; 600_000][..], b"end", &[0; 600_000]].concat();
+    shell.write("d/a", &plain);
+    fs::set_permissions(shell.path("d/a"), fs::Permissions::from_mode(0o440)).unwrap();
+    shell.run(&["-1", "d"]).expect(0);
+    for (name, arguments, holes) in [("new", &[][..], true), ("full", &["--no-sparse"], false)] {
+        let call = [&["-d", "--untar", "-C", name, "d.tar.llmz"], arguments].concat();
+        shell.run(&call).expect(0);
+        let file = format!("{name}/d/a");
+        assert!(shell.read(&file) == plain, "{name}");
+        let metadata = shell.path(&file).metadata().unwrap();
+        assert_eq!(metadata.mode() & 0o777, 0o440);
+        assert_eq!(metadata.mtime(), shell.path("d/a").metadata().unwrap().mtime());
+        assert_eq!(metadata.blocks() * 512 < 50_000, holes, "{name}: {}", metadata.blocks());
+    }
+}
+
+#[test]
+fn unpacking_with_trailing_data_does_not_advise_what_it_ignores() {
+    let shell = with_directory();
+    shell.run(&["-1", "d"]).expect(0);
+    shell.write("joined.tar.llmz", &[&shell.read("d.tar.llmz")[..], b"trailing"].concat());
+    let ended = shell.run(&["-d", "-f", "--untar", "-C", "new", "joined.tar.llmz"]).expect(1);
+    assert!(ended.stderr.contains("without --untar"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("use -f to keep it"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_prefix_that_is_too_long_is_called_no_length_that_it_has_not() {
+    let shell = with_archive();
+    shell.write("long", &[b'x'; 80_000]);
+    shell.run(&["-1", "-c", "-D", "long", "a"]).expect(2).saying("long has more than 65536 bytes");
+}
+
+/// The option that lifts the limit that was met, and no other; of nothing it is not said that its end is missing.
+#[test]
+fn advice_names_the_option_that_helps() {
+    let shell = with_archive();
+    let said = |ended: &crate::shell::Ended| ended.stderr.clone();
+    let content = shell.run(&["-dc", "--max-output", "9", "a.llmz"]).expect(5);
+    let memory = shell.run(&["-c", "-6", "--memlimit", "100k", "a"]).expect(5);
+    assert!(said(&content).contains("--max-output") && !said(&content).contains("--memlimit"));
+    assert!(said(&memory).contains("--memlimit") && !said(&memory).contains("--max-output"));
+    let empty = shell.pipe(&["-d"], b"").expect(4);
+    assert!(said(&empty).contains("empty input") && !said(&empty).contains("the end of"));
 }
 
 #[test]

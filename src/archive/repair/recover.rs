@@ -30,7 +30,7 @@ pub struct Recovery {
 /// A stream whose header is lost is tried with the default model.
 ///
 /// # Errors
-/// Errors other than damage: Io, ModelMissing, InvalidModel, Unsupported, LimitExceeded; where there
+/// Errors other than damage: Io, ModelMissing, InvalidModel, Unsupported, LimitExceeded, MemoryExceeded; where there
 /// is nothing of an archive, the error of [`decompress`](crate::archive::decompress()).
 pub fn recover(
     input: impl Read + Seek,

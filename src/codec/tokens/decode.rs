@@ -14,7 +14,7 @@ use std::ops::Range;
 /// Decodes chunks of tokens in lockstep; an error of a chunk alone is its own.
 ///
 /// # Errors
-/// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) if all lanes together would take
+/// [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded) if all lanes together would take
 /// more than the codec's memory; [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the
 /// model's logits overflow; [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) of a chunk where its
 /// code cannot be that of any.
