@@ -9,7 +9,7 @@ use std::fmt;
 pub enum SteeringName {
     /// Drawn from a seed.
     Random {
-        /// How many, 1 to [`Steering::MAX_VECTORS`].
+        /// How many, 1 to [`Steering::MAX_VECTORS`](crate::models::Steering::MAX_VECTORS).
         count: u8,
         /// The seed.
         seed: u64,
