@@ -1,4 +1,4 @@
-"""What steering vectors are worth: rows for docs/steering.md, as Markdown on standard output.
+"""What steering vectors are worth: rows of Markdown on standard output.
 
 steering.py [--program llmzip] [-m MODEL] [-k 32] [--steps 300] [--bytes 50000] [--fit PRIOR...] FILE...
 

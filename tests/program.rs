@@ -28,6 +28,7 @@ mod program {
     mod network;
     mod quantize;
     mod recover;
+    mod steer;
     mod steering;
     mod store;
     mod train;

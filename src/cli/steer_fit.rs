@@ -84,7 +84,7 @@ pub fn compress(
     if text.len() as u64 > MAX_LEN {
         let message =
             format!("is longer than {} bytes, the most for --steer-fit", grouped(MAX_LEN));
-        return Err(Error::new(ErrorKind::LimitExceeded, message));
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     let mut smallest = Vec::new();
     let mut summary = archive::compress(&text[..], &mut smallest, model, options, progress)?;

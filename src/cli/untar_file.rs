@@ -4,7 +4,7 @@ use super::sparse::copy_with_holes;
 use filetime::FileTime;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use tar::Entry;
 
@@ -24,7 +24,8 @@ pub fn write_file(
 ) -> io::Result<bool> {
     let Some(place) = place_in(folder, path)? else { return Ok(false) };
     let (mode, mtime, len) = (entry.header().mode()?, entry.header().mtime()?, entry.size());
-    let mut file = File::create_new(place)?;
+    // Until it has its own mode, nobody else reads it.
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(place)?;
     let n = match sparse {
         true => copy_with_holes(entry, &file)?,
         false => io::copy(entry, &mut file)?,

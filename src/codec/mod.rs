@@ -14,6 +14,7 @@ mod prefix;
 mod prefix_coding;
 pub mod range_coder;
 mod steering_code;
+mod steering_integers;
 mod strategy;
 pub mod token_trie;
 mod tokens;
@@ -25,7 +26,8 @@ pub use batch::{decode, decode_all};
 pub use parameters::Parameters;
 pub use prefix::Prefix;
 use std::borrow::Cow;
-pub use steering_code::{MAX_INTEGER, Quantizer, SteeringCode};
+pub use steering_code::{Quantizer, SteeringCode};
+pub use steering_integers::MAX_INTEGER;
 use strategy::Strategy;
 
 /// Most lanes a chunk can have.

@@ -86,6 +86,7 @@ struct Workspace {
     /// Rotations of the positions of a call, from its lowest on: [positions][pairs]
     cos: Vec<f32>,
     sin: Vec<f32>,
+    /// Pairs of dimensions that rotate.
     pairs: usize,
     scores: AttentionScratch,
     /// Quantized inputs of an int8 layer.
@@ -125,7 +126,8 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         let mut pinned = pinned.iter();
         for (layer, cache) in network.layers.iter().zip(caches) {
             let pinned = pinned.next().map(|pinned| (pinned, *vectors));
-            work.layer(network, layer, Seen { shape, cache, pinned }, rows, rotations);
+            work.attend(network, layer, Seen { shape, cache, pinned }, rows, rotations);
+            work.feed_forward(network, layer);
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
@@ -147,7 +149,8 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         self.pinned = network.layers.iter().map(|_| cache()).collect();
         self.vectors = count;
         for (layer, cache) in network.layers.iter().zip(&mut self.pinned) {
-            work.layer(network, layer, Seen { shape: &shape, cache, pinned: None }, &rows, None);
+            work.attend(network, layer, Seen { shape: &shape, cache, pinned: None }, &rows, None);
+            work.feed_forward(network, layer);
         }
     }
 
@@ -194,21 +197,9 @@ impl Workspace {
         first
     }
 
-    /// A layer; rows rotate where the rotations from their lowest position on are given.
-    fn layer<E: KvElement>(
-        &mut self,
-        network: &Transformer,
-        layer: &Layer,
-        seen: Seen<'_, E>,
-        rows: &[Row],
-        rotations: Option<u32>,
-    ) {
-        self.attend(network, layer, seen, rows, rotations);
-        self.feed_forward(network, layer);
-    }
-
     /// Attention over norm(x), added to x; where residuals are parallel, norm(x) for the
-    /// feed-forward layer is taken before.
+    /// feed-forward layer is taken before. Rows rotate where the rotations from their lowest position
+    /// on are given.
     fn attend<E: KvElement>(
         &mut self,
         network: &Transformer,

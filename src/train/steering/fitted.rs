@@ -39,9 +39,9 @@ pub struct FitOptions {
     pub passes: u64,
     /// Bytes of a piece: what a lane has.
     pub piece: usize,
-    /// Learning rate, and the step of the integers, in units of the embeddings' root mean square.
+    /// Learning rate, in units of the embeddings' root mean square.
     pub rate: f32,
-    /// The second.
+    /// Step of the integers, in the same units.
     pub step: f32,
 }
 
@@ -57,9 +57,9 @@ impl Default for FitOptions {
 pub struct Fit {
     /// Their code.
     pub code: SteeringCode,
-    /// Bits of the text by the model alone: without them, and with them.
+    /// Bits of the text by the model alone, without them.
     pub without: f64,
-    /// The second.
+    /// Bits of the text by the model alone, with them.
     pub with: f64,
     /// Bits of the code.
     pub code_bits: f64,

@@ -48,9 +48,9 @@ pub struct PromptReport {
 pub struct Prompt {
     /// The vectors that held-out texts cost least with.
     pub steering: Steering,
-    /// Bits per byte of held-out texts, of the model alone, with and without them.
+    /// Bits per byte of held-out texts by the model alone, with them.
     pub with: f64,
-    /// The same without.
+    /// Bits per byte of held-out texts by the model alone, without them.
     pub without: f64,
     /// Held-out texts.
     pub held_out: Vec<Vec<u8>>,
@@ -74,18 +74,7 @@ pub fn train_prompt(
     watch: &mut dyn FnMut(&PromptReport),
 ) -> Result<Prompt> {
     let objective = SteeringObjective::new(model)?;
-    let chunks = texts.iter().flat_map(|text| text.chunks(options.piece.max(1)));
-    let (mut held_out, mut learned) = (Vec::new(), Vec::new());
-    for (i, chunk) in chunks.enumerate() {
-        if i % HELD_OUT == HELD_OUT - 1 { &mut held_out } else { &mut learned }
-            .push(chunk.to_vec());
-    }
-    if held_out.is_empty() {
-        let least = HELD_OUT * options.piece;
-        let message =
-            format!("too little text: at least {least} bytes, of which some are held out");
-        return Err(Error::new(ErrorKind::InvalidArgument, message));
-    }
+    let [learned, held_out] = split(texts, options.piece)?;
     let tokenised = |texts: &[Vec<u8>]| -> Vec<Piece> {
         texts.iter().flat_map(|text| pieces(model, text, text.len())).collect()
     };
@@ -131,6 +120,21 @@ pub fn train_prompt(
         }
     }
     Ok(Prompt { steering: Steering::new(width, best)?, with, without, held_out })
+}
+
+/// Cuts texts into pieces; returns those to learn from, and those that are held out.
+fn split(texts: &[Vec<u8>], piece: usize) -> Result<[Vec<Vec<u8>>; 2]> {
+    let (mut learned, mut held_out) = (Vec::new(), Vec::new());
+    for (i, text) in texts.iter().flat_map(|text| text.chunks(piece.max(1))).enumerate() {
+        if i % HELD_OUT == HELD_OUT - 1 { &mut held_out } else { &mut learned }.push(text.to_vec());
+    }
+    if held_out.is_empty() {
+        let least = HELD_OUT * piece;
+        let message =
+            format!("too little text: at least {least} bytes, of which some are held out");
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    Ok([learned, held_out])
 }
 
 /// Tokens that are tried as starts, and the bytes of text by which they are judged.
