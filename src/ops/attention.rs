@@ -5,6 +5,7 @@ use super::arch::{Isa, Kernel, LANES, Simd};
 use super::exp::softmax_parts;
 use super::kv_cache::{KvCache, KvElement};
 use super::lanewise::map_in_place;
+use std::ops::Range;
 
 /// The shape of attention: `heads` query heads share `kv_heads` key/value heads in equal groups.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -255,20 +256,15 @@ impl<E: KvElement> Heads<'_, E> {
     ) -> usize {
         let vectors = self.seen.cache.value_vectors();
         let [before, after] = self.seen.values();
-        let [pinned, _] = self.also_seen.map_or([&[][..]; 2], |seen| seen.values());
+        let (wrap, count) = (before.len() / vectors, self.seen.count);
         let mut acc = [[s.splat(0.0); N]; G];
-        let mut j = 0;
-        for values in [before, after, pinned] {
-            for row in values.chunks_exact(vectors) {
-                let row = &row[from..from + N];
-                for g in 0..G {
-                    let x = s.splat(p[g][j]);
-                    for n in 0..N {
-                        acc[g][n] = s.fma(x, E::load(s, &row[n]), acc[g][n]);
-                    }
-                }
-                j += 1;
-            }
+        for (js, values) in [(0..wrap, before), (wrap..count, after)] {
+            add_weighed(s, p, js, values.chunks_exact(vectors), from, &mut acc);
+        }
+        if let Some(also_seen) = self.also_seen {
+            let [values, _] = also_seen.values();
+            let js = count..count + also_seen.count;
+            add_weighed(s, p, js, values.chunks_exact(vectors), from, &mut acc);
         }
         let d = out.len() / G;
         for ((out, acc), &r) in out.chunks_exact_mut(d).zip(acc).zip(r) {
@@ -279,6 +275,27 @@ impl<E: KvElement> Heads<'_, E> {
             }
         }
         N
+    }
+}
+
+/// acc[g][n] := chain over j of fma(p[g][j], v[j][from + n]) from acc[g][n] on. rows: those of `js`.
+#[inline(always)]
+fn add_weighed<'v, S: Simd, E: KvElement, const G: usize, const N: usize>(
+    s: S,
+    p: &[&[f32]; G],
+    js: Range<usize>,
+    rows: impl Iterator<Item = &'v [[E; LANES]]>,
+    from: usize,
+    acc: &mut [[S::V; N]; G],
+) {
+    for (j, row) in js.zip(rows) {
+        let row = &row[from..from + N];
+        for g in 0..G {
+            let x = s.splat(p[g][j]);
+            for n in 0..N {
+                acc[g][n] = s.fma(x, E::load(s, &row[n]), acc[g][n]);
+            }
+        }
     }
 }
 

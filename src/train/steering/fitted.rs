@@ -12,10 +12,9 @@ use super::prompt::starts;
 use super::quantize::{Levels, quantized};
 use crate::codec::SteeringCode;
 use crate::error::Result;
-use crate::models::{Model, Transformer};
+use crate::models::Model;
 use crate::nn::parameter::Parameter;
 use crate::nn::random::Random;
-use crate::train::optimiser::{Optimiser, OptimiserOptions, orthogonal};
 
 /// How the numbers of carried vectors are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,16 +83,14 @@ const SAMPLE: usize = 1 << 14;
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) where the model takes none.
 pub fn fit(model: &Model, text: &[u8], options: &FitOptions) -> Result<Option<Fit>> {
     let objective = SteeringObjective::new(model)?;
-    let Some(network) = model.network().as_transformer() else { return Ok(None) };
     let pieces = pieces(model, text, options.piece);
     if pieces.is_empty() {
         return Ok(None);
     }
     let without = objective.bits(&[], &pieces);
     let starts = starts(model, &objective, &pieces, options.vectors);
-    let fitting =
-        Fitting { objective: &objective, network, pieces: &pieces, starts: &starts, options };
-    let learned = fitting.learn(model)?;
+    let fitting = Fitting { objective: &objective, pieces: &pieces, starts: &starts, options };
+    let learned = fitting.learn()?;
     let mut best: Option<Fit> = None;
     for code in fitting.codes(&learned) {
         let fit = fitting.measured(code, without)?;
@@ -113,8 +110,7 @@ impl Fit {
 }
 
 struct Fitting<'a> {
-    objective: &'a SteeringObjective,
-    network: &'a Transformer,
+    objective: &'a SteeringObjective<'a>,
     pieces: &'a [Piece],
     starts: &'a [u32],
     options: &'a FitOptions,
@@ -122,22 +118,16 @@ struct Fitting<'a> {
 
 impl Fitting<'_> {
     fn step(&self) -> f32 {
-        self.options.step * self.network.embedding_scale()
+        self.options.step * self.objective.network().embedding_scale()
     }
 
     /// Learns differences from the starts: `[k][C]`.
-    fn learn(&self, model: &Model) -> Result<Vec<f32>> {
+    fn learn(&self) -> Result<Vec<f32>> {
         let Self { objective, pieces, options, .. } = self;
         let (base, step) = (objective.embed(self.starts), self.step());
         let shape = [options.vectors, objective.width()];
         let mut differences = Parameter::constant("steering".into(), &shape, 0.0);
-        let isa = model.isa();
-        let adam_rate = options.rate * self.network.embedding_scale();
-        let mut optimiser = Optimiser::new(
-            Box::new(move |x, columns| Ok(orthogonal(isa, x, columns))),
-            OptimiserOptions { adam_rate, muon_rate: 0.0, clip: f32::INFINITY },
-            std::slice::from_ref(&differences),
-        );
+        let mut optimiser = objective.adam(options.rate, &differences);
         let mut random = Random::new(&[1]);
         let bytes =
             |pieces: &mut dyn Iterator<Item = &Piece>| pieces.map(|p| p.bytes).sum::<usize>();
@@ -201,7 +191,7 @@ impl Fitting<'_> {
     }
 
     fn measured_on(&self, code: SteeringCode, without: f64, pieces: &[Piece]) -> Result<Fit> {
-        let vectors = code.vectors(self.network)?;
+        let vectors = code.vectors(self.objective.network())?;
         let with = self.objective.bits(vectors.values(), pieces);
         let code_bits = 8.0 * code.to_bytes().len() as f64;
         Ok(Fit { code, without, with, code_bits })

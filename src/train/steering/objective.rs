@@ -2,27 +2,44 @@
 
 use super::pieces::Piece;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Model;
+use crate::models::{Model, Transformer};
 use crate::nn::decoder::Decoder;
 use crate::nn::matrix::accumulate;
-use crate::nn::parameter::zeros;
+use crate::nn::parameter::{Parameter, zeros};
+use crate::ops::Isa;
+use crate::train::optimiser::{Optimiser, OptimiserOptions, orthogonal};
 use rayon::prelude::*;
 
 /// A model that stays as it is, and texts' costs as a function of steering vectors.
-pub struct SteeringObjective {
+pub struct SteeringObjective<'a> {
+    isa: Isa,
+    network: &'a Transformer,
     decoder: Decoder,
 }
 
-impl SteeringObjective {
+impl<'a> SteeringObjective<'a> {
     /// Takes the network of `model`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where it is recurrent.
-    pub fn new(model: &Model) -> Result<Self> {
+    pub fn new(model: &'a Model) -> Result<Self> {
         let message = "a recurrent model takes no steering vectors";
         let none = || Error::new(ErrorKind::InvalidArgument, message);
         let network = model.network().as_transformer().ok_or_else(none)?;
-        Ok(Self { decoder: network.decoder(&|_| false) })
+        Ok(Self { isa: model.isa(), network, decoder: network.decoder(&|_| false) })
+    }
+
+    /// Returns the network.
+    pub fn network(&self) -> &'a Transformer {
+        self.network
+    }
+
+    /// Creates an optimiser of vectors, at a rate in units of the embeddings' root mean square.
+    pub(super) fn adam(&self, rate: f32, vectors: &Parameter) -> Optimiser {
+        let (isa, adam_rate) = (self.isa, rate * self.network.embedding_scale());
+        let options = OptimiserOptions { adam_rate, muon_rate: 0.0, clip: f32::INFINITY };
+        let orthogonal = Box::new(move |x, columns| Ok(orthogonal(isa, x, columns)));
+        Optimiser::new(orthogonal, options, std::slice::from_ref(vectors))
     }
 
     /// Returns the width of vectors.

@@ -7,7 +7,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
 use crate::nn::parameter::Parameter;
 use crate::nn::random::Random;
-use crate::train::optimiser::{Optimiser, OptimiserOptions, orthogonal};
 
 /// Choices of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +27,7 @@ pub struct PromptOptions {
 
 impl Default for PromptOptions {
     fn default() -> Self {
-        Self { vectors: 16, steps: 300, piece: 2000, batch: 4, rate: 0.05, seed: 1 }
+        Self { vectors: 32, steps: 300, piece: 2000, batch: 4, rate: 0.15, seed: 1 }
     }
 }
 
@@ -89,13 +88,7 @@ pub fn train_prompt(
         &[options.vectors, width],
         objective.embed(&starts(model, &objective, &lessons, options.vectors)),
     );
-    let scale = model.network().as_transformer().map_or(1.0, |network| network.embedding_scale());
-    let isa = model.isa();
-    let mut optimiser = Optimiser::new(
-        Box::new(move |x, columns| Ok(orthogonal(isa, x, columns))),
-        OptimiserOptions { adam_rate: options.rate * scale, muon_rate: 0.0, clip: f32::INFINITY },
-        std::slice::from_ref(&vectors),
-    );
+    let mut optimiser = objective.adam(options.rate, &vectors);
     let mut random = Random::new(&[options.seed]);
     let (mut best, mut with) = (vectors.values.clone(), cost(&vectors.values));
     let (mut bits, mut n_bytes) = (0.0, 0.0);
