@@ -1,6 +1,6 @@
 """What steering vectors are worth: rows of Markdown on standard output.
 
-steering.py [--program llmzip] [-m MODEL] [-k 32] [--steps 300] [--bytes 50000] [--fit PRIOR...] FILE...
+steering.py [--program llmzip] [-m MODEL] [-k 32] [--steps 300] [--bytes 50000] [--fit PRIOR]... FILE...
 
 Of each file the first bytes are cut in two. Prompts and text prefixes are of the first half and code the second, in
 chunks of 2,000 bytes, one lane each; fitted vectors are of the second half and carried by it. Sizes are whole archives,
@@ -23,7 +23,7 @@ def main():
     parser.add_argument("-k", "--vectors", default="32")
     parser.add_argument("--steps", default="300")
     parser.add_argument("--bytes", type=int, default=50_000)
-    parser.add_argument("--fit", nargs="*", default=[], choices=["gauss", "empirical", "lloyd-max"])
+    parser.add_argument("--fit", action="append", default=[], choices=["gauss", "empirical", "lloyd-max"])
     parser.add_argument("files", nargs="+")
     args = parser.parse_args()
     model = ["-m", args.model] if args.model else []

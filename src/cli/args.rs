@@ -164,7 +164,7 @@ pub enum Command {
         #[command(flatten)]
         voice: VoiceArgs,
     },
-    /// Learn steering vectors for files of a kind (docs/cli.md)
+    /// Learn steering vectors for files of a kind (docs/steering.md)
     #[cfg(feature = "train")]
     Steer {
         #[command(subcommand)]

@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 #[derive(Args, Debug)]
 pub struct SteerFitArgs {
     /// Fit up to N steering vectors to each input and carry them in its archive, where that makes it
-    /// smaller; takes minutes (docs/cli.md) [default: 2]
+    /// smaller; takes minutes (docs/steering.md) [default: 2]
     #[arg(
         long = "steer-fit",
         value_name = "N",
