@@ -11,7 +11,7 @@ use crate::predict::{Mixed, MixingConfig};
 use crate::profile::{Part, enter};
 
 /// The adaptive model's strongest tier, the one that is mixed with the language model.
-pub const BEST_TIER: u8 = 3;
+pub const BEST_TIER: u8 = 4;
 
 /// Plain bytes between calls of `progress`.
 const PROGRESS_STEP: usize = 1 << 12;
@@ -39,7 +39,7 @@ fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
     coded
 }
 
-/// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=3.
+/// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=4.
 pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded<'static> {
     let table_log2 = codec.parameters.table_log2;
     let mut mixed = model(codec, tier, table_log2.into(), plain.len());
@@ -64,7 +64,7 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
         return Err(corrupt("an adaptive chunk has no parameters"));
     };
     let (tier, table_log2) = ((parameters & 3) + 1, u32::from(parameters >> 2));
-    if tier > 3 || !(10..=MixingConfig::TABLE_LOG2).contains(&table_log2) {
+    if !(10..=MixingConfig::TABLE_LOG2).contains(&table_log2) {
         return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
     }
     let mut mixed = model(codec, tier, table_log2, plain_len);

@@ -8,18 +8,27 @@ use super::apm::Apm;
 use super::config::MixingConfig;
 use super::contexts::{LaneContext, mix};
 use super::counters::Counter;
+use super::fields::FieldFinder;
 use super::history::History;
 use super::logistic::{squash, stretch};
 use super::mixer::{Mixer, ONE, Rate};
 use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
-const N_CONTEXTS: usize = 5;
+const N_CONTEXTS: usize = 12;
 
 /// Initial weights of a context's log-odds and of its probability about 1/2.
 const CONTEXT_WEIGHTS: [i32; 2] = [ONE * 8 / 100, 0];
 
 const RATES: [Rate; 2] =
-    [Rate { first: 1000, last: 120, half: 200 }, Rate { first: 100, last: 20, half: 200 }];
+    [Rate { first: 1500, last: 120, half: 400 }, Rate { first: 200, last: 40, half: 200 }];
+
+/// Length of a token from which longer ones are not told apart, and the number of lengths.
+const MAX_LENGTH: u32 = 15;
+const LENGTHS: usize = MAX_LENGTH as usize + 1;
+
+/// Number of rows of each set of mixer weights: the token's length; the language model's certainty and what
+/// the match says; the last byte; the shape of the last three; how many contexts have seen this place, and the length.
+const SELECTOR_ROWS: [usize; 5] = [LENGTHS, 8 * 3, 256, 1 << (3 * 3), (N_CONTEXTS + 1) * 8];
 
 /// Number of tokens that a counter averages over.
 const LIMIT: u32 = 255;
@@ -56,15 +65,18 @@ pub struct BoundaryModel {
     counters: Vec<Counter>,
     used: [usize; N_CONTEXTS],
     isa: Isa,
-    mixer: Mixer<2, 2>,
-    /// Corrections of the mixed prediction under the token so far, and under the expected byte.
-    apms: [Apm; 2],
+    mixer: Mixer<4, 5>,
+    /// Number of contexts that have seen this place.
+    known: usize,
+    /// Corrections of the mixed prediction under the token so far, under the expected byte, and under
+    /// the last two bytes and the token's length.
+    apms: [Apm; 3],
 }
 
 impl BoundaryModel {
     pub fn new(isa: Isa, config: &MixingConfig) -> Self {
         let n_counters = if config.with_lm {
-            config.chunk_len().next_power_of_two().clamp(1 << 10, 1 << 20)
+            (2 * config.chunk_len()).next_power_of_two().clamp(1 << 10, 1 << 22)
         } else {
             1
         };
@@ -74,8 +86,9 @@ impl BoundaryModel {
             counters: vec![Counter::new(1 << 15); n_counters as usize],
             used: [0; N_CONTEXTS],
             isa,
-            mixer: Mixer::new(&initial, [16, 8 * 3], 1, RATES),
-            apms: [Apm::new(1024), Apm::new(1024)],
+            mixer: Mixer::new(&initial, SELECTOR_ROWS, LENGTHS, RATES),
+            known: 0,
+            apms: [Apm::new(4096), Apm::new(1024), Apm::new(1 << 14)],
         }
     }
 
@@ -102,19 +115,30 @@ impl BoundaryModel {
 
     #[inline(always)]
     fn add_contexts(&mut self, lane: &LaneContext, expected: Expected) {
-        let last4 = lane.last as u32;
+        let [last4, before4] = [lane.last as u32, (lane.last >> 32) as u32];
+        let length = lane.token_len.min(MAX_LENGTH);
+        let FieldFinder { index, prefix, .. } = lane.fields;
         let contexts = [
             [lane.token, 0],
             [lane.token, lane.previous_token],
             [lane.token, expected.code()],
             [last4, 0],
-            [last4, (lane.last >> 32) as u32 & 0xFFFF],
+            [last4, before4 & 0xFFFF],
+            [last4 & 0xFFFF, length],
+            [last4 & 0xFF_FFFF, length],
+            [lane.word, length],
+            [lane.shape(5), length],
+            [last4, before4],
+            [mix(lane.token, lane.previous_token), lane.second_last_token],
+            [mix(lane.token, index), prefix],
         ];
+        self.known = 0;
         for (i, context) in contexts.into_iter().enumerate() {
             let hash = context.into_iter().fold(i as u32 + 1, mix);
             self.used[i] = hash as usize & (self.counters.len() - 1);
             let counter = self.counters[self.used[i]];
             let known = counter.count() > 0;
+            self.known += usize::from(known);
             let inputs = [counter.stretch(), (counter.p() as i32 - (1 << 15)) >> 6];
             let inputs = if known { inputs } else { [0, 0] };
             self.mixer.inputs()[1 + 2 * i..][..2].copy_from_slice(&inputs);
@@ -138,11 +162,19 @@ impl IntegerKernel for PredictBoundary<'_> {
         model.mixer.inputs()[0] = lm;
         model.add_contexts(lane, expected);
         let certainty = (lm.abs() / 192).min(7) as usize;
-        let rows = [lane.token_len.min(15) as usize, certainty * 3 + expected.class()];
-        let x = model.mixer.predict(ints, rows, 0);
+        let length = lane.token_len.min(MAX_LENGTH) as usize;
+        let rows = [
+            length,
+            certainty * 3 + expected.class(),
+            lane.last as usize & 255,
+            lane.shape(3) as usize,
+            model.known * 8 + length.min(7),
+        ];
+        let x = model.mixer.predict(ints, rows, length);
         let corrected = model.apms[0].refine(x, lane.token) as u32
-            + model.apms[1].refine(x, expected.code()) as u32;
-        ((2 * squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
+            + model.apms[1].refine(x, expected.code()) as u32
+            + model.apms[2].refine(x, mix(length as u32, lane.last as u32 & 0xFFFF)) as u32;
+        ((squash(x) as u32 + corrected + 2) / 4).clamp(1, 65535) as u16
     }
 }
 

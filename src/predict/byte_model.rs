@@ -10,6 +10,7 @@ use super::config::MixingConfig;
 use super::context_set::ContextSet;
 use super::contexts::{LaneContext, Surroundings, mix};
 use super::counters::Counter;
+use super::fields::FIELDS;
 use super::history::History;
 use super::logistic::{NAT, squash, stretch};
 use super::match_model::{self, MatchModel};
@@ -17,15 +18,28 @@ use super::mixer::{Mixer, ONE, Rate};
 use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
 /// Number of rows of each set of mixer weights, as [`MixingModel::selectors`] names them.
-const SELECTOR_ROWS: [usize; 5] = [match_model::BUCKETS as usize * 8, 256, 8 * 8 * 4, 256, 256];
+const SELECTOR_ROWS: [usize; 8] = [
+    match_model::BUCKETS as usize * 8,
+    256,
+    8 * 8 * 4,
+    256,
+    256,
+    FIELDS as usize * 8,
+    1 << (3 * 3),
+    257,
+];
 
-const RATES: [Rate; 2] =
-    [Rate { first: 1500, last: 120, half: 300 }, Rate { first: 150, last: 15, half: 200 }];
+/// Learning rates of the sets of weights, for so many contexts, and of the last layer.
+const fn rates(contexts: usize) -> [Rate; 2] {
+    let half = 40 * contexts as i32;
+    [Rate { first: 1500, last: 120, half }, Rate { first: 300, last: 40, half: 200 }]
+}
 
 /// Initial weights of the mixer: with a language model, that one leads.
 const LM_WEIGHTS: [i32; 3] = [ONE * 45 / 100, ONE * 15 / 100, ONE * 15 / 100];
 const MATCH_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 15 / 100];
-const CONTEXT_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 5 / 100];
+/// Of all contexts together, without a language model.
+const CONTEXT_WEIGHTS: i32 = ONE * 342 / 100;
 
 /// Predictor of the bits of bytes; see the module.
 pub trait ByteModel: Send {
@@ -60,7 +74,8 @@ pub fn byte_model(isa: Isa, config: &MixingConfig) -> Box<dyn ByteModel> {
     match (config.tier, config.with_lm) {
         (..=1, false) => Box::new(MixingModel::<6, 1, 1, 2>::new(isa, config, [6], 11)),
         (2, false) => Box::new(MixingModel::<9, 1, 3, 3>::new(isa, config, [6], 14)),
-        _ => Box::new(MixingModel::<14, 2, 5, 5>::new(isa, config, [12, 5], 16)),
+        (3, false) => Box::new(MixingModel::<14, 2, 5, 5>::new(isa, config, [12, 5], 16)),
+        _ => Box::new(MixingModel::<18, 2, 8, 6>::new(isa, config, [12, 5], 16)),
     }
 }
 
@@ -116,7 +131,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
             order0: [Counter::new(32768); 256],
             followers: [0; 256],
             matches: match_lengths.map(matcher),
-            mixer: Mixer::new(&Self::initial_weights(config.with_lm), n_rows, 256, RATES),
+            mixer: Mixer::new(&Self::initial_weights(config.with_lm), n_rows, 256, rates(CONTEXTS)),
             lm_apms: [Apm::new(1024), lm_apm],
             apms: [first, second],
             selector: ApmSelector::default(),
@@ -129,9 +144,13 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     /// Returns the initial weights of the inputs, in the order in which [`mix`](Self::mix) sets
     /// them.
     fn initial_weights(with_lm: bool) -> Vec<i32> {
+        let context_weight = match with_lm {
+            true => ONE * 5 / 100,
+            false => (CONTEXT_WEIGHTS / CONTEXTS as i32).min(ONE / 4),
+        };
         let mut weights = vec![0; 2]; // a constant, order 0
         weights.extend([MATCH_WEIGHT[with_lm as usize], 0].repeat(MATCHES));
-        weights.extend([CONTEXT_WEIGHT[with_lm as usize]; CONTEXTS]);
+        weights.extend([context_weight; CONTEXTS]);
         weights.extend([0; CONTEXTS]);
         weights.extend(if with_lm { &LM_WEIGHTS[..] } else { &[] });
         weights
@@ -192,9 +211,10 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
 
     /// Returns the mixer's rows: match length and the language model's certainty; the partial byte;
     /// how many orders know this place, with the place in the token and the byte; the last byte;
-    /// the one before.
+    /// the one before; the field and the place in the byte; the shape of the last three bytes; the
+    /// byte that a match expects.
     #[inline(always)]
-    fn selectors(&self, lane: usize, state: &LaneContext, lm: i32) -> [usize; 5] {
+    fn selectors(&self, lane: usize, state: &LaneContext, lm: i32) -> [usize; 8] {
         let certainty = (lm.abs() / 200).min(7) as usize;
         let length =
             self.matches.iter().find(|model| model.expects()).map_or(0, |model| model.bucket(lane));
@@ -205,6 +225,9 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
             self.contexts.known_orders() * 32 + place,
             state.last as usize & 255,
             (state.last >> 8) as usize & 255,
+            state.fields.index as usize * 8 + state.partial.ilog2() as usize,
+            state.shape(3) as usize,
+            self.expected as usize,
         ]
     }
 

@@ -3,7 +3,7 @@
 /// Parameters of the adaptive model; part of the format, the same on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MixingConfig {
-    /// 1 (fast) to 3 (strong); others count as the nearest. With a language model it is always 3.
+    /// 1 (fast) to 4 (strong); others count as the nearest. With a language model it is always 4.
     pub tier: u8,
     /// Maximum size of the table of contexts, log2 of bytes; smaller chunks take less.
     pub table_log2: u32,

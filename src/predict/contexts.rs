@@ -1,9 +1,10 @@
 //! Contexts of the next byte, and the state of a lane from which they are computed.
 
+use super::fields::FieldFinder;
 use super::history::History;
 
 /// Number of contexts; smaller tiers use the first ones.
-const MAX_CONTEXTS: usize = 14;
+const MAX_CONTEXTS: usize = 18;
 
 /// Number of last bytes in each of the first contexts.
 const ORDERS: [u32; N_ORDERS] = [1, 2, 3, 4, 6];
@@ -27,7 +28,7 @@ pub struct LaneContext {
     /// Bits of the current byte after a leading 1.
     pub partial: u32,
     /// Hash of the letters of the current word, 0 between words.
-    word: u32,
+    pub word: u32,
     /// Hash of the previous word.
     previous_word: u32,
     /// Start of the current line and of the previous one.
@@ -39,6 +40,11 @@ pub struct LaneContext {
     pub token_len: u32,
     /// Hash of the previous token.
     pub previous_token: u32,
+    /// Hash of the one before that.
+    pub second_last_token: u32,
+    /// Classes of the last ten bytes, three bits each, newest lowest.
+    shape: u32,
+    pub fields: FieldFinder,
     record: RecordFinder,
 }
 
@@ -54,6 +60,9 @@ impl LaneContext {
             token: 0,
             token_len: 0,
             previous_token: 0,
+            second_last_token: 0,
+            shape: 0,
+            fields: FieldFinder::new(start),
             record: RecordFinder::new(),
         }
     }
@@ -61,7 +70,12 @@ impl LaneContext {
     /// Returns the same state in a text that starts `distance` later.
     pub fn moved(&self, distance: u32) -> Self {
         let line_starts = self.line_starts.map(|start| start + distance);
-        LaneContext { line_starts, record: self.record.moved(distance), ..self.clone() }
+        LaneContext {
+            line_starts,
+            record: self.record.moved(distance),
+            fields: self.fields.moved(distance),
+            ..self.clone()
+        }
     }
 
     /// Moves past `byte`, which `history` already ends with.
@@ -77,6 +91,8 @@ impl LaneContext {
         } else if end - self.line_starts[0] <= 3 {
             self.line_head = self.line_head << 8 | byte as u32;
         }
+        self.shape = self.shape << 3 | class(byte);
+        self.fields.advance(byte, end);
         self.record.advance(byte, end);
     }
 
@@ -88,8 +104,15 @@ impl LaneContext {
         }
     }
 
+    /// Returns the classes of the last `n` bytes, at most ten, three bits each.
+    #[inline(always)]
+    pub fn shape(&self, n: u32) -> u32 {
+        self.shape & ((1 << (3 * n)) - 1)
+    }
+
     /// Ends a token with the last byte.
     pub fn close_token(&mut self) {
+        self.second_last_token = self.previous_token;
         self.previous_token = self.token;
         (self.token, self.token_len) = (0, 0);
     }
@@ -105,6 +128,8 @@ impl LaneContext {
         let orders = self.orders();
         let column = history.end(lane) - self.line_starts[0];
         let [above, above2, period, phase] = self.vertical(lane, history, column);
+        let FieldFinder { index, prefix, .. } = self.fields;
+        let [field_above, field_above2] = self.fields.above(history, history.end(lane));
         let others: [[u32; 3]; MAX_CONTEXTS - N_ORDERS] = [
             [self.word, last(1), 0],
             [around.expected, last(1), 0],
@@ -115,6 +140,10 @@ impl LaneContext {
             [self.word, self.previous_word, last(1)],
             [self.token, self.previous_token, 0],
             [self.line_head, column.min(255), 0],
+            [self.shape(10), 0, 0],
+            [self.shape(5), last(1), 0],
+            [index, prefix, 0],
+            [field_above | field_above2 << 8, last(1), index],
         ];
         std::array::from_fn(|i| match orders.get(i) {
             Some(&hash) => hash,
@@ -157,10 +186,14 @@ struct RecordFinder {
     votes: u32,
     /// 0 = none.
     length: u32,
+    /// Bytes since the last vote for it.
+    idle: u32,
 }
 
 impl RecordFinder {
     const VOTES_NEEDED: u32 = 12;
+    /// Bytes without a vote after which a length is given up.
+    const PATIENCE: u32 = 1 << 10;
 
     fn new() -> Self {
         RecordFinder {
@@ -169,6 +202,7 @@ impl RecordFinder {
             candidate: 0,
             votes: 0,
             length: 0,
+            idle: 0,
         }
     }
 
@@ -184,13 +218,21 @@ impl RecordFinder {
         let again = distance == self.distances[i] && distance > 1;
         self.last_seen[i] = end;
         self.distances[i] = distance;
+        self.idle += 1;
+        if self.idle > Self::PATIENCE {
+            self.length = 0;
+        }
         if !again {
             return;
         }
         if distance == self.candidate {
             self.votes += 1;
+            if distance == self.length {
+                self.idle = 0;
+            }
             if self.votes > Self::VOTES_NEEDED {
                 self.length = distance;
+                self.idle = 0;
                 self.votes = Self::VOTES_NEEDED;
             }
         } else if self.votes > 0 {
@@ -198,6 +240,20 @@ impl RecordFinder {
         } else {
             self.candidate = distance;
         }
+    }
+}
+
+/// Returns the class of a byte, 0..=7: what matters of it for the shape of text.
+fn class(byte: u8) -> u32 {
+    match byte {
+        b'0'..=b'9' => 0,
+        b'a'..=b'z' => 1,
+        b'A'..=b'Z' => 2,
+        b' ' => 3,
+        b'\n' => 4,
+        0..32 => 5,
+        128.. => 6,
+        _ => 7,
     }
 }
 
@@ -246,5 +302,13 @@ mod tests {
             (0..60u32).flat_map(|i| [200, (i * 37) as u8, (i * i * 11) as u8, 9, 9]).collect();
         assert_eq!(after(&table).0.record.length, 5);
         assert_eq!(after(b"no records in a short line of text").0.record.length, 0);
+    }
+
+    #[test]
+    fn records_that_end_are_forgotten() {
+        let mut text = [200, 1, 7, 9, 9].repeat(20);
+        assert_eq!(after(&text).0.record.length, 5);
+        text.extend((0..1100u32).map(|i| (i * i % 251) as u8));
+        assert_eq!(after(&text).0.record.length, 0);
     }
 }

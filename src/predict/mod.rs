@@ -21,6 +21,7 @@ mod config;
 mod context_set;
 mod contexts;
 pub(crate) mod counters;
+mod fields;
 mod hash_table;
 mod history;
 pub mod logistic;

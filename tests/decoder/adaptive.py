@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from arithmetic import MAX, NEXT, Counter, clamp, fold, history_map, near, pow2, squash, stretch
+from arithmetic import MAX, NEXT, Counter, clamp, fold, history_map, mix, near, pow2, squash, stretch
 from text import Lane, MatchModel, Table, Text
 
 ONE = 1 << 16
@@ -68,9 +68,9 @@ class CorrectionMap:
         self.used.learn(bit, 255)
 
 
-TIERS = {1: (6, (6,), 1, 11), 2: (9, (6,), 3, 14), 3: (14, (12, 5), 5, 16)}
-BIT_RATES = (1500, 120, 300), (150, 15, 200)
-END_RATES = (1000, 120, 200), (100, 20, 200)
+TIERS = {1: (6, (6,), 1, 11), 2: (9, (6,), 3, 14), 3: (14, (12, 5), 5, 16), 4: (18, (12, 5), 8, 16)}
+LAST_RATES = (300, 40, 200)
+END_RATES = (1500, 120, 400), (200, 40, 200)
 
 
 class AdaptiveModel:
@@ -89,15 +89,16 @@ class AdaptiveModel:
         self.matches = [MatchModel(m, clamp(log2(chunk_len), 8, 20), n_lanes) for m in leasts]
         initial = [29491, 9830, 9830] if lm else []
         initial += [9830 if lm else 16384, 0] * len(leasts) + [0, 0]
-        initial += [3276 if lm else 16384, 0] * self.n_contexts
-        self.mixer = Mixer(initial, [128, 256, 256, 256, 256][:self.n_sets], 256, BIT_RATES)
+        initial += [3276 if lm else min(16384, 224133 // self.n_contexts), 0] * self.n_contexts
+        rows = [128, 256, 256, 256, 256, 256, 512, 257][:self.n_sets]
+        self.mixer = Mixer(initial, rows, 256, ((1500, 120, 40 * self.n_contexts), LAST_RATES))
         n = clamp(pow2(chunk_len // 2), 256, 1 << apm_log2)
         self.a, self.b = CorrectionMap(1024), CorrectionMap(n)
         self.u, self.v = CorrectionMap(n), CorrectionMap(n)
         self.advantage = 0
-        self.end_counters, self.n_end_counters = {}, clamp(pow2(chunk_len), 1 << 10, 1 << 20)
-        self.end_mixer = Mixer([ONE] + [5242, 0] * 5, [16, 24], 1, END_RATES)
-        self.end_maps = CorrectionMap(1024), CorrectionMap(1024)
+        self.end_counters, self.n_end_counters = {}, clamp(pow2(2 * chunk_len), 1 << 10, 1 << 22)
+        self.end_mixer = Mixer([ONE] + [5242, 0] * 12, [16, 24, 256, 512, 104], 16, END_RATES)
+        self.end_maps = CorrectionMap(4096), CorrectionMap(1024), CorrectionMap(16384)
 
     def read_prefix(self, prefix):
         """Section 15: lane 0 learns the prefix, the others become what it is then."""
@@ -166,10 +167,12 @@ class AdaptiveModel:
         speaking = next((m.bucket(i) for m in self.matches if m.said), 0)
         place = 8 * min(lane.token_len, 3) + partial.bit_length() - 1
         certainty = min(7, abs(odds) // 200)
-        rows = [8 * speaking + certainty, partial, 32 * known + place, last1, lane.last(2) >> 8]
+        field = 8 * lane.field + partial.bit_length() - 1
+        expected = 0 if self.x is None else self.x + 1
+        rows = [8 * speaking + certainty, partial, 32 * known + place, last1, lane.last(2) >> 8, field, lane.shape(3), expected]
         x = self.mixer.answer(inputs, rows[:self.n_sets], partial)
         u = self.u.correct(x, near(last1, partial))
-        v = self.v.correct(x, near(lane.last(2) | (0 if self.x is None else self.x + 1) << 16, partial))
+        v = self.v.correct(x, near(lane.last(2) | expected << 16, partial))
         self.plain = squash(x)
         self.corrected = clamp((2 * self.plain + u + v + 2) // 4, 1, 65535)
         return self.corrected if self.advantage >= 0 else self.plain
@@ -215,6 +218,7 @@ class AdaptiveModel:
     def predict_end(self, i, p):
         """Section 13."""
         lane, at = self.lanes[i], self.expected(i)
+        length = min(lane.token_len, 15)
         ended = 0 if at is None else self.text.ended[at - 1]
         code = 0 if at is None else 1 + 2 * self.text.bytes[at] + ended
         hashes = [
@@ -223,6 +227,13 @@ class AdaptiveModel:
             fold(3, lane.token, code),
             fold(4, lane.last(4), 0),
             fold(5, lane.last(4), lane.last(6) >> 32),
+            fold(6, lane.last(2), length),
+            fold(7, lane.last(3), length),
+            fold(8, lane.word, length),
+            fold(9, lane.shape(5), length),
+            fold(10, lane.last(4), lane.last(8) >> 32),
+            fold(11, mix(lane.token, lane.token1), lane.token2),
+            fold(12, mix(lane.token, lane.field), lane.prefix),
         ]
         self.used = [
             self.end_counters.setdefault(h % self.n_end_counters, Counter(32768)) for h in hashes
@@ -232,10 +243,12 @@ class AdaptiveModel:
         for c in self.used:
             inputs += [c.log_odds(), (c.probability() - 32768) >> 6] if c.n else [0, 0]
         class_ = 0 if at is None else 1 + ended
-        rows = [min(lane.token_len, 15), 3 * min(7, abs(odds) // 192) + class_]
-        x = self.end_mixer.answer(inputs, rows, 0)
-        u, v = self.end_maps[0].correct(x, lane.token), self.end_maps[1].correct(x, code)
-        return clamp((2 * squash(x) + u + v + 2) // 4, 1, 65535)
+        known = sum(c.n > 0 for c in self.used)
+        rows = [length, 3 * min(7, abs(odds) // 192) + class_, lane.last(1), lane.shape(3), 8 * known + min(length, 7)]
+        x = self.end_mixer.answer(inputs, rows, length)
+        contexts = lane.token, code, mix(length, lane.last(2))
+        corrected = sum(m.correct(x, context) for m, context in zip(self.end_maps, contexts))
+        return clamp((squash(x) + corrected + 2) // 4, 1, 65535)
 
     def learn_end(self, i, ended):
         """Section 13."""

@@ -263,13 +263,13 @@ class Decoder:
             return payload
         if method == ADAPTIVE:
             tier, table_log2 = (payload[0] & 3) + 1, payload[0] >> 2
-            check(tier <= 3 and 10 <= table_log2 <= 26, "parameters of the adaptive model")
+            check(10 <= table_log2 <= 26, "parameters of the adaptive model")
             adaptive = AdaptiveModel(tier, table_log2, False, 1, len(prefix.text) + plain_len)
             return decode_bytes(payload[1:], plain_len, adaptive, prefix.text)
         adaptive = None
         if method == MIXED:
             lane_len = len(prefix.text) + -(-plain_len // n_lanes)
-            adaptive = AdaptiveModel(3, setup.table_log2, True, n_lanes, lane_len)
+            adaptive = AdaptiveModel(4, setup.table_log2, True, n_lanes, lane_len)
             adaptive.read_prefix(prefix)
         check(setup.model != NO_MODEL, "a chunk runs a language model, and none is named")
         check(prefix.tokens or not prefix.text, "the prefix has no tokens")

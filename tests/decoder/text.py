@@ -22,15 +22,28 @@ class Text:
         return self.bytes[self.ends[lane] - distance] if distance <= self.length(lane) else 0
 
 
+def shape_class(c):
+    """Section 6: 0..=7."""
+    if chr(c).isdigit() and c < 128:
+        return 0
+    if 97 <= c <= 122 or 65 <= c <= 90:
+        return 1 if c >= 97 else 2
+    if c in b" \n":
+        return 3 if c == 32 else 4
+    return 5 if c < 32 else 6 if c >= 128 else 7
+
+
 class Lane:
     """Section 6: what a lane keeps."""
 
     def __init__(self, start):
         self.bytes, self.partial = 0, 1
         self.word = self.word1 = self.head = self.token = self.token_len = self.token1 = 0
+        self.token2 = self.bits = self.field = self.prefix = 0
+        self.starts, self.above = [start] + [0] * 31, [0] * 32
         self.line0 = self.line1 = start
         self.seen, self.gap = [0] * 256, [0] * 256
-        self.candidate = self.votes = self.record = 0
+        self.candidate = self.votes = self.record = self.idle = 0
 
     def last(self, n):
         return self.bytes & ((1 << 8 * n) - 1)
@@ -48,16 +61,37 @@ class Lane:
             self.line1, self.line0, self.head = self.line0, end, 0
         elif end - self.line0 <= 3:
             self.head = self.head << 8 | c
+        self.bits = (self.bits << 3 | shape_class(c)) & (1 << 30) - 1
+        self.find_field(c, end)
         self.find_record(c, end)
+
+    def shape(self, n):
+        return self.bits & ((1 << 3 * n) - 1)
+
+    def find_field(self, c, end):
+        """Section 6.2."""
+        if c == 10:
+            self.above, self.starts, self.field = self.starts, [0] * 32, 0
+        elif c in b",;\t| ":
+            self.field = min(self.field + 1, 31)
+        else:
+            self.prefix = mix(self.prefix, c + 1)
+            return
+        self.starts[self.field], self.prefix = end, 0
 
     def find_record(self, c, end):
         d = end - self.seen[c]
         again = d == self.gap[c] and d > 1
         self.seen[c], self.gap[c] = end, d
+        self.idle += 1
+        if self.idle > 1024:
+            self.record = 0
         if again and d == self.candidate:
             self.votes += 1
+            if d == self.record:
+                self.idle = 0
             if self.votes > 12:
-                self.record, self.votes = d, 12
+                self.record, self.votes, self.idle = d, 12, 0
         elif again and self.votes > 0:
             self.votes -= 1
         elif again:
@@ -66,10 +100,11 @@ class Lane:
     def move(self, distance):
         """Section 15."""
         self.line0, self.line1 = self.line0 + distance, self.line1 + distance
-        self.seen = [seen + distance if seen else 0 for seen in self.seen]
+        for kept in self.seen, self.starts, self.above:
+            kept[:] = [position + distance if position else 0 for position in kept]
 
     def end_token(self):
-        self.token1, self.token, self.token_len = self.token, 0, 0
+        self.token2, self.token1, self.token, self.token_len = self.token1, self.token, 0, 0
 
     def contexts(self, i, text, expected, followers):
         """Section 7."""
@@ -82,6 +117,9 @@ class Lane:
         else:
             above, above2 = text.back(i, self.record), text.back(i, 2 * self.record)
             period, phase = self.record, end % self.record
+        at = self.above[self.field] + end - self.starts[self.field]
+        is_above = lambda q: self.above[self.field] and q < self.starts[0]
+        cell, cell2 = (text.bytes[q] if is_above(q) else 0 for q in (at, at + 1))
         orders = [(k, self.last(n)) for k, n in enumerate((1, 2, 3, 4, 6))]
         return [mix(mix(k + 1, v & U32), v >> 32) for k, v in orders] + [
             fold(6, self.word, last1, 0),
@@ -93,6 +131,10 @@ class Lane:
             fold(12, self.word, self.word1, last1),
             fold(13, self.token, self.token1, 0),
             fold(14, self.head, min(column, 255), 0),
+            fold(15, self.shape(10), 0, 0),
+            fold(16, self.shape(5), last1, 0),
+            fold(17, self.field, self.prefix, 0),
+            fold(18, cell | cell2 << 8, last1, self.field),
         ]
 
 

@@ -22,7 +22,7 @@ fn a_code_of_nothing_is_decoded_at_once() {
     let done = AtomicU64::new(0);
     let progress = |n| _ = done.fetch_add(n, Ordering::Relaxed);
     let codec = Codec { progress: &progress, ..Codec::new(&model, 1) };
-    for tier in 0..3 {
+    for tier in 0..4 {
         let plain = decode(codec, &adaptive(&[26 << 2 | tier])).unwrap();
         assert!(plain.len() == MOST && plain.iter().all(|&byte| byte == 0xff));
         assert_eq!(done.swap(0, Ordering::Relaxed), MOST as u64);
@@ -41,7 +41,7 @@ fn a_short_code_of_much_is_corrupt() {
     let model = Model::builtin().unwrap();
     let codec = Codec::new(&model, 1);
     for byte in [0x01, 0x55, 0x80, 0xfe] {
-        for tier in 0..3 {
+        for tier in 0..4 {
             let error = decode(codec, &adaptive(&[26 << 2 | tier, byte])).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{byte:#x}, tier {tier}");
         }

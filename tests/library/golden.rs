@@ -124,7 +124,8 @@ fn goldens_of_default() -> Vec<Golden> {
         golden("good-1-model-64-lanes", vec![text()], no_mix.clone().lanes(64)),
         golden("good-1-adaptive-1", vec![text()], default.clone().level(1)),
         golden("good-1-adaptive-2", vec![records()], default.clone().level(2)),
-        golden("good-1-adaptive-3", vec![records()], default.clone().level(9)),
+        golden("good-1-adaptive-3", vec![records()], default.clone().level(3)),
+        golden("good-1-adaptive-4", vec![records()], default.clone().level(9)),
         golden("good-1-chunks", vec![[noise(), text(), records()].concat()], chunks),
         golden(
             "good-1-prefix-and-table",

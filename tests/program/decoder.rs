@@ -76,7 +76,14 @@ fn golden_archives_of_a_model_are_read(
 
 #[test]
 fn stored_and_adaptive_archives_are_read() {
-    golden_archives_are_read(&["empty", "stored", "adaptive-1", "adaptive-2", "adaptive-3"]);
+    golden_archives_are_read(&[
+        "empty",
+        "stored",
+        "adaptive-1",
+        "adaptive-2",
+        "adaptive-3",
+        "adaptive-4",
+    ]);
 }
 
 /// Mostly those of many lanes, which the second decoder steps together: the others take it longer.
