@@ -3,17 +3,17 @@
 use super::input::{Input, OpenInput, name_of};
 use super::look_ahead::look_ahead;
 use super::names::{SHORT_TAR, TAR, shown, without_suffix};
-use super::output::Output;
+use super::output::{Output, is_supported, open_folder, rename_new, sync_folder};
 use super::session::CliSession;
 use super::size::grouped;
 use super::staging::Staging;
-use super::untar_file::write_file;
+use super::untar_file::{Refused, make_directory, write_file};
 use super::voice::Voice;
 use crate::archive::Options;
 use crate::{Decoder, ErrorKind};
 use anyhow::{Context, Result, anyhow, bail};
 use filetime::FileTime;
-use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
+use rustix::fs::{CWD, syncfs};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -51,10 +51,25 @@ pub fn unpack(
     let staging = Staging::new(&folder).context("cannot create a directory to unpack into")?;
     let decoder = Decoder::new(&opened.file, &session.models, options)?;
     let mut plain = Counting { inner: decoder, done: 0, progress: &|n| progress.add(n) };
-    let directories = extract(&mut plain, staging.path(), output.sparse)?;
+    let mut refused = Refused::default();
+    let directories = extract(&mut plain, staging.path(), output.sparse, &mut refused)?;
     refuse_rest(&mut plain)?;
     opened.check_unchanged()?;
-    let moved = settle(&staging, &folder, &directories, output.syncs)?;
+    let files = || syncfs(File::open(staging.path())?).map_err(io::Error::from);
+    let has_files = sync(output, files).context("cannot sync to disk")?;
+    let moved = settle(&staging, &folder)?;
+    for Directory { path, mode, mtime } in directories.iter().rev() {
+        let place = folder.join(path);
+        let has_time = filetime::set_file_mtime(&place, FileTime::from_unix_time(*mtime, 0));
+        let has_mode = fs::set_permissions(&place, Permissions::from_mode(mode & MODE_BITS));
+        refused.note(path, has_mode.and(has_time));
+    }
+    refused.say();
+    let names = || open_folder(&folder).and_then(|folder| sync_folder(&folder));
+    let has_names = sync(output, names).context("cannot sync the output folder to disk")?;
+    if !(has_files && has_names) {
+        say!("llmzip: warning: {name}: unpacked, but cannot be synced to disk here");
+    }
     let elapsed_s = progress.finish();
     if session.voice > Voice::Quiet {
         let names: Vec<_> = moved.iter().map(|path| shown(path)).collect();
@@ -86,9 +101,15 @@ struct Directory {
 }
 
 /// Extracts the entries of the tar stream `plain` into `folder`; returns its directories.
-fn extract(plain: &mut impl Read, folder: &Path, sparse: bool) -> Result<Vec<Directory>> {
+fn extract(
+    plain: &mut impl Read,
+    folder: &Path,
+    sparse: bool,
+    refused: &mut Refused,
+) -> Result<Vec<Directory>> {
     let mut tar = tar::Archive::new(plain);
     tar.set_overwrite(false);
+    tar.set_preserve_mtime(false); // of links, where an error would be the entry's
     let mut directories = Vec::new();
     for (number, entry) in tar.entries()?.enumerate() {
         let mut entry = entry.map_err(|e| match inner_error(e) {
@@ -111,22 +132,21 @@ fn extract(plain: &mut impl Read, folder: &Path, sparse: bool) -> Result<Vec<Dir
         }
         let is_content =
             (kind.is_file() || kind.is_gnu_sparse()) && !entry.path_bytes().ends_with(b"/"); // an old directory
-        let is_inside = match is_content {
-            true => write_file(&mut entry, folder, &path, sparse).map_err(inner_error),
-            false => entry.unpack_in(folder).map_err(inner_error),
+        let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
+        let is_inside = match kind {
+            _ if is_content => write_file(&mut entry, folder, &path, sparse, refused),
+            _ if kind.is_dir() && is_below => make_directory(folder, &path),
+            _ => entry.unpack_in(folder),
         };
-        if !is_inside.with_context(cannot)? {
+        if !is_inside.map_err(inner_error).with_context(cannot)? {
             bail!("{}: would be outside the directory that is unpacked", shown(&path));
         }
-        let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
+        let mtime = entry.header().mtime()? as i64;
         if kind.is_dir() && is_below {
-            if !folder.join(&path).symlink_metadata().with_context(cannot)?.is_dir() {
-                bail!("{}: is a link and a directory at once", shown(&path));
-            }
-            let (mode, mtime) = (entry.header().mode()?, entry.header().mtime()? as i64);
-            fs::set_permissions(folder.join(&path), Permissions::from_mode(0o700))
-                .with_context(cannot)?;
-            directories.push(Directory { path, mode, mtime });
+            directories.push(Directory { path, mode: entry.header().mode()?, mtime });
+        } else if kind.is_symlink() {
+            let time = FileTime::from_unix_time(mtime, 0);
+            refused.note(&path, filetime::set_symlink_file_times(folder.join(&path), time, time));
         }
     }
     Ok(directories)
@@ -146,14 +166,13 @@ fn refuse_rest(plain: &mut impl Read) -> Result<()> {
     }
 }
 
-/// Moves what was unpacked in `staging` to `folder`, and gives `directories` their modes and times; returns the new
-/// paths.
-fn settle(
-    staging: &Staging,
-    folder: &Path,
-    directories: &[Directory],
-    syncs: bool,
-) -> Result<Vec<PathBuf>> {
+/// Calls `sync` where `output` is to be synced; returns false where the file system cannot do that.
+fn sync(output: &Output, sync: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
+    if output.syncs { is_supported(sync()) } else { Ok(true) }
+}
+
+/// Moves what was unpacked in `staging` to `folder`; returns the new paths.
+fn settle(staging: &Staging, folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(staging.path())?.collect::<io::Result<Vec<_>>>()?;
     let mut moves: Vec<_> =
         entries.iter().map(|e| (e.path(), folder.join(e.file_name()))).collect();
@@ -162,29 +181,10 @@ fn settle(
     }
     moves.sort();
     moves.iter().try_for_each(|(_, to)| refuse_taken(to))?;
-    if syncs {
-        syncfs(File::open(staging.path())?).context("cannot sync to disk")?;
-    }
     for (from, to) in &moves {
-        let named = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
-        let named = named.or_else(|error| match error {
-            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => rustix::fs::rename(from, to),
-            _ => Err(error),
-        });
+        let is_folder = from.symlink_metadata()?.is_dir();
+        let named = rename_new(CWD, from, to, is_folder);
         named.with_context(|| format!("cannot name {}", shown(to)))?;
-    }
-    for Directory { path, mode, mtime } in directories.iter().rev() {
-        let path = folder.join(path);
-        let time = FileTime::from_unix_time(*mtime, 0);
-        let set = filetime::set_file_mtime(&path, time);
-        let set =
-            set.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode & MODE_BITS)));
-        if let Err(error) = set {
-            say!("llmzip: warning: {}: cannot set mode and time: {error}", shown(&path));
-        }
-    }
-    if syncs {
-        File::open(folder)?.sync_all().context("cannot sync the output folder to disk")?;
     }
     Ok(moves.into_iter().map(|(_, to)| to).collect())
 }
