@@ -74,7 +74,9 @@ impl LongHeader {
     /// Reads the fields that follow `setup`.
     fn read<R: Read>(setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
         let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
-        source.expect_crc32("the header's CRC")?;
+        let expected = source.checksum().crc32();
+        let got = source.u32("the header's CRC")?;
+        source.expect("the header's CRC", got, expected).map_err(|e| setup.damage(e))?;
         Ok(Self { setup: setup.checked()?, chunk_size })
     }
 
