@@ -151,7 +151,6 @@ fn states_go_on() {
 }
 
 /// candle's gradients are found in another way, by automatic differentiation.
-#[cfg(feature = "candle")]
 #[test]
 fn candle_computes_the_same() {
     use candle_core::Device;
@@ -187,7 +186,6 @@ fn candle_computes_the_same() {
     }
 }
 
-#[cfg(feature = "candle")]
 fn distance(a: &[f32], b: &[f32]) -> f64 {
     let b = b.iter().chain(std::iter::repeat(&0.0));
     a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()

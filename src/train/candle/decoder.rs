@@ -10,11 +10,13 @@ use crate::ops::{AttentionShape, Rotary};
 use crate::train::network::TokenShard;
 use candle_core::{D, DType, Device, Result, Tensor};
 
-/// Computes the logits of all rows, `[T * B][V]`, of the tokens `outputs`, or of all.
+/// Computes the logits of all rows, `[T * B][V]`, of the tokens `outputs`, or of all. vectors: `[K][C]`,
+/// steering vectors before each sequence
 pub fn logits(
     parameters: &[Tensor],
     shape: &DecoderShape,
     outputs: Option<&[u32]>,
+    vectors: Option<&Tensor>,
     shard: &TokenShard,
 ) -> Result<Tensor> {
     let mut decoder = ShapedParameters { shape, left: parameters.iter() };
@@ -23,24 +25,37 @@ pub fn logits(
     let table = decoder.next();
     let (device, dtype) = (table.device(), table.dtype());
     let mut x = embed(table, &shard.inputs)?.reshape((t, b, c))?.transpose(0, 1)?.contiguous()?;
+    let k = vectors.map_or(Ok(0), |vectors| vectors.dim(0))?;
     let rotary = match shape.positions {
-        PositionKind::Rotary(rotary) => Some(RotaryTables::new(rotary, t, device, dtype)?),
+        PositionKind::Rotary(rotary) => Some(RotaryTables::new(rotary, k, t, device, dtype)?),
         PositionKind::Learned(_) => {
             x = x.broadcast_add(&decoder.next().narrow(0, 0, t)?)?;
             None
         }
     };
-    let mask = mask(shape, t, device, dtype)?;
+    if let Some(vectors) = vectors {
+        x = Tensor::cat(&[vectors.broadcast_left(b)?, x], 1)?;
+    }
+    let sight = Sight { rotary, vectors: k, mask: mask(shape, k, k + t, device, dtype)? };
     let final_norm = decoder.norm(shape.norm);
     let head = if shape.tied { table } else { decoder.next() };
     for _ in 0..shape.layers {
-        x = decoder.layer(&x, rotary.as_ref(), &mask)?;
+        x = decoder.layer(&x, &sight)?;
     }
+    let x = x.narrow(1, k, t)?;
     let x = final_norm.apply(&x)?.transpose(0, 1)?.contiguous()?.reshape((t * b, c))?;
     match outputs {
         Some(outputs) => x.matmul(&embed(head, outputs)?.t()?),
         None => x.matmul(&head.t()?),
     }
+}
+
+/// What a row sees, and from where.
+struct Sight {
+    rotary: Option<RotaryTables>,
+    /// Rows that are steering vectors, before those of tokens.
+    vectors: usize,
+    mask: Tensor,
 }
 
 /// The parameters of a decoder that were not used yet, in the order in which
@@ -68,18 +83,13 @@ impl<'a> ShapedParameters<'a> {
         if has_bias { y.broadcast_add(self.next()) } else { Ok(y) }
     }
 
-    fn layer(
-        &mut self,
-        x: &Tensor,
-        rotary: Option<&RotaryTables>,
-        mask: &Tensor,
-    ) -> Result<Tensor> {
+    fn layer(&mut self, x: &Tensor, sight: &Sight) -> Result<Tensor> {
         let shape = self.shape;
         let normed = self.norm(shape.norm).apply(x)?;
         let qkv = self.linear(&normed, shape.attention_bias)?;
         let qk_norms =
             shape.has_qk_norms.then(|| [self.norm(NormKind::Rms), self.norm(NormKind::Rms)]);
-        let attended = attend(&qkv, shape.attention, qk_norms, rotary, mask)?;
+        let attended = attend(&qkv, shape.attention, qk_norms, sight)?;
         let middle = (x + self.linear(&attended, shape.attention_bias)?)?;
         let of_mlp = if shape.parallel_residual { x } else { &middle };
         let normed = self.norm(shape.norm).apply(of_mlp)?;
@@ -114,14 +124,14 @@ impl Norm<'_> {
     }
 }
 
-/// Returns 0 where a query sees a key, else minus infinity: `[T][T]`.
-fn mask(shape: &DecoderShape, t: usize, device: &Device, dtype: DType) -> Result<Tensor> {
+/// Returns 0 where a query sees a key, else minus infinity: `[n][n]`; the first k are steering vectors.
+fn mask(shape: &DecoderShape, k: usize, n: usize, device: &Device, dtype: DType) -> Result<Tensor> {
     let sees = |at: usize| {
-        let (query, key) = (at / t, at % t);
-        key <= query && query - key < shape.attention.window
+        let (query, key) = (at / n, at % n);
+        key <= query && (key < k || query - key < shape.attention.window)
     };
-    let mask = (0..t * t).map(|at| if sees(at) { 0.0 } else { f32::NEG_INFINITY });
-    Tensor::from_iter(mask, device)?.reshape((t, t))?.to_dtype(dtype)
+    let mask = (0..n * n).map(|at| if sees(at) { 0.0 } else { f32::NEG_INFINITY });
+    Tensor::from_iter(mask, device)?.reshape((n, n))?.to_dtype(dtype)
 }
 
 /// Computes attention: `[B][T][H * D]`. qkv: `[B][T][(H + 2 * G) * D]`
@@ -129,8 +139,7 @@ fn attend(
     qkv: &Tensor,
     shape: AttentionShape,
     qk_norms: Option<[Norm<'_>; 2]>,
-    rotary: Option<&RotaryTables>,
-    mask: &Tensor,
+    sight: &Sight,
 ) -> Result<Tensor> {
     let (b, t, _) = qkv.dims3()?;
     let AttentionShape { heads, kv_heads, head_dim: d, .. } = shape;
@@ -139,20 +148,35 @@ fn attend(
         let x = norm.map_or(Ok(x.clone()), |norm| norm.apply(&x))?;
         x.transpose(1, 2)?.contiguous()
     };
-    let rotated = |x: Tensor| rotary.map_or(Ok(x.clone()), |rotary| rotary.rotate(&x));
+    let rotated = |x: &Tensor| match &sight.rotary {
+        Some(rotary) => rotary.rotate(x),
+        None => Ok(x.clone()),
+    };
     let [q_norm, k_norm] = [0, 1].map(|i| qk_norms.as_ref().map(|norms| &norms[i]));
     let group = heads / kv_heads;
-    let queries = rotated(part(0, heads, q_norm)?)?.reshape((b * kv_heads, group * t, d))?;
-    let keys = rotated(part(heads, kv_heads, k_norm)?)?.reshape((b * kv_heads, t, d))?;
+    let queries = part(0, heads, q_norm)?;
+    let grouped = |x: &Tensor| x.reshape((b * kv_heads, group * t, d));
+    let keys = rotated(&part(heads, kv_heads, k_norm)?)?.reshape((b * kv_heads, t, d))?;
     let values = part(heads + kv_heads, kv_heads, None)?.reshape((b * kv_heads, t, d))?;
-    let scores = (queries.matmul(&keys.t()?)? / (d as f64).sqrt())?;
-    let scores = scores.reshape((b, heads, t, t))?.broadcast_add(mask)?;
+    let scores = |queries: &Tensor, first: usize, n: usize| {
+        grouped(queries)?.matmul(&keys.narrow(1, first, n)?.t()?)
+    };
+    // No query is rotated against a vector's key.
+    let scores = match sight.vectors {
+        0 => scores(&rotated(&queries)?, 0, t)?,
+        k => {
+            let of_vectors = scores(&queries, 0, k)?;
+            Tensor::cat(&[of_vectors, scores(&rotated(&queries)?, k, t - k)?], D::Minus1)?
+        }
+    };
+    let scores = (scores / (d as f64).sqrt())?;
+    let scores = scores.reshape((b, heads, t, t))?.broadcast_add(&sight.mask)?;
     let p = log_softmax(&scores)?.exp()?.reshape((b * kv_heads, group * t, t))?;
     let out = p.matmul(&values)?.reshape((b, heads, t, d))?;
     out.transpose(1, 2)?.contiguous()?.reshape((b, t, heads * d))
 }
 
-/// Rotations of positions: `[T][pairs]`.
+/// Rotations of rows: `[T][pairs]`; those of steering vectors turn nothing.
 struct RotaryTables {
     cos: Tensor,
     sin: Tensor,
@@ -160,13 +184,19 @@ struct RotaryTables {
 }
 
 impl RotaryTables {
-    fn new(config: RotaryConfig, t: usize, device: &Device, dtype: DType) -> Result<Self> {
+    fn new(
+        config: RotaryConfig,
+        vectors: usize,
+        t: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
         let RotaryConfig { dims, theta, scaling } = config;
-        let (rotary, pairs) = (Rotary::new(dims, theta, scaling), dims / 2);
-        let (mut cos, mut sin) = (vec![0.0; t * pairs], vec![0.0; t * pairs]);
-        let rows = cos.chunks_exact_mut(pairs).zip(sin.chunks_exact_mut(pairs));
+        let (rotary, pairs, n) = (Rotary::new(dims, theta, scaling), dims / 2, vectors + t);
+        let (mut cos, mut sin) = (vec![1.0; n * pairs], vec![0.0; n * pairs]);
+        let rows = cos.chunks_exact_mut(pairs).zip(sin.chunks_exact_mut(pairs)).skip(vectors);
         rows.enumerate().for_each(|(position, (cos, sin))| rotary.at(position as u32, cos, sin));
-        let table = |x| Tensor::from_vec(x, (t, pairs), device)?.to_dtype(dtype);
+        let table = |x| Tensor::from_vec(x, (n, pairs), device)?.to_dtype(dtype);
         Ok(Self { cos: table(cos)?, sin: table(sin)?, pairs })
     }
 

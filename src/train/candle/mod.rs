@@ -42,8 +42,8 @@ pub fn place(
     Ok((Box::new(network), Box::new(orthogonal)))
 }
 
-/// Computes the gradients of a decoder's parameters in float64: of the cost of the targets, which are
-/// places among `outputs`.
+/// Computes the cost of the targets, which are places among `outputs`, in float64, and the gradients of a
+/// decoder's parameters, then of steering vectors, `[K][C]`, before the tokens.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where candle fails.
@@ -51,16 +51,22 @@ pub fn decoder_gradients(
     shape: &DecoderShape,
     outputs: &[u32],
     parameters: &[Parameter],
+    vectors: &[f32],
     shard: &TokenShard,
 ) -> Result<(f64, Vec<Vec<f64>>)> {
     let pass = || {
-        let var = |p: &Parameter| {
-            let values: Vec<f64> = p.values.iter().map(|&x| x.into()).collect();
-            Var::from_slice(&values, &p.shape[..], &Device::Cpu)
+        let var = |values: &[f32], shape: &[usize]| {
+            let values: Vec<f64> = values.iter().map(|&x| x.into()).collect();
+            Var::from_slice(&values, shape, &Device::Cpu)
         };
-        let vars = parameters.iter().map(var).collect::<CandleResult<Vec<Var>>>()?;
+        let width = shape.hidden_size;
+        let of_parameters = parameters.iter().map(|p| var(&p.values, &p.shape));
+        let of_vectors = vectors.chunks(vectors.len().max(1));
+        let of_vectors = of_vectors.map(|values| var(values, &[values.len() / width, width]));
+        let vars = of_parameters.chain(of_vectors).collect::<CandleResult<Vec<Var>>>()?;
         let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-        let logits = decoder::logits(&tensors, shape, Some(outputs), shard)?;
+        let (tensors, vectors) = tensors.split_at(parameters.len());
+        let logits = decoder::logits(tensors, shape, Some(outputs), vectors.first(), shard)?;
         let cost = cross_entropy(&logits, &shard.targets)?;
         let found = cost.backward()?;
         let gradient = |var: &Var| match found.get(var) {
@@ -97,7 +103,7 @@ impl CandleNetwork {
         let logits = match self.shape {
             NetworkShape::Recurrent(shape) => recurrent::logits(&parameters, shape, shard, states)?,
             NetworkShape::Llama(shape) => {
-                decoder::logits(&parameters, &shape.decoder(), None, shard)?
+                decoder::logits(&parameters, &shape.decoder(), None, None, shard)?
             }
         };
         let cost = cross_entropy(&logits, &shard.targets)?;
