@@ -76,6 +76,11 @@ pub trait Network: Send + Sync {
     /// can be had.
     fn as_transformer(&self) -> Option<&Transformer>;
 
+    /// The network, where it is recurrent.
+    fn as_recurrent(&self) -> Option<&Recurrent> {
+        None
+    }
+
     /// Starts `lanes` empty lanes that take up to `steps` rows each in one call and see at most
     /// `window` positions, own included.
     fn session(&self, lanes: usize, steps: usize, window: usize) -> Box<dyn Session + '_>;

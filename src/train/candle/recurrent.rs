@@ -3,8 +3,8 @@
 use super::functions::embed;
 use crate::models::Cell;
 use crate::nn::recurrence::RecurrentState;
+use crate::nn::recurrent::RecurrentShape;
 use crate::train::network::TokenShard;
-use crate::train::recurrent::RecurrentShape;
 use candle_core::{Result, Tensor};
 
 /// Computes the logits of all rows: `[T * B][V]`. States become those after the last step.
@@ -35,7 +35,9 @@ fn layer(
     let xs = inputs.matmul(&w_x.t()?)?.broadcast_add(bias_x)?;
     let w_h = w_h.t()?;
     let old = |values: &[f32]| Tensor::from_slice(values, (b, h_size), xs.device());
-    let (mut h, mut c) = (old(&state.h)?, old(&state.c)?);
+    let mut h = old(&state.h)?;
+    // A GRU has no cells.
+    let mut c = if shape.cell == Cell::Lstm { old(&state.c)? } else { h.clone() };
     let mut outputs = Vec::new();
     for step in 0..xs.dim(0)? / b {
         let x = xs.narrow(0, step * b, b)?;
@@ -47,7 +49,10 @@ fn layer(
         outputs.push(h.clone());
     }
     let values = |state: &Tensor| state.flatten_all()?.to_vec1();
-    (state.h, state.c) = (values(&h)?, values(&c)?);
+    state.h = values(&h)?;
+    if shape.cell == Cell::Lstm {
+        state.c = values(&c)?;
+    }
     Tensor::cat(&outputs, 0)
 }
 
