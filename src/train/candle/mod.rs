@@ -5,19 +5,22 @@
 //! `tests/library/gradients.rs` holds both to each other.
 
 mod decoder;
+mod evaluate;
 mod functions;
 mod recurrent;
+
+pub use evaluate::CandleModel;
 
 use super::network::{TokenShard, TrainableNetwork};
 use super::optimiser::{ITERATIONS, NEWTON_SCHULZ, Orthogonal};
 use super::shape::NetworkShape;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::nn::matrix::accumulate;
 use crate::nn::parameter::{Gradients, Parameter};
 use crate::nn::recurrence::RecurrentState;
 use crate::nn::shape::DecoderShape;
 use candle_core::{Device, Result as CandleResult, Tensor, Var};
-use functions::cross_entropy;
+use functions::{cross_entropy, failed, message};
 use serde_json::Value;
 
 /// Stack of the thread of a pass: candle walks the graph by recursion, and drops it so, and that of
@@ -163,13 +166,17 @@ impl TrainableNetwork for CandleNetwork {
     }
 }
 
-fn failed(e: candle_core::Error) -> Error {
-    Error::io("computing on the device", std::io::Error::other(message(&e)))
-}
+/// The CPU.
+pub const CPU: Device = Device::Cpu;
 
-/// Returns the error message without the backtrace that candle may add.
-pub(super) fn message(e: &candle_core::Error) -> String {
-    e.to_string().lines().next().unwrap_or_default().to_owned()
+/// Returns the CUDA device of that number.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] where there is none.
+pub fn cuda(number: usize) -> Result<Device> {
+    Device::new_cuda(number).map_err(|e| {
+        Error::new(ErrorKind::InvalidArgument, message(&e)).at(format!("CUDA device {number}"))
+    })
 }
 
 /// Computes [`super::optimiser::orthogonal`] on a device.

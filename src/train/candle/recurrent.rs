@@ -14,12 +14,33 @@ pub fn logits(
     shard: &TokenShard,
     states: &mut [RecurrentState],
 ) -> Result<Tensor> {
-    let [table, layers @ .., head, bias] = parameters else { unreachable!("it has a head") };
-    let mut x = embed(table, &shard.inputs)?;
+    let x = continued(parameters, shape, states, shard.streams, &shard.inputs)?;
+    let (head, bias) = head(parameters);
+    let logits = x.matmul(&head.t()?)?;
+    bias.map_or(Ok(logits.clone()), |bias| logits.broadcast_add(bias))
+}
+
+/// Returns the output head's weights, `[V][H]`, and biases.
+pub fn head(parameters: &[Tensor]) -> (&Tensor, Option<&Tensor>) {
+    let [.., head, bias] = parameters else { unreachable!("it has a head") };
+    (head, Some(bias))
+}
+
+/// Computes the last layer's outputs, `[T * B][H]`, of streams' next tokens. States become those after
+/// them.
+pub fn continued(
+    parameters: &[Tensor],
+    shape: RecurrentShape,
+    states: &mut [RecurrentState],
+    streams: usize,
+    tokens: &[u32],
+) -> Result<Tensor> {
+    let [table, layers @ .., _, _] = parameters else { unreachable!("it has a head") };
+    let mut x = embed(table, tokens)?;
     for (weights, state) in layers.chunks_exact(4).zip(states) {
-        x = layer(weights, shape, shard.streams, &x, state)?;
+        x = layer(weights, shape, streams, &x, state)?;
     }
-    x.matmul(&head.t()?)?.broadcast_add(bias)
+    Ok(x)
 }
 
 /// Computes a layer's outputs, `[T * B][H]`, from its inputs, `[T * B][I]`.
