@@ -46,10 +46,9 @@ pub fn decompress(
         output.refuse_special(path)?;
     }
     let opened = OpenInput::open(input, output.is_beside(), output.force)?;
-    if let Some(path) = opened.path.as_deref().filter(|_| output.is_beside()) {
-        if plain_path(path, output).is_err() {
-            archive::refuse_foreign(&opened.head(MAGIC.len() as u64)?.0)?;
-        }
+    let beside = opened.path.as_deref().filter(|_| output.is_beside());
+    if beside.is_some_and(|path| plain_path(path, output).is_err()) {
+        archive::refuse_foreign(&opened.head(MAGIC.len() as u64)?.0)?;
     }
     let transfer = Transfer::new(opened, name_of(input), output, |path| plain_path(path, output))?;
     let passes_on = output.force && output.target == Target::Stdout && matches!(part, Part::Whole);
