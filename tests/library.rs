@@ -14,6 +14,7 @@ mod library {
     mod cheap;
     mod container;
     mod decoders;
+    mod evaluate;
     mod families;
     mod fuzz;
     mod golden;

@@ -20,6 +20,7 @@ mod program {
     mod cli;
     mod decoder;
     mod edges;
+    mod evaluate;
     mod faults;
     mod filesystems;
     mod habits;

@@ -40,6 +40,8 @@ use crate::predict::MixingConfig;
 pub use crate::codec::Progress;
 pub use compress::{Encoder, compress};
 pub use decompress::{Decoder, decompress};
+#[cfg(feature = "cli")]
+pub(crate) use format::refuse_foreign;
 pub use format::{FORMAT_VERSION, MAGIC, MAX_CHUNK_SIZE, NUMERICS};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};

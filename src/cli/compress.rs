@@ -1,9 +1,9 @@
 //! Compression of one input.
 
-use super::folder::{Packing, refuse_inside, tar_path};
 use super::input::{Input, OpenInput, name_of};
 use super::names::with_suffix;
 use super::output::{Output, Target};
+use super::packing::{Packing, refuse_inside, tar_path};
 use super::session::CliSession;
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::transfer::Transfer;

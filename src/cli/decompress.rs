@@ -1,6 +1,5 @@
 //! Decompression of one input.
 
-use super::folder;
 use super::input::{Input, InputFile, OpenInput, name_of, spool};
 use super::look_ahead::look_ahead;
 use super::names::{SHORT_TAR, TAR, with_suffix, without_suffix};
@@ -9,6 +8,7 @@ use super::recover;
 use super::session::CliSession;
 use super::size::grouped;
 use super::transfer::Transfer;
+use super::unpacking::unpack;
 use crate::ErrorKind;
 use crate::archive::{self, MAGIC, Options, Summary};
 use anyhow::{Context, Result};
@@ -40,12 +40,16 @@ pub fn decompress(
     part: &Part,
 ) -> Result<()> {
     if matches!(part, Part::Files) {
-        return folder::unpack(session, input, options, output);
+        return unpack(session, input, options, output);
     }
     if let Input::File(path) = input {
         output.refuse_special(path)?;
     }
     let opened = OpenInput::open(input, output.is_beside(), output.force)?;
+    let beside = opened.path.as_deref().filter(|_| output.is_beside());
+    if beside.is_some_and(|path| plain_path(path, output).is_err()) {
+        archive::refuse_foreign(&opened.head(MAGIC.len() as u64)?.0)?;
+    }
     let transfer = Transfer::new(opened, name_of(input), output, |path| plain_path(path, output))?;
     let passes_on = output.force && output.target == Target::Stdout && matches!(part, Part::Whole);
     let (head, is_gone) = match passes_on {

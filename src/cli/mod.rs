@@ -12,7 +12,7 @@ mod compress;
 mod decompress;
 mod exit;
 mod failures;
-mod folder;
+
 mod input;
 mod json;
 mod level;
@@ -22,6 +22,7 @@ mod memory;
 mod models;
 mod names;
 mod output;
+mod packing;
 pub mod plan;
 mod progress;
 mod recover;
@@ -39,6 +40,7 @@ mod test;
 #[cfg(feature = "train")]
 mod train;
 mod transfer;
+mod unpacking;
 mod untar_file;
 mod voice;
 mod walk;

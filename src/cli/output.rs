@@ -14,13 +14,15 @@ use super::standard::{Stream, stdout};
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
-use rustix::fs::{accessat, fstat, openat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{accessat, fstat, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -284,7 +286,7 @@ impl OutputFile {
         let (folder, name) = (&*self.folder, name_in_folder(&self.target));
         let renamed = match self.overwrite {
             true => renameat(folder, draft, folder, name),
-            false => rename_new(folder, draft, name),
+            false => rename_new(folder.as_fd(), draft, name, false),
         };
         match renamed {
             Ok(()) => (),
@@ -328,7 +330,10 @@ impl Drop for OutputFile {
 }
 
 /// Opens a folder to name files in; it need not be readable.
-fn open_folder(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// I/O errors.
+pub fn open_folder(path: &Path) -> io::Result<File> {
     #[cfg(target_os = "linux")]
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     #[cfg(not(target_os = "linux"))]
@@ -349,18 +354,30 @@ fn create_draft(folder: &File) -> io::Result<(String, File)> {
     }
 }
 
-/// Renames `draft` to `name`, which no file may have. Where the file system cannot do that at once, the
-/// name is taken by an empty file first.
-fn rename_new(folder: &File, draft: &str, name: &OsStr) -> rustix::io::Result<()> {
+/// Renames `draft`, a directory if `is_folder`, to `name`, which no file may have; both in `folder`. Where the file
+/// system cannot do that at once, the name is taken first by a file or directory with nothing in it.
+///
+/// # Errors
+/// I/O errors.
+pub fn rename_new(
+    folder: BorrowedFd<'_>,
+    draft: impl Arg + Copy,
+    name: impl Arg + Copy,
+    is_folder: bool,
+) -> rustix::io::Result<()> {
     match renameat_with(folder, draft, folder, name, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(()),
         Err(Errno::EXIST) => return Err(Errno::EXIST),
         Err(_) => (),
     }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    drop(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let (mode, flags) = (Mode::RUSR | Mode::WUSR, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY);
+    match is_folder {
+        true => mkdirat(folder, name, mode | Mode::XUSR)?,
+        false => drop(openat(folder, name, flags | OFlags::CLOEXEC, mode)?),
+    }
     renameat(folder, draft, folder, name).inspect_err(|_| {
-        let _ = unlinkat(folder, name, AtFlags::empty());
+        let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        let _ = unlinkat(folder, name, flags);
     })
 }
 
@@ -374,7 +391,11 @@ fn write_into(folder: &File, name: &OsStr, mut draft: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-fn sync_folder(folder: &File) -> io::Result<()> {
+/// Syncs the names in a folder to disk.
+///
+/// # Errors
+/// I/O errors.
+pub fn sync_folder(folder: &File) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     File::from(openat(folder, ".", flags, Mode::empty())?).sync_all()
 }
@@ -383,7 +404,7 @@ fn sync_folder(folder: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// I/O errors of another kind.
-fn is_supported(done: io::Result<()>) -> io::Result<bool> {
+pub fn is_supported(done: io::Result<()>) -> io::Result<bool> {
     match done.map_err(|error| (Errno::from_io_error(&error), error)) {
         Ok(()) => Ok(true),
         Err((Some(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::ACCESS), _)) => Ok(false),

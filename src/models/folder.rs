@@ -23,9 +23,15 @@ impl ModelFolder {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read,
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if one is missing.
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if one is missing; where it is of
+    /// a family that llmzip does not run, that is said before anything that is missing.
     pub fn find(folder: &Path) -> Result<Self> {
-        Ok(Self { folder: folder.to_owned(), form: CheckpointFiles::of_folder(folder)? })
+        let form = CheckpointFiles::of_folder(folder).map_err(|missing| {
+            let config = read_limited(&folder.join(CONFIG), MAX_JSON_LEN);
+            let refused = config.ok().and_then(|config| Architecture::parse(&config).err());
+            refused.map_or(missing, |error| error.at(folder.display()))
+        })?;
+        Ok(Self { folder: folder.to_owned(), form })
     }
 
     /// All files, in the order in which the model's digest takes them.

@@ -10,6 +10,7 @@ pub(crate) mod checkpoint_files;
 mod config;
 mod context;
 mod decoder;
+mod evaluate;
 mod folder;
 mod footprint;
 mod gpt2;
@@ -36,6 +37,7 @@ pub use builtin::DEFAULT_CODE;
 pub use checkpoint_files::{CheckpointFiles, WeightsFormat};
 pub use config::{Config, Family, QUANT_METHOD, Quantization};
 pub use context::{Context, RestartingSession};
+pub use evaluate::TextCost;
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
@@ -75,6 +77,11 @@ pub trait Network: Send + Sync {
     /// The network, where it is a transformer: one that takes steering vectors, and whose gradients
     /// can be had.
     fn as_transformer(&self) -> Option<&Transformer>;
+
+    /// The network, where it is recurrent.
+    fn as_recurrent(&self) -> Option<&Recurrent> {
+        None
+    }
 
     /// Starts `lanes` empty lanes that take up to `steps` rows each in one call and see at most
     /// `window` positions, own included.

@@ -26,6 +26,16 @@ impl LinearLayer {
         Self::with_rows(parameters, weight, None, Some(rows))
     }
 
+    /// Packs the layer whose outputs are those rows of the weights, with their biases.
+    pub fn of_biased_rows(
+        parameters: &[Parameter],
+        weight: usize,
+        bias: usize,
+        rows: Vec<u32>,
+    ) -> Self {
+        Self::with_rows(parameters, weight, Some(bias), Some(rows))
+    }
+
     fn with_rows(
         parameters: &[Parameter],
         weight: usize,
@@ -98,7 +108,15 @@ impl LinearLayer {
             }
         }
         if let Some(bias) = self.bias.filter(|&bias| !gradients[bias].is_empty()) {
-            accumulate_rows(&mut gradients[bias], dy);
+            let sum = &mut gradients[bias];
+            match &self.rows {
+                None => accumulate_rows(sum, dy),
+                Some(rows) => {
+                    for dy in dy.chunks_exact(outputs) {
+                        rows.iter().zip(dy).for_each(|(&row, dy)| sum[row as usize] += dy);
+                    }
+                }
+            }
         }
     }
 }
@@ -112,11 +130,15 @@ fn packed(
 ) -> [PackedMatrix; 2] {
     let (values, inputs) = (&parameters[weight].values, parameters[weight].shape[1]);
     let biases = bias.map_or(&[][..], |bias| &parameters[bias].values);
+    let biases: Vec<f32> = match rows {
+        Some(rows) if bias.is_some() => rows.iter().map(|&row| biases[row as usize]).collect(),
+        _ => biases.to_vec(),
+    };
     let outputs = rows.map_or(parameters[weight].shape[0], <[u32]>::len);
     let row = |i: usize| {
         let i = rows.map_or(i, |rows| rows[i] as usize);
         &values[i * inputs..][..inputs]
     };
-    let forward = PackedMatrix::pack(inputs, outputs, row, biases);
+    let forward = PackedMatrix::pack(inputs, outputs, row, &biases);
     [forward, PackedMatrix::pack_columns(outputs, inputs, row)]
 }

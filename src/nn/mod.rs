@@ -14,5 +14,6 @@ pub mod norm;
 pub mod parameter;
 pub mod random;
 pub mod recurrence;
+pub mod recurrent;
 pub mod self_attention;
 pub mod shape;

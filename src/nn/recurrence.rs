@@ -6,7 +6,7 @@
 
 use super::linear::LinearLayer;
 use super::parameter::Gradients;
-use crate::ops::{Isa, sigmoid, tanh};
+use crate::ops::{Isa, gru_cell, lstm_cell, tanh};
 
 /// The recurrent cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,15 @@ impl Cell {
             Self::Lstm => 2,
         }
     }
+
+    /// Computes a step of one row. x, y: `[G]`, what the input and the last h make of the gates; x
+    /// becomes the gates' values; h, c: `[H]`, overwritten; c is empty for a GRU.
+    pub fn step(self, isa: Isa, x: &mut [f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
+        match self {
+            Self::Gru => gru_cell(isa, x, y, h),
+            Self::Lstm => lstm_cell(isa, x, y, h, c),
+        }
+    }
 }
 
 /// Recurrent part of a layer: y = hidden(h), then the cell.
@@ -50,15 +59,15 @@ pub struct Recurrence {
 pub struct RecurrentState {
     /// Last outputs.
     pub h: Vec<f32>,
-    /// Cells of an LSTM.
+    /// Cells of an LSTM; empty for a GRU.
     pub c: Vec<f32>,
 }
 
 impl RecurrentState {
     /// Creates the zero state.
-    pub fn new(streams: usize, width: usize) -> Self {
-        let zeros = vec![0.0; streams * width];
-        Self { h: zeros.clone(), c: zeros }
+    pub fn new(cell: Cell, streams: usize, width: usize) -> Self {
+        let h = vec![0.0; streams * width];
+        Self { c: if cell == Cell::Lstm { h.clone() } else { Vec::new() }, h }
     }
 }
 
@@ -86,25 +95,22 @@ impl Recurrence {
     pub fn forward(&self, isa: Isa, x: Vec<f32>, state: &mut RecurrentState) -> RecurrenceTrace {
         let (h, g) = (self.width, self.cell.gates() * self.width);
         let (b, t) = (state.h.len() / h, x.len() * h / g / state.h.len());
-        let mut trace =
-            RecurrenceTrace { h: state.h.clone(), c: Vec::new(), gates: x, new_y: Vec::new() };
-        if self.cell == Cell::Lstm {
-            trace.c.clone_from(&state.c);
-        }
+        let RecurrentState { h: first, c } = state.clone();
+        let mut trace = RecurrenceTrace { h: first, c, gates: x, new_y: Vec::new() };
         let mut y = vec![0.0; b * g];
         for step in 0..t {
             self.hidden.forward_into(isa, &trace.h[step * b * h..], &mut y);
-            let rows = step * b * g..(step + 1) * b * g;
-            for (row, (x, y)) in trace.gates[rows].chunks_exact_mut(g).zip(y.chunks(g)).enumerate()
-            {
-                let at = (step * b + row) * h;
-                match self.cell {
-                    Cell::Gru => {
-                        trace.new_y.extend_from_slice(&y[2 * h..]);
-                        gru(isa, x, y, at, &mut trace.h);
-                    }
-                    Cell::Lstm => lstm(isa, x, y, at, &mut trace.h, &mut trace.c),
-                }
+            if self.cell == Cell::Gru {
+                y.chunks_exact(g).for_each(|y| trace.new_y.extend_from_slice(&y[2 * h..]));
+            }
+            trace.h.extend_from_within(step * b * h..);
+            if self.cell == Cell::Lstm {
+                trace.c.extend_from_within(step * b * h..);
+            }
+            let rows = trace.gates[step * b * g..][..b * g].chunks_exact_mut(g).zip(y.chunks(g));
+            for ((x, y), at) in rows.zip(((step + 1) * b * h..).step_by(h)) {
+                let c = trace.c.get_mut(at..at + h).unwrap_or_default();
+                self.cell.step(isa, x, y, &mut trace.h[at..at + h], c);
             }
         }
         state.h.copy_from_slice(&trace.h[t * b * h..]);
@@ -158,20 +164,6 @@ impl Recurrence {
     }
 }
 
-/// Computes a row's step: x: `[3][H]` becomes r, z and n; h at `at` gives that after the step,
-/// appended.
-fn gru(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>) {
-    let n = x.len() / 3;
-    super::matrix::accumulate(&mut x[..2 * n], &y[..2 * n]);
-    let (rz, new) = x.split_at_mut(2 * n);
-    sigmoid(isa, rz);
-    new.iter_mut().zip(&y[2 * n..]).zip(&rz[..n]).for_each(|((new, y), r)| *new += r * y);
-    tanh(isa, new);
-    for i in 0..n {
-        h.push(new[i] + rz[n + i] * (h[at + i] - new[i]));
-    }
-}
-
 /// Computes the gradients of a GRU step. grad: `[H]`, that of h after the step, becomes that of h
 /// before it, except its part through y.
 fn gru_backward(
@@ -192,24 +184,6 @@ fn gru_backward(
         (dy[i], dy[n + i], dy[2 * n + i]) = (d_r, d_z, d_new * r[i]);
         grad[i] *= z[i];
     }
-}
-
-/// Computes a row's step: x: `[4][H]` becomes i, f, g and o; h and c after the step are appended.
-fn lstm(isa: Isa, x: &mut [f32], y: &[f32], at: usize, h: &mut Vec<f32>, c: &mut Vec<f32>) {
-    let n = x.len() / 4;
-    super::matrix::accumulate(x, y);
-    sigmoid(isa, &mut x[..2 * n]);
-    tanh(isa, &mut x[2 * n..3 * n]);
-    sigmoid(isa, &mut x[3 * n..]);
-    let first = h.len();
-    for i in 0..n {
-        let memory = x[n + i] * c[at + i] + x[i] * x[2 * n + i];
-        c.push(memory);
-        h.push(memory);
-    }
-    let out = &mut h[first..];
-    tanh(isa, out);
-    out.iter_mut().zip(&x[3 * n..]).for_each(|(h, o)| *h *= o);
 }
 
 /// Computes the gradients of an LSTM step. grad_h becomes zero, its part through y comes later;

@@ -7,22 +7,27 @@ use super::lanewise::{load_at as load, store_at as store};
 /// A step of a gated recurrent unit (Cho et al., 2014), as PyTorch has it: gates reset, update,
 /// new.
 ///
-/// x, y: `[3][H]`, what the input and the last h make of the gates; h: `[H]`, overwritten.
-pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {
-    struct CellStep<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
+/// x, y: `[3][H]`, what the input and the last h make of the gates; x becomes the gates' values;
+/// h: `[H]`, overwritten.
+pub fn gru_cell(isa: Isa, x: &mut [f32], y: &[f32], h: &mut [f32]) {
+    struct CellStep<'a>(&'a mut [f32], &'a [f32], &'a mut [f32]);
     impl Kernel for CellStep<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let Self(x, y, h) = self;
             let n = h.len();
-            let ([xr, xz, xn], [yr, yz, yn]) = (gates(x, n), gates(y, n));
+            let ((xr, rest), [yr, yz, yn]) = (x.split_at_mut(n), gates(y, n));
+            let (xz, xn) = rest.split_at_mut(n);
             for at in (0..n).step_by(LANES) {
                 let reset = sigmoid(s, s.add(load(s, xr, at), load(s, yr, at)));
                 let update = sigmoid(s, s.add(load(s, xz, at), load(s, yz, at)));
                 let new = tanh(s, s.fma(reset, load(s, yn, at), load(s, xn, at)));
                 let last = load(s, h, at);
                 store(s, s.fma(update, s.sub(last, new), new), h, at);
+                store(s, reset, xr, at);
+                store(s, update, xz, at);
+                store(s, new, xn, at);
             }
         }
     }
@@ -33,16 +38,18 @@ pub fn gru_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32]) {
 /// A step of a long short-term memory (Hochreiter and Schmidhuber, 1997), as PyTorch has it: gates
 /// input, forget, cell, output.
 ///
-/// x, y: `[4][H]`, what the input and the last h make of the gates; h, c: `[H]`, overwritten.
-pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
-    struct CellStep<'a>(&'a [f32], &'a [f32], &'a mut [f32], &'a mut [f32]);
+/// x, y: `[4][H]`, what the input and the last h make of the gates; x becomes the gates' values;
+/// h, c: `[H]`, overwritten.
+pub fn lstm_cell(isa: Isa, x: &mut [f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
+    struct CellStep<'a>(&'a mut [f32], &'a [f32], &'a mut [f32], &'a mut [f32]);
     impl Kernel for CellStep<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let Self(x, y, h, c) = self;
             let n = h.len();
-            let ([xi, xf, xg, xo], [yi, yf, yg, yo]) = (gates(x, n), gates(y, n));
+            let ((left, right), [yi, yf, yg, yo]) = (x.split_at_mut(2 * n), gates(y, n));
+            let ((xi, xf), (xg, xo)) = (left.split_at_mut(n), right.split_at_mut(n));
             for at in (0..n).step_by(LANES) {
                 let input = sigmoid(s, s.add(load(s, xi, at), load(s, yi, at)));
                 let forget = sigmoid(s, s.add(load(s, xf, at), load(s, yf, at)));
@@ -51,6 +58,10 @@ pub fn lstm_cell(isa: Isa, x: &[f32], y: &[f32], h: &mut [f32], c: &mut [f32]) {
                 let memory = s.fma(forget, load(s, c, at), s.mul(input, cell));
                 store(s, memory, c, at);
                 store(s, s.mul(output, tanh(s, memory)), h, at);
+                store(s, input, xi, at);
+                store(s, forget, xf, at);
+                store(s, cell, xg, at);
+                store(s, output, xo, at);
             }
         }
     }

@@ -274,25 +274,31 @@ pub fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(x + x) + 1.0)
 }
 
-/// Rule 17: the next h: `[H]` of a gated recurrent unit. x, y: `[3][H]`.
-pub fn gru_cell(x: &[f32], y: &[f32], h: &[f32]) -> Vec<f32> {
+/// Rule 17: the next h: `[H]` of a gated recurrent unit, and the values of its gates: `[3][H]`.
+/// x, y: `[3][H]`.
+pub fn gru_cell(x: &[f32], y: &[f32], h: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let n = h.len();
-    let step = |i: usize| {
+    let (mut gates, mut next) = (x.to_vec(), Vec::new());
+    for i in 0..n {
         let reset = sigmoid(x[i] + y[i]);
         let update = sigmoid(x[n + i] + y[n + i]);
         let new = tanh(fma(reset, y[2 * n + i], x[2 * n + i]));
-        fma(update, h[i] - new, new)
-    };
-    (0..n).map(step).collect()
+        next.push(fma(update, h[i] - new, new));
+        (gates[i], gates[n + i], gates[2 * n + i]) = (reset, update, new);
+    }
+    (next, gates)
 }
 
-/// Rule 17: the next h and c: `[H]` of a long short-term memory. x, y: `[4][H]`.
-pub fn lstm_cell(x: &[f32], y: &[f32], c: &[f32]) -> (Vec<f32>, Vec<f32>) {
+/// Rule 17: the next h and c: `[H]` of a long short-term memory, and the values of its gates: `[4][H]`.
+/// x, y: `[4][H]`.
+pub fn lstm_cell(x: &[f32], y: &[f32], c: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let n = c.len();
-    let step = |i: usize| {
-        let gate = |gate: usize| x[gate * n + i] + y[gate * n + i];
-        let memory = fma(sigmoid(gate(1)), c[i], sigmoid(gate(0)) * tanh(gate(2)));
-        (sigmoid(gate(3)) * tanh(memory), memory)
-    };
-    (0..n).map(step).unzip()
+    let mut gates: Vec<f32> = x.iter().zip(y).map(|(x, y)| x + y).collect();
+    for (gate, values) in gates.chunks_exact_mut(n).enumerate() {
+        values.iter_mut().for_each(|x| *x = if gate == 2 { tanh(*x) } else { sigmoid(*x) });
+    }
+    let memory = |i: usize| fma(gates[n + i], c[i], gates[i] * gates[2 * n + i]);
+    let memory: Vec<f32> = (0..n).map(memory).collect();
+    let next = (0..n).map(|i| gates[3 * n + i] * tanh(memory[i])).collect();
+    (next, memory, gates)
 }

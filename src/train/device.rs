@@ -58,15 +58,10 @@ impl Device {
 
     #[cfg(feature = "candle-cuda")]
     fn cuda(self) -> Result<Option<candle_core::Device>> {
-        use crate::error::{Error, ErrorKind};
         match self {
             Self::Cpu => Ok(None),
             Self::Auto => Ok(candle_core::Device::new_cuda(0).ok()),
-            Self::Cuda(number) => match candle_core::Device::new_cuda(number) {
-                Ok(device) => Ok(Some(device)),
-                Err(e) => Err(Error::new(ErrorKind::InvalidArgument, super::candle::message(&e))
-                    .at(format!("CUDA device {number}"))),
-            },
+            Self::Cuda(number) => super::candle::cuda(number).map(Some),
         }
     }
 }

@@ -21,12 +21,12 @@ mod shape;
 pub mod steering;
 mod vocabulary;
 
+pub use crate::nn::recurrent::{RecurrentNetwork, RecurrentShape};
 pub use checkpoint::write as write_file;
 pub use device::Device;
 pub use llama::{LlamaNetwork, LlamaShape};
 pub use network::{TokenShard, TrainableNetwork};
 pub use optimiser::{Optimiser, OptimiserOptions, orthogonal, reduce};
 pub use options::{Arch, Budget, Size, TrainOptions};
-pub use recurrent::{RecurrentNetwork, RecurrentShape};
 pub use run::{TrainReport, TrainSummary, train};
 pub use shape::NetworkShape;

@@ -3,9 +3,9 @@
 use super::device::Device;
 use super::llama::LlamaShape;
 use super::optimiser::OptimiserOptions;
-use super::recurrent::RecurrentShape;
 use super::shape::NetworkShape;
 use crate::models::Cell;
+use crate::nn::recurrent::RecurrentShape;
 use crate::ops::Isa;
 
 /// Network architectures.

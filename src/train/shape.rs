@@ -2,8 +2,9 @@
 
 use super::llama::{LlamaNetwork, LlamaShape};
 use super::network::TrainableNetwork;
-use super::recurrent::{RecurrentNetwork, RecurrentShape};
+use super::recurrent;
 use crate::nn::random::Random;
+use crate::nn::recurrent::RecurrentShape;
 use crate::ops::Isa;
 
 /// Kind and dimensions of a network.
@@ -19,7 +20,7 @@ impl NetworkShape {
     /// Creates an untrained network on the CPU.
     pub fn network(self, isa: Isa, random: &mut Random) -> Box<dyn TrainableNetwork> {
         match self {
-            Self::Recurrent(shape) => Box::new(RecurrentNetwork::new(shape, isa, random)),
+            Self::Recurrent(shape) => Box::new(recurrent::untrained(shape, isa, random)),
             Self::Llama(shape) => Box::new(LlamaNetwork::new(shape, isa, random)),
         }
     }

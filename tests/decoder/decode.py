@@ -17,6 +17,7 @@ from pathlib import Path
 
 from adaptive import AdaptiveModel
 from network import Lanes, Network, random_steering, read_safetensors
+from steering import carried_steering
 from tokens import Damage, Prefix, Vocabulary, decode_bytes, decode_lanes
 
 try:
@@ -114,7 +115,7 @@ class Setup:
     model: int | bytes
     context: tuple | None = None
     table_log2: int = 26
-    steering: tuple | None = None  # count and seed, or the digest of a file
+    steering: tuple | bytes | None = None  # count and seed, the digest of a file, or the code of carried vectors
     prefix: Prefix = field(default_factory=Prefix)
 
 
@@ -186,8 +187,11 @@ class Decoder:
         if 8 in extensions:
             content = Reader(extensions[8])
             kind = content.byte()
-            check(kind <= 1, "the kind of steering vectors")
-            if kind == 0:
+            check(kind <= 2, "the kind of steering vectors")
+            if kind == 2:
+                crc, setup.steering = content.byte(), content.take(len(content.data) - 2)
+                check(crc == crc8(setup.steering), "CRC-8 of the carried steering vectors")
+            elif kind == 0:
                 count, seed = setup.steering = content.byte(), content.varint()
                 check(1 <= count <= 64, "the number of steering vectors")
             else:
@@ -292,6 +296,8 @@ class Decoder:
     def read_steering(self, name, model):
         if name is None:
             return ()
+        if isinstance(name, bytes):
+            return carried_steering(Reader(name), model.network, model.first_token)
         if len(name) == 2:
             count, seed = name
             return random_steering(model.network, model.first_token, count, seed)

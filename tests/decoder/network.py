@@ -220,12 +220,18 @@ class Network:
         return s
 
 
-def random_steering(network, first_token, count, seed):
-    """Section 21: vectors of a seed, [K, C]."""
+def embedding_table(network, first_token):
+    """Section 21: where they are the head's, tokens that are not codable have the first token's."""
     embedding = network.embedding
     if network.tied:
         embedding = np.broadcast_to(embedding[first_token], embedding.shape).copy()
         embedding[network.codable] = network.embedding[network.codable]
+    return embedding
+
+
+def random_steering(network, first_token, count, seed):
+    """Section 21: vectors of a seed, [K, C]."""
+    embedding = embedding_table(network, first_token)
     squares = np.square(embedding.astype(np.float64)).ravel()
     # cumsum adds one after the other, sum does not.
     scale = F32(np.sqrt(np.cumsum(squares)[-1] / squares.size))

@@ -107,6 +107,7 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
         ("steering, 65 vectors", extended_header(&extension(8, true, &[0, 65, 1]), 9)),
         ("steering, trailing bytes", extended_header(&extension(8, true, &[0, 3, 7, 0]), 9)),
         ("steering, label cut off", extended_header(&steering_label, 9)),
+        ("steering, carried, damaged", extended_header(&extension(8, true, &[2, 0, 1, 2, 3]), 9)),
         ("no model for a chunk that runs one", single(0x80, 1 << 6, &[9, 3], b"xyz")),
         ("adaptive with two lanes", coded(0xC1, &[20 << 2, 0, 0, 0, 0, 0])),
         ("adaptive parameters unknown", coded(0xC0, &[9 << 2 | 3, 0, 0, 0, 0, 0])),

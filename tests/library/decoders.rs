@@ -196,22 +196,31 @@ fn gradients_of_some_are_those_of_all() {
     }
 }
 
-/// candle finds gradients in another way, by automatic differentiation, here in float64.
-#[cfg(feature = "candle")]
+/// candle finds gradients in another way, by automatic differentiation, here in float64; of steering
+/// vectors before the tokens, too.
 #[test]
 fn gradients_are_those_of_candle() {
     use llmzip::train::{TokenShard, candle::decoder_gradients};
     let (inputs, targets) = inputs_and_targets();
     let mut worst = 0.0f64;
-    let mut check = |name: &str, decoder: &Decoder, outputs: &[u32], shard: &TokenShard| {
+    let mut check = |name: &str, decoder: &Decoder, outputs: &[u32], shard: &TokenShard, k| {
+        let width = decoder.shape().hidden_size;
+        let vectors = Parameter::normal(String::new(), &[k, width], 0.5, &mut Random::new(&[6]));
         let mut gradients = zeros(decoder.parameters());
-        let nats = decoder.token_cost(&shard.inputs, &shard.targets, Some(&mut gradients));
+        let x = [&vectors.values[..], &decoder.embed(&shard.inputs)].concat();
+        let (nats, mut dx) = decoder.cost(x, k, &shard.targets, Some(&mut gradients));
+        decoder.embed_backward(&shard.inputs, &dx[k * width..], &mut gradients);
+        dx.truncate(k * width);
+        gradients.push(dx);
+        let parameters = decoder.parameters();
         let (expected_nats, expected) =
-            decoder_gradients(decoder.shape(), outputs, decoder.parameters(), shard).unwrap();
+            decoder_gradients(decoder.shape(), outputs, parameters, &vectors.values, shard)
+                .unwrap();
         assert!((nats / expected_nats - 1.0).abs() < 1e-5, "{name}: {nats}, not {expected_nats}");
-        for ((found, expected), parameter) in
-            gradients.iter().zip(&expected).zip(decoder.parameters())
-        {
+        assert_eq!(expected.len(), parameters.len() + k.min(1));
+        let vectors = Parameter { name: format!("{k} steering vectors"), ..vectors };
+        let parameters = parameters.iter().chain([&vectors]);
+        for ((found, expected), parameter) in gradients.iter().zip(&expected).zip(parameters) {
             let square = |x: f64| x * x;
             let length = expected.iter().map(|&x| square(x)).sum::<f64>().sqrt();
             let differences = found.iter().zip(expected).map(|(a, b)| square(f64::from(*a) - b));
@@ -224,14 +233,16 @@ fn gradients_are_those_of_candle() {
     for (name, shape) in shapes() {
         let decoder = decoder(shape, Isa::detect(), &|_| true);
         let shard = TokenShard { streams: 1, inputs: inputs.clone(), targets: targets.clone() };
-        check(name, &decoder, &outputs(), &shard);
+        for vectors in [0, VECTORS] {
+            check(name, &decoder, &outputs(), &shard, vectors);
+        }
     }
     for name in ORACLES {
         let network = loaded(name);
         let all: Vec<u32> = (0..network.1 as u32).collect();
         let (inputs, targets) = (tokens(9, TOKENS, network.1), tokens(10, TOKENS, network.1));
         let shard = TokenShard { streams: 1, inputs, targets };
-        check(name, &network.0.decoder(&|_| true), &all, &shard);
+        check(name, &network.0.decoder(&|_| true), &all, &shard, VECTORS);
     }
     println!("at most {worst:e}");
 }

@@ -224,6 +224,19 @@ fn bad_folders_are_refused() {
     assert!(message(&folder).contains("pytorch_model.bin"));
 }
 
+/// What llmzip cannot run at all is said before what a folder lacks.
+#[test]
+fn another_family_is_named_before_what_is_missing() {
+    for family in ["opt", "olmo", "starcoder2", "mamba", "rwkv", "bloom", "mpt", "llava"] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({"model_type": family, "vocab_size": 100}).to_string();
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let message = Model::open_on(folder.path(), Isa::detect()).err().unwrap().to_string();
+        let expected = format!("model_type is \"{family}\", expected gpt_neox, gpt2, llama");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
 /// Every byte of every file counts in the name of a model.
 #[test]
 fn one_bit_of_a_weight_is_another_model() {

@@ -8,6 +8,7 @@
 use crate::handmade::golden::{accepted, refused};
 use crate::random::Random;
 use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
+use llmzip::codec::{Quantizer, SteeringCode};
 use llmzip::models::{DEFAULT_CODE, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
@@ -66,7 +67,8 @@ impl ModelSource for Models {
 
 fn goldens(models: &Models) -> Vec<Golden> {
     let contexts = goldens_of_contexts(ModelName::of(models.no_window.identity()));
-    goldens_of_default().into_iter().chain(contexts).chain(goldens_of_steering(models)).collect()
+    let goldens = goldens_of_default().into_iter().chain(contexts);
+    goldens.chain(goldens_of_steering(models)).chain(goldens_of_carried_steering(models)).collect()
 }
 
 /// Archives with steering vectors.
@@ -86,6 +88,40 @@ fn goldens_of_steering(models: &Models) -> Vec<Golden> {
         golden("random", ModelName::Builtin(DEFAULT_CODE), Options::default().lanes(7)),
         golden("random-context", no_window, prefixed),
     ]
+}
+
+/// Archives that carry their steering vectors, by each quantizer: from a token's embedding, from that of
+/// one that is not codable, and from zeros.
+fn goldens_of_carried_steering(models: &Models) -> Vec<Golden> {
+    let model = ModelName::Builtin(DEFAULT_CODE);
+    let loaded = models.find(&model).unwrap();
+    let bits = |x: f32| (x.to_bits() >> 16) as u16;
+    let levels = [-0.25, -0.125, 0.0, 0.125, 0.375].map(bits).into();
+    let quantizers = [
+        ("gauss", Quantizer::Gauss { step: bits(0.03125), deviation: bits(2.5) }, 20),
+        ("empirical", Quantizer::Empirical { step: bits(0.03125) }, 40),
+        ("lloyd-max", Quantizer::LloydMax { levels }, 2),
+    ];
+    let golden = |(name, quantizer, most): (&str, Quantizer, i32)| {
+        let mut random = Random::new(2);
+        let width = loaded.network().as_transformer().unwrap().shape().hidden_size;
+        let mut integer = || match random.bits() % 8 {
+            0 => random.bits() as i32 % (most + 1),
+            1 | 2 => random.bits() as i32 % 2,
+            _ => 0,
+        };
+        let starts = vec![Some(300), Some(0), None];
+        let integers = (0..starts.len() * width).map(|_| integer()).collect();
+        let code = SteeringCode { quantizer, starts, integers };
+        let steering = NamedSteering::carried(&loaded, &code).unwrap();
+        Golden {
+            name: format!("good-1-steering-{name}"),
+            model: model.clone(),
+            parts: vec![text()[..100].to_vec()],
+            options: Options::default().mix(false).lanes(8).steering(steering),
+        }
+    };
+    quantizers.map(golden).into()
 }
 
 /// Archives whose lanes start afresh.

@@ -4,9 +4,10 @@
 #![cfg(feature = "train")]
 
 use crate::random;
-use llmzip::models::{Architecture, Cell, Row, Weights};
+use llmzip::models::{Architecture, Cell, Network, Row, Weights};
 use llmzip::nn::parameter::{Parameter, zeros};
 use llmzip::nn::random::Random;
+use llmzip::nn::recurrent::{RecurrentPart, RecurrentTensor};
 use llmzip::ops::Isa;
 use llmzip::train::{LlamaShape, NetworkShape, RecurrentShape, TokenShard, TrainableNetwork};
 use safetensors::tensor::{Dtype, TensorView};
@@ -44,14 +45,16 @@ fn networks() -> Vec<(&'static str, Box<dyn TrainableNetwork>)> {
     let random = &mut Random::new(&[3]);
     let mut networks: Vec<_> =
         shapes().map(|(name, shape)| (name, shape.network(Isa::detect(), random))).into();
-    // Heads and biases start at zero, which would hide mistakes.
-    for (_, network) in &mut networks {
-        change(&mut **network, |parameters| {
-            let values = parameters.iter_mut().flat_map(|p| &mut p.values);
-            values.for_each(|value| *value += 0.3 * random.normal());
-        });
-    }
+    networks.iter_mut().for_each(|(_, network)| disturb(&mut **network, random));
     networks
+}
+
+/// Heads and biases start at zero, which would hide mistakes.
+fn disturb(network: &mut dyn TrainableNetwork, random: &mut Random) {
+    change(network, |parameters| {
+        let values = parameters.iter_mut().flat_map(|p| &mut p.values);
+        values.for_each(|value| *value += 0.3 * random.normal());
+    });
 }
 
 fn change(network: &mut dyn TrainableNetwork, mut change: impl FnMut(&mut [Parameter])) {
@@ -106,25 +109,24 @@ fn gradients_are_those_of_finite_differences() {
     }
 }
 
+/// The network as it is loaded to code, with the logits of `outputs`.
+fn coding(network: &dyn TrainableNetwork, outputs: &[u32]) -> Box<dyn Network> {
+    let bytes = |x: Vec<f32>| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let tensors: Vec<_> = network.tensors().into_iter().map(|(n, s, x)| (n, s, bytes(x))).collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let architecture = Architecture::parse(network.config().to_string().as_bytes()).unwrap();
+    architecture.load(&Weights::parse(&file).unwrap(), outputs, Isa::detect()).unwrap()
+}
+
 /// The network that codes is the network that learned.
 #[test]
 fn costs_are_those_of_the_network_that_codes() {
     for (name, network) in networks() {
-        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = network
-            .tensors()
-            .into_iter()
-            .map(|(name, shape, values)| {
-                (name, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
-            })
-            .collect();
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-        });
-        let file = safetensors::serialize(views, None).unwrap();
-        let architecture = Architecture::parse(network.config().to_string().as_bytes()).unwrap();
         let ids: Vec<u32> = (0..VOCAB as u32).collect();
-        let weights = Weights::parse(&file).unwrap();
-        let coding = architecture.load(&weights, &ids, Isa::detect()).unwrap();
+        let coding = coding(&*network, &ids);
         let shard = shard();
         let mut session = coding.session(STREAMS, 2 * STEPS, usize::MAX);
         let mut nats = 0.0;
@@ -142,6 +144,56 @@ fn costs_are_those_of_the_network_that_codes() {
     }
 }
 
+/// A loaded network computes the same logits where it learns and where it codes, to the bit, whichever
+/// weights it has gradients of, and however its streams are cut: with a table of the first layer's gates,
+/// and with so many tokens that there is none.
+#[test]
+fn logits_of_loaded_recurrent_networks_are_those_that_code() {
+    let wide = RecurrentShape {
+        cell: Cell::Gru,
+        vocab_size: 1 << 14,
+        embedding_size: 3,
+        hidden_size: 86,
+        layers: 2,
+    };
+    let mut wide = NetworkShape::Recurrent(wide).network(Isa::detect(), &mut Random::new(&[3]));
+    disturb(&mut *wide, &mut Random::new(&[4]));
+    let networks = networks().into_iter().filter(|(name, _)| *name != "llama");
+    for (name, network) in networks.chain([("wide", wide)]) {
+        let outputs: Vec<u32> = (1..VOCAB as u32).rev().collect();
+        let coding = coding(&*network, &outputs);
+        let tokens = shard().inputs;
+        let targets: Vec<u32> = tokens.iter().map(|token| token % outputs.len() as u32).collect();
+        let rows = tokens.iter().enumerate().map(|(at, &token)| Row {
+            lane: (at % STREAMS) as u32,
+            position: (at / STREAMS) as u32,
+            token,
+        });
+        let mut expected = vec![f32::NAN; tokens.len() * outputs.len()];
+        let mut session = coding.session(STREAMS, STEPS, usize::MAX);
+        session.forward(&rows.collect::<Vec<_>>(), &mut expected);
+        let gradients = |trains: &dyn Fn(&RecurrentTensor) -> bool| {
+            let network = coding.as_recurrent().unwrap().trainable(trains);
+            let (mut states, mut logits) = (network.states(STREAMS), Vec::new());
+            for tokens in tokens.chunks(20 * STREAMS) {
+                logits.extend(network.logits(&network.forward(tokens, &mut states)));
+            }
+            assert!(logits == expected, "{name}");
+            let mut gradients = zeros(network.parameters());
+            let states = &mut network.states(STREAMS);
+            network.token_cost(&tokens, &targets, states, Some(&mut gradients));
+            gradients
+        };
+        let all = gradients(&|_| true);
+        let some = gradients(&|tensor| tensor.part == RecurrentPart::Hidden(1));
+        assert!(gradients(&|_| false).iter().all(Vec::is_empty), "{name}");
+        let kept = some.iter().zip(&all).filter(|(some, _)| !some.is_empty());
+        let n = kept.inspect(|(some, all)| assert!(some == all, "{name}")).count();
+        assert_eq!(n, 2, "{name}: weights and biases");
+        assert!(all.iter().all(|gradient| distance(gradient, &[]) > 0.0), "{name}");
+    }
+}
+
 #[test]
 fn states_go_on() {
     for (name, network) in networks().into_iter().filter(|(name, _)| *name != "llama") {
@@ -151,7 +203,6 @@ fn states_go_on() {
 }
 
 /// candle's gradients are found in another way, by automatic differentiation.
-#[cfg(feature = "candle")]
 #[test]
 fn candle_computes_the_same() {
     use candle_core::Device;
@@ -187,7 +238,6 @@ fn candle_computes_the_same() {
     }
 }
 
-#[cfg(feature = "candle")]
 fn distance(a: &[f32], b: &[f32]) -> f64 {
     let b = b.iter().chain(std::iter::repeat(&0.0));
     a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()

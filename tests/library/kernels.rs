@@ -351,15 +351,17 @@ fn recurrent_cells_equal_the_reference() {
                 random.values(n).iter().map(|x| x * scale * 30.0).collect()
             };
             let (x, y, h) = (values(4 * n), values(4 * n), values(n));
-            let mut got = h.clone();
-            ops::gru_cell(isa, &x[..3 * n], &y[..3 * n], &mut got);
+            let (mut got, mut gates) = (h.clone(), x[..3 * n].to_vec());
+            ops::gru_cell(isa, &mut gates, &y[..3 * n], &mut got);
             let expected = reference::gru_cell(&x[..3 * n], &y[..3 * n], &h);
-            assert_same_bits(&got, &expected, &format!("gru_cell {isa:?} {n}"));
-            let (mut got, mut memory) = (vec![f32::NAN; n], h.clone());
-            ops::lstm_cell(isa, &x, &y, &mut got, &mut memory);
-            let (expected, expected_memory) = reference::lstm_cell(&x, &y, &h);
-            assert_same_bits(&got, &expected, &format!("lstm_cell {isa:?} {n}"));
-            assert_same_bits(&memory, &expected_memory, &format!("lstm_cell's c {isa:?} {n}"));
+            assert_same_bits(&got, &expected.0, &format!("gru_cell {isa:?} {n}"));
+            assert_same_bits(&gates, &expected.1, &format!("gru_cell's gates {isa:?} {n}"));
+            let (mut got, mut memory, mut gates) = (vec![f32::NAN; n], h.clone(), x.clone());
+            ops::lstm_cell(isa, &mut gates, &y, &mut got, &mut memory);
+            let expected = reference::lstm_cell(&x, &y, &h);
+            assert_same_bits(&got, &expected.0, &format!("lstm_cell {isa:?} {n}"));
+            assert_same_bits(&memory, &expected.1, &format!("lstm_cell's c {isa:?} {n}"));
+            assert_same_bits(&gates, &expected.2, &format!("lstm_cell's gates {isa:?} {n}"));
         }
     });
 }

@@ -3,8 +3,9 @@
 #![cfg(feature = "train")]
 
 use super::decoders::{decoder, outputs, shapes, tokens};
+use crate::family::folder;
 use llmzip::error::Result;
-use llmzip::models::Cell;
+use llmzip::models::{Cell, Model};
 use llmzip::nn::decoder::Decoder;
 use llmzip::nn::parameter::{Gradients, Parameter, zeros};
 use llmzip::nn::random::Random;
@@ -61,9 +62,15 @@ fn network(name: &str, isa: Isa) -> Box<dyn TrainableNetwork> {
         let shape = RecurrentShape { cell, vocab_size, embedding_size, hidden_size, layers };
         NetworkShape::Recurrent(shape).network(isa, &mut Random::new(&[3]))
     };
+    let loaded = |name| -> Box<dyn TrainableNetwork> {
+        let model = Model::open_on(folder(name).path(), isa).unwrap();
+        Box::new(model.network().as_recurrent().unwrap().trainable(&|_| true))
+    };
     match name {
         "gru" => recurrent(Cell::Gru),
         "lstm" => recurrent(Cell::Lstm),
+        "gru, loaded" => loaded("gru"),
+        "lstm, loaded" => loaded("lstm"),
         _ => {
             let (_, shape) = shapes().into_iter().find(|(other, _)| *other == name).unwrap();
             Box::new(AnyDecoder(decoder(shape, isa, &|_| true)))
@@ -104,7 +111,7 @@ fn digests(name: &str, isa: Isa, steps: &[u64]) -> Vec<String> {
 }
 
 /// After 10 and after 100 steps.
-const PINNED: [(&str, [&str; 2]); 9] = [
+const PINNED: [(&str, [&str; 2]); 11] = [
     ("gpt_neox", ["d4811ed7a841cb52", "3dab08f92a291d76"]),
     ("gpt_neox, sequential", ["94258a6977ea34a2", "758a49caa1d1408b"]),
     ("gpt2", ["ec818aa38e1f3b1d", "d7314e33ca836b31"]),
@@ -112,8 +119,10 @@ const PINNED: [(&str, [&str; 2]); 9] = [
     ("llama with biases", ["6db862e4652c42b7", "2eb1dee2af22da00"]),
     ("mistral", ["b67c49002906a60c", "7130c466dd027f02"]),
     ("qwen3", ["0ac4eaf13315d19b", "00f034ffa73c11e4"]),
-    ("gru", ["016e2c13a202a477", "e74b8a4eb9c93268"]),
-    ("lstm", ["06beca98a0b0c7dd", "be06effb273c675a"]),
+    ("gru", ["3c975dd7a1755c04", "e29fc598c0f86476"]),
+    ("lstm", ["bce139468d34e2b7", "0bafcbd06cd25fe3"]),
+    ("gru, loaded", ["048d19680f9641e8", "917036ba7c9fa3ff"]),
+    ("lstm, loaded", ["72f63eab8d700920", "70f030e5eb1dc5a5"]),
 ];
 
 fn with_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {

@@ -105,7 +105,8 @@ fn nothing_is_fitted_where_nothing_pays() {
     }
 }
 
-/// An archive carries its vectors: its readers need the model and nothing else.
+/// An archive carries its vectors: its readers need the model and nothing else. Any damaged byte of the
+/// block is said to be of the vectors, in both forms.
 #[test]
 fn archives_carry_vectors() {
     let model = std::sync::Arc::new(Model::default_model(Isa::detect()).unwrap());
@@ -116,19 +117,37 @@ fn archives_carry_vectors() {
         integers: (0..2 * width as i32).map(|i| i % 3 - 1).collect(),
     };
     let steering = NamedSteering::carried(&model, &code).unwrap();
-    let options = Options::default().mix(false).lanes(2).steering(steering);
-    let mut packed = Vec::new();
-    archive::compress(&text()[..], &mut packed, &model, &options, &|_| ()).unwrap();
-    let read = |packed: &[u8]| {
-        let mut plain = Vec::new();
-        let options = Options::default();
-        archive::decompress(packed, &mut plain, &model, &options, &|_| ()).map(|_| plain)
-    };
-    assert!(read(&packed).unwrap() == text());
-    for at in 5..60 {
-        let mut flipped = packed.clone();
-        flipped[at] ^= 4;
-        let kind = read(&flipped).unwrap_err().kind();
-        assert!(kind != ErrorKind::Io && kind != ErrorKind::InvalidModel, "{at}: {kind:?}");
+    for options in [Options::default().lanes(2), Options::default().lanes(2).chunk_size(1000)] {
+        let options = options.mix(false).steering(steering.clone());
+        let mut packed = Vec::new();
+        archive::compress(&text()[..], &mut packed, &model, &options, &|_| ()).unwrap();
+        let read = |packed: &[u8]| {
+            let mut plain = Vec::new();
+            let options = Options::default();
+            archive::decompress(packed, &mut plain, &model, &options, &|_| ()).map(|_| plain)
+        };
+        assert!(read(&packed).unwrap() == text());
+        // After the magic, version, model, the extension's key and length: its kind, then the rest.
+        let code = code.to_bytes();
+        let first = packed.windows(code.len()).position(|bytes| bytes == code).unwrap();
+        let flipped = |at: usize, mask: u8| {
+            let mut flipped = packed.clone();
+            flipped[at] ^= mask;
+            read(&flipped).unwrap_err()
+        };
+        for (i, at) in (first - 1..first + code.len()).enumerate() {
+            let error = flipped(at, 1 << (i % 8) | (i % 5) as u8);
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(
+                error.to_string().contains("the carried steering vectors are damaged"),
+                "{error}"
+            );
+        }
+        for mask in [1, 2, 4, 0x80] {
+            let error = flipped(first - 2, mask).to_string();
+            assert!(error.contains("the steering extension"), "{error}");
+        }
+        // The model byte, which is none of the block.
+        assert!(flipped(5, 2).to_string().contains("the header's CRC"));
     }
 }

@@ -807,5 +807,6 @@ fn every_command_has_a_manual_page() {
     assert!(page(&[]).contains("keep\\-going"));
     assert!(page(&["bench"]).contains("against"));
     assert!(page(&["models", "pull"]).contains("offline"));
+    assert!(page(&["models", "evaluate"]).contains("engine"));
     shell.run(&["man", "nonsense"]).expect(2).saying("nonsense");
 }

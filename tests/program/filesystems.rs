@@ -6,7 +6,7 @@ use crate::skip::skip;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -178,6 +178,42 @@ fn a_folder_that_cannot_be_synced_costs_no_output() {
     let Some(ended) = as_nobody(&shell.path("dark"), &["-1", "a"]) else { return };
     ended.expect(0).saying("cannot be synced");
     assert!(shell.path("dark/a.llmz").exists());
+}
+
+/// What costs a file's output nothing costs that of a directory nothing.
+#[test]
+fn directories_are_unpacked_with_what_the_file_system_has() {
+    let shell = Shell::new();
+    fs::create_dir_all(shell.path("d/sub")).unwrap();
+    shell.write("d/sub/a", b"text");
+    symlink("sub/a", shell.path("d/link")).unwrap();
+    set_mode(&shell.path("d/sub"), 0o555);
+    shell.run(&["-1", "d"]).expect(0);
+    for (fault, warning) in [
+        (&["syncfs,fsync:error=EINVAL"][..], "cannot be synced"),
+        (&["syncfs:error=ENOSYS"], "cannot be synced"),
+        (&["fsync:error=EACCES"], "cannot be synced"),
+        (&["fchmod,chmod,fchmodat:error=EPERM"], "modes or times cannot be set"),
+        (&["utimensat:error=EPERM"], "modes or times cannot be set"),
+        (&["renameat2:error=EINVAL"], ""),
+        (&["renameat2:error=EIO", "linkat,link:error=EPERM"], ""),
+        (&["renameat2:error=EPERM"], ""),
+    ] {
+        let call = ["-d", "--untar", "-C", "out", "d.tar.llmz"];
+        let Some(ended) = with_faults(&shell, fault, &call) else { return };
+        let ended = ended.expect(0).saying(warning);
+        assert_eq!(ended.stderr.contains("warning"), !warning.is_empty(), "{fault:?}");
+        assert_eq!(shell.read("out/d/link"), b"text", "{fault:?}");
+        assert_eq!(fs::read_dir(shell.path("out")).unwrap().count(), 1, "{fault:?}");
+        let mode = if fault[0].contains("chmod") { 0o700 } else { 0o555 };
+        assert_eq!(mode_of(&shell.path("out/d/sub")), mode, "{fault:?}");
+        set_mode(&shell.path("out/d/sub"), 0o755);
+        fs::remove_dir_all(shell.path("out")).unwrap();
+    }
+    let faults = ["renameat2,renameat,rename:error=EIO"];
+    let call = ["-d", "--untar", "-C", "out", "d.tar.llmz"];
+    with_faults(&shell, &faults, &call).unwrap().expect(1);
+    assert_eq!(fs::read_dir(shell.path("out")).unwrap().count(), 0, "no empty directory is left");
 }
 
 #[test]

@@ -211,12 +211,33 @@ fn advice_fits_the_call() {
     missing.saying("folder 'log-model'");
     shell.write("model.tar", b"x");
     shell.run(&["-m", "model.tar", "a"]).expect(2).saying("models import model.tar");
-    for (name, head) in
-        [("gzip", &b"\x1f\x8b\x08\0\0\0"[..]), ("xz", b"\xfd7zXZ\0"), ("zip", b"PK\x03\x04")]
-    {
+}
+
+#[test]
+fn files_of_other_programs_are_named() {
+    let shell = Shell::new();
+    for (suffix, name, head) in [
+        ("gz", "gzip", &b"\x1f\x8b\x08\0\0\0"[..]),
+        ("xz", "xz", b"\xfd7zXZ\0"),
+        ("zst", "Zstandard", b"\x28\xb5\x2f\xfd\0"),
+        ("zip", "zip", b"PK\x03\x04"),
+        ("bz2", "bzip2", b"BZh91AY"),
+        ("7z", "7-Zip", b"7z\xbc\xaf\x27\x1c"),
+        ("lz4", "LZ4", b"\x04\x22\x4d\x18"),
+        ("lz", "lzip", b"LZIP\x01"),
+        ("Z", "compress", b"\x1f\x9d\x90"),
+        ("rar", "RAR", b"Rar!\x1a\x07"),
+    ] {
+        let (file, is) = (format!("a.{suffix}"), format!("but {name}: use "));
+        shell.write(&file, head);
         shell.write("other.llmz", head);
-        shell.run(&["-t", "other.llmz"]).expect(4).saying(&format!("but {name}"));
+        shell.run(&["-t", "other.llmz"]).expect(4).saying(&is);
+        shell.run(&["-d", &file]).expect(4).saying(&is);
+        shell.run(&["-d", "-C", ".", &file]).expect(4).saying(&is);
+        shell.pipe(&["-dc"], head).expect(4).saying(&is);
     }
+    shell.write("a.txt", b"text");
+    shell.run(&["-d", "a.txt"]).expect(1).saying("does not end in .llmz");
 }
 
 #[test]

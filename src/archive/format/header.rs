@@ -74,7 +74,9 @@ impl LongHeader {
     /// Reads the fields that follow `setup`.
     fn read<R: Read>(setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
         let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
-        source.expect_crc32("the header's CRC")?;
+        let expected = source.checksum().crc32();
+        let got = source.u32("the header's CRC")?;
+        source.expect("the header's CRC", got, expected).map_err(|e| setup.damage(e))?;
         Ok(Self { setup: setup.checked()?, chunk_size })
     }
 
@@ -136,18 +138,31 @@ fn bad_magic(got: &[u8], offset: u64, is_first: bool) -> Error {
         let message = "an archive damaged by a text-mode transfer: its line ends were converted";
         (ErrorKind::NotAnArchive, message.into())
     } else {
-        let message = match foreign_name(got) {
-            Some(name) => format!("not an archive of llmzip, but {name}"),
-            None => format!("not an archive: begins with {got:02x?}, expected {MAGIC:02x?}"),
-        };
-        (ErrorKind::NotAnArchive, message)
+        let other = || format!("not an archive: begins with {got:02x?}, expected {MAGIC:02x?}");
+        return refuse_foreign(got)
+            .err()
+            .unwrap_or_else(|| Error::new(ErrorKind::NotAnArchive, other()));
     };
     Error::new(kind, message)
 }
 
+/// Refuses a file that another program packed, of which `head` is the beginning.
+///
+/// # Errors
+/// NotAnArchive, with the program to use.
+pub fn refuse_foreign(head: &[u8]) -> Result<()> {
+    match foreign_name(head) {
+        Some(name) => {
+            let message = format!("not an archive of llmzip, but {name}");
+            Err(Error::new(ErrorKind::NotAnArchive, message))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The kind of file that begins with `head`, for a message: what people mistake for an archive.
 fn foreign_name(head: &[u8]) -> Option<&'static str> {
-    const KINDS: [(&[u8], &str); 9] = [
+    const KINDS: [(&[u8], &str); 10] = [
         (b"\x1F\x8B", "gzip: use gunzip"),
         (b"\xFD7zX", "xz: use unxz"),
         (b"\x28\xB5\x2F\xFD", "Zstandard: use unzstd"),
@@ -156,6 +171,7 @@ fn foreign_name(head: &[u8]) -> Option<&'static str> {
         (b"7z\xBC\xAF", "7-Zip: use 7z"),
         (b"\x04\x22\x4D\x18", "LZ4: use unlz4"),
         (b"LZIP", "lzip: use lunzip"),
+        (b"Rar!", "RAR: use unrar"),
         (b"\x1F\x9D", "compress: use uncompress"),
     ];
     KINDS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name)

@@ -17,6 +17,8 @@ mod varint;
 pub(super) use checksum::crc32;
 pub(super) use chunk_header::{ChunkHeader, END_TAG, Extent};
 pub(super) use footer::{FOOTER_LEN, Footer};
+#[cfg(feature = "cli")]
+pub use header::refuse_foreign;
 pub(super) use header::{Header, LongHeader, ROOM_FOR_ONE, room_for_damaged};
 pub(super) use index::{IndexAtEnd, index_bytes, read_and_compare, read_index};
 pub(super) use setup::Setup;

@@ -9,7 +9,7 @@ use super::steering;
 use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
 use crate::archive::{ModelName, SteeringName};
 use crate::codec::{Coded, Parameters, Prefix};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::Context;
 use std::io::Read;
 
@@ -70,6 +70,12 @@ impl UncheckedSetup {
             _ => extension::read(source)?,
         };
         Ok(Self { model, extensions })
+    }
+
+    /// The error of a wrong checksum, `wrong`, or that of steering vectors that are damaged.
+    pub(super) fn damage(&self, wrong: Error) -> Error {
+        let steering = self.extensions.iter().find(|(id, _)| *id == STEERING);
+        steering.and_then(|(_, content)| steering::parse(content).err()).unwrap_or(wrong)
     }
 
     /// The setup, once its checksum has proved right.

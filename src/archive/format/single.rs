@@ -48,7 +48,8 @@ impl SingleHeader {
         let extent = Extent::read(0..=MAX_CHUNK_SIZE, source)?;
         let expected = source.checksum().crc8();
         let got = source.byte("the header's CRC-8")?;
-        source.expect("the header's CRC-8", got.into(), expected.into())?;
+        let checked = source.expect("the header's CRC-8", got.into(), expected.into());
+        checked.map_err(|e| setup.damage(e))?;
         let (setup, extent) = (setup.checked()?, extent.known()?);
         let fields_crc = source.checksum().crc32();
         let content_crc = source.u32("the content's CRC")?;

@@ -1,10 +1,11 @@
 //! Content of the steering extension (`docs/format.md`, section 4).
 
+use super::checksum::Checksum;
 use super::extension::bad_content;
 use super::source::Source;
 use super::{label, varint};
 use crate::archive::SteeringName;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::models::Steering;
 
 /// Kinds of steering vectors.
@@ -25,7 +26,9 @@ pub(super) fn to_bytes(name: &SteeringName) -> Vec<u8> {
             varint::put(&mut out, label.len() as u64);
             [&out, label.as_bytes()].concat()
         }
-        SteeringName::Carried { code } => [&[CARRIED], &code[..]].concat(),
+        SteeringName::Carried { code } => {
+            [&[CARRIED, Checksum::of(code).crc8()], &code[..]].concat()
+        }
     }
 }
 
@@ -48,10 +51,25 @@ pub(super) fn parse(content: &[u8]) -> Result<SteeringName> {
             let label = label::read(&mut source).map_err(|_| bad())?;
             Some(SteeringName::Digest { digest, label })
         }
-        CARRIED => return Ok(SteeringName::Carried { code: content[1..].to_vec() }),
+        CARRIED => {
+            let got = source.byte("").map_err(|_| bad())?;
+            return carried(&content[2..], got);
+        }
         _ => None,
     };
     name.filter(|_| source.offset() == content.len() as u64).ok_or_else(bad)
+}
+
+/// Checks the code of carried vectors.
+fn carried(code: &[u8], got: u8) -> Result<SteeringName> {
+    let expected = Checksum::of(code).crc8();
+    if got == expected {
+        return Ok(SteeringName::Carried { code: code.to_vec() });
+    }
+    let message = format!(
+        "the carried steering vectors are damaged: their CRC-8 is {got:#04x}, expected {expected:#04x}"
+    );
+    Err(Error::new(ErrorKind::Corrupt, message))
 }
 
 #[cfg(test)]
@@ -75,7 +93,7 @@ mod tests {
             }
             assert!(parse(&[&bytes[..], &[0]].concat()).is_err());
         }
-        for bad in [&[3][..], &[RANDOM, 0, 1], &[RANDOM, 65, 1]] {
+        for bad in [&[3][..], &[RANDOM, 0, 1], &[RANDOM, 65, 1], &[CARRIED]] {
             assert!(parse(bad).unwrap_err().to_string().contains("steering extension"));
         }
     }

@@ -1,7 +1,7 @@
 //! Arguments of `llmzip models`.
 
 use crate::cli::voice::VoiceArgs;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Options of all verbs.
@@ -96,6 +96,22 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
+    /// Measure what texts cost in bits per byte by models alone, without coding them
+    Evaluate {
+        #[arg(value_name = "MODEL", required = true)]
+        models: Vec<PathBuf>,
+        /// Texts to measure
+        #[arg(long = "text", value_name = "FILE", required = true, num_args = 1..)]
+        texts: Vec<PathBuf>,
+        /// What computes: llmzip's kernels, the same bits on every machine, or candle
+        #[arg(long, value_name = "NAME", value_enum, default_value_t)]
+        engine: EngineName,
+        /// Where candle computes [default: cpu]
+        #[arg(long, value_name = "DEVICE", value_enum)]
+        device: Option<EngineDevice>,
+        #[command(flatten)]
+        output: ReportArgs,
+    },
     /// Import a model bundle or folder, or a file of steering vectors, NAME.steer
     Import {
         #[arg(value_name = "FILE|FOLDER")]
@@ -103,6 +119,25 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
+}
+
+/// What computes logits.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EngineName {
+    /// llmzip's own kernels
+    #[default]
+    Exact,
+    /// candle; sums have another order
+    Candle,
+}
+
+/// Where candle computes.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineDevice {
+    /// The CPU
+    Cpu,
+    /// The first CUDA device
+    Cuda,
 }
 
 impl Verb {
@@ -116,6 +151,7 @@ impl Verb {
             | Self::Path { output, .. }
             | Self::Export { output, .. }
             | Self::Quantize { output, .. }
+            | Self::Evaluate { output, .. }
             | Self::Import { output, .. } => output,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod command;
+mod evaluate;
 mod export_import;
 pub mod model_ref;
 mod quantize;
@@ -24,6 +25,7 @@ use crate::hub::{self, FoundModel, Reference};
 use anyhow::Result;
 use args::Verb;
 use command::ModelCommand;
+use evaluate::Engine;
 use serde::Serialize;
 use show::ModelEntry;
 use show_steering::SteeringEntry;
@@ -55,6 +57,9 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
         Verb::Quantize { model, activation_bits, folder, .. } => {
             let folder = folder.as_deref();
             work.each(from_ref(model), |w, m| w.quantize(m, *activation_bits, folder))?
+        }
+        Verb::Evaluate { models, texts, engine, device, .. } => {
+            return evaluate::run(&mut work, models, texts, Engine::new(*engine, *device)?);
         }
         Verb::Import { source, .. } => work.each(from_ref(source), ModelCommand::import)?,
     }

@@ -7,6 +7,7 @@ use crate::models::config::{
 };
 use crate::models::{Footprint, invalid, json};
 use crate::nn::recurrence::Cell;
+use crate::nn::recurrent::RecurrentShape;
 use crate::ops::MAX_INPUTS;
 use serde::Deserialize;
 use serde_json::Value;
@@ -89,6 +90,12 @@ impl RecurrentConfig {
         Self { quantization: Some(quantization), ..self }
     }
 
+    /// The network's dimensions.
+    pub fn shape(&self) -> RecurrentShape {
+        let &Self { cell, vocab_size, embedding_size, hidden_size, layers, .. } = self;
+        RecurrentShape { cell, vocab_size, embedding_size, hidden_size, layers }
+    }
+
     /// Inputs of a layer.
     pub fn inputs(&self, layer: usize) -> usize {
         if layer == 0 { self.embedding_size } else { self.hidden_size }
@@ -108,17 +115,14 @@ impl RecurrentConfig {
     pub fn footprint(&self) -> Footprint {
         let n = |x: usize| x as u64;
         let (v, h, g) = (n(self.vocab_size), n(self.hidden_size), n(self.gates()));
-        let inputs = |layer| match layer {
-            0 if self.is_tabulated() => 0,
-            layer => n(self.inputs(layer)),
-        };
-        let layers: u64 = (0..self.layers).map(|layer| g * (inputs(layer) + h)).sum();
-        let table = if self.is_tabulated() { g } else { n(self.embedding_size) };
+        let layers: u64 = (0..self.layers).map(|layer| g * (n(self.inputs(layer)) + h)).sum();
+        let e = n(self.embedding_size);
+        let (table, tabulated) = if self.is_tabulated() { (e + g, g * e) } else { (e, 0) };
         let linear = if self.quantization.is_some() { 1 } else { 4 };
         let widest = self.embedding_size.max(self.hidden_size);
         Footprint {
             weights: linear * (layers + v * h) + 4 * v * table,
-            macs: layers + v * h,
+            macs: layers - tabulated + v * h,
             lane: 4 * n(self.layers) * n(self.cell.states()) * h,
             position: 0,
             row: 4 * (n(widest) + h + 2 * g + 2 * v),

@@ -9,6 +9,7 @@
 
 mod config;
 mod session;
+mod trainable;
 
 pub use crate::nn::recurrence::Cell;
 pub use config::RecurrentConfig;
@@ -23,23 +24,20 @@ use crate::ops::{Isa, QuantRows};
 pub struct Recurrent {
     isa: Isa,
     config: RecurrentConfig,
-    input: RecurrentInput,
+    /// `[vocab_size][E]`
+    embedding: Vec<f32>,
+    /// The first layer's gate inputs of every token, `[vocab_size][G]`, unless they would be too many.
+    table: Option<Vec<f32>>,
     layers: Vec<RecurrentLayer>,
     head: Linear,
-}
-
-/// The first layer's gate inputs, by token.
-enum RecurrentInput {
-    /// Computed once for every token: `[vocab_size][G]`
-    Table(Vec<f32>),
-    /// Embeddings, `[vocab_size][E]`, and the gates' weights.
-    Embedding(Vec<f32>, Linear),
+    /// Token ids of the head's rows.
+    outputs: Vec<u32>,
 }
 
 /// A layer of cells.
 struct RecurrentLayer {
-    /// From the layer below; the first layer has a [`RecurrentInput`].
-    input: Option<Linear>,
+    /// From the layer below, or the embedding.
+    input: Linear,
     /// From the layer's own last outputs.
     hidden: Linear,
 }
@@ -62,29 +60,20 @@ impl Recurrent {
             Linear::load(weights, config.quantization, &name("weight"), Some(&name("bias")), shape)
         };
         let layer = |layer: usize| -> Result<RecurrentLayer> {
-            let input = match layer {
-                0 => None,
-                _ => Some(gates("ih", layer, config.inputs(layer))?),
-            };
+            let input = gates("ih", layer, config.inputs(layer))?;
             Ok(RecurrentLayer { input, hidden: gates("hh", layer, config.hidden_size)? })
         };
         let embedding = [config.vocab_size, config.embedding_size];
         let embedding = weights.tensor("embedding.weight", &embedding)?;
-        let first = gates("ih", 0, config.embedding_size)?;
-        Ok(Self {
-            isa,
-            config: config.clone(),
-            input: match config.is_tabulated() {
-                true => {
-                    let mut table = vec![0.0; config.vocab_size * config.gates()];
-                    first.apply(isa, &embedding, &mut table, &mut QuantRows::default());
-                    RecurrentInput::Table(table)
-                }
-                false => RecurrentInput::Embedding(embedding, first),
-            },
-            layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
-            head: head(config, weights, outputs)?,
-        })
+        let layers = (0..config.layers).map(layer).collect::<Result<Vec<_>>>()?;
+        let table = config.is_tabulated().then(|| {
+            let mut table = vec![0.0; config.vocab_size * config.gates()];
+            layers[0].input.apply(isa, &embedding, &mut table, &mut QuantRows::default());
+            table
+        });
+        let (config, outputs) = (config.clone(), outputs.to_vec());
+        let head = head(&config, weights, &outputs)?;
+        Ok(Self { isa, config, embedding, table, layers, head, outputs })
     }
 }
 

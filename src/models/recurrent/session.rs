@@ -3,9 +3,10 @@
 //! Layer by layer over all rows of a call. The gate inputs from a layer's inputs are one product;
 //! those from its own last outputs are one for each step: of all lanes, a row each.
 
-use super::{Cell, Recurrent, RecurrentInput, RecurrentLayer};
+use super::{Recurrent, RecurrentLayer};
 use crate::models::{Network, Row, Session, Transformer};
-use crate::ops::{QuantRows, gru_cell, lstm_cell};
+use crate::nn::recurrence::RecurrentState;
+use crate::ops::QuantRows;
 use crate::profile::{Part, enter};
 
 impl Network for Recurrent {
@@ -21,6 +22,10 @@ impl Network for Recurrent {
         None
     }
 
+    fn as_recurrent(&self) -> Option<&Recurrent> {
+        Some(self)
+    }
+
     fn session(&self, lanes: usize, _steps: usize, _window: usize) -> Box<dyn Session + '_> {
         Box::new(RecurrentSession::new(self, lanes))
     }
@@ -31,17 +36,8 @@ pub struct RecurrentSession<'a> {
     network: &'a Recurrent,
     lanes: usize,
     /// One for each layer.
-    states: Vec<LaneState>,
+    states: Vec<RecurrentState>,
     work: GateWorkspace,
-}
-
-/// State of a layer.
-#[derive(Clone)]
-struct LaneState {
-    /// Last outputs: `[lanes][H]`
-    h: Vec<f32>,
-    /// Cells of an LSTM: `[lanes][H]`
-    c: Vec<f32>,
 }
 
 /// Buffers of a forward pass, kept between calls so that a step allocates nothing.
@@ -66,9 +62,8 @@ struct GateWorkspace {
 impl<'a> RecurrentSession<'a> {
     /// Starts `lanes` lanes with zero state.
     pub(super) fn new(network: &'a Recurrent, lanes: usize) -> Self {
-        let zeros = vec![0.0; lanes * network.config.hidden_size];
-        let c = if network.config.cell == Cell::Lstm { zeros.clone() } else { Vec::new() };
-        let states = vec![LaneState { h: zeros, c }; network.layers.len()];
+        let state = RecurrentState::new(network.config.cell, lanes, network.config.hidden_size);
+        let states = vec![state; network.layers.len()];
         Self { network, lanes, states, work: GateWorkspace::default() }
     }
 }
@@ -78,9 +73,11 @@ impl Session for RecurrentSession<'_> {
         let _model = enter(Part::Model);
         let Self { network, lanes, states, work } = self;
         work.arrange(rows, *lanes);
-        work.embed(network, rows);
-        for (layer, state) in network.layers.iter().zip(states) {
-            work.project(network, layer);
+        for (i, (layer, state)) in network.layers.iter().zip(states).enumerate() {
+            match &network.table {
+                Some(table) if i == 0 => work.look_up(network, table, rows),
+                _ => work.project(network, layer, (i == 0).then_some(rows)),
+            }
             work.run(network, layer, state, rows);
         }
         if !logits.is_empty() {
@@ -120,32 +117,24 @@ impl GateWorkspace {
     }
 
     /// gates := the first layer's gate inputs of the rows' tokens.
-    fn embed(&mut self, network: &Recurrent, rows: &[Row]) {
+    fn look_up(&mut self, network: &Recurrent, table: &[f32], rows: &[Row]) {
         let g = network.config.gates();
         self.gates.resize(rows.len() * g, 0.0);
-        match &network.input {
-            RecurrentInput::Table(table) => {
-                for (gates, row) in self.gates.chunks_exact_mut(g).zip(rows) {
-                    gates.copy_from_slice(&table[row.token as usize * g..][..g]);
-                }
-            }
-            RecurrentInput::Embedding(table, linear) => {
-                let e = network.config.embedding_size;
-                self.x.resize(rows.len() * e, 0.0);
-                for (x, row) in self.x.chunks_exact_mut(e).zip(rows) {
-                    x.copy_from_slice(&table[row.token as usize * e..][..e]);
-                }
-                linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
-            }
+        for (gates, row) in self.gates.chunks_exact_mut(g).zip(rows) {
+            gates.copy_from_slice(&table[row.token as usize * g..][..g]);
         }
-        self.x.resize(rows.len() * network.config.hidden_size, 0.0);
     }
 
-    /// gates := a layer's gate inputs from x, except for the first layer.
-    fn project(&mut self, network: &Recurrent, layer: &RecurrentLayer) {
-        if let Some(linear) = &layer.input {
-            linear.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
+    /// gates := a layer's gate inputs from x, which in the first layer are the embeddings of rows.
+    fn project(&mut self, network: &Recurrent, layer: &RecurrentLayer, first: Option<&[Row]>) {
+        if let Some(rows) = first {
+            let e = network.config.embedding_size;
+            self.x.clear();
+            let embedding = |row: &Row| &network.embedding[row.token as usize * e..][..e];
+            rows.iter().for_each(|row| self.x.extend_from_slice(embedding(row)));
+            self.gates.resize(rows.len() * network.config.gates(), 0.0);
         }
+        layer.input.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
     }
 
     /// x := a layer's outputs, step by step.
@@ -153,11 +142,12 @@ impl GateWorkspace {
         &mut self,
         network: &Recurrent,
         layer: &RecurrentLayer,
-        state: &mut LaneState,
+        state: &mut RecurrentState,
         rows: &[Row],
     ) {
         let _state = enter(Part::State);
         let (isa, h, g) = (network.isa, network.config.hidden_size, network.config.gates());
+        self.x.resize(rows.len() * h, 0.0);
         for step in self.steps.iter().take_while(|step| !step.is_empty()) {
             self.last.resize(step.len() * h, 0.0);
             self.last_gates.resize(step.len() * g, 0.0);
@@ -166,13 +156,10 @@ impl GateWorkspace {
             }
             layer.hidden.apply(isa, &self.last, &mut self.last_gates, &mut self.quantized);
             for (last_gates, &row) in self.last_gates.chunks_exact(g).zip(step) {
-                let gates = &self.gates[row * g..][..g];
                 let at = rows[row].lane as usize * h;
-                let out = &mut state.h[at..][..h];
-                match network.config.cell {
-                    Cell::Gru => gru_cell(isa, gates, last_gates, out),
-                    Cell::Lstm => lstm_cell(isa, gates, last_gates, out, &mut state.c[at..][..h]),
-                }
+                let (out, c) = (&mut state.h[at..at + h], state.c.get_mut(at..at + h));
+                let gates = &mut self.gates[row * g..][..g];
+                network.config.cell.step(isa, gates, last_gates, out, c.unwrap_or_default());
                 self.x[row * h..][..h].copy_from_slice(out);
             }
         }

@@ -9,38 +9,77 @@ use crate::nn::shape::{DecoderShape, NormKind, PositionKind, RotaryConfig};
 use crate::ops::{AttentionShape, Rotary};
 use crate::train::network::TokenShard;
 use candle_core::{D, DType, Device, Result, Tensor};
+use std::ops::Range;
 
-/// Computes the logits of all rows, `[T * B][V]`, of the tokens `outputs`, or of all.
+/// Computes the logits of all rows, `[T * B][V]`, of the tokens `outputs`, or of all. vectors: `[K][C]`,
+/// steering vectors before each sequence
 pub fn logits(
     parameters: &[Tensor],
     shape: &DecoderShape,
     outputs: Option<&[u32]>,
+    vectors: Option<&Tensor>,
     shard: &TokenShard,
 ) -> Result<Tensor> {
     let mut decoder = ShapedParameters { shape, left: parameters.iter() };
     let (b, c) = (shard.streams, shape.hidden_size);
     let t = shard.inputs.len() / b;
     let table = decoder.next();
-    let (device, dtype) = (table.device(), table.dtype());
-    let mut x = embed(table, &shard.inputs)?.reshape((t, b, c))?.transpose(0, 1)?.contiguous()?;
-    let rotary = match shape.positions {
-        PositionKind::Rotary(rotary) => Some(RotaryTables::new(rotary, t, device, dtype)?),
-        PositionKind::Learned(_) => {
-            x = x.broadcast_add(&decoder.next().narrow(0, 0, t)?)?;
-            None
-        }
-    };
-    let mask = mask(shape, t, device, dtype)?;
-    let final_norm = decoder.norm(shape.norm);
-    let head = if shape.tied { table } else { decoder.next() };
-    for _ in 0..shape.layers {
-        x = decoder.layer(&x, rotary.as_ref(), &mask)?;
-    }
-    let x = final_norm.apply(&x)?.transpose(0, 1)?.contiguous()?.reshape((t * b, c))?;
+    let x = embed(table, &shard.inputs)?.reshape((t, b, c))?.transpose(0, 1)?.contiguous()?;
+    let x = decoder.run(table, x, vectors, None)?;
+    let x = x.transpose(0, 1)?.contiguous()?.reshape((t * b, c))?;
+    let head = head(parameters, shape);
     match outputs {
         Some(outputs) => x.matmul(&embed(head, outputs)?.t()?),
         None => x.matmul(&head.t()?),
     }
+}
+
+/// Returns the output head's weights: `[V][C]`.
+pub fn head<'a>(parameters: &'a [Tensor], shape: &DecoderShape) -> &'a Tensor {
+    let positions = usize::from(matches!(shape.positions, PositionKind::Learned(_)));
+    let norm = if shape.norm == NormKind::Layer { 2 } else { 1 };
+    if shape.tied { &parameters[0] } else { &parameters[1 + positions + norm] }
+}
+
+/// Keys and values of what a sequence was fed, rounded to bfloat16 as where it is coded.
+pub struct KeyValues {
+    /// Position of the next token.
+    position: usize,
+    /// By layer, of those that the window still sees: `[1][G][past][D]`
+    layers: Vec<Option<[Tensor; 2]>>,
+}
+
+impl KeyValues {
+    /// Creates those of a sequence that was fed nothing.
+    pub fn new(shape: &DecoderShape) -> Self {
+        Self { position: 0, layers: vec![None; shape.layers] }
+    }
+
+    /// Returns how many positions are kept.
+    fn past(&self) -> Result<usize> {
+        self.layers.first().and_then(Option::as_ref).map_or(Ok(0), |[keys, _]| keys.dim(2))
+    }
+}
+
+/// Computes the outputs of the last norm, `[T][C]`, of a sequence's next tokens.
+pub fn continued(
+    parameters: &[Tensor],
+    shape: &DecoderShape,
+    past: &mut KeyValues,
+    tokens: &[u32],
+) -> Result<Tensor> {
+    let mut decoder = ShapedParameters { shape, left: parameters.iter() };
+    let table = decoder.next();
+    let x = embed(table, tokens)?.unsqueeze(0)?;
+    decoder.run(table, x, None, Some(past))?.squeeze(0)
+}
+
+/// What a row sees, and from where.
+struct Sight {
+    rotary: Option<RotaryTables>,
+    /// Rows that are steering vectors, before those of tokens.
+    vectors: usize,
+    mask: Tensor,
 }
 
 /// The parameters of a decoder that were not used yet, in the order in which
@@ -53,6 +92,48 @@ struct ShapedParameters<'a> {
 impl<'a> ShapedParameters<'a> {
     fn next(&mut self) -> &'a Tensor {
         self.left.next().expect("as many parameters as the shape has")
+    }
+
+    /// Computes the outputs of the last norm, `[B][T][C]`, from embeddings.
+    fn run(
+        &mut self,
+        table: &'a Tensor,
+        mut x: Tensor,
+        vectors: Option<&Tensor>,
+        mut past: Option<&mut KeyValues>,
+    ) -> Result<Tensor> {
+        let (shape, (b, t, _)) = (self.shape, x.dims3()?);
+        let (device, dtype) = (table.device(), table.dtype());
+        let k = vectors.map_or(Ok(0), |vectors| vectors.dim(0))?;
+        let (start, kept) = match &past {
+            Some(past) => (past.position, past.past()?),
+            None => (0, 0),
+        };
+        let rotary = match shape.positions {
+            PositionKind::Rotary(rotary) => {
+                Some(RotaryTables::new(rotary, k, start..start + t, device, dtype)?)
+            }
+            PositionKind::Learned(_) => {
+                x = x.broadcast_add(&self.next().narrow(0, start, t)?)?;
+                None
+            }
+        };
+        if let Some(vectors) = vectors {
+            x = Tensor::cat(&[vectors.broadcast_left(b)?, x], 1)?;
+        }
+        let mask = mask(shape, k, kept, k + t, device, dtype)?;
+        let sight = Sight { rotary, vectors: k, mask };
+        let final_norm = self.norm(shape.norm);
+        if !shape.tied {
+            self.next(); // the head
+        }
+        for i in 0..shape.layers {
+            x = self.layer(&x, &sight, past.as_mut().map(|past| &mut past.layers[i]))?;
+        }
+        if let Some(past) = past {
+            past.position += t;
+        }
+        final_norm.apply(&x.narrow(1, k, t)?)
     }
 
     fn norm(&mut self, kind: NormKind) -> Norm<'a> {
@@ -71,15 +152,15 @@ impl<'a> ShapedParameters<'a> {
     fn layer(
         &mut self,
         x: &Tensor,
-        rotary: Option<&RotaryTables>,
-        mask: &Tensor,
+        sight: &Sight,
+        past: Option<&mut Option<[Tensor; 2]>>,
     ) -> Result<Tensor> {
         let shape = self.shape;
         let normed = self.norm(shape.norm).apply(x)?;
         let qkv = self.linear(&normed, shape.attention_bias)?;
         let qk_norms =
             shape.has_qk_norms.then(|| [self.norm(NormKind::Rms), self.norm(NormKind::Rms)]);
-        let attended = attend(&qkv, shape.attention, qk_norms, rotary, mask)?;
+        let attended = attend(&qkv, shape.attention, qk_norms, sight, past)?;
         let middle = (x + self.linear(&attended, shape.attention_bias)?)?;
         let of_mlp = if shape.parallel_residual { x } else { &middle };
         let normed = self.norm(shape.norm).apply(of_mlp)?;
@@ -114,14 +195,23 @@ impl Norm<'_> {
     }
 }
 
-/// Returns 0 where a query sees a key, else minus infinity: `[T][T]`.
-fn mask(shape: &DecoderShape, t: usize, device: &Device, dtype: DType) -> Result<Tensor> {
+/// Returns 0 where a query sees a key, else minus infinity: `[n][past + n]`; the first k of n are
+/// steering vectors.
+fn mask(
+    shape: &DecoderShape,
+    k: usize,
+    past: usize,
+    n: usize,
+    device: &Device,
+    dtype: DType,
+) -> Result<Tensor> {
+    let keys = past + n;
     let sees = |at: usize| {
-        let (query, key) = (at / t, at % t);
-        key <= query && query - key < shape.attention.window
+        let (query, key) = (past + at / keys, at % keys);
+        key <= query && (key < k || query - key < shape.attention.window)
     };
-    let mask = (0..t * t).map(|at| if sees(at) { 0.0 } else { f32::NEG_INFINITY });
-    Tensor::from_iter(mask, device)?.reshape((t, t))?.to_dtype(dtype)
+    let mask = (0..n * keys).map(|at| if sees(at) { 0.0 } else { f32::NEG_INFINITY });
+    Tensor::from_iter(mask, device)?.reshape((n, keys))?.to_dtype(dtype)
 }
 
 /// Computes attention: `[B][T][H * D]`. qkv: `[B][T][(H + 2 * G) * D]`
@@ -129,8 +219,8 @@ fn attend(
     qkv: &Tensor,
     shape: AttentionShape,
     qk_norms: Option<[Norm<'_>; 2]>,
-    rotary: Option<&RotaryTables>,
-    mask: &Tensor,
+    sight: &Sight,
+    past: Option<&mut Option<[Tensor; 2]>>,
 ) -> Result<Tensor> {
     let (b, t, _) = qkv.dims3()?;
     let AttentionShape { heads, kv_heads, head_dim: d, .. } = shape;
@@ -139,20 +229,62 @@ fn attend(
         let x = norm.map_or(Ok(x.clone()), |norm| norm.apply(&x))?;
         x.transpose(1, 2)?.contiguous()
     };
-    let rotated = |x: Tensor| rotary.map_or(Ok(x.clone()), |rotary| rotary.rotate(&x));
+    let rotated = |x: &Tensor| match &sight.rotary {
+        Some(rotary) => rotary.rotate(x),
+        None => Ok(x.clone()),
+    };
     let [q_norm, k_norm] = [0, 1].map(|i| qk_norms.as_ref().map(|norms| &norms[i]));
     let group = heads / kv_heads;
-    let queries = rotated(part(0, heads, q_norm)?)?.reshape((b * kv_heads, group * t, d))?;
-    let keys = rotated(part(heads, kv_heads, k_norm)?)?.reshape((b * kv_heads, t, d))?;
-    let values = part(heads + kv_heads, kv_heads, None)?.reshape((b * kv_heads, t, d))?;
-    let scores = (queries.matmul(&keys.t()?)? / (d as f64).sqrt())?;
-    let scores = scores.reshape((b, heads, t, t))?.broadcast_add(mask)?;
-    let p = log_softmax(&scores)?.exp()?.reshape((b * kv_heads, group * t, t))?;
+    let queries = part(0, heads, q_norm)?;
+    let grouped = |x: &Tensor| x.reshape((b * kv_heads, group * t, d));
+    let mut keys = rotated(&part(heads, kv_heads, k_norm)?)?;
+    let mut values = part(heads + kv_heads, kv_heads, None)?;
+    if let Some(past) = past {
+        (keys, values) = after(past, keys, values, shape.window)?;
+    }
+    let n = keys.dim(2)?;
+    let keys = keys.reshape((b * kv_heads, n, d))?;
+    let values = values.reshape((b * kv_heads, n, d))?;
+    let scores = |queries: &Tensor, first: usize, n: usize| {
+        grouped(queries)?.matmul(&keys.narrow(1, first, n)?.t()?)
+    };
+    // No query is rotated against a vector's key.
+    let scores = match sight.vectors {
+        0 => scores(&rotated(&queries)?, 0, n)?,
+        k => {
+            let of_vectors = scores(&queries, 0, k)?;
+            Tensor::cat(&[of_vectors, scores(&rotated(&queries)?, k, n - k)?], D::Minus1)?
+        }
+    };
+    let scores = (scores / (d as f64).sqrt())?;
+    let scores = scores.reshape((b, heads, t, n))?.broadcast_add(&sight.mask)?;
+    let p = log_softmax(&scores)?.exp()?.reshape((b * kv_heads, group * t, n))?;
     let out = p.matmul(&values)?.reshape((b, heads, t, d))?;
     out.transpose(1, 2)?.contiguous()?.reshape((b, t, heads * d))
 }
 
-/// Rotations of positions: `[T][pairs]`.
+/// Rounds keys and values to bfloat16, and puts those of the past before them, which becomes those that
+/// the next token's window sees.
+fn after(
+    past: &mut Option<[Tensor; 2]>,
+    keys: Tensor,
+    values: Tensor,
+    window: usize,
+) -> Result<(Tensor, Tensor)> {
+    let rounded = |x: &Tensor| x.to_dtype(DType::BF16)?.to_dtype(x.dtype());
+    let (mut keys, mut values) = (rounded(&keys)?, rounded(&values)?);
+    if let Some([before, values_before]) = past {
+        keys = Tensor::cat(&[&*before, &keys], 2)?;
+        values = Tensor::cat(&[&*values_before, &values], 2)?;
+    }
+    let n = keys.dim(2)?;
+    let kept = n.min(window.saturating_sub(1).max(1));
+    let last = |x: &Tensor| x.narrow(2, n - kept, kept)?.contiguous();
+    *past = Some([last(&keys)?, last(&values)?]);
+    Ok((keys, values))
+}
+
+/// Rotations of rows: `[T][pairs]`; those of steering vectors turn nothing.
 struct RotaryTables {
     cos: Tensor,
     sin: Tensor,
@@ -160,13 +292,20 @@ struct RotaryTables {
 }
 
 impl RotaryTables {
-    fn new(config: RotaryConfig, t: usize, device: &Device, dtype: DType) -> Result<Self> {
+    fn new(
+        config: RotaryConfig,
+        vectors: usize,
+        positions: Range<usize>,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
         let RotaryConfig { dims, theta, scaling } = config;
-        let (rotary, pairs) = (Rotary::new(dims, theta, scaling), dims / 2);
-        let (mut cos, mut sin) = (vec![0.0; t * pairs], vec![0.0; t * pairs]);
-        let rows = cos.chunks_exact_mut(pairs).zip(sin.chunks_exact_mut(pairs));
-        rows.enumerate().for_each(|(position, (cos, sin))| rotary.at(position as u32, cos, sin));
-        let table = |x| Tensor::from_vec(x, (t, pairs), device)?.to_dtype(dtype);
+        let (rotary, pairs, n) =
+            (Rotary::new(dims, theta, scaling), dims / 2, vectors + positions.len());
+        let (mut cos, mut sin) = (vec![1.0; n * pairs], vec![0.0; n * pairs]);
+        let rows = cos.chunks_exact_mut(pairs).zip(sin.chunks_exact_mut(pairs)).skip(vectors);
+        positions.zip(rows).for_each(|(at, (cos, sin))| rotary.at(at as u32, cos, sin));
+        let table = |x| Tensor::from_vec(x, (n, pairs), device)?.to_dtype(dtype);
         Ok(Self { cos: table(cos)?, sin: table(sin)?, pairs })
     }
 

@@ -1,6 +1,8 @@
-//! Tensor functions that candle-core lacks.
+//! Tensor functions that candle-core lacks, and its errors.
 
+use crate::error::Error;
 use candle_core::{D, Result, Tensor};
+use std::io;
 
 /// Returns rows of a table: `[ids.len()][width]`.
 pub fn embed(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
@@ -17,4 +19,14 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
 pub fn cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let targets = Tensor::new(targets, logits.device())?.unsqueeze(1)?;
     log_softmax(logits)?.gather(&targets, 1)?.sum_all()?.neg()
+}
+
+/// Returns the error of a device that fails.
+pub fn failed(e: candle_core::Error) -> Error {
+    Error::io("computing on the device", io::Error::other(message(&e)))
+}
+
+/// Returns the error message without the backtrace that candle may add.
+pub fn message(e: &candle_core::Error) -> String {
+    e.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -5,19 +5,22 @@
 //! `tests/library/gradients.rs` holds both to each other.
 
 mod decoder;
+mod evaluate;
 mod functions;
 mod recurrent;
+
+pub use evaluate::CandleModel;
 
 use super::network::{TokenShard, TrainableNetwork};
 use super::optimiser::{ITERATIONS, NEWTON_SCHULZ, Orthogonal};
 use super::shape::NetworkShape;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::nn::matrix::accumulate;
 use crate::nn::parameter::{Gradients, Parameter};
 use crate::nn::recurrence::RecurrentState;
 use crate::nn::shape::DecoderShape;
 use candle_core::{Device, Result as CandleResult, Tensor, Var};
-use functions::cross_entropy;
+use functions::{cross_entropy, failed, message};
 use serde_json::Value;
 
 /// Stack of the thread of a pass: candle walks the graph by recursion, and drops it so, and that of
@@ -42,8 +45,8 @@ pub fn place(
     Ok((Box::new(network), Box::new(orthogonal)))
 }
 
-/// Computes the gradients of a decoder's parameters in float64: of the cost of the targets, which are
-/// places among `outputs`.
+/// Computes the cost of the targets, which are places among `outputs`, in float64, and the gradients of a
+/// decoder's parameters, then of steering vectors, `[K][C]`, before the tokens.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) where candle fails.
@@ -51,16 +54,22 @@ pub fn decoder_gradients(
     shape: &DecoderShape,
     outputs: &[u32],
     parameters: &[Parameter],
+    vectors: &[f32],
     shard: &TokenShard,
 ) -> Result<(f64, Vec<Vec<f64>>)> {
     let pass = || {
-        let var = |p: &Parameter| {
-            let values: Vec<f64> = p.values.iter().map(|&x| x.into()).collect();
-            Var::from_slice(&values, &p.shape[..], &Device::Cpu)
+        let var = |values: &[f32], shape: &[usize]| {
+            let values: Vec<f64> = values.iter().map(|&x| x.into()).collect();
+            Var::from_slice(&values, shape, &Device::Cpu)
         };
-        let vars = parameters.iter().map(var).collect::<CandleResult<Vec<Var>>>()?;
+        let width = shape.hidden_size;
+        let of_parameters = parameters.iter().map(|p| var(&p.values, &p.shape));
+        let of_vectors = vectors.chunks(vectors.len().max(1));
+        let of_vectors = of_vectors.map(|values| var(values, &[values.len() / width, width]));
+        let vars = of_parameters.chain(of_vectors).collect::<CandleResult<Vec<Var>>>()?;
         let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-        let logits = decoder::logits(&tensors, shape, Some(outputs), shard)?;
+        let (tensors, vectors) = tensors.split_at(parameters.len());
+        let logits = decoder::logits(tensors, shape, Some(outputs), vectors.first(), shard)?;
         let cost = cross_entropy(&logits, &shard.targets)?;
         let found = cost.backward()?;
         let gradient = |var: &Var| match found.get(var) {
@@ -97,7 +106,7 @@ impl CandleNetwork {
         let logits = match self.shape {
             NetworkShape::Recurrent(shape) => recurrent::logits(&parameters, shape, shard, states)?,
             NetworkShape::Llama(shape) => {
-                decoder::logits(&parameters, &shape.decoder(), None, shard)?
+                decoder::logits(&parameters, &shape.decoder(), None, None, shard)?
             }
         };
         let cost = cross_entropy(&logits, &shard.targets)?;
@@ -157,13 +166,17 @@ impl TrainableNetwork for CandleNetwork {
     }
 }
 
-fn failed(e: candle_core::Error) -> Error {
-    Error::io("computing on the device", std::io::Error::other(message(&e)))
-}
+/// The CPU.
+pub const CPU: Device = Device::Cpu;
 
-/// Returns the error message without the backtrace that candle may add.
-pub(super) fn message(e: &candle_core::Error) -> String {
-    e.to_string().lines().next().unwrap_or_default().to_owned()
+/// Returns the CUDA device of that number.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] where there is none.
+pub fn cuda(number: usize) -> Result<Device> {
+    Device::new_cuda(number).map_err(|e| {
+        Error::new(ErrorKind::InvalidArgument, message(&e)).at(format!("CUDA device {number}"))
+    })
 }
 
 /// Computes [`super::optimiser::orthogonal`] on a device.

@@ -3,8 +3,8 @@
 use super::functions::embed;
 use crate::models::Cell;
 use crate::nn::recurrence::RecurrentState;
+use crate::nn::recurrent::RecurrentShape;
 use crate::train::network::TokenShard;
-use crate::train::recurrent::RecurrentShape;
 use candle_core::{Result, Tensor};
 
 /// Computes the logits of all rows: `[T * B][V]`. States become those after the last step.
@@ -14,12 +14,33 @@ pub fn logits(
     shard: &TokenShard,
     states: &mut [RecurrentState],
 ) -> Result<Tensor> {
-    let [table, layers @ .., head, bias] = parameters else { unreachable!("it has a head") };
-    let mut x = embed(table, &shard.inputs)?;
+    let x = continued(parameters, shape, states, shard.streams, &shard.inputs)?;
+    let (head, bias) = head(parameters);
+    let logits = x.matmul(&head.t()?)?;
+    bias.map_or(Ok(logits.clone()), |bias| logits.broadcast_add(bias))
+}
+
+/// Returns the output head's weights, `[V][H]`, and biases.
+pub fn head(parameters: &[Tensor]) -> (&Tensor, Option<&Tensor>) {
+    let [.., head, bias] = parameters else { unreachable!("it has a head") };
+    (head, Some(bias))
+}
+
+/// Computes the last layer's outputs, `[T * B][H]`, of streams' next tokens. States become those after
+/// them.
+pub fn continued(
+    parameters: &[Tensor],
+    shape: RecurrentShape,
+    states: &mut [RecurrentState],
+    streams: usize,
+    tokens: &[u32],
+) -> Result<Tensor> {
+    let [table, layers @ .., _, _] = parameters else { unreachable!("it has a head") };
+    let mut x = embed(table, tokens)?;
     for (weights, state) in layers.chunks_exact(4).zip(states) {
-        x = layer(weights, shape, shard.streams, &x, state)?;
+        x = layer(weights, shape, streams, &x, state)?;
     }
-    x.matmul(&head.t()?)?.broadcast_add(bias)
+    Ok(x)
 }
 
 /// Computes a layer's outputs, `[T * B][H]`, from its inputs, `[T * B][I]`.
@@ -35,7 +56,9 @@ fn layer(
     let xs = inputs.matmul(&w_x.t()?)?.broadcast_add(bias_x)?;
     let w_h = w_h.t()?;
     let old = |values: &[f32]| Tensor::from_slice(values, (b, h_size), xs.device());
-    let (mut h, mut c) = (old(&state.h)?, old(&state.c)?);
+    let mut h = old(&state.h)?;
+    // A GRU has no cells.
+    let mut c = if shape.cell == Cell::Lstm { old(&state.c)? } else { h.clone() };
     let mut outputs = Vec::new();
     for step in 0..xs.dim(0)? / b {
         let x = xs.narrow(0, step * b, b)?;
@@ -47,7 +70,10 @@ fn layer(
         outputs.push(h.clone());
     }
     let values = |state: &Tensor| state.flatten_all()?.to_vec1();
-    (state.h, state.c) = (values(&h)?, values(&c)?);
+    state.h = values(&h)?;
+    if shape.cell == Cell::Lstm {
+        state.c = values(&c)?;
+    }
     Tensor::cat(&outputs, 0)
 }
 

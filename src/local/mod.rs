@@ -1,0 +1,206 @@
+//! Models on this machine, as archives name them: those compiled in, and those of the [`Store`].
+//! Never the network: what is read from an archive downloads nothing.
+
+mod loader;
+mod search;
+
+use crate::archive::{BuiltinModels, ModelName, ModelSource, SteeringName};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::{
+    Environment, FoundModel, FoundSteering, Store, digest_mismatch, folder_digest, hex,
+};
+use crate::models::{Model, Steering, SteeringFile};
+use crate::ops::Isa;
+use loader::{Loader, Verified};
+use search::Search;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Callback before models are read to find one by its digest: how many, and their bytes.
+type OnSearch = Box<dyn Fn(usize, u64) + Send + Sync>;
+
+/// All models on this machine. Loads what is asked for and keeps the last one.
+///
+/// ```no_run
+/// use llmzip::{LocalModels, archive};
+///
+/// let archive = std::fs::File::open("notes.txt.llmz")?;
+/// let options = archive::Options::default();
+/// archive::decompress(archive, std::io::stdout(), &LocalModels::from_env(), &options, &|_| ())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct LocalModels {
+    builtin: BuiltinModels,
+    store: Store,
+    loader: Loader,
+    on_search: OnSearch,
+}
+
+impl LocalModels {
+    /// The models where `environment` says they are, on the best instruction set of this machine.
+    pub fn new(environment: &Environment) -> Self {
+        let isa = Isa::detect();
+        Self {
+            builtin: BuiltinModels::new(isa),
+            store: Store::new(environment),
+            loader: Loader::new(isa),
+            on_search: Box::new(|_, _| ()),
+        }
+    }
+
+    /// The models where this process's environment variables say they are ([`Environment`]).
+    pub fn from_env() -> Self {
+        Self::new(&Environment::new(|name| std::env::var_os(name)))
+    }
+
+    /// Runs models on the instruction set `isa`.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.loader.isa = isa;
+        Self { builtin: BuiltinModels::new(isa), ..self }
+    }
+
+    /// Refuses models whose weights take more than `memory` bytes.
+    #[must_use]
+    pub fn with_memory(mut self, memory: u64) -> Self {
+        self.loader.memory = memory;
+        self
+    }
+
+    /// Calls `on_load` before a model is loaded, with its folder and the bytes its weights take.
+    #[must_use]
+    pub fn with_callback(mut self, on_load: impl Fn(&Path, u64) + Send + Sync + 'static) -> Self {
+        self.loader.on_load = Box::new(on_load);
+        self
+    }
+
+    /// Calls `on_search` before models whose digests are not recorded are read to find one that an
+    /// archive names, with their number and bytes.
+    #[must_use]
+    pub fn with_search_callback(
+        self,
+        on_search: impl Fn(usize, u64) + Send + Sync + 'static,
+    ) -> Self {
+        Self { on_search: Box::new(on_search), ..self }
+    }
+
+    /// The models that are kept on disk.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The compiled-in model.
+    ///
+    /// # Errors
+    /// None on an intact binary.
+    pub fn builtin(&self) -> Result<Arc<Model>> {
+        self.builtin.default_model()
+    }
+
+    /// Loads `found` to compress with, under its own label.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where its files are not those that were recorded when it came: an
+    /// archive made with them could not be opened anywhere else. [`ErrorKind::MemoryExceeded`],
+    /// [`ErrorKind::InvalidModel`], [`ErrorKind::Io`].
+    pub fn open(&self, found: &FoundModel) -> Result<Arc<Model>> {
+        let Some(folder) = found.folder() else { return self.builtin.default_model() };
+        let recorded = self.store.records().recorded(folder);
+        let loaded = self.loader.load(folder, Some(found.label()));
+        if let Some(recorded) = recorded {
+            let got = match &loaded {
+                Ok(model) => Some(model.identity().digest),
+                Err(e) if e.kind() == ErrorKind::InvalidModel => folder_digest(folder).ok(),
+                Err(_) => None,
+            };
+            if let Some(got) = got.filter(|got| *got != recorded) {
+                return Err(digest_mismatch(found.label(), &got, &recorded));
+            }
+        }
+        loaded
+    }
+
+    /// Loads `found`, which must be the model that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where its digest is another; those of loading it.
+    pub fn require(&self, found: &FoundModel, wanted: &ModelName) -> Result<Arc<Model>> {
+        let got = match found.folder() {
+            None => Model::default_identity().digest,
+            Some(folder) => match self.loader.verify(folder, wanted)? {
+                Verified::Model(model) => return Ok(model),
+                Verified::Other(got) => got,
+            },
+        };
+        let what = format!("the model named is '{}'", found.label().escape_debug());
+        Err(other(wanted, &what, &got))
+    }
+
+    /// Reads the steering vectors in `found`, which must be those that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where its digest is another; those of reading it.
+    pub fn require_steering(
+        &self,
+        found: &FoundSteering,
+        wanted: &SteeringName,
+    ) -> Result<Arc<Steering>> {
+        let SteeringName::Digest { digest, .. } = wanted else { return Err(wanted.missing()) };
+        let file = found.read()?;
+        let got: [u8; 32] = blake3::hash(&file).into();
+        if got != *digest {
+            let what = format!("the file named is '{}'", found.name.escape_debug());
+            return Err(other(wanted, &what, &got));
+        }
+        Ok(Arc::new(SteeringFile::parse(&file)?.steering))
+    }
+
+    /// Checks that the model in `folder` can be loaded.
+    ///
+    /// # Errors
+    /// Those of loading it.
+    pub fn check(&self, folder: &Path) -> Result<()> {
+        self.loader.load(folder, None).map(drop)
+    }
+}
+
+impl ModelSource for LocalModels {
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        if BuiltinModels::has(wanted) {
+            return self.builtin.find(wanted);
+        }
+        let ModelName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
+        match self.loader.last().filter(|model| wanted.matches(model.identity())) {
+            Some(model) => Ok(model),
+            None => {
+                let Self { store, loader, on_search, .. } = self;
+                Search { store, loader, on_search }.find(wanted, digest, label)
+            }
+        }
+    }
+
+    /// Reads all imported files: they are few and small.
+    fn find_steering(&self, wanted: &SteeringName) -> Result<Arc<Steering>> {
+        let SteeringName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
+        let mut suspect = None;
+        for found in self.store.steering_files() {
+            let Ok(file) = found.read() else { continue };
+            let got: [u8; 32] = blake3::hash(&file).into();
+            if got == *digest {
+                return Ok(Arc::new(SteeringFile::parse(&file)?.steering));
+            }
+            if found.name == *label {
+                suspect = Some(got);
+            }
+        }
+        let what = "the imported file of that name has a different digest (another or modified)";
+        Err(suspect.map_or_else(|| wanted.missing(), |got| other(wanted, what, &got)))
+    }
+}
+
+/// The error of an archive for which there is another model, or other steering vectors, than it needs.
+fn other(wanted: &dyn Display, what: &str, got: &[u8; 32]) -> Error {
+    let message = format!("the archive needs {wanted}, but {what} ({})", hex(got));
+    Error::new(ErrorKind::ModelMissing, message)
+}
