@@ -8,6 +8,7 @@ use super::bench::args::BenchArgs;
 use super::decompress::Part;
 use super::exit::UsageError;
 use super::input::Input;
+use super::learning::learning;
 use super::memory;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
@@ -279,6 +280,7 @@ fn compress(
         () if options.may_run_model() => None,
         () if coding.lanes.is_some() => Some("--lanes"),
         () if coding.context.is_some() => Some("--context"),
+        () if coding.learn.is_some() => Some("--learn"),
         #[cfg(feature = "train")]
         () if coding.fit.is_wanted() => Some("--steer-fit"),
         () => steering.map(SteeringSpec::option),
@@ -309,6 +311,7 @@ fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::R
         .prefix(prefix(coding)?)
         .context(coding.context)
         .table_log2(table_log2(coding.table_size)?)
+        .learning(learning(coding))
         .verify(!coding.no_verify)
         .threads(threads)
         .memory(memory))

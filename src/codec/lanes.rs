@@ -8,7 +8,7 @@
 use super::lane_layout::LaneLayout;
 use super::{Codec, Parameters};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Model, RestartingSession, Row, Session};
+use crate::models::{Learner, Model, RestartingSession, Row, Session};
 use crate::predict::cdf::cumulative_counts;
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
@@ -31,6 +31,8 @@ pub struct Lanes<'m> {
     /// Inputs of every lane before its own tokens: the last of them gives the first prediction.
     opening: Vec<u32>,
     shards: Vec<Shard<'m>>,
+    /// The weights of the sessions, where they learn.
+    learner: Option<Learner>,
 }
 
 impl<'m> Lanes<'m> {
@@ -48,9 +50,12 @@ impl<'m> Lanes<'m> {
         check_memory(codec, model, lanes, steps, most)?;
         let n_shards = threads.clamp(1, lanes);
         let opening = prefix.opening(model);
+        let learner = parameters.learning.zip(model.network().as_transformer());
+        let learner = learner.map(|(learning, network)| Learner::new(network, learning));
         let shard = |i: usize| {
             let lanes = LaneLayout::new(lanes, n_shards).range(i);
-            let mut session = session(model, parameters, lanes.len(), steps, most);
+            let mut session =
+                session(model, parameters, learner.as_ref(), lanes.len(), steps, most);
             if steering.count() > 0 {
                 session.steer(steering.values());
             }
@@ -62,12 +67,26 @@ impl<'m> Lanes<'m> {
         };
         let _waiting = enter(Part::Waiting);
         let shards = (0..n_shards).into_par_iter().map(shard).collect();
-        Ok(Self { model, opening, shards })
+        Ok(Self { model, opening, shards, learner })
     }
 
     /// The id of the token after which a lane's first token is predicted.
     pub fn first_input(&self) -> u32 {
         self.opening[self.opening.len() - 1]
+    }
+
+    /// Returns after how many tokens of each lane [`Lanes::learn`] is due, where they learn.
+    pub fn interval(&self) -> Option<usize> {
+        self.learner.as_ref().map(|learner| learner.learning().interval())
+    }
+
+    /// Learns from the tokens that were predicted since the last call, `targets(lane)` by rank.
+    pub fn learn<'t>(&mut self, targets: impl Fn(usize) -> &'t [u32]) {
+        let Some(learner) = &mut self.learner else { return };
+        let targets: Vec<&[u32]> =
+            self.shards.iter().flat_map(|shard| shard.lanes.clone()).map(targets).collect();
+        let recordings = self.shards.iter_mut().filter_map(|shard| shard.session.recording());
+        learner.step(recordings.collect(), &targets);
     }
 
     /// Feeds tokens to lanes and predicts after each.
@@ -137,14 +156,22 @@ fn check_memory(
 fn session<'m>(
     model: &'m Model,
     parameters: &Parameters,
+    learner: Option<&Learner>,
     lanes: usize,
     steps: usize,
     most: usize,
 ) -> Box<dyn Session + 'm> {
     let network = model.network();
+    let window = parameters.context.map_or(most, |context| most.min(context.len as usize));
+    let session = match learner {
+        Some(learner) => learner.session(lanes, steps, window),
+        None => network.session(lanes, steps, window),
+    };
     match parameters.context {
-        Some(context) => Box::new(RestartingSession::new(network, lanes, steps, most, context)),
-        None => network.session(lanes, steps, most),
+        Some(context) => {
+            Box::new(RestartingSession::of(session, lanes, network.outputs(), context))
+        }
+        None => session,
     }
 }
 
@@ -193,6 +220,9 @@ impl Shard<'_> {
             cumulative_counts(model.isa(), logits, &mut self.cumulative)?;
             let index = row.lane as usize;
             visit(self.lanes.start + index, step, &self.cumulative, &mut outputs[index]);
+        }
+        if let Some(recording) = self.session.recording() {
+            recording.keep_outputs(&self.rows, &self.logits);
         }
         Ok(())
     }

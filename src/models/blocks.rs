@@ -26,6 +26,7 @@ pub(super) struct BlockParts {
 }
 
 /// Where a token stands.
+#[derive(Clone)]
 pub(super) enum Positions {
     /// Queries and keys are rotated.
     Rotary(Rotary),
@@ -54,6 +55,7 @@ pub(super) struct Layer {
 }
 
 /// A norm over the last dimension.
+#[derive(Clone)]
 pub(super) enum Norm {
     Rms { gain: Vec<f32>, eps: f32 },
     Layer { gain: Vec<f32>, bias: Vec<f32>, eps: f32 },

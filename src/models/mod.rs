@@ -15,6 +15,7 @@ mod footprint;
 mod gpt2;
 mod gpt_neox;
 pub(crate) mod json;
+mod learning;
 mod linear;
 mod llama;
 mod matrix;
@@ -38,6 +39,7 @@ pub use config::{Config, Family, QUANT_METHOD, Quantization};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
+pub use learning::{Learner, Learning, LearningKind, Recording};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use steering::{Steering, SteeringFile};
@@ -94,6 +96,11 @@ pub trait Session: Send {
     /// # Panics
     /// Where the network takes none ([`Network::as_transformer`]).
     fn steer(&mut self, vectors: &[f32]);
+
+    /// Returns what it keeps of the rows that it predicted after, where it learns.
+    fn recording(&mut self) -> Option<&mut Recording> {
+        None
+    }
 
     /// Copies the state of lane `from`, which was fed `fed` rows, to lane `to`, which was fed none.
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize);

@@ -3,7 +3,7 @@
 use super::blocks::{Layer, Positions};
 use super::linear::apply_each;
 use super::transformer::Transformer;
-use super::{Network, Row, Session};
+use super::{Network, Recording, Row, Session};
 use crate::ops::{
     AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, Pinned, QuantRows, QueryRow,
     Rotary, add_assign, attention, rotate,
@@ -40,9 +40,14 @@ impl Network for Transformer {
     }
 }
 
-/// Lanes of a [`Transformer`], with their keys and values.
+/// Lanes of a [`Transformer`] whose weights stay as they are.
 pub struct TransformerSession<'a, E> {
     network: &'a Transformer,
+    lanes: TransformerLanes<E>,
+}
+
+/// Keys and values of the lanes of a [`Transformer`].
+pub(super) struct TransformerLanes<E> {
     /// The network's, with the session's window.
     shape: AttentionShape,
     /// One per layer.
@@ -52,6 +57,8 @@ pub struct TransformerSession<'a, E> {
     /// Steering vectors.
     vectors: usize,
     work: Workspace,
+    /// What is kept of rows with a prediction; nothing unless the network learns.
+    pub recording: Recording,
 }
 
 /// Where a layer keeps keys and values, and which it sees beside them.
@@ -97,21 +104,41 @@ impl<'a, E: KvElement> TransformerSession<'a, E> {
     /// `lanes` empty lanes that take up to `steps` rows each in one call and see at most `window`
     /// positions, own included.
     pub(super) fn new(network: &'a Transformer, lanes: usize, steps: usize, window: usize) -> Self {
+        Self { network, lanes: TransformerLanes::new(network, lanes, steps, window) }
+    }
+}
+
+impl<E: KvElement> Session for TransformerSession<'_, E> {
+    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+        self.lanes.forward(self.network, rows, logits);
+    }
+
+    fn steer(&mut self, vectors: &[f32]) {
+        self.lanes.steer(self.network, vectors);
+    }
+
+    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+        self.lanes.copy_lane(from, to, fed);
+    }
+}
+
+impl<E: KvElement> TransformerLanes<E> {
+    /// `lanes` empty lanes, as [`Network::session`] has them.
+    pub fn new(network: &Transformer, lanes: usize, steps: usize, window: usize) -> Self {
         let shape = AttentionShape {
             window: network.shape.attention.window.min(window),
             ..network.shape.attention
         };
         let cache = || KvCache::new(lanes, shape.kv_heads, shape.head_dim, shape.window, steps - 1);
         let caches = network.layers.iter().map(|_| cache()).collect();
-        let work = Workspace::default();
-        Self { network, shape, caches, pinned: Vec::new(), vectors: 0, work }
+        let (work, recording) = (Workspace::default(), Recording::default());
+        Self { shape, caches, pinned: Vec::new(), vectors: 0, work, recording }
     }
-}
 
-impl<E: KvElement> Session for TransformerSession<'_, E> {
-    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+    /// [`Session::forward`] by the weights of `network`.
+    pub fn forward(&mut self, network: &Transformer, rows: &[Row], logits: &mut [f32]) {
         let _model = enter(Part::Model);
-        let Self { network, shape, caches, pinned, vectors, work } = self;
+        let Self { shape, caches, pinned, vectors, work, recording } = self;
         work.resize(network, rows.len());
         for (x, row) in work.x.chunks_exact_mut(network.shape.hidden_size).zip(rows) {
             network.embed(row.token, x);
@@ -133,12 +160,14 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
             let _head = enter(Part::Head);
             network.head.apply(network.isa, &work.normed, logits, &mut work.quantized);
+            recording.keep_normed(rows, &work.normed);
         }
     }
 
-    /// The vectors are rows of a lane of their own that have no position: each sees those before it.
-    fn steer(&mut self, vectors: &[f32]) {
-        let Self { network, work, .. } = self;
+    /// [`Session::steer`] by the weights of `network`. The vectors are rows of a lane of their own that
+    /// have no position: each sees those before it.
+    pub fn steer(&mut self, network: &Transformer, vectors: &[f32]) {
+        let Self { work, .. } = self;
         let count = vectors.len() / network.shape.hidden_size;
         let shape = AttentionShape { window: count, ..self.shape };
         let row = |position| Row { lane: 0, position, token: 0 };
@@ -154,7 +183,8 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         }
     }
 
-    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+    /// [`Session::copy_lane`].
+    pub fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
         self.caches.iter_mut().for_each(|cache| cache.copy_lane(from, to, fed));
     }
 }
