@@ -85,8 +85,8 @@ impl<'m> Lanes<'m> {
         let Some(learner) = &mut self.learner else { return };
         let targets: Vec<&[u32]> =
             self.shards.iter().flat_map(|shard| shard.lanes.clone()).map(targets).collect();
-        let recordings = self.shards.iter_mut().filter_map(|shard| shard.session.recording());
-        learner.step(recordings.collect(), &targets);
+        let sessions = self.shards.iter_mut().filter_map(|shard| shard.session.learning());
+        learner.step(sessions.collect(), &targets);
     }
 
     /// Feeds tokens to lanes and predicts after each.
@@ -164,7 +164,7 @@ fn session<'m>(
     let network = model.network();
     let window = parameters.context.map_or(most, |context| most.min(context.len as usize));
     let session = match learner {
-        Some(learner) => learner.session(lanes, steps, window),
+        Some(learner) => Box::new(learner.session(lanes, steps, window)),
         None => network.session(lanes, steps, window),
     };
     match parameters.context {
@@ -221,8 +221,8 @@ impl Shard<'_> {
             let index = row.lane as usize;
             visit(self.lanes.start + index, step, &self.cumulative, &mut outputs[index]);
         }
-        if let Some(recording) = self.session.recording() {
-            recording.keep_outputs(&self.rows, &self.logits);
+        if let Some(session) = self.session.learning() {
+            session.keep_outputs(&self.rows, &self.logits);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! positions that it was trained on: when a lane has used them up, its last inputs are fed again
 //! from position 0 on, and it goes on from there (`docs/numerics.md`, section 14).
 
-use super::{Network, Recording, Row, Session};
+use super::{LearningSession, Network, Row, Session};
 use std::collections::VecDeque;
 
 /// The context window: when lanes start afresh. Stands in the archive.
@@ -157,8 +157,8 @@ impl Session for RestartingSession<'_> {
         self.inner.steer(vectors);
     }
 
-    fn recording(&mut self) -> Option<&mut Recording> {
-        self.inner.recording()
+    fn learning(&mut self) -> Option<&mut LearningSession> {
+        self.inner.learning()
     }
 
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {

@@ -87,6 +87,17 @@ impl Linear {
         Self::F32(PackedMatrix::pack_with(self.inputs(), self.outputs(), fill, &bias))
     }
 
+    /// Returns the matrix of floats.
+    ///
+    /// # Panics
+    /// Where it is of integers.
+    pub fn floats_mut(&mut self) -> &mut PackedMatrix {
+        match self {
+            Self::F32(matrix) => matrix,
+            Self::Int8(..) => panic!("a layer of integers does not learn"),
+        }
+    }
+
     /// Writes output i's weights to `row`: `[inputs]`.
     pub fn unpack_row(&self, i: usize, row: &mut [f32]) {
         match self {

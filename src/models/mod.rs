@@ -39,7 +39,7 @@ pub use config::{Config, Family, QUANT_METHOD, Quantization};
 pub use context::{Context, RestartingSession};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
-pub use learning::{Learner, Learning, LearningKind, Recording};
+pub use learning::{Learner, Learning, LearningKind, LearningSession};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use steering::{Steering, SteeringFile};
@@ -97,8 +97,8 @@ pub trait Session: Send {
     /// Where the network takes none ([`Network::as_transformer`]).
     fn steer(&mut self, vectors: &[f32]);
 
-    /// Returns what it keeps of the rows that it predicted after, where it learns.
-    fn recording(&mut self) -> Option<&mut Recording> {
+    /// Returns the session of the network itself, where it learns.
+    fn learning(&mut self) -> Option<&mut LearningSession> {
         None
     }
 

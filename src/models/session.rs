@@ -1,14 +1,16 @@
 //! The forward pass of a [`Transformer`], for some lanes, by `docs/numerics.md`, section 8.
 
 use super::blocks::{Layer, Positions};
+use super::learning::{Recording, Stage};
 use super::linear::apply_each;
 use super::transformer::Transformer;
-use super::{Network, Recording, Row, Session};
+use super::{Network, Row, Session};
 use crate::ops::{
     AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, Pinned, QuantRows, QueryRow,
     Rotary, add_assign, attention, rotate,
 };
 use crate::profile::{Part, enter};
+use std::ops::Range;
 
 impl Transformer {
     /// [`Network::session`] with keys and values kept as `E`; archives need [`Bf16`].
@@ -57,8 +59,6 @@ pub(super) struct TransformerLanes<E> {
     /// Steering vectors.
     vectors: usize,
     work: Workspace,
-    /// What is kept of rows with a prediction; nothing unless the network learns.
-    pub recording: Recording,
 }
 
 /// Where a layer keeps keys and values, and which it sees beside them.
@@ -98,6 +98,8 @@ struct Workspace {
     scores: AttentionScratch,
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
+    /// What is kept of rows with a prediction; nothing unless the network learns.
+    recording: Recording,
 }
 
 impl<'a, E: KvElement> TransformerSession<'a, E> {
@@ -131,14 +133,19 @@ impl<E: KvElement> TransformerLanes<E> {
         };
         let cache = || KvCache::new(lanes, shape.kv_heads, shape.head_dim, shape.window, steps - 1);
         let caches = network.layers.iter().map(|_| cache()).collect();
-        let (work, recording) = (Workspace::default(), Recording::default());
-        Self { shape, caches, pinned: Vec::new(), vectors: 0, work, recording }
+        Self { shape, caches, pinned: Vec::new(), vectors: 0, work: Workspace::default() }
+    }
+
+    /// Returns what is kept of rows with a prediction.
+    pub fn recording(&mut self) -> &mut Recording {
+        &mut self.work.recording
     }
 
     /// [`Session::forward`] by the weights of `network`.
     pub fn forward(&mut self, network: &Transformer, rows: &[Row], logits: &mut [f32]) {
         let _model = enter(Part::Model);
-        let Self { shape, caches, pinned, vectors, work, recording } = self;
+        let Self { shape, caches, pinned, vectors, work } = self;
+        work.recording.begin(if logits.is_empty() { &[] } else { rows });
         work.resize(network, rows.len());
         for (x, row) in work.x.chunks_exact_mut(network.shape.hidden_size).zip(rows) {
             network.embed(row.token, x);
@@ -151,16 +158,17 @@ impl<E: KvElement> TransformerLanes<E> {
             }
         };
         let mut pinned = pinned.iter();
-        for (layer, cache) in network.layers.iter().zip(caches) {
+        for (index, (layer, cache)) in network.layers.iter().zip(caches).enumerate() {
+            work.recording.enter(index);
             let pinned = pinned.next().map(|pinned| (pinned, *vectors));
             work.attend(network, layer, Seen { shape, cache, pinned }, rows, rotations);
             work.feed_forward(network, layer);
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
+            work.recording.keep_last(&work.x, &work.normed);
             let _head = enter(Part::Head);
             network.head.apply(network.isa, &work.normed, logits, &mut work.quantized);
-            recording.keep_normed(rows, &work.normed);
         }
     }
 
@@ -172,6 +180,7 @@ impl<E: KvElement> TransformerLanes<E> {
         let shape = AttentionShape { window: count, ..self.shape };
         let row = |position| Row { lane: 0, position, token: 0 };
         let rows: Vec<Row> = (0..count as u32).map(row).collect();
+        work.recording.begin(&[]);
         work.resize(network, count);
         work.x.copy_from_slice(vectors);
         let cache = || KvCache::new(1, shape.kv_heads, shape.head_dim, count, 0);
@@ -181,6 +190,30 @@ impl<E: KvElement> TransformerLanes<E> {
             work.attend(network, layer, Seen { shape: &shape, cache, pinned: None }, &rows, None);
             work.feed_forward(network, layer);
         }
+    }
+
+    /// Returns the keys and values that the `rows` newest rows of a lane saw in a layer, up to `end`:
+    /// rows of queries, which are zeros, keys and values; and those of steering vectors.
+    pub fn seen(&self, layer: usize, lane: usize, rows: usize, end: usize) -> [Vec<f32>; 2] {
+        let AttentionShape { heads, kv_heads, head_dim, window, .. } = self.shape;
+        let (q, kv) = (heads * head_dim, kv_heads * head_dim);
+        let read = |cache: &KvCache<E>, lane: usize, positions: Range<usize>| {
+            let mut qkv = vec![0.0; positions.len() * (q + 2 * kv)];
+            for (row, position) in qkv.chunks_exact_mut(q + 2 * kv).zip(positions) {
+                let (k, v) = row[q..].split_at_mut(kv);
+                cache.read(lane, position, k, v);
+            }
+            qkv
+        };
+        let first = (end - rows + 1).saturating_sub(window);
+        let pinned = self.pinned.get(layer);
+        let of_vectors = pinned.map_or(Vec::new(), |cache| read(cache, 0, 0..self.vectors));
+        [read(&self.caches[layer], lane, first..end), of_vectors]
+    }
+
+    /// Returns the dimensions of attention, with the lanes' window.
+    pub fn attention_shape(&self) -> AttentionShape {
+        self.shape
     }
 
     /// [`Session::copy_lane`].
@@ -242,6 +275,8 @@ impl Workspace {
         let Seen { shape, cache, pinned } = seen;
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
         layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantized);
+        let kept = [(Stage::X, &self.x), (Stage::Normed, &self.normed), (Stage::Raw, &self.qkv)];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         self.unrotated.clear();
         self.store(network, layer, cache, rows, rotations, pinned.is_some());
         let (q, kv) = network.shape.qkv_widths();
@@ -260,6 +295,12 @@ impl Workspace {
             attention(isa, shape, cache, &row, out, &mut self.scores);
         }
         drop(attending);
+        let kept = [
+            (Stage::Qkv, &self.qkv),
+            (Stage::Unrotated, &self.unrotated),
+            (Stage::Attended, &self.attended),
+        ];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantized);
         if network.shape.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
@@ -314,7 +355,15 @@ impl Workspace {
             }
             None => mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantized),
         }
+        let kept = [
+            (Stage::Middle, &self.x),
+            (Stage::MlpNormed, &self.normed),
+            (Stage::Gate, &self.gate),
+            (Stage::Up, &self.up),
+        ];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         mlp.activate(isa, &mut self.gate, &self.up);
+        self.recording.keep(Stage::Activated, &self.gate);
         mlp.down.apply(isa, &self.gate, &mut self.added, &mut self.quantized);
         add_assign(isa, &mut self.x, &self.added);
     }

@@ -10,6 +10,7 @@ const PANELS: usize = 16;
 /// Gradient of a linear layer's weights and moments of Adam, in the order in which the layer is packed:
 /// `[N/16][K][16]`.
 pub struct MatrixMoments {
+    inputs: usize,
     first: Vec<Line>,
     second: Vec<Line>,
     gradient: Vec<Line>,
@@ -27,7 +28,17 @@ impl MatrixMoments {
     /// Creates those of `matrix` before the first step.
     pub fn new(matrix: &PackedMatrix) -> Self {
         let zeros = vec![Line([0.0; 16]); matrix.inputs() * matrix.outputs().div_ceil(16)];
-        Self { first: zeros.clone(), second: zeros.clone(), gradient: zeros }
+        Self {
+            inputs: matrix.inputs(),
+            first: zeros.clone(),
+            second: zeros.clone(),
+            gradient: zeros,
+        }
+    }
+
+    /// Returns the inputs of the layer.
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
     /// Computes the gradient; returns whether all of it is finite.
@@ -53,7 +64,7 @@ impl MatrixMoments {
 
     /// Moves the weights.
     pub fn step(&mut self, step: &AdamStep, matrix: &mut PackedMatrix) {
-        let Self { first, second, gradient } = self;
+        let Self { first, second, gradient, .. } = self;
         let len = PANELS * matrix.inputs();
         let moments = first.par_chunks_mut(len).zip(second.par_chunks_mut(len));
         let weights = matrix.lines_mut().par_chunks_mut(len).zip(gradient.par_chunks(len));

@@ -4,12 +4,13 @@
 //! Krause et al., "Dynamic Evaluation of Neural Sequence Models" (2018); Bellard, "Lossless Data
 //! Compression with Neural Networks" (2019), learns from nothing.
 
+mod backward;
 mod learner;
 mod matrix;
 mod recording;
 
-pub use learner::Learner;
-pub use recording::Recording;
+pub use learner::{Learner, LearningSession};
+pub(super) use recording::{Recording, Stage};
 
 /// What learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
