@@ -1,7 +1,7 @@
 //! Command-line arguments as typed.
 
 use super::bench::args::BenchArgs;
-use super::learning::{parse_interval, parse_kind, parse_rate};
+use super::learning::{parse_kind, parse_rate, parse_tokens};
 use super::level::LevelArgs;
 use super::models::args::Verb;
 use super::models::steering_ref::{RandomSteering, parse_random};
@@ -303,10 +303,9 @@ pub struct CodingArgs {
     #[arg(long, value_name = "KIND", value_parser = parse_kind, num_args = 0..=1, require_equals = true,
         default_missing_value = "head")]
     pub learn: Option<LearningKind>,
-    /// Tokens of each lane from one step of learning to the next, a power of two from 8 to 256
-    /// [default: by KIND]
-    #[arg(long, value_name = "N", value_parser = parse_interval, requires = "learn")]
-    pub learn_interval: Option<u8>,
+    /// Tokens from one step of learning to the next, a power of two from 128 to 4096 [default: 512]
+    #[arg(long, value_name = "N", value_parser = parse_tokens, requires = "learn")]
+    pub learn_tokens: Option<u8>,
     /// Learning rate, from 0.000001 to 1 [default: by KIND]
     #[arg(long, value_name = "R", value_parser = parse_rate, requires = "learn")]
     pub learn_rate: Option<u32>,

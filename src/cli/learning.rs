@@ -20,14 +20,14 @@ pub fn kind_name(kind: LearningKind) -> &'static str {
     KINDS.iter().find(|(_, other)| *other == kind).map_or("unknown", |(name, _)| name)
 }
 
-/// Parses an interval; returns its log2.
+/// Parses a number of tokens; returns its log2.
 ///
 /// # Errors
 /// A message for the user.
-pub fn parse_interval(text: &str) -> Result<u8, String> {
-    let interval = text.parse::<u32>().ok().filter(|n| n.is_power_of_two());
-    let log2 = interval.map(|n| n.ilog2() as u8).filter(|n| Learning::INTERVAL_LOG2.contains(n));
-    log2.ok_or_else(|| "expected a power of two from 8 to 256".to_owned())
+pub fn parse_tokens(text: &str) -> Result<u8, String> {
+    let tokens = text.parse::<u32>().ok().filter(|n| n.is_power_of_two());
+    let log2 = tokens.map(|n| n.ilog2() as u8).filter(|n| Learning::TOKENS_LOG2.contains(n));
+    log2.ok_or_else(|| "expected a power of two from 128 to 4096".to_owned())
 }
 
 /// Parses a rate; returns millionths.
@@ -44,7 +44,7 @@ pub fn parse_rate(text: &str) -> Result<u32, String> {
 pub fn learning(coding: &CodingArgs) -> Option<Learning> {
     let default = Learning::of(coding.learn?);
     Some(Learning {
-        interval_log2: coding.learn_interval.unwrap_or(default.interval_log2),
+        tokens_log2: coding.learn_tokens.unwrap_or(default.tokens_log2),
         rate: coding.learn_rate.unwrap_or(default.rate),
         ..default
     })

@@ -31,8 +31,8 @@ pub struct Lanes<'m> {
     /// Inputs of every lane before its own tokens: the last of them gives the first prediction.
     opening: Vec<u32>,
     shards: Vec<Shard<'m>>,
-    /// The weights of the sessions, where they learn.
-    learner: Option<Learner>,
+    /// The weights of the sessions, where they learn, and the tokens of a lane between steps.
+    learner: Option<(Learner, usize)>,
 }
 
 impl<'m> Lanes<'m> {
@@ -51,7 +51,8 @@ impl<'m> Lanes<'m> {
         let n_shards = threads.clamp(1, lanes);
         let opening = prefix.opening(model);
         let learner = parameters.learning.zip(model.network().as_transformer());
-        let learner = learner.map(|(learning, network)| Learner::new(network, learning));
+        let learner = learner
+            .map(|(learning, network)| (Learner::new(network, learning), learning.interval(lanes)));
         let shard = |i: usize| {
             let lanes = LaneLayout::new(lanes, n_shards).range(i);
             let mut session =
@@ -75,16 +76,17 @@ impl<'m> Lanes<'m> {
         self.opening[self.opening.len() - 1]
     }
 
-    /// Returns after how many tokens of each lane [`Lanes::learn`] is due, where they learn.
-    pub fn interval(&self) -> Option<usize> {
-        self.learner.as_ref().map(|learner| learner.learning().interval())
-    }
-
-    /// Learns from the tokens that were predicted since the last call, `targets(lane)` by rank.
-    pub fn learn<'t>(&mut self, targets: impl Fn(usize) -> &'t [u32]) {
-        let Some(learner) = &mut self.learner else { return };
-        let targets: Vec<&[u32]> =
-            self.shards.iter().flat_map(|shard| shard.lanes.clone()).map(targets).collect();
+    /// Learns, where a step of learning is due before `step`, from the tokens that were predicted since the
+    /// last one; `tokens(lane)` has all of the lane so far, by rank.
+    pub fn learn_if_due<'t>(&mut self, step: usize, tokens: impl Fn(usize) -> &'t [u32]) {
+        let Some((learner, interval)) = &mut self.learner else { return };
+        if step == 0 || !step.is_multiple_of(*interval) {
+            return;
+        }
+        let since =
+            |tokens: &'t [u32]| &tokens[tokens.len().min(step - *interval)..tokens.len().min(step)];
+        let lanes = self.shards.iter().flat_map(|shard| shard.lanes.clone());
+        let targets: Vec<&[u32]> = lanes.map(|lane| since(tokens(lane))).collect();
         let sessions = self.shards.iter_mut().filter_map(|shard| shard.session.learning());
         learner.step(sessions.collect(), &targets);
     }
@@ -156,7 +158,7 @@ fn check_memory(
 fn session<'m>(
     model: &'m Model,
     parameters: &Parameters,
-    learner: Option<&Learner>,
+    learner: Option<&(Learner, usize)>,
     lanes: usize,
     steps: usize,
     most: usize,
@@ -164,7 +166,7 @@ fn session<'m>(
     let network = model.network();
     let window = parameters.context.map_or(most, |context| most.min(context.len as usize));
     let session = match learner {
-        Some(learner) => Box::new(learner.session(lanes, steps, window)),
+        Some((learner, interval)) => Box::new(learner.session(lanes, steps, *interval, window)),
         None => network.session(lanes, steps, window),
     };
     match parameters.context {

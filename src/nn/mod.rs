@@ -4,7 +4,6 @@
 //! and values, which are not rounded here. A pass is of one shard of a batch and on one thread.
 //! Every backward pass is held to finite differences (`tests/library/gradients.rs`).
 
-pub mod adam;
 pub mod attention;
 pub mod decoder;
 pub mod feed_forward;

@@ -6,7 +6,6 @@
 //! operations.
 
 use crate::error::Result;
-use crate::nn::adam::{AdamOptions, AdamStep};
 use crate::nn::matrix::{accumulate, product, product_with, transposed};
 use crate::nn::parameter::{Gradients, Parameter};
 use crate::ops::Isa;
@@ -46,7 +45,8 @@ pub struct Optimiser {
     pub steps: u64,
 }
 
-const ADAM: AdamOptions = AdamOptions { betas: (0.9, 0.98), eps: 1e-8 };
+const BETAS: (f32, f32) = (0.9, 0.98);
+const EPS: f32 = 1e-8;
 const MOMENTUM: f32 = 0.95;
 
 /// Weight decay of a step of Muon, as a share of the rate: each step adds a matrix of the same
@@ -80,7 +80,6 @@ impl Optimiser {
         let Self { orthogonal, options, moments, steps } = self;
         *steps += 1;
         clip(gradients, options.clip);
-        let adam = AdamStep::new(ADAM, share * options.adam_rate, *steps);
         let all = parameters.par_iter_mut().zip(gradients).zip(moments);
         all.try_for_each(|((parameter, gradient), moments)| match parameter.is_hidden {
             true => {
@@ -88,8 +87,7 @@ impl Optimiser {
                 muon(orthogonal, parameter, gradient, &mut moments.first, rate)
             }
             false => {
-                let Moments { first, second } = moments;
-                adam.apply(&mut parameter.values, gradient, first, second);
+                adam(parameter, gradient, moments, share * options.adam_rate, *steps);
                 Ok(())
             }
         })
@@ -113,6 +111,31 @@ fn clip(gradients: &mut Gradients, most: f32) {
         let factor = most / norm;
         gradients.iter_mut().flatten().for_each(|g| *g *= factor);
     }
+}
+
+/// Takes a step of Adam, the `steps`-th.
+fn adam(parameter: &mut Parameter, gradient: &[f32], moments: &mut Moments, rate: f32, steps: u64) {
+    let (b1, b2) = BETAS;
+    let (c1, c2) = (1.0 - power(b1, steps), 1.0 - power(b2, steps));
+    let moments = moments.first.iter_mut().zip(&mut moments.second);
+    for ((value, g), (m, v)) in parameter.values.iter_mut().zip(gradient).zip(moments) {
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        *value -= rate * (*m / c1) / ((*v / c2).sqrt() + EPS);
+    }
+}
+
+/// Computes x^n by squares, from the lowest bit of n on; std's `powi` has no fixed precision.
+fn power(x: f32, n: u64) -> f32 {
+    let (mut square, mut product, mut left) = (x, 1.0, n);
+    while left > 0 {
+        if left & 1 == 1 {
+            product *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    product
 }
 
 /// Takes a step of Muon: momentum, then approximately the nearest orthogonal matrix.

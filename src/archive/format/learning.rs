@@ -12,7 +12,7 @@ const KINDS: [LearningKind; 2] = [LearningKind::Head, LearningKind::All];
 /// Returns the content.
 pub(super) fn to_bytes(learning: &Learning) -> Vec<u8> {
     let kind = KINDS.iter().position(|&kind| kind == learning.kind).expect("all are numbered");
-    let mut out = vec![kind as u8, learning.interval_log2];
+    let mut out = vec![kind as u8, learning.tokens_log2];
     varint::put(&mut out, learning.rate.into());
     out
 }
@@ -25,9 +25,9 @@ pub(super) fn parse(content: &[u8]) -> Result<Learning> {
     let mut source = Source::new(content);
     let mut read = || {
         let kind = *KINDS.get(usize::from(source.byte("").ok()?))?;
-        let interval_log2 = source.byte("").ok()?;
+        let tokens_log2 = source.byte("").ok()?;
         let rate = source.varint_in("", Learning::RATE).ok()?;
-        let learning = Learning { kind, interval_log2, rate };
+        let learning = Learning { kind, tokens_log2, rate };
         let is_all = source.offset() == content.len() as u64;
         Some(learning).filter(|learning| is_all && learning.is_possible())
     };
@@ -41,8 +41,8 @@ mod tests {
     #[test]
     fn parameters_come_back_and_nothing_else_is_read() {
         for (kind, rate) in KINDS.into_iter().zip([1, 1_000_000]) {
-            for interval_log2 in Learning::INTERVAL_LOG2 {
-                let learning = Learning { kind, interval_log2, rate };
+            for tokens_log2 in Learning::TOKENS_LOG2 {
+                let learning = Learning { kind, tokens_log2, rate };
                 let bytes = to_bytes(&learning);
                 assert_eq!(parse(&bytes).unwrap(), learning);
                 for len in 0..bytes.len() {
@@ -51,7 +51,7 @@ mod tests {
                 assert!(parse(&[&bytes[..], &[0]].concat()).is_err());
             }
         }
-        for bad in [[2, 5, 1], [0, 2, 1], [0, 9, 1], [0, 5, 0]] {
+        for bad in [[2, 9, 1], [0, 6, 1], [0, 13, 1], [0, 9, 0]] {
             assert!(parse(&bad).unwrap_err().to_string().contains("learning extension"));
         }
     }

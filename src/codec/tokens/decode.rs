@@ -64,12 +64,7 @@ fn decode_lanes<'a>(
         if lanes.iter().all(|lane| lane.room == 0) {
             break;
         }
-        if let Some(interval) = network.interval().filter(|n| step > 0 && step.is_multiple_of(*n)) {
-            network.learn(|lane| {
-                let tokens = &lanes[lane].tokens;
-                &tokens[tokens.len().min(step - interval)..tokens.len().min(step)]
-            });
-        }
+        network.learn_if_due(step, |lane| &lanes[lane].tokens);
         let inputs = |lane: usize| (lanes[lane].position, lanes[lane].next_input());
         network.step(inputs, &mut cumulative, |_, _, counts, out: &mut Vec<u32>| {
             out.clear();

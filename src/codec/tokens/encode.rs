@@ -63,7 +63,7 @@ fn encode_lanes(
         (rows.clamp(MIN_ROWS_PER_CALL, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
     if let Some(learning) = codec.parameters.learning {
         // A call ends where a step of learning is due.
-        steps = 1 << steps.min(learning.interval()).ilog2();
+        steps = 1 << steps.min(learning.interval(n_lanes)).ilog2();
     }
     let mut teacher = TeacherForcing::new(codec, model, &texts, steps, layout)?;
     for from in (0..n_steps).step_by(steps) {
@@ -177,12 +177,7 @@ impl<'a> TeacherForcing<'a> {
     /// The decisions of `steps` steps from `from` on, by lane.
     fn predict(&mut self, from: usize) -> Result<&[Steps]> {
         let Self { model, texts, trie, lanes, steps, predicted } = self;
-        if let Some(interval) = lanes.interval().filter(|n| from > 0 && from.is_multiple_of(*n)) {
-            lanes.learn(|lane| {
-                let tokens = &texts[lane].tokens;
-                &tokens[tokens.len().min(from - interval)..tokens.len().min(from)]
-            });
-        }
+        lanes.learn_if_due(from, |lane| &texts[lane].tokens);
         let first = lanes.first_input();
         let inputs = |lane: usize| {
             let tokens = &texts[lane].tokens;

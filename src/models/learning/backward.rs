@@ -14,12 +14,9 @@ use crate::ops::{Bf16, Isa, PackedMatrix, gelu_erf_backward, gelu_tanh_backward,
 
 /// Replaces exp(logit - the greatest) by gradients of logits. x: `[R][V]`; targets: by lane.
 pub fn cost_backward(isa: Isa, x: &mut [f32], targets: &[&[u32]]) {
-    let targets: Vec<u32> = targets.iter().flat_map(|targets| *targets).copied().collect();
-    if targets.is_empty() {
-        return;
-    }
-    let v = x.len() / targets.len();
-    for (x, &target) in x.chunks_exact_mut(v).zip(&targets) {
+    let rows: usize = targets.iter().map(|targets| targets.len()).sum();
+    let v = x.len() / rows.max(1);
+    for (x, &target) in x.chunks_exact_mut(v.max(1)).zip(targets.iter().copied().flatten()) {
         let r = 1.0 / sum16(isa, x);
         x.iter_mut().for_each(|x| *x *= r);
         x[target as usize] -= 1.0;

@@ -1,29 +1,69 @@
 //! The weights that learn, the sessions that code by them, and the steps between.
 
 use super::backward::{Backward, cost_backward};
-use super::matrix::{LinearRows, MatrixMoments};
+use super::matrix::{MatrixMoments, Step};
 use super::{Learning, LearningKind, Recording, Stage};
+use crate::models::blocks::Layer;
 use crate::models::linear::Linear;
 use crate::models::session::TransformerLanes;
 use crate::models::transformer::Transformer;
 use crate::models::{Row, Session};
-use crate::nn::adam::{AdamOptions, AdamStep};
 use crate::nn::matrix::transposed;
-use crate::ops::{Bf16, PackedMatrix};
+use crate::ops::{Bf16, Isa, PackedMatrix};
 use rayon::prelude::*;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A network that learns.
 pub struct Learner {
     learning: Learning,
     network: SharedNetwork,
-    /// Of the matrices that learn: layer by layer, the head last.
-    moments: Vec<MatrixMoments>,
+    /// What learns: layer by layer, the head last.
+    matrices: Vec<LearningMatrix>,
     /// The same matrices for the backward pass, where layers learn.
     transposed: Vec<PackedMatrix>,
     steps: u64,
+    /// Decay of the second moment to the power of `steps`.
+    decayed: f32,
     /// Whether a gradient was not finite: then nothing more is learned.
     is_frozen: bool,
+}
+
+/// A matrix that learns, beside its weights.
+struct LearningMatrix {
+    input: LinearInput,
+    moments: MatrixMoments,
+}
+
+/// Where the inputs of a linear layer are recorded.
+#[derive(Clone, Copy)]
+enum LinearInput {
+    Layer(usize, Stage),
+    Head,
+}
+
+impl LinearInput {
+    fn of(self, recording: &Recording) -> &[f32] {
+        match self {
+            Self::Layer(index, stage) => recording.of(index, stage),
+            Self::Head => recording.normed(),
+        }
+    }
+}
+
+/// Rows that a session recorded, and their gradients.
+struct Lesson<'a> {
+    recording: &'a Recording,
+    /// Of the outputs of all layers' linear layers; the head's are in the recording.
+    gradients: Vec<Vec<f32>>,
+}
+
+impl Lesson<'_> {
+    /// Returns the gradients of the outputs of the matrix `index`, row by row.
+    fn rows(&self, index: usize) -> impl Iterator<Item = &[f32]> {
+        let rows: usize = self.recording.kept().iter().sum();
+        let all = self.gradients.get(index).map_or(self.recording.outputs(), |all| &all[..]);
+        all.chunks_exact((all.len() / rows.max(1)).max(1))
+    }
 }
 
 /// The network of a learner and its sessions: no session runs during a step.
@@ -34,11 +74,10 @@ impl SharedNetwork {
     fn read(&self) -> RwLockReadGuard<'_, Transformer> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn adam() -> AdamOptions {
-    let v = |n: &str, d: f32| std::env::var(n).ok().and_then(|x| x.parse().ok()).unwrap_or(d);
-    AdamOptions { betas: (v("B1", 0.9), v("B2", 0.99)), eps: v("EPS", 1e-8) }
+    fn write(&self) -> RwLockWriteGuard<'_, Transformer> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Learner {
@@ -46,38 +85,52 @@ impl Learner {
     pub fn new(network: &Transformer, learning: Learning) -> Self {
         let mut network = network.clone();
         network.head = Arc::new(network.head.to_floats());
-        if learning.kind == LearningKind::All {
-            network.layers = Arc::new(network.layers.iter().map(|l| l.to_floats()).collect());
+        let (mut inputs, learns_layers) = (Vec::new(), learning.kind == LearningKind::All);
+        if learns_layers {
+            network.layers = Arc::new(network.layers.iter().map(Layer::to_floats).collect());
+            let layers = network.layers.iter().enumerate();
+            let stages = layers.flat_map(|(i, layer)| stages(layer).map(move |stage| (i, stage)));
+            inputs.extend(stages.map(|(index, stage)| LinearInput::Layer(index, stage)));
         }
-        let matrices = matrices(&mut network, learning.kind);
-        let moments = matrices.iter().map(|matrix| MatrixMoments::new(matrix)).collect();
-        let transposed = match learning.kind {
-            LearningKind::Head => Vec::new(),
-            LearningKind::All => matrices.iter().map(|matrix| matrix.transposed()).collect(),
+        inputs.push(LinearInput::Head);
+        let weights = weights(&mut network, learning.kind);
+        let transposed = match learns_layers {
+            true => weights.iter().map(|matrix| matrix.transposed()).collect(),
+            false => Vec::new(),
         };
-        let network = SharedNetwork(Arc::new(RwLock::new(network)));
-        Self { learning, network, moments, transposed, steps: 0, is_frozen: false }
+        let matrix = |(input, weights): (LinearInput, &mut PackedMatrix)| LearningMatrix {
+            input,
+            moments: MatrixMoments::new(weights),
+        };
+        Self {
+            learning,
+            matrices: inputs.into_iter().zip(weights).map(matrix).collect(),
+            network: SharedNetwork(Arc::new(RwLock::new(network))),
+            transposed,
+            steps: 0,
+            decayed: 1.0,
+            is_frozen: false,
+        }
     }
 
-    /// Starts lanes, as [`Network::session`](crate::models::Network::session) does.
-    pub fn session(&self, lanes: usize, steps: usize, window: usize) -> LearningSession {
-        let (network, interval) = (self.network.clone(), self.learning.interval());
-        let layers = match self.learning.kind {
-            LearningKind::Head => 0,
-            LearningKind::All => network.read().layers.len(),
-        };
+    /// Starts lanes that take up to `steps` rows in one call and `interval` between steps of learning,
+    /// as [`Network::session`](crate::models::Network::session) does.
+    pub fn session(
+        &self,
+        lanes: usize,
+        steps: usize,
+        interval: usize,
+        window: usize,
+    ) -> LearningSession {
+        let network = self.network.clone();
+        let layers = if self.transposed.is_empty() { 0 } else { network.read().layers.len() };
         let mut state = TransformerLanes::new(&network.read(), lanes, steps.max(interval), window);
         *state.recording() = Recording::new(lanes, interval, layers);
         LearningSession { network, lanes: state }
     }
 
-    /// Returns how it learns.
-    pub fn learning(&self) -> Learning {
-        self.learning
-    }
-
     /// Learns from what was recorded since the last step, and forgets it. Sessions have all lanes in their
-    /// order; targets: by lane, what the outputs of its rows should have predicted.
+    /// order; targets: by lane, the ranks of the tokens that came after its rows.
     pub fn step(&mut self, mut sessions: Vec<&mut LearningSession>, targets: &[&[u32]]) {
         if !self.is_frozen {
             self.learn(&mut sessions, targets);
@@ -86,97 +139,89 @@ impl Learner {
     }
 
     fn learn(&mut self, sessions: &mut [&mut LearningSession], targets: &[&[u32]]) {
-        let network = self.network.read();
-        let (isa, all) = (network.isa, self.learning.kind == LearningKind::All);
-        let mut rest = targets;
+        let isa = self.network.read().isa;
+        let lessons = self.lessons(sessions, targets);
+        let matrices = self.matrices.par_iter_mut().enumerate();
+        let is_finite = matrices
+            .map(|(index, matrix)| matrix.differentiate(isa, index, &lessons))
+            .reduce(|| true, |a, b| a & b);
+        drop(lessons);
+        if !is_finite {
+            self.is_frozen = true;
+            return;
+        }
+        self.steps += 1;
+        let warm = std::env::var("WARM").ok().and_then(|x| x.parse().ok()).unwrap_or(1u64);
+        let b2 = std::env::var("B2").ok().and_then(|x| x.parse().ok()).unwrap_or(0.9999);
+        let rate = self.learning.rate as f32 / 1e6 * (self.steps.min(warm) as f32 / warm as f32);
+        let step = Step::next(rate, b2, &mut self.decayed);
+        let mut network = self.network.write();
+        let weights = weights(&mut network, self.learning.kind);
+        let steps = self.matrices.par_iter_mut().zip(weights);
+        let steps = steps.map(|(matrix, weights)| {
+            matrix.moments.step(&step, weights);
+            &*weights
+        });
+        match self.transposed.is_empty() {
+            true => steps.for_each(|_| ()),
+            false => steps
+                .zip(&mut self.transposed)
+                .for_each(|(weights, transposed)| *transposed = weights.transposed()),
+        }
+    }
+
+    /// Computes the backward passes over all sessions.
+    fn lessons<'s>(
+        &self,
+        sessions: &'s mut [&mut LearningSession],
+        targets: &[&[u32]],
+    ) -> Vec<Lesson<'s>> {
+        let (network, mut rest) = (&*self.network.read(), targets);
         let mut parts = Vec::with_capacity(sessions.len());
         for session in sessions {
             let (of_part, others) = rest.split_at(session.lanes.recording().kept().len());
             rest = others;
             parts.push((&mut session.lanes, of_part));
         }
-        let parts: Vec<(&mut TransformerLanes<Bf16>, Vec<Vec<f32>>)> = parts
-            .into_par_iter()
-            .map(|(lanes, targets)| {
-                lanes.recording().close();
-                cost_backward(isa, lanes.recording().outputs_mut(), targets);
-                let mut of_layers = Vec::new();
-                if all && !lanes.recording().outputs().is_empty() {
-                    let transposed = &self.transposed;
-                    of_layers = Backward { network: &network, transposed, lanes }.run();
-                }
-                (lanes, of_layers)
-            })
-            .collect();
-        let parts: Vec<(&Recording, Vec<Vec<f32>>)> =
-            parts.into_iter().map(|(lanes, of_layers)| (&*lanes.recording(), of_layers)).collect();
-        let (inputs, outputs) = (network.shape().hidden_size, network.head.outputs());
-        let mut linears = Vec::new();
-        if all {
-            for (index, layer) in network.layers.iter().enumerate() {
-                let mut stages = vec![Stage::Normed, Stage::Attended];
-                stages.extend(layer.mlp.gate.as_ref().map(|_| Stage::MlpNormed));
-                stages.extend([Stage::MlpNormed, Stage::Activated]);
-                linears.extend(stages.into_iter().map(|stage| Some((index, stage))));
-            }
-        }
-        linears.push(None);
-        let moments = self.moments.par_iter_mut().zip(&linears).enumerate();
-        let is_finite = moments.map(|(i, (moments, linear))| {
-            let x = |recording: &'_ Recording| -> Vec<f32> {
-                match linear {
-                    Some((index, stage)) => recording.of(*index, *stage).to_vec(),
-                    None => recording.normed().to_vec(),
-                }
+        let lesson = |(lanes, targets): (&'s mut TransformerLanes<Bf16>, &[&[u32]])| {
+            lanes.recording().close();
+            cost_backward(network.isa, lanes.recording().outputs_mut(), targets);
+            let gradients = match self.transposed.is_empty() {
+                true => Vec::new(),
+                false => Backward { network, transposed: &self.transposed, lanes }.run(),
             };
-            let k = moments.inputs();
-            let dy: Vec<&[f32]> = parts
-                .iter()
-                .flat_map(|(recording, of_layers)| {
-                    let all: &[f32] = match linear {
-                        Some(_) => of_layers.get(i).map_or(&[], |x| x),
-                        None => recording.outputs(),
-                    };
-                    let rows: usize = recording.kept().iter().sum();
-                    all.chunks_exact((all.len() / rows.max(1)).max(1))
-                })
-                .collect();
-            let x: Vec<f32> = parts.iter().flat_map(|(recording, _)| x(recording)).collect();
-            let rows = LinearRows { x: &transposed(&x, k), dy: &dy };
-            dy.is_empty() || moments.differentiate(isa, k, &rows)
-        });
-        let is_finite = is_finite.reduce(|| true, |a, b| a & b);
-        let _ = (inputs, outputs);
-        drop(network);
-        if !is_finite {
-            self.is_frozen = true;
-            return;
-        }
-        self.steps += 1;
-        let rate = self.learning.rate as f32 / 1e6;
-        let step = AdamStep::new(adam(), rate, self.steps);
-        let mut network = self.network.0.write().unwrap_or_else(PoisonError::into_inner);
-        let matrices = matrices(&mut network, self.learning.kind);
-        let steps = self.moments.par_iter_mut().zip(matrices);
-        if all {
-            steps.zip(&mut self.transposed).for_each(|((moments, matrix), transposed)| {
-                moments.step(&step, matrix);
-                *transposed = matrix.transposed();
-            });
-        } else {
-            steps.for_each(|(moments, matrix)| moments.step(&step, matrix));
-        }
+            Lesson { recording: lanes.recording(), gradients }
+        };
+        parts.into_par_iter().map(lesson).collect()
     }
 }
 
-/// Returns the matrices that learn.
-fn matrices(network: &mut Transformer, kind: LearningKind) -> Vec<&mut PackedMatrix> {
+impl LearningMatrix {
+    /// Computes the gradient of the matrix `index`; returns whether it is finite.
+    fn differentiate(&mut self, isa: Isa, index: usize, lessons: &[Lesson<'_>]) -> bool {
+        let parts: Vec<&[f32]> =
+            lessons.iter().map(|lesson| self.input.of(lesson.recording)).collect();
+        let x = transposed(&parts.concat(), self.moments.inputs());
+        let dy: Vec<&[f32]> = lessons.iter().flat_map(|lesson| lesson.rows(index)).collect();
+        self.moments.differentiate(isa, &x, &dy)
+    }
+}
+
+/// Returns where the inputs of a layer's linear layers are recorded, in their order.
+fn stages(layer: &Layer) -> impl Iterator<Item = Stage> + use<> {
+    let gate = layer.mlp.gate.as_ref().map(|_| Stage::MlpNormed);
+    let mlp = gate.into_iter().chain([Stage::MlpNormed, Stage::Activated]);
+    [Stage::Normed, Stage::Attended].into_iter().chain(mlp)
+}
+
+/// Returns the weights that learn, which are the learner's own.
+fn weights(network: &mut Transformer, kind: LearningKind) -> Vec<&mut PackedMatrix> {
     let mut linears = Vec::new();
     if kind == LearningKind::All {
-        let layers = Arc::get_mut(&mut network.layers).expect("the learner's own");
-        linears.extend(layers.iter_mut().flat_map(|layer| layer.linears_mut()));
+        let layers = Arc::get_mut(&mut network.layers).expect("no one else has them");
+        linears.extend(layers.iter_mut().flat_map(Layer::linears_mut));
     }
-    linears.push(Arc::get_mut(&mut network.head).expect("the learner's own"));
+    linears.push(Arc::get_mut(&mut network.head).expect("no one else has it"));
     linears.into_iter().map(Linear::floats_mut).collect()
 }
 
@@ -184,6 +229,13 @@ fn matrices(network: &mut Transformer, kind: LearningKind) -> Vec<&mut PackedMat
 pub struct LearningSession {
     network: SharedNetwork,
     lanes: TransformerLanes<Bf16>,
+}
+
+impl LearningSession {
+    /// Keeps what `predict::cdf::cumulative_counts` left of the logits of `rows`.
+    pub fn keep_outputs(&mut self, rows: &[Row], x: &[f32]) {
+        self.lanes.recording().keep_outputs(rows, x);
+    }
 }
 
 impl Session for LearningSession {
@@ -201,12 +253,5 @@ impl Session for LearningSession {
 
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
         self.lanes.copy_lane(from, to, fed);
-    }
-}
-
-impl LearningSession {
-    /// Keeps what `predict::cdf::cumulative_counts` left of the logits of `rows`.
-    pub fn keep_outputs(&mut self, rows: &[Row], x: &[f32]) {
-        self.lanes.recording().keep_outputs(rows, x);
     }
 }

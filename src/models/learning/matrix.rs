@@ -1,38 +1,63 @@
-//! A matrix that learns.
+//! A matrix that learns: gradient and RMSprop, in the order in which it is packed.
+//!
+//! Tieleman and Hinton, "RMSprop" (2012), with Adam's correction of the bias: Adam without a first moment, as
+//! Bellard's NNCP has it.
+//!
+//! Legend: `R` rows, `K` inputs, `N` outputs.
 
-use crate::nn::adam::AdamStep;
 use crate::ops::{Isa, Line, PackedMatrix, matmul};
 use rayon::prelude::*;
 
-/// Panels of sixteen outputs that are worked on together.
-const PANELS: usize = 16;
+/// Outputs that are worked on together.
+const BLOCK: usize = 256;
 
-/// Gradient of a linear layer's weights and moments of Adam, in the order in which the layer is packed:
-/// `[N/16][K][16]`.
+/// Panels of sixteen outputs in a block.
+const PANELS: usize = BLOCK / 16;
+
+/// Gradient of a linear layer's weights and its second moments.
 pub struct MatrixMoments {
     inputs: usize,
-    first: Vec<Line>,
+    outputs: usize,
+    /// By block of outputs: `[K][outputs of the block]`.
+    gradient: Vec<f32>,
+    /// As the weights are packed: `[N/16][K][16]`.
     second: Vec<Line>,
-    gradient: Vec<Line>,
 }
 
-/// Inputs and gradients of outputs of a linear layer, row by row.
-pub struct LinearRows<'a> {
-    /// The inputs, transposed: `[K][rows]`.
-    pub x: &'a [f32],
-    /// Gradients of outputs: rows of `[N]`.
-    pub dy: &'a [&'a [f32]],
+/// A step, the same for all matrices.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    rate: f32,
+    decay: f32,
+    /// 1 - decay^n in the n-th step.
+    correction: f32,
+}
+
+impl Step {
+    /// Prepares the step after the one with 1 - `correction` = decay^(n - 1).
+    pub fn next(rate: f32, decay: f32, decayed: &mut f32) -> Self {
+        *decayed *= decay;
+        Self { rate, decay, correction: 1.0 - *decayed }
+    }
+
+    fn apply(&self, weights: &mut [f32], gradient: &[f32], second: &mut [f32]) {
+        let Self { rate, decay, correction } = *self;
+        for ((w, g), v) in weights.iter_mut().zip(gradient).zip(second) {
+            *v = decay * *v + (1.0 - decay) * g * g;
+            *w -= rate * g / ((*v / correction).sqrt() + 1e-8);
+        }
+    }
 }
 
 impl MatrixMoments {
     /// Creates those of `matrix` before the first step.
     pub fn new(matrix: &PackedMatrix) -> Self {
-        let zeros = vec![Line([0.0; 16]); matrix.inputs() * matrix.outputs().div_ceil(16)];
+        let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
         Self {
-            inputs: matrix.inputs(),
-            first: zeros.clone(),
-            second: zeros.clone(),
-            gradient: zeros,
+            inputs,
+            outputs,
+            gradient: vec![0.0; inputs * outputs],
+            second: vec![Line([0.0; 16]); inputs * outputs.div_ceil(16)],
         }
     }
 
@@ -41,37 +66,35 @@ impl MatrixMoments {
         self.inputs
     }
 
-    /// Computes the gradient; returns whether all of it is finite.
-    pub fn differentiate(&mut self, isa: Isa, inputs: usize, rows: &LinearRows<'_>) -> bool {
-        let outputs = rows.dy.first().map_or(0, |dy| dy.len());
-        let blocks = self.gradient.par_chunks_mut(PANELS * inputs).enumerate();
-        let differentiate = |(block, gradient): (usize, &mut [Line])| {
-            let from = block * PANELS * 16;
-            let n = (outputs - from).min(PANELS * 16);
-            let dy = |row: usize| &rows.dy[row][from..from + n];
-            let packed = PackedMatrix::pack_columns(rows.dy.len(), n, dy);
-            let mut product = vec![0.0; inputs * n];
-            matmul(isa, rows.x, &packed, &mut product);
-            for (k, row) in product.chunks_exact(n).enumerate() {
-                for (panel, part) in row.chunks(16).enumerate() {
-                    gradient[panel * inputs + k].0[..part.len()].copy_from_slice(part);
-                }
-            }
-            product.iter().fold(0.0, |sum, g| sum + g * 0.0) == 0.0
-        };
-        blocks.map(differentiate).reduce(|| true, |a, b| a & b)
+    /// Computes the gradient; returns whether all of it is finite. x: the layer's inputs, transposed:
+    /// `[K][R]`; dy: gradients of its outputs, row by row: `[N]`.
+    pub fn differentiate(&mut self, isa: Isa, x: &[f32], dy: &[&[f32]]) -> bool {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let blocks = self.gradient.par_chunks_mut(BLOCK * inputs).enumerate();
+        let is_finite = blocks.map(|(block, gradient)| {
+            let columns = block * BLOCK..outputs.min((block + 1) * BLOCK);
+            let row = |i: usize| &dy[i][columns.clone()];
+            matmul(isa, x, &PackedMatrix::pack_columns(dy.len(), columns.len(), row), gradient);
+            gradient.iter().fold(0.0, |sum, g| sum + g * 0.0) == 0.0
+        });
+        is_finite.reduce(|| true, |a, b| a & b)
     }
 
     /// Moves the weights.
-    pub fn step(&mut self, step: &AdamStep, matrix: &mut PackedMatrix) {
-        let Self { first, second, gradient, .. } = self;
-        let len = PANELS * matrix.inputs();
-        let moments = first.par_chunks_mut(len).zip(second.par_chunks_mut(len));
-        let weights = matrix.lines_mut().par_chunks_mut(len).zip(gradient.par_chunks(len));
-        weights.zip(moments).for_each(|((weights, gradient), (first, second))| {
-            let moments = first.iter_mut().zip(second);
-            for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
-                step.apply(&mut w.0, &g.0, &mut m.0, &mut v.0);
+    pub fn step(&mut self, step: &Step, matrix: &mut PackedMatrix) {
+        let (inputs, lines) = (self.inputs, PANELS * self.inputs);
+        let weights = matrix.lines_mut().par_chunks_mut(lines);
+        let blocks = weights.zip(self.second.par_chunks_mut(lines));
+        let gradient = self.gradient.par_chunks(BLOCK * inputs);
+        blocks.zip(gradient).for_each(|((weights, second), gradient)| {
+            let outputs = gradient.len() / inputs;
+            let panels = weights.chunks_exact_mut(inputs).zip(second.chunks_exact_mut(inputs));
+            for (panel, (weights, second)) in panels.enumerate() {
+                let columns = 16 * panel..outputs.min(16 * panel + 16);
+                let lines = weights.iter_mut().zip(second).zip(gradient.chunks_exact(outputs));
+                for ((w, v), g) in lines {
+                    step.apply(&mut w.0, &g[columns.clone()], &mut v.0);
+                }
             }
         });
     }

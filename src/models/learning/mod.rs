@@ -26,15 +26,15 @@ pub enum LearningKind {
 pub struct Learning {
     /// What learns.
     pub kind: LearningKind,
-    /// Tokens of each lane between steps, log2: within [`Learning::INTERVAL_LOG2`].
-    pub interval_log2: u8,
-    /// Learning rate of Adam in millionths: within [`Learning::RATE`].
+    /// Tokens of all lanes from one step to the next, log2: within [`Learning::TOKENS_LOG2`].
+    pub tokens_log2: u8,
+    /// Learning rate in millionths: within [`Learning::RATE`].
     pub rate: u32,
 }
 
 impl Learning {
-    /// Intervals that there can be, log2 of tokens.
-    pub const INTERVAL_LOG2: std::ops::RangeInclusive<u8> = 3..=8;
+    /// Tokens that there can be between steps, log2.
+    pub const TOKENS_LOG2: std::ops::RangeInclusive<u8> = 7..=12;
 
     /// Rates that there can be, in millionths.
     pub const RATE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
@@ -42,18 +42,18 @@ impl Learning {
     /// Returns the defaults of a kind, as measured (`docs/learning.md`).
     pub fn of(kind: LearningKind) -> Self {
         match kind {
-            LearningKind::Head => Self { kind, interval_log2: 5, rate: 1000 },
-            LearningKind::All => Self { kind, interval_log2: 5, rate: 500 },
+            LearningKind::Head => Self { kind, tokens_log2: 9, rate: 500 },
+            LearningKind::All => Self { kind, tokens_log2: 9, rate: 300 },
         }
     }
 
-    /// Returns whether interval and rate are within their ranges.
+    /// Returns whether both numbers are within their ranges.
     pub fn is_possible(&self) -> bool {
-        Self::INTERVAL_LOG2.contains(&self.interval_log2) && Self::RATE.contains(&self.rate)
+        Self::TOKENS_LOG2.contains(&self.tokens_log2) && Self::RATE.contains(&self.rate)
     }
 
-    /// Returns the tokens of each lane between steps.
-    pub fn interval(&self) -> usize {
-        1 << self.interval_log2
+    /// Returns the tokens of each of `lanes` lanes from one step to the next: a power of two.
+    pub fn interval(&self, lanes: usize) -> usize {
+        (1usize << self.tokens_log2) / lanes.next_power_of_two()
     }
 }

@@ -185,7 +185,9 @@ fn close(x: &mut Vec<f32>, interval: usize, kept: &[usize]) {
     let mut end = 0;
     for (lane, &kept) in kept.iter().enumerate() {
         let from = lane * interval * width;
-        x.copy_within(from..from + kept * width, end);
+        if from > end {
+            x.copy_within(from..from + kept * width, end);
+        }
         end += kept * width;
     }
     x.truncate(end);
