@@ -27,4 +27,5 @@ mod library {
     mod steering_fit;
     mod sweeps;
     mod tokenizers;
+    mod while_coding;
 }

@@ -303,7 +303,7 @@ pub struct CodingArgs {
     #[arg(long, value_name = "KIND", value_parser = parse_kind, num_args = 0..=1, require_equals = true,
         default_missing_value = "head")]
     pub learn: Option<LearningKind>,
-    /// Tokens from one step of learning to the next, a power of two from 128 to 4096 [default: 512]
+    /// Tokens from one step of learning to the next, a power of two from 16 to 4096 [default: 512]
     #[arg(long, value_name = "N", value_parser = parse_tokens, requires = "learn")]
     pub learn_tokens: Option<u8>,
     /// Learning rate, from 0.000001 to 1 [default: by KIND]

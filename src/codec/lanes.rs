@@ -139,8 +139,11 @@ fn check_memory(
     let Codec { parameters, memory, .. } = codec;
     let network = model.network();
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
-    let needed =
+    let mut needed =
         model.architecture().footprint().session(lanes, positions.min(most), lanes * steps);
+    if let Some((learning, network)) = parameters.learning.zip(network.as_transformer()) {
+        needed = needed.saturating_add(Learner::footprint(network, learning, lanes));
+    }
     if needed <= memory {
         return Ok(());
     }

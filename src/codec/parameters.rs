@@ -2,7 +2,7 @@
 
 use super::corrupt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Architecture, Context, Learning, Model};
+use crate::models::{Architecture, Context, Learning, LearningKind, Model};
 use crate::predict::MixingConfig;
 
 /// Parameters of the coding; extensions in the archive where they are not the default.
@@ -42,8 +42,8 @@ impl Parameters {
         learning: Option<Learning>,
     ) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
-        if learning.is_some() && !can_learn(model) {
-            return refuse("a recurrent model cannot learn while it codes".into());
+        if let Some(reason) = learning.and_then(|learning| obstacle(learning, model)) {
+            return refuse(reason.into());
         }
         let context = match (model.architecture().max_positions(), context) {
             (None, None) => None,
@@ -72,8 +72,8 @@ impl Parameters {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where an encoder with this model cannot have written them.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
-        if self.learning.is_some() && !can_learn(model) {
-            return Err(corrupt("the model learns, and it is recurrent"));
+        if let Some(reason) = self.learning.and_then(|learning| obstacle(learning, model)) {
+            return Err(corrupt(reason));
         }
         match (model.architecture().max_positions(), self.context) {
             (None, None) => Ok(()),
@@ -90,7 +90,14 @@ impl Parameters {
     }
 }
 
-/// Whether the model is of a kind that can learn.
-fn can_learn(model: &Model) -> bool {
-    matches!(model.architecture(), Architecture::Transformer(_))
+/// What keeps the model from learning so.
+fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
+    let starts_afresh = model.architecture().max_positions().is_some();
+    match (model.architecture(), learning.kind) {
+        (Architecture::Recurrent(_), _) => Some("a recurrent model cannot learn while it codes"),
+        (_, LearningKind::All) if starts_afresh => {
+            Some("all of a model can learn only where its window slides: its head can")
+        }
+        _ => None,
+    }
 }

@@ -51,7 +51,7 @@ mod tests {
                 assert!(parse(&[&bytes[..], &[0]].concat()).is_err());
             }
         }
-        for bad in [[2, 9, 1], [0, 6, 1], [0, 13, 1], [0, 9, 0]] {
+        for bad in [[2, 9, 1], [0, 3, 1], [0, 13, 1], [0, 9, 0]] {
             assert!(parse(&bad).unwrap_err().to_string().contains("learning extension"));
         }
     }

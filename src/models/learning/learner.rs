@@ -21,8 +21,7 @@ pub struct Learner {
     matrices: Vec<LearningMatrix>,
     /// The same matrices for the backward pass, where layers learn.
     transposed: Vec<PackedMatrix>,
-    steps: u64,
-    /// Decay of the second moment to the power of `steps`.
+    /// Decay of the second moment to the power of the steps so far.
     decayed: f32,
     /// Whether a gradient was not finite: then nothing more is learned.
     is_frozen: bool,
@@ -107,10 +106,31 @@ impl Learner {
             matrices: inputs.into_iter().zip(weights).map(matrix).collect(),
             network: SharedNetwork(Arc::new(RwLock::new(network))),
             transposed,
-            steps: 0,
             decayed: 1.0,
             is_frozen: false,
         }
+    }
+
+    /// Returns the bytes that a learner takes with its sessions of `lanes` lanes in all, beside what those of
+    /// `network` take; about.
+    pub fn footprint(network: &Transformer, learning: Learning, lanes: usize) -> u64 {
+        let shape = network.shape();
+        let (c, f, (q, kv)) = (shape.hidden_size, shape.intermediate_size, shape.qkv_widths());
+        let (head, v) = (c * network.head.outputs(), network.head.outputs());
+        let gate = network.layers.first().map_or(0, |layer| layer.linears() - 4);
+        let of_layer = (q + 2 * kv) * c + q * c + (2 + gate) * f * c;
+        // Weights, their second moments and gradients, and where layers learn their transposes; what is
+        // recorded of a row, and its gradients.
+        let (weights, row) = match learning.kind {
+            LearningKind::Head => (12 * head as u64, v + 2 * c),
+            LearningKind::All => {
+                let weights = 16 * (head as u64 + (shape.layers * of_layer) as u64);
+                (weights, v + 3 * c + 2 * shape.layers * (4 * c + 4 * (q + kv) + 4 * f))
+            }
+        };
+        let rows = lanes * learning.interval(lanes);
+        let position = 4 * kv * shape.layers;
+        weights + (rows * (4 * row + position)) as u64
     }
 
     /// Starts lanes that take up to `steps` rows in one call and `interval` between steps of learning,
@@ -138,6 +158,11 @@ impl Learner {
         sessions.into_iter().for_each(|session| session.lanes.recording().clear());
     }
 
+    /// Returns the gradients that the last step saw, matrix by matrix: `[N][K]`.
+    pub fn gradients(&self) -> Vec<Vec<f32>> {
+        self.matrices.iter().map(|matrix| matrix.moments.gradient()).collect()
+    }
+
     fn learn(&mut self, sessions: &mut [&mut LearningSession], targets: &[&[u32]]) {
         let isa = self.network.read().isa;
         let lessons = self.lessons(sessions, targets);
@@ -150,11 +175,8 @@ impl Learner {
             self.is_frozen = true;
             return;
         }
-        self.steps += 1;
-        let warm = std::env::var("WARM").ok().and_then(|x| x.parse().ok()).unwrap_or(1u64);
-        let b2 = std::env::var("B2").ok().and_then(|x| x.parse().ok()).unwrap_or(0.9999);
-        let rate = self.learning.rate as f32 / 1e6 * (self.steps.min(warm) as f32 / warm as f32);
-        let step = Step::next(rate, b2, &mut self.decayed);
+        let rate = self.learning.rate as f32 / 1e6;
+        let step = Step::next(rate, &mut self.decayed);
         let mut network = self.network.write();
         let weights = weights(&mut network, self.learning.kind);
         let steps = self.matrices.par_iter_mut().zip(weights);

@@ -5,6 +5,7 @@
 //!
 //! Legend: `R` rows, `K` inputs, `N` outputs.
 
+use crate::nn::matrix::transposed;
 use crate::ops::{Isa, Line, PackedMatrix, matmul};
 use rayon::prelude::*;
 
@@ -24,27 +25,32 @@ pub struct MatrixMoments {
     second: Vec<Line>,
 }
 
+/// Decay of the second moment.
+const DECAY: f32 = 0.9999;
+
+/// Constant added to its root.
+const EPS: f32 = 1e-8;
+
 /// A step, the same for all matrices.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     rate: f32,
-    decay: f32,
-    /// 1 - decay^n in the n-th step.
+    /// 1 - [`DECAY`]^n in the n-th step.
     correction: f32,
 }
 
 impl Step {
-    /// Prepares the step after the one with 1 - `correction` = decay^(n - 1).
-    pub fn next(rate: f32, decay: f32, decayed: &mut f32) -> Self {
-        *decayed *= decay;
-        Self { rate, decay, correction: 1.0 - *decayed }
+    /// Prepares the next step; decayed: [`DECAY`] to the power of the steps so far.
+    pub fn next(rate: f32, decayed: &mut f32) -> Self {
+        *decayed *= DECAY;
+        Self { rate, correction: 1.0 - *decayed }
     }
 
     fn apply(&self, weights: &mut [f32], gradient: &[f32], second: &mut [f32]) {
-        let Self { rate, decay, correction } = *self;
+        let Self { rate, correction } = *self;
         for ((w, g), v) in weights.iter_mut().zip(gradient).zip(second) {
-            *v = decay * *v + (1.0 - decay) * g * g;
-            *w -= rate * g / ((*v / correction).sqrt() + 1e-8);
+            *v = DECAY * *v + (1.0 - DECAY) * g * g;
+            *w -= rate * g / ((*v / correction).sqrt() + EPS);
         }
     }
 }
@@ -64,6 +70,12 @@ impl MatrixMoments {
     /// Returns the inputs of the layer.
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// Returns the gradient, output by output: `[N][K]`.
+    pub fn gradient(&self) -> Vec<f32> {
+        let blocks = self.gradient.chunks(BLOCK * self.inputs);
+        blocks.flat_map(|block| transposed(block, block.len() / self.inputs)).collect()
     }
 
     /// Computes the gradient; returns whether all of it is finite. x: the layer's inputs, transposed:

@@ -34,7 +34,7 @@ pub struct Learning {
 
 impl Learning {
     /// Tokens that there can be between steps, log2.
-    pub const TOKENS_LOG2: std::ops::RangeInclusive<u8> = 7..=12;
+    pub const TOKENS_LOG2: std::ops::RangeInclusive<u8> = 4..=12;
 
     /// Rates that there can be, in millionths.
     pub const RATE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
@@ -54,6 +54,6 @@ impl Learning {
 
     /// Returns the tokens of each of `lanes` lanes from one step to the next: a power of two.
     pub fn interval(&self, lanes: usize) -> usize {
-        (1usize << self.tokens_log2) / lanes.next_power_of_two()
+        ((1 << self.tokens_log2) / lanes.next_power_of_two()).max(1)
     }
 }
