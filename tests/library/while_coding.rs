@@ -38,7 +38,7 @@ fn learning(kind: LearningKind) -> Learning {
 /// Each family and what of it can learn.
 fn cases() -> impl Iterator<Item = (&'static str, Parameters)> {
     families().flat_map(|name| {
-        let parameters = |kind| Parameters {
+        let parameters = move |kind| Parameters {
             context: (name != SLIDING).then_some(Context::new(24)),
             learning: Some(learning(kind)),
             ..Parameters::default()
@@ -81,17 +81,23 @@ fn a_prefix_and_steering_vectors_go_with_learning() {
     for kind in [LearningKind::Head, LearningKind::All] {
         let parameters = Parameters { learning: Some(learning(kind)), ..Parameters::default() };
         let codec = Codec { parameters: &parameters, steering: &steering, ..Codec::new(&model, 2) };
-        let options = ChunkOptions { level: 9, lanes: Some(5), mix: true };
+        let options = ChunkOptions { level: 9, lanes: Some(5), mix: false };
         let (coded_prefix, prefix) = codec::Prefix::encode(codec, b"the hat", &options).unwrap();
         let coded = codec::encode(Codec { prefix: &prefix, ..codec }, &text(), &options).unwrap();
         let prefix = codec::Prefix::decode(codec, &coded_prefix).unwrap();
         let plain = codec::decode(Codec { prefix: &prefix, threads: 1, ..codec }, &coded).unwrap();
         assert!(plain == text(), "{kind:?}");
-        let few = Codec { memory: 1 << 19, ..codec };
-        let error = codec::encode(few, &text(), &options).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::MemoryExceeded);
-        let fixed = Codec { parameters: &Parameters::default(), ..few };
-        codec::encode(fixed, &text(), &options).unwrap();
+        // Memory that suffices, log2.
+        let least = |parameters: &Parameters| {
+            let encode = |memory| {
+                let codec = Codec { memory, parameters, ..codec };
+                codec::encode(codec, &text(), &options).map_err(|error| error.kind())
+            };
+            let log2 = (10..40).find(|log2| encode(1 << log2).is_ok()).unwrap();
+            assert_eq!(encode((1 << log2) / 2).unwrap_err(), ErrorKind::MemoryExceeded);
+            log2
+        };
+        assert!(least(&parameters) > least(&Parameters::default()), "{kind:?}");
     }
 }
 
@@ -220,11 +226,10 @@ fn gradients_are_those_of_training() {
 /// A session's digest of logits after 10 and 100 steps.
 #[test]
 fn what_was_learned_is_pinned() {
-    let pinned = [(LearningKind::Head, ["", ""]), (LearningKind::All, ["", ""])];
-    for (kind, expected) in pinned {
-        for isa in Isa::available() {
+    for isa in Isa::available() {
+        let mut digests = Vec::new();
+        for kind in [LearningKind::Head, LearningKind::All] {
             let mut fed = Fed::new(SLIDING, kind, isa);
-            let mut digests = Vec::new();
             for step in 1..=100 {
                 fed.learn();
                 if step == 10 || step == 100 {
@@ -234,8 +239,9 @@ fn what_was_learned_is_pinned() {
                     fed.learner.step(fed.sessions.iter_mut().collect(), &[&[0], &[0]]);
                 }
             }
-            assert_eq!(digests, expected, "{kind:?}, {isa:?}");
         }
+        let expected = ["c320467496037f21", "55ddb18216a144a4", "", ""];
+        assert_eq!(digests, expected, "{isa:?}");
     }
 }
 
