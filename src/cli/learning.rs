@@ -1,6 +1,5 @@
 //! Options of learning while coding.
 
-use super::args::CodingArgs;
 use crate::models::{Learning, LearningKind};
 
 /// Kinds by name.
@@ -43,14 +42,4 @@ pub fn parse_rate(text: &str) -> Result<u32, String> {
 /// Returns the learning rate.
 pub fn rate(learning: &Learning) -> f64 {
     f64::from(learning.rate) / 1e6
-}
-
-/// Resolves how the language model learns.
-pub fn learning(coding: &CodingArgs) -> Option<Learning> {
-    let default = Learning::of(coding.learn?);
-    Some(Learning {
-        tokens_log2: coding.learn_tokens.unwrap_or(default.tokens_log2),
-        rate: coding.learn_rate.unwrap_or(default.rate),
-        ..default
-    })
 }

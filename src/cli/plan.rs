@@ -8,7 +8,6 @@ use super::bench::args::BenchArgs;
 use super::decompress::Part;
 use super::exit::UsageError;
 use super::input::Input;
-use super::learning::learning;
 use super::memory;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
@@ -26,6 +25,7 @@ use super::voice::{ProgressStyle, Voice};
 use crate::archive::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, Options};
 use crate::codec::{Parameters, Prefix};
 use crate::hub::Environment;
+use crate::models::Learning;
 use crate::ops::Isa;
 #[cfg(feature = "train")]
 use crate::train::TrainOptions;
@@ -315,6 +315,16 @@ fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::R
         .verify(!coding.no_verify)
         .threads(threads)
         .memory(memory))
+}
+
+/// Resolves how the language model learns.
+fn learning(coding: &CodingArgs) -> Option<Learning> {
+    let default = Learning::of(coding.learn?);
+    Some(Learning {
+        tokens_log2: coding.learn_tokens.unwrap_or(default.tokens_log2),
+        rate: coding.learn_rate.unwrap_or(default.rate),
+        ..default
+    })
 }
 
 /// Resolves the prefix of all chunks; reads its file.

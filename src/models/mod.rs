@@ -22,6 +22,7 @@ mod matrix;
 mod pickle;
 mod quantize;
 mod read_once;
+mod recording;
 mod recurrent;
 mod session;
 mod steering;

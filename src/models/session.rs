@@ -1,8 +1,8 @@
 //! The forward pass of a [`Transformer`], for some lanes, by `docs/numerics.md`, section 8.
 
 use super::blocks::{Layer, Positions};
-use super::learning::{Recording, Stage};
 use super::linear::apply_each;
+use super::recording::{Recording, Stage};
 use super::transformer::Transformer;
 use super::{Network, Row, Session};
 use crate::ops::{

@@ -87,17 +87,17 @@ fn a_prefix_and_steering_vectors_go_with_learning() {
         let prefix = codec::Prefix::decode(codec, &coded_prefix).unwrap();
         let plain = codec::decode(Codec { prefix: &prefix, threads: 1, ..codec }, &coded).unwrap();
         assert!(plain == text(), "{kind:?}");
+        let fixed = Codec { parameters: &Parameters::default(), ..codec };
+        let of_fixed = codec::encode(fixed, &text(), &options).unwrap();
         // Memory that suffices, in KiB.
-        let least = |parameters: &Parameters| {
-            let encode = |memory| {
-                let codec = Codec { memory, parameters, ..codec };
-                codec::encode(codec, &text(), &options).map_err(|error| error.kind())
-            };
-            let kib = (4..).step_by(4).find(|kib| encode(kib << 10).is_ok()).unwrap();
-            assert_eq!(encode((kib - 4) << 10).unwrap_err(), ErrorKind::MemoryExceeded);
+        let least = |codec: Codec<'_>, coded: &codec::Coded<'_>| {
+            let decode = |kib: u64| codec::decode(Codec { memory: kib << 10, ..codec }, coded);
+            let kib = (4..).step_by(4).find(|&kib| decode(kib).is_ok()).unwrap();
+            assert_eq!(decode(kib - 4).unwrap_err().kind(), ErrorKind::MemoryExceeded);
             kib
         };
-        assert!(least(&parameters) > least(&Parameters::default()), "{kind:?}");
+        let learned = least(Codec { prefix: &prefix, ..codec }, &coded);
+        assert!(learned > least(fixed, &of_fixed), "{kind:?}");
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Legend: `R` rows, lane by lane; `C` width, `F` feed-forward size, `V` outputs.
 
-use super::Stage;
 use crate::models::blocks::{Layer, Positions};
+use crate::models::recording::Stage;
 use crate::models::session::TransformerLanes;
 use crate::models::transformer::Transformer;
 use crate::nn::attention::{AttentionLayer, PinnedRows};

@@ -2,9 +2,10 @@
 
 use super::backward::{Backward, cost_backward};
 use super::matrix::{MatrixMoments, Step};
-use super::{Learning, LearningKind, Recording, Stage};
+use super::{Learning, LearningKind};
 use crate::models::blocks::Layer;
 use crate::models::linear::Linear;
+use crate::models::recording::{Recording, Stage};
 use crate::models::session::TransformerLanes;
 use crate::models::transformer::Transformer;
 use crate::models::{Row, Session};

@@ -7,10 +7,8 @@
 mod backward;
 mod learner;
 mod matrix;
-mod recording;
 
 pub use learner::{Learner, LearningSession};
-pub(super) use recording::{Recording, Stage};
 
 /// What learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

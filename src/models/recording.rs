@@ -1,6 +1,6 @@
 //! What a session that learns keeps of the rows since the last step: results of its layers, by lane.
 
-use crate::models::Row;
+use super::Row;
 
 /// A result of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
