@@ -28,4 +28,5 @@ mod library {
     mod steering_fit;
     mod sweeps;
     mod tokenizers;
+    mod while_coding;
 }

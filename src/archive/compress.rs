@@ -103,12 +103,12 @@ impl<'a, W: Write> Encoder<'a, W> {
         progress: Progress<'a>,
     ) -> Result<Self> {
         options.check()?;
-        let Options { context, table_log2, threads, .. } = *options;
+        let Options { context, table_log2, learning, threads, .. } = *options;
         let resources = Resources { isa: model.isa(), ..options.resources(progress) };
         let model = Some(model).filter(|_| options.may_run_model());
         let parameters = match model {
-            Some(model) => Parameters::new(model, context, table_log2)?,
-            None => Parameters { context: None, table_log2 },
+            Some(model) => Parameters::new(model, context, table_log2, learning)?,
+            None => Parameters { table_log2, ..Parameters::DEFAULT },
         };
         let name = model.map(|model| ModelName::of(model.identity()));
         let steering = options.steering.as_ref().zip(model);

@@ -4,6 +4,7 @@ use super::format::MAX_CHUNK_SIZE;
 use super::{DEFAULT_LEVEL, NamedSteering, Progress, Resources, default_chunk_size};
 use crate::codec::{ChunkOptions, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::Learning;
 use crate::ops::Isa;
 
 /// Options of compression and decompression; each call looks at those that concern it.
@@ -35,6 +36,8 @@ pub struct Options {
     pub context: Option<u32>,
     /// Size limit of the adaptive model's table in a chunk, log2 of bytes.
     pub table_log2: u8,
+    /// How the language model learns from each chunk while that is coded; `None`: it stays as it is.
+    pub learning: Option<Learning>,
     /// Whether compression decodes each chunk before it is written, and stores it where that fails.
     pub verify: bool,
     /// Threads to use, at least 1; changes no byte. As many chunks are in memory at once; more where
@@ -62,6 +65,7 @@ impl Default for Options {
             steering: None,
             context: None,
             table_log2: Parameters::DEFAULT.table_log2,
+            learning: None,
             verify: true,
             threads: 1,
             memory: u64::MAX,
@@ -107,6 +111,7 @@ setters! {
     prefix: Vec<u8>,
     steering: Option<NamedSteering>,
     context: Option<u32>,
+    learning: Option<Learning>,
     max_output: Option<u64>,
 }
 
@@ -146,6 +151,8 @@ impl Options {
             format!("level is {}, expected 1 to 9", self.level)
         } else if !Parameters::TABLE_LOG2.contains(&self.table_log2) {
             format!("table_log2 is {}, expected {:?}", self.table_log2, Parameters::TABLE_LOG2)
+        } else if self.learning.is_some_and(|learning| !learning.is_possible()) {
+            format!("learning is {:?}, out of range", self.learning)
         } else if self.threads == 0 {
             "threads is 0, expected at least 1".into()
         } else {

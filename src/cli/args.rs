@@ -1,6 +1,7 @@
 //! Command-line arguments as typed.
 
 use super::bench::args::BenchArgs;
+use super::learning::{parse_kind, parse_rate, parse_tokens};
 use super::level::LevelArgs;
 use super::models::args::Verb;
 use super::models::steering_ref::{RandomSteering, parse_random};
@@ -13,6 +14,7 @@ use super::steer_fit::SteerFitArgs;
 use super::train::TrainArgs;
 use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
+use crate::models::LearningKind;
 use clap::{Args, Parser, Subcommand};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -296,6 +298,17 @@ pub struct CodingArgs {
     /// Code with the language model alone
     #[arg(long)]
     pub no_mix: bool,
+    /// Learn from each chunk while it is coded, and again when it is decoded; nothing of it is sent.
+    /// KIND is what learns: head, all (docs/learning.md) [default: head]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind, num_args = 0..=1, require_equals = true,
+        default_missing_value = "head")]
+    pub learn: Option<LearningKind>,
+    /// Tokens from one step of learning to the next, a power of two from 16 to 4096 [default: 512]
+    #[arg(long, value_name = "N", value_parser = parse_tokens, requires = "learn")]
+    pub learn_tokens: Option<u8>,
+    /// Learning rate, from 0.000001 to 1 [default: by KIND]
+    #[arg(long, value_name = "R", value_parser = parse_rate, requires = "learn")]
+    pub learn_rate: Option<u32>,
     /// Put K vectors, 1 to 64, that are drawn from the number SEED before all text that the language
     /// model reads [default: SEED 0]
     #[arg(long, value_name = "K[:SEED]", value_parser = parse_random, conflicts_with = "steer")]

@@ -1,12 +1,14 @@
 //! Machine-readable output (docs/cli.md): names and meanings of fields are stable within a schema
 //! number.
 
+use super::learning::{kind_name, rate};
 use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
 use super::standard;
 use crate::archive::{
     ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, SteeringName, StreamInfo, Summary,
 };
+use crate::models::Learning;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::io::{self, Write};
@@ -118,6 +120,7 @@ struct ListedStream {
     model: Option<ListedModel>,
     prefix_len: u64,
     steering: Option<ListedSteering>,
+    learning: Option<ListedLearning>,
     chunks: Vec<ListedChunk>,
 }
 
@@ -134,6 +137,13 @@ enum ListedSteering {
     Random { count: u8, seed: u64 },
     Digest { blake3: String, label: String },
     Carried { len: usize },
+}
+
+#[derive(Serialize)]
+struct ListedLearning {
+    kind: &'static str,
+    tokens: u32,
+    rate: f64,
 }
 
 #[derive(Serialize)]
@@ -173,6 +183,7 @@ impl ListedStream {
             model: stream.model.as_ref().map(ListedModel::new),
             prefix_len: stream.prefix_len,
             steering: stream.steering.as_ref().map(ListedSteering::new),
+            learning: stream.parameters.learning.as_ref().map(ListedLearning::new),
             chunks: stream.chunks.iter().map(ListedChunk::new).collect(),
         }
     }
@@ -198,6 +209,13 @@ impl ListedSteering {
             }
             SteeringName::Carried { code } => Self::Carried { len: code.len() },
         }
+    }
+}
+
+impl ListedLearning {
+    fn new(learning: &Learning) -> Self {
+        let (kind, tokens) = (kind_name(learning.kind), 1 << learning.tokens_log2);
+        Self { kind, tokens, rate: rate(learning) }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Listing of archives.
 
 use super::input::{Input, OpenInput, name_of, spool};
+use super::learning::{kind_name, rate};
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::standard;
 use super::voice::Voice;
 use crate::archive::{self, ModelName, SteeringName, StreamInfo};
 use crate::codec::Method;
+use crate::models::Learning;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::io::{self, Seek, Write};
@@ -173,6 +175,9 @@ fn print_stream(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
     if let Some(steering) = &stream.steering {
         writeln!(out, "    steer   {}", steering_text(steering))?;
     }
+    if let Some(learning) = &stream.parameters.learning {
+        writeln!(out, "    learn   {}", learning_text(learning))?;
+    }
     writeln!(out, "    check   {}", check_name(stream))?;
     print_chunks(out, stream)
 }
@@ -216,6 +221,11 @@ fn steering_text(steering: &SteeringName) -> String {
             format!("carried, {}", counted(code.len() as u64, "byte"))
         }
     }
+}
+
+fn learning_text(learning: &Learning) -> String {
+    let (kind, tokens) = (kind_name(learning.kind), 1u64 << learning.tokens_log2);
+    format!("{kind}, every {} tokens, rate {}", grouped(tokens), rate(learning))
 }
 
 fn digest_text(digest: &[u8; 32], label: &str) -> String {

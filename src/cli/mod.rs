@@ -15,6 +15,7 @@ mod failures;
 
 mod input;
 mod json;
+mod learning;
 mod level;
 mod list;
 mod look_ahead;

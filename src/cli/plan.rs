@@ -25,6 +25,7 @@ use super::voice::{ProgressStyle, Voice};
 use crate::archive::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, Options};
 use crate::codec::{Parameters, Prefix};
 use crate::hub::Environment;
+use crate::models::Learning;
 use crate::ops::Isa;
 #[cfg(feature = "train")]
 use crate::train::TrainOptions;
@@ -279,6 +280,7 @@ fn compress(
         () if options.may_run_model() => None,
         () if coding.lanes.is_some() => Some("--lanes"),
         () if coding.context.is_some() => Some("--context"),
+        () if coding.learn.is_some() => Some("--learn"),
         #[cfg(feature = "train")]
         () if coding.fit.is_wanted() => Some("--steer-fit"),
         () => steering.map(SteeringSpec::option),
@@ -309,9 +311,20 @@ fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::R
         .prefix(prefix(coding)?)
         .context(coding.context)
         .table_log2(table_log2(coding.table_size)?)
+        .learning(learning(coding))
         .verify(!coding.no_verify)
         .threads(threads)
         .memory(memory))
+}
+
+/// Resolves how the language model learns.
+fn learning(coding: &CodingArgs) -> Option<Learning> {
+    let default = Learning::of(coding.learn?);
+    Some(Learning {
+        tokens_log2: coding.learn_tokens.unwrap_or(default.tokens_log2),
+        rate: coding.learn_rate.unwrap_or(default.rate),
+        ..default
+    })
 }
 
 /// Resolves the prefix of all chunks; reads its file.

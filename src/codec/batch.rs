@@ -16,7 +16,10 @@ const MOST_TOGETHER: usize = 32;
 /// - [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the model's logits overflow.
 /// - [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded) if the lanes would take too much memory.
 pub fn decode_all(codec: Codec<'_>, codes: &[Coded<'_>]) -> Vec<Result<Vec<u8>>> {
-    let groups = groups(codes, codec.threads);
+    let groups = match codec.parameters.learning {
+        Some(_) => (0..codes.len()).map(|i| i..i + 1).collect(), // each has weights of its own
+        None => groups(codes, codec.threads),
+    };
     let codec = codec.shared_by(groups.len());
     let decode = |group: Range<usize>| decode_group(codec, &codes[group]);
     let decoded: Vec<_> = groups.into_par_iter().map(decode).collect();

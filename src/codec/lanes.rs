@@ -8,7 +8,7 @@
 use super::lane_layout::LaneLayout;
 use super::{Codec, Parameters};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Model, RestartingSession, Row, Session};
+use crate::models::{Learner, Model, RestartingSession, Row, Session};
 use crate::predict::cdf::cumulative_counts;
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
@@ -31,6 +31,8 @@ pub struct Lanes<'m> {
     /// Inputs of every lane before its own tokens: the last of them gives the first prediction.
     opening: Vec<u32>,
     shards: Vec<Shard<'m>>,
+    /// The weights of the sessions, where they learn, and the tokens of a lane between steps.
+    learner: Option<(Learner, usize)>,
 }
 
 impl<'m> Lanes<'m> {
@@ -48,9 +50,13 @@ impl<'m> Lanes<'m> {
         check_memory(codec, model, lanes, steps, most)?;
         let n_shards = threads.clamp(1, lanes);
         let opening = prefix.opening(model);
+        let learner = parameters.learning.zip(model.network().as_transformer());
+        let learner = learner
+            .map(|(learning, network)| (Learner::new(network, learning), learning.interval(lanes)));
         let shard = |i: usize| {
             let lanes = LaneLayout::new(lanes, n_shards).range(i);
-            let mut session = session(model, parameters, lanes.len(), steps, most);
+            let mut session =
+                session(model, parameters, learner.as_ref(), lanes.len(), steps, most);
             if steering.count() > 0 {
                 session.steer(steering.values());
             }
@@ -62,12 +68,27 @@ impl<'m> Lanes<'m> {
         };
         let _waiting = enter(Part::Waiting);
         let shards = (0..n_shards).into_par_iter().map(shard).collect();
-        Ok(Self { model, opening, shards })
+        Ok(Self { model, opening, shards, learner })
     }
 
     /// The id of the token after which a lane's first token is predicted.
     pub fn first_input(&self) -> u32 {
         self.opening[self.opening.len() - 1]
+    }
+
+    /// Learns, where a step of learning is due before `step`, from the tokens that were predicted since the
+    /// last one; `tokens(lane)` has all of the lane so far, by rank.
+    pub fn learn_if_due<'t>(&mut self, step: usize, tokens: impl Fn(usize) -> &'t [u32]) {
+        let Some((learner, interval)) = &mut self.learner else { return };
+        if step == 0 || !step.is_multiple_of(*interval) {
+            return;
+        }
+        let since =
+            |tokens: &'t [u32]| &tokens[tokens.len().min(step - *interval)..tokens.len().min(step)];
+        let lanes = self.shards.iter().flat_map(|shard| shard.lanes.clone());
+        let targets: Vec<&[u32]> = lanes.map(|lane| since(tokens(lane))).collect();
+        let sessions = self.shards.iter_mut().filter_map(|shard| shard.session.learning());
+        learner.step(sessions.collect(), &targets);
     }
 
     /// Feeds tokens to lanes and predicts after each.
@@ -118,8 +139,11 @@ fn check_memory(
     let Codec { parameters, memory, .. } = codec;
     let network = model.network();
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
-    let needed =
+    let mut needed =
         model.architecture().footprint().session(lanes, positions.min(most), lanes * steps);
+    if let Some((learning, network)) = parameters.learning.zip(network.as_transformer()) {
+        needed = needed.saturating_add(Learner::footprint(network, learning, lanes));
+    }
     if needed <= memory {
         return Ok(());
     }
@@ -137,14 +161,22 @@ fn check_memory(
 fn session<'m>(
     model: &'m Model,
     parameters: &Parameters,
+    learner: Option<&(Learner, usize)>,
     lanes: usize,
     steps: usize,
     most: usize,
 ) -> Box<dyn Session + 'm> {
     let network = model.network();
+    let window = parameters.context.map_or(most, |context| most.min(context.len as usize));
+    let session = match learner {
+        Some((learner, interval)) => Box::new(learner.session(lanes, steps, *interval, window)),
+        None => network.session(lanes, steps, window),
+    };
     match parameters.context {
-        Some(context) => Box::new(RestartingSession::new(network, lanes, steps, most, context)),
-        None => network.session(lanes, steps, most),
+        Some(context) => {
+            Box::new(RestartingSession::of(session, lanes, network.outputs(), context))
+        }
+        None => session,
     }
 }
 
@@ -193,6 +225,9 @@ impl Shard<'_> {
             cumulative_counts(model.isa(), logits, &mut self.cumulative)?;
             let index = row.lane as usize;
             visit(self.lanes.start + index, step, &self.cumulative, &mut outputs[index]);
+        }
+        if let Some(session) = self.session.learning() {
+            session.keep_outputs(&self.rows, &self.logits);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::corrupt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Context, Model};
+use crate::models::{Architecture, Context, Learning, LearningKind, Model};
 use crate::predict::MixingConfig;
 
 /// Parameters of the coding; extensions in the archive where they are not the default.
@@ -12,6 +12,8 @@ pub struct Parameters {
     pub context: Option<Context>,
     /// Size limit of the adaptive model's table of contexts, log2 of bytes.
     pub table_log2: u8,
+    /// How the language model learns from each chunk while that is coded, if it does.
+    pub learning: Option<Learning>,
 }
 
 impl Default for Parameters {
@@ -22,18 +24,27 @@ impl Default for Parameters {
 
 impl Parameters {
     /// A window that slides, the usual table.
-    pub const DEFAULT: Self = Self { context: None, table_log2: MixingConfig::TABLE_LOG2 as u8 };
+    pub const DEFAULT: Self =
+        Self { context: None, table_log2: MixingConfig::TABLE_LOG2 as u8, learning: None };
 
     /// Sizes of the adaptive model's table that can be asked for, log2 of bytes.
     pub const TABLE_LOG2: std::ops::RangeInclusive<u8> = 10..=MixingConfig::TABLE_LOG2 as u8;
 
     /// Those of an encoder that runs `model`: positions until lanes start afresh (`None`: the
-    /// model's, up to [`Context::DEFAULT_LEN`]), and the table's size.
+    /// model's, up to [`Context::DEFAULT_LEN`]), the table's size, and how it learns.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the model cannot have it so.
-    pub fn new(model: &Model, context: Option<u32>, table_log2: u8) -> Result<Self> {
+    pub fn new(
+        model: &Model,
+        context: Option<u32>,
+        table_log2: u8,
+        learning: Option<Learning>,
+    ) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
+        if let Some(reason) = learning.and_then(|learning| obstacle(learning, model)) {
+            return refuse(reason.into());
+        }
         let context = match (model.architecture().max_positions(), context) {
             (None, None) => None,
             (None, Some(_)) => {
@@ -48,7 +59,12 @@ impl Parameters {
                 Some(Context::new(len))
             }
         };
-        Ok(Self { context, table_log2 })
+        Ok(Self { context, table_log2, learning })
+    }
+
+    /// Returns the same of a model that stays as it is.
+    pub(super) fn fixed(self) -> Self {
+        Self { learning: None, ..self }
     }
 
     /// Checks those of an archive against `model`.
@@ -56,6 +72,9 @@ impl Parameters {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where an encoder with this model cannot have written them.
     pub(super) fn check(&self, model: &Model) -> Result<()> {
+        if let Some(reason) = self.learning.and_then(|learning| obstacle(learning, model)) {
+            return Err(corrupt(reason));
+        }
         match (model.architecture().max_positions(), self.context) {
             (None, None) => Ok(()),
             (Some(most), Some(context))
@@ -68,5 +87,17 @@ impl Parameters {
                 Err(corrupt(format!("context {context:?}, the model has {most:?} positions")))
             }
         }
+    }
+}
+
+/// What keeps the model from learning so.
+fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
+    let starts_afresh = model.architecture().max_positions().is_some();
+    match (model.architecture(), learning.kind) {
+        (Architecture::Recurrent(_), _) => Some("a recurrent model cannot learn while it codes"),
+        (_, LearningKind::All) if starts_afresh => {
+            Some("all of a model can learn only where its window slides: its head can")
+        }
+        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use super::{ChunkOptions, Codec, Coded, Prefix, bytes, corrupt, tokens};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Prefix {
-    /// Codes `text` (not empty) by the models that chunks will be coded with.
+    /// Codes `text` (not empty) by the models that chunks will be coded with, which learn nothing of it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where it is too long; those of [`encode`](super::encode).
@@ -21,6 +21,7 @@ impl Prefix {
         if text.len() > Self::MAX_LEN {
             return too_long(text.len(), "bytes", Self::MAX_LEN);
         }
+        let codec = Codec { parameters: &codec.parameters.fixed(), ..codec };
         match Strategy::of(options, text.len()) {
             Strategy::Bytes { tier } => {
                 let coded = bytes::encode(codec.quiet(), text, tier);
@@ -46,6 +47,7 @@ impl Prefix {
         if coding.lanes != 1 || !(1..=Self::MAX_LEN).contains(plain_len) {
             return Err(corrupt("the prefix has several lanes, or a length out of range"));
         }
+        let codec = Codec { parameters: &codec.parameters.fixed(), ..codec };
         let prefix = match coding.runs_model() {
             true => {
                 codec.parameters.check(codec.language_model()?)?;

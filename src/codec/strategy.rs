@@ -77,6 +77,7 @@ pub fn lm_may_pay_off(codec: Codec<'_>, plain: &[u8], adaptive_len: usize) -> Re
     let bits = |coded_len: usize, len: usize| 8.0 * coded_len as f64 / len as f64;
     let adaptive = bits(adaptive_len, plain.len());
     let sample = pieces(plain, LM_PROBES);
+    let codec = Codec { parameters: &codec.parameters.fixed(), ..codec };
     let coded = tokens::encode(codec.quiet(), &sample, LM_PROBES.0 as u8, false)?;
     let alone = bits(coded.payload.len(), sample.len());
     Ok(alone < if adaptive > NOISE { adaptive } else { LM_COST_RATIO_LIMIT * adaptive })

@@ -9,7 +9,10 @@ use super::linear::Linear;
 use crate::error::Result;
 use crate::nn::feed_forward::Activation;
 use crate::nn::shape::RotaryConfig;
-use crate::ops::{Isa, Rotary, gelu_erf, gelu_tanh, layer_norm, rms_norm, silu_mul};
+use crate::ops::{
+    Isa, LayerNormGradients, Rotary, gelu_erf, gelu_tanh, layer_norm, layer_norm_backward,
+    rms_norm, rms_norm_backward, silu_mul,
+};
 
 /// Names of the two largest tensors.
 pub(super) struct Tables {
@@ -26,6 +29,7 @@ pub(super) struct BlockParts {
 }
 
 /// Where a token stands.
+#[derive(Clone)]
 pub(super) enum Positions {
     /// Queries and keys are rotated.
     Rotary(Rotary),
@@ -53,7 +57,39 @@ pub(super) struct Layer {
     pub mlp: Mlp,
 }
 
+impl Layer {
+    /// Returns the same layer in floats.
+    pub fn to_floats(&self) -> Self {
+        let Self { attention_norm, qkv, qk_norms, attention_out, mlp_norm, mlp } = self;
+        Self {
+            attention_norm: attention_norm.clone(),
+            qkv: qkv.to_floats(),
+            qk_norms: qk_norms.clone(),
+            attention_out: attention_out.to_floats(),
+            mlp_norm: mlp_norm.clone(),
+            mlp: Mlp {
+                gate: mlp.gate.as_ref().map(Linear::to_floats),
+                up: mlp.up.to_floats(),
+                activation: mlp.activation,
+                down: mlp.down.to_floats(),
+            },
+        }
+    }
+
+    /// Returns how many linear layers it has.
+    pub fn linears(&self) -> usize {
+        4 + usize::from(self.mlp.gate.is_some())
+    }
+
+    /// Returns its linear layers, in the order of their computation.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        let Self { qkv, attention_out, mlp: Mlp { gate, up, down, .. }, .. } = self;
+        [qkv, attention_out].into_iter().chain(gate).chain([up, down])
+    }
+}
+
 /// A norm over the last dimension.
+#[derive(Clone)]
 pub(super) enum Norm {
     Rms { gain: Vec<f32>, eps: f32 },
     Layer { gain: Vec<f32>, bias: Vec<f32>, eps: f32 },
@@ -65,6 +101,17 @@ impl Norm {
         match self {
             Self::Rms { gain, eps } => rms_norm(isa, x, gain, *eps, out),
             Self::Layer { gain, bias, eps } => layer_norm(isa, x, gain, bias, *eps, out),
+        }
+    }
+
+    /// Adds to dx the gradient of x from dy, which is overwritten. All: `[rows][dimensions]`.
+    pub fn backward(&self, isa: Isa, x: &[f32], dy: &mut [f32], dx: &mut [f32]) {
+        match self {
+            Self::Rms { gain, eps } => rms_norm_backward(isa, x, gain, *eps, dy, dx, &mut []),
+            Self::Layer { gain, eps, .. } => {
+                let none = LayerNormGradients { gain: &mut [], bias: &mut [] };
+                layer_norm_backward(isa, x, gain, *eps, dy, dx, none);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! positions that it was trained on: when a lane has used them up, its last inputs are fed again
 //! from position 0 on, and it goes on from there (`docs/numerics.md`, section 14).
 
-use super::{Network, Row, Session};
+use super::{LearningSession, Network, Row, Session};
 use std::collections::VecDeque;
 
 /// The context window: when lanes start afresh. Stands in the archive.
@@ -78,10 +78,21 @@ impl<'a> RestartingSession<'a> {
         most: usize,
         context: Context,
     ) -> Self {
+        let inner = network.session(lanes, steps, most.min(context.len as usize));
+        Self::of(inner, lanes, network.outputs(), context)
+    }
+
+    /// The `lanes` empty lanes of `inner`, which sees at most `context.len` positions.
+    pub fn of(
+        inner: Box<dyn Session + 'a>,
+        lanes: usize,
+        outputs: usize,
+        context: Context,
+    ) -> Self {
         debug_assert!(context.overlap <= Context::most_overlap(context.len));
         Self {
-            inner: network.session(lanes, steps, most.min(context.len as usize)),
-            outputs: network.outputs(),
+            inner,
+            outputs,
             context,
             recent: vec![VecDeque::new(); lanes],
             rounds: Vec::new(),
@@ -144,6 +155,10 @@ impl Session for RestartingSession<'_> {
 
     fn steer(&mut self, vectors: &[f32]) {
         self.inner.steer(vectors);
+    }
+
+    fn learning(&mut self) -> Option<&mut LearningSession> {
+        self.inner.learning()
     }
 
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {

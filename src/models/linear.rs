@@ -80,6 +80,24 @@ impl Linear {
         apply_each(isa, x, [(self, y)], quantized);
     }
 
+    /// Returns the same layer in floats: integers times their scales.
+    pub fn to_floats(&self) -> Self {
+        let bias: Vec<f32> = (0..self.outputs()).map(|i| self.bias(i)).collect();
+        let fill = |i: usize, row: &mut [f32]| self.unpack_row(i, row);
+        Self::F32(PackedMatrix::pack_with(self.inputs(), self.outputs(), fill, &bias))
+    }
+
+    /// Returns the matrix of floats.
+    ///
+    /// # Panics
+    /// Where it is of integers.
+    pub fn floats_mut(&mut self) -> &mut PackedMatrix {
+        match self {
+            Self::F32(matrix) => matrix,
+            Self::Int8(..) => panic!("a layer of integers does not learn"),
+        }
+    }
+
     /// Writes output i's weights to `row`: `[inputs]`.
     pub fn unpack_row(&self, i: usize, row: &mut [f32]) {
         match self {

@@ -16,12 +16,14 @@ mod footprint;
 mod gpt2;
 mod gpt_neox;
 pub(crate) mod json;
+mod learning;
 mod linear;
 mod llama;
 mod matrix;
 mod pickle;
 mod quantize;
 mod read_once;
+mod recording;
 mod recurrent;
 mod session;
 mod steering;
@@ -40,6 +42,7 @@ pub use context::{Context, RestartingSession};
 pub use evaluate::TextCost;
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
+pub use learning::{Learner, Learning, LearningKind, LearningSession};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use steering::{Steering, SteeringFile};
@@ -101,6 +104,11 @@ pub trait Session: Send {
     /// # Panics
     /// Where the network takes none ([`Network::as_transformer`]).
     fn steer(&mut self, vectors: &[f32]);
+
+    /// Returns the session of the network itself, where it learns.
+    fn learning(&mut self) -> Option<&mut LearningSession> {
+        None
+    }
 
     /// Copies the state of lane `from`, which was fed `fed` rows, to lane `to`, which was fed none.
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize);

@@ -2,6 +2,7 @@
 
 use super::blocks::{Layer, Positions};
 use super::linear::apply_each;
+use super::recording::{Recording, Stage};
 use super::transformer::Transformer;
 use super::{Network, Row, Session};
 use crate::ops::{
@@ -9,6 +10,7 @@ use crate::ops::{
     Rotary, add_assign, attention, rotate,
 };
 use crate::profile::{Part, enter};
+use std::ops::Range;
 
 impl Transformer {
     /// [`Network::session`] with keys and values kept as `E`; archives need [`Bf16`].
@@ -40,9 +42,14 @@ impl Network for Transformer {
     }
 }
 
-/// Lanes of a [`Transformer`], with their keys and values.
+/// Lanes of a [`Transformer`] whose weights stay as they are.
 pub struct TransformerSession<'a, E> {
     network: &'a Transformer,
+    lanes: TransformerLanes<E>,
+}
+
+/// Keys and values of the lanes of a [`Transformer`].
+pub(super) struct TransformerLanes<E> {
     /// The network's, with the session's window.
     shape: AttentionShape,
     /// One per layer.
@@ -91,27 +98,54 @@ struct Workspace {
     scores: AttentionScratch,
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
+    /// What is kept of rows with a prediction; nothing unless the network learns.
+    recording: Recording,
 }
 
 impl<'a, E: KvElement> TransformerSession<'a, E> {
     /// `lanes` empty lanes that take up to `steps` rows each in one call and see at most `window`
     /// positions, own included.
     pub(super) fn new(network: &'a Transformer, lanes: usize, steps: usize, window: usize) -> Self {
+        Self { network, lanes: TransformerLanes::new(network, lanes, steps, window) }
+    }
+}
+
+impl<E: KvElement> Session for TransformerSession<'_, E> {
+    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+        self.lanes.forward(self.network, rows, logits);
+    }
+
+    fn steer(&mut self, vectors: &[f32]) {
+        self.lanes.steer(self.network, vectors);
+    }
+
+    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+        self.lanes.copy_lane(from, to, fed);
+    }
+}
+
+impl<E: KvElement> TransformerLanes<E> {
+    /// `lanes` empty lanes, as [`Network::session`] has them.
+    pub fn new(network: &Transformer, lanes: usize, steps: usize, window: usize) -> Self {
         let shape = AttentionShape {
             window: network.shape.attention.window.min(window),
             ..network.shape.attention
         };
         let cache = || KvCache::new(lanes, shape.kv_heads, shape.head_dim, shape.window, steps - 1);
         let caches = network.layers.iter().map(|_| cache()).collect();
-        let work = Workspace::default();
-        Self { network, shape, caches, pinned: Vec::new(), vectors: 0, work }
+        Self { shape, caches, pinned: Vec::new(), vectors: 0, work: Workspace::default() }
     }
-}
 
-impl<E: KvElement> Session for TransformerSession<'_, E> {
-    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+    /// Returns what is kept of rows with a prediction.
+    pub fn recording(&mut self) -> &mut Recording {
+        &mut self.work.recording
+    }
+
+    /// [`Session::forward`] by the weights of `network`.
+    pub fn forward(&mut self, network: &Transformer, rows: &[Row], logits: &mut [f32]) {
         let _model = enter(Part::Model);
-        let Self { network, shape, caches, pinned, vectors, work } = self;
+        let Self { shape, caches, pinned, vectors, work } = self;
+        work.recording.begin(if logits.is_empty() { &[] } else { rows });
         work.resize(network, rows.len());
         for (x, row) in work.x.chunks_exact_mut(network.shape.hidden_size).zip(rows) {
             network.embed(row.token, x);
@@ -124,25 +158,29 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
             }
         };
         let mut pinned = pinned.iter();
-        for (layer, cache) in network.layers.iter().zip(caches) {
+        for (index, (layer, cache)) in network.layers.iter().zip(caches).enumerate() {
+            work.recording.enter(index);
             let pinned = pinned.next().map(|pinned| (pinned, *vectors));
             work.attend(network, layer, Seen { shape, cache, pinned }, rows, rotations);
             work.feed_forward(network, layer);
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
+            work.recording.keep_last(&work.x, &work.normed);
             let _head = enter(Part::Head);
             network.head.apply(network.isa, &work.normed, logits, &mut work.quantized);
         }
     }
 
-    /// The vectors are rows of a lane of their own that have no position: each sees those before it.
-    fn steer(&mut self, vectors: &[f32]) {
-        let Self { network, work, .. } = self;
+    /// [`Session::steer`] by the weights of `network`. The vectors are rows of a lane of their own that
+    /// have no position: each sees those before it.
+    pub fn steer(&mut self, network: &Transformer, vectors: &[f32]) {
+        let Self { work, .. } = self;
         let count = vectors.len() / network.shape.hidden_size;
         let shape = AttentionShape { window: count, ..self.shape };
         let row = |position| Row { lane: 0, position, token: 0 };
         let rows: Vec<Row> = (0..count as u32).map(row).collect();
+        work.recording.begin(&[]);
         work.resize(network, count);
         work.x.copy_from_slice(vectors);
         let cache = || KvCache::new(1, shape.kv_heads, shape.head_dim, count, 0);
@@ -154,7 +192,32 @@ impl<E: KvElement> Session for TransformerSession<'_, E> {
         }
     }
 
-    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+    /// Returns the keys and values that the `rows` newest rows of a lane saw in a layer, up to `end`:
+    /// rows of queries, which are zeros, keys and values; and those of steering vectors.
+    pub fn seen(&self, layer: usize, lane: usize, rows: usize, end: usize) -> [Vec<f32>; 2] {
+        let AttentionShape { heads, kv_heads, head_dim, window, .. } = self.shape;
+        let (q, kv) = (heads * head_dim, kv_heads * head_dim);
+        let read = |cache: &KvCache<E>, lane: usize, positions: Range<usize>| {
+            let mut qkv = vec![0.0; positions.len() * (q + 2 * kv)];
+            for (row, position) in qkv.chunks_exact_mut(q + 2 * kv).zip(positions) {
+                let (k, v) = row[q..].split_at_mut(kv);
+                cache.read(lane, position, k, v);
+            }
+            qkv
+        };
+        let first = (end - rows + 1).saturating_sub(window);
+        let pinned = self.pinned.get(layer);
+        let of_vectors = pinned.map_or(Vec::new(), |cache| read(cache, 0, 0..self.vectors));
+        [read(&self.caches[layer], lane, first..end), of_vectors]
+    }
+
+    /// Returns the dimensions of attention, with the lanes' window.
+    pub fn attention_shape(&self) -> AttentionShape {
+        self.shape
+    }
+
+    /// [`Session::copy_lane`].
+    pub fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
         self.caches.iter_mut().for_each(|cache| cache.copy_lane(from, to, fed));
     }
 }
@@ -212,6 +275,8 @@ impl Workspace {
         let Seen { shape, cache, pinned } = seen;
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
         layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantized);
+        let kept = [(Stage::X, &self.x), (Stage::Normed, &self.normed), (Stage::Raw, &self.qkv)];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         self.unrotated.clear();
         self.store(network, layer, cache, rows, rotations, pinned.is_some());
         let (q, kv) = network.shape.qkv_widths();
@@ -230,6 +295,12 @@ impl Workspace {
             attention(isa, shape, cache, &row, out, &mut self.scores);
         }
         drop(attending);
+        let kept = [
+            (Stage::Qkv, &self.qkv),
+            (Stage::Unrotated, &self.unrotated),
+            (Stage::Attended, &self.attended),
+        ];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantized);
         if network.shape.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
@@ -284,7 +355,15 @@ impl Workspace {
             }
             None => mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantized),
         }
+        let kept = [
+            (Stage::Middle, &self.x),
+            (Stage::MlpNormed, &self.normed),
+            (Stage::Gate, &self.gate),
+            (Stage::Up, &self.up),
+        ];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         mlp.activate(isa, &mut self.gate, &self.up);
+        self.recording.keep(Stage::Activated, &self.gate);
         mlp.down.apply(isa, &self.gate, &mut self.added, &mut self.quantized);
         add_assign(isa, &mut self.x, &self.added);
     }

@@ -13,16 +13,18 @@ use super::{Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
 use crate::nn::shape::DecoderShape;
 use crate::ops::Isa;
+use std::sync::Arc;
 
-/// A network of one of the families.
+/// A network of one of the families; clones share its weights.
+#[derive(Clone)]
 pub struct Transformer {
     pub(super) isa: Isa,
     pub(super) shape: DecoderShape,
     pub(super) positions: Positions,
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Arc<Vec<Layer>>,
     pub(super) final_norm: Norm,
-    embedding: Embedding,
-    pub(super) head: Linear,
+    embedding: Arc<Embedding>,
+    pub(super) head: Arc<Linear>,
     /// Token ids of the head's rows.
     pub(super) outputs: Vec<u32>,
 }
@@ -33,20 +35,25 @@ enum Embedding {
     Table(Vec<f32>),
     /// The output head's rows, by token id; of tokens that it lacks, only the first token of a lane
     /// is ever fed.
-    Tied { rows: Vec<u32>, first_token: Vec<f32> },
+    Tied { head: Arc<Linear>, rows: Vec<u32>, first_token: Vec<f32> },
 }
 
 const NO_ROW: u32 = u32::MAX;
 
 impl Embedding {
-    fn tied(config: &Config, table: &Matrix<'_>, outputs: &[u32]) -> Result<Self> {
+    fn tied(
+        config: &Config,
+        table: &Matrix<'_>,
+        head: &Arc<Linear>,
+        outputs: &[u32],
+    ) -> Result<Self> {
         let mut first_token = vec![0.0; config.hidden_size];
         let source = |_| (table, config.first_token as usize);
         let row = Linear::pack(config.quantization, config.hidden_size, 1, source, &[])?;
         row.unpack_row(0, &mut first_token);
         let mut rows = vec![NO_ROW; config.vocab_size];
         (0..).zip(outputs).for_each(|(row, &id)| rows[id as usize] = row);
-        Ok(Self::Tied { rows, first_token })
+        Ok(Self::Tied { head: Arc::clone(head), rows, first_token })
     }
 }
 
@@ -90,8 +97,9 @@ impl Transformer {
         let name = if config.tied { &tables.embedding } else { tables.head };
         let matrix = weights.matrix(name, MatrixShape::new(width, vocab_size), quantization)?;
         let source = |i: usize| (&matrix, outputs[i] as usize);
-        let head = Linear::pack(quantization, width, outputs.len(), source, &[])?;
-        let tied = config.tied.then(|| Embedding::tied(config, &matrix, outputs)).transpose()?;
+        let head = Arc::new(Linear::pack(quantization, width, outputs.len(), source, &[])?);
+        let tied =
+            config.tied.then(|| Embedding::tied(config, &matrix, &head, outputs)).transpose()?;
         drop(matrix);
         let embedding = match tied {
             Some(embedding) => embedding,
@@ -106,9 +114,9 @@ impl Transformer {
             isa,
             shape: config.decoder_shape(),
             positions: parts.positions,
-            layers: parts.layers,
+            layers: Arc::new(parts.layers),
             final_norm: parts.final_norm,
-            embedding,
+            embedding: Arc::new(embedding),
             head,
             outputs: outputs.to_vec(),
         })
@@ -134,11 +142,11 @@ impl Transformer {
     /// Writes the embedding of `token`. out: `[C]`.
     pub fn embed(&self, token: u32, out: &mut [f32]) {
         let (token, width) = (token as usize, self.shape.hidden_size);
-        match &self.embedding {
+        match &*self.embedding {
             Embedding::Table(table) => out.copy_from_slice(&table[token * width..][..width]),
-            Embedding::Tied { rows, first_token } => match rows[token] {
+            Embedding::Tied { head, rows, first_token } => match rows[token] {
                 NO_ROW => out.copy_from_slice(first_token),
-                row => self.head.unpack_row(row as usize, out),
+                row => head.unpack_row(row as usize, out),
             },
         }
     }

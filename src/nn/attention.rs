@@ -67,20 +67,25 @@ impl AttentionLayer {
     pub fn forward(&self, isa: Isa, qkv: &[f32], pinned: Option<PinnedRows<'_>>) -> Vec<f32> {
         let t = qkv.len() / self.qkv_width();
         let mut out = vec![0.0; t * self.out_width()];
-        for (kv_head, first) in self.blocks(t) {
-            let block = self.block(isa, qkv, pinned, kv_head, first);
+        for (kv_head, first) in self.blocks(0, t) {
+            let block = self.block(isa, qkv, pinned, kv_head, (0, first));
             let o = product_with(isa, &block.p, &block.values, block.seen(self.shape.head_dim));
-            self.scatter(&o, &mut out, self.out_width(), &block);
+            self.scatter(&o, &mut out, self.out_width(), &block, 0);
         }
         out
     }
 
     /// Returns the gradients of the inputs of [`AttentionLayer::forward`] from that of its output.
+    ///
+    /// The first `past` rows are constants: neither they nor what they are seen by before them have a
+    /// gradient, and their queries are not read. d_out: `[T - past][heads * D]`, as `pinned.queries` and
+    /// their gradient.
     pub fn backward(
         &self,
         isa: Isa,
         qkv: &[f32],
         pinned: Option<PinnedRows<'_>>,
+        past: usize,
         d_out: &[f32],
     ) -> AttentionGradients {
         let AttentionShape { head_dim: d, scale, .. } = self.shape;
@@ -91,11 +96,11 @@ impl AttentionLayer {
             pinned_qkv: zeros(pinned.map(|pinned| pinned.qkv)),
             pinned_queries: zeros(pinned.map(|pinned| pinned.queries)),
         };
-        for (kv_head, first) in self.blocks(qkv.len() / width) {
-            let block = self.block(isa, qkv, pinned, kv_head, first);
+        for (kv_head, first) in self.blocks(past, qkv.len() / width) {
+            let block = self.block(isa, qkv, pinned, kv_head, (past, first));
             let (q, k) = (block.queries[0].len() / d, block.end - block.first_key);
             let seen = block.seen(d);
-            let d_o = self.gather(d_out, self.out_width(), kv_head, first, block.end);
+            let d_o = self.gather(d_out, self.out_width(), kv_head, first - past, block.end - past);
             let d_values = product_with(isa, &transposed(&block.p, seen), &d_o, q);
             let mut d_s = product(isa, &d_o, &block.values, d);
             softmax_backward(isa, seen, &block.p, scale, &mut d_s);
@@ -103,7 +108,7 @@ impl AttentionLayer {
             let (d_values, pinned_d_values) = d_values.split_at(k * d);
             let d_queries = product_with(isa, &d_s, &block.keys[0], k);
             let d_keys = product_with(isa, &transposed(&d_s, k), &block.queries[0], q);
-            self.scatter(&d_queries, &mut gradients.qkv, width, &block);
+            self.scatter(&d_queries, &mut gradients.qkv, width, &block, 0);
             self.add_kv(
                 &mut gradients.qkv[block.first_key * width..],
                 kv_head,
@@ -113,7 +118,13 @@ impl AttentionLayer {
                 let n = seen - k;
                 let d_queries = product_with(isa, &pinned_d_s, &block.keys[1], n);
                 let d_keys = product_with(isa, &transposed(&pinned_d_s, n), &block.queries[1], q);
-                self.scatter(&d_queries, &mut gradients.pinned_queries, self.out_width(), &block);
+                self.scatter(
+                    &d_queries,
+                    &mut gradients.pinned_queries,
+                    self.out_width(),
+                    &block,
+                    past,
+                );
                 self.add_kv(&mut gradients.pinned_qkv, kv_head, [&d_keys, pinned_d_values]);
             }
         }
@@ -137,10 +148,10 @@ impl AttentionLayer {
         self.shape.heads * self.shape.head_dim
     }
 
-    /// Iterates over all blocks: key/value head and first query.
-    fn blocks(&self, t: usize) -> impl Iterator<Item = (usize, usize)> {
+    /// Iterates over all blocks of queries from `past` on: key/value head and first query.
+    fn blocks(&self, past: usize, t: usize) -> impl Iterator<Item = (usize, usize)> {
         (0..self.shape.kv_heads)
-            .flat_map(move |kv_head| (0..t).step_by(BLOCK).map(move |first| (kv_head, first)))
+            .flat_map(move |kv_head| (past..t).step_by(BLOCK).map(move |first| (kv_head, first)))
     }
 
     fn block(
@@ -149,7 +160,7 @@ impl AttentionLayer {
         qkv: &[f32],
         pinned: Option<PinnedRows<'_>>,
         kv_head: usize,
-        first: usize,
+        (past, first): (usize, usize),
     ) -> AttentionBlock {
         let AttentionShape { heads, kv_heads, head_dim: d, window, scale } = self.shape;
         let width = self.qkv_width();
@@ -167,7 +178,8 @@ impl AttentionLayer {
             let vectors = 0..pinned.qkv.len() / width;
             keys[1] = part(pinned.qkv, 0, vectors.clone());
             values[1] = part(pinned.qkv, 1, vectors);
-            queries[1] = self.gather(pinned.queries, self.out_width(), kv_head, first, end);
+            queries[1] =
+                self.gather(pinned.queries, self.out_width(), kv_head, first - past, end - past);
             p = join_columns(&p, k, &product(isa, &queries[1], &keys[1], d));
         }
         let values = values.concat();
@@ -203,12 +215,20 @@ impl AttentionLayer {
         gathered(x, d, rows)
     }
 
-    /// Writes rows in the order of [`AttentionLayer::gather`] back into `out`: `[T][width]`.
-    fn scatter(&self, x: &[f32], out: &mut [f32], width: usize, block: &AttentionBlock) {
+    /// Writes rows in the order of [`AttentionLayer::gather`] back into `out`, which lacks the rows before
+    /// `past`: `[T - past][width]`.
+    fn scatter(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        width: usize,
+        block: &AttentionBlock,
+        past: usize,
+    ) {
         let (group, d) = (self.shape.heads / self.shape.kv_heads, self.shape.head_dim);
         let n = block.end - block.first;
         for (i, row) in x.chunks_exact(d).enumerate() {
-            let (head, position) = (block.kv_head * group + i / n, block.first + i % n);
+            let (head, position) = (block.kv_head * group + i / n, block.first - past + i % n);
             out[position * width + head * d..][..d].copy_from_slice(row);
         }
     }

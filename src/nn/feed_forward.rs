@@ -87,7 +87,7 @@ impl FeedForward {
 }
 
 /// Returns the gradient of gate; `grad`, that of silu(gate) * up, becomes that of up.
-fn silu_mul_backward(isa: Isa, gate: &[f32], up: &[f32], grad: &mut [f32]) -> Vec<f32> {
+pub fn silu_mul_backward(isa: Isa, gate: &[f32], up: &[f32], grad: &mut [f32]) -> Vec<f32> {
     let mut d_gate = gate.to_vec();
     sigmoid(isa, &mut d_gate);
     let values = d_gate.iter_mut().zip(grad).zip(gate.iter().zip(up));

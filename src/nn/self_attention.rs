@@ -52,16 +52,21 @@ pub struct RotaryTables {
 impl RotaryTables {
     /// Computes the rotations of `positions` positions from 0 on.
     pub fn new(rotary: &Rotary, positions: usize) -> Self {
+        Self::from(rotary, 0, positions)
+    }
+
+    /// Computes the rotations of `positions` positions from `first` on.
+    pub fn from(rotary: &Rotary, first: u32, positions: usize) -> Self {
         let pairs = rotary.pairs();
         let (mut cos, mut sin) = (vec![0.0; positions * pairs], vec![0.0; positions * pairs]);
         let rows = cos.chunks_exact_mut(pairs).zip(sin.chunks_exact_mut(pairs));
-        (0..).zip(rows).for_each(|(position, (cos, sin))| rotary.at(position, cos, sin));
+        (first..).zip(rows).for_each(|(position, (cos, sin))| rotary.at(position, cos, sin));
         let minus_sin = sin.iter().map(|sin| -sin).collect();
         Self { cos, sin, minus_sin, pairs }
     }
 
     /// Rotates the first `heads` heads of rows by their positions, or back. x: `[T][width]`
-    fn rotate(&self, x: &mut [f32], width: usize, heads: usize, head_dim: usize, back: bool) {
+    pub fn rotate(&self, x: &mut [f32], width: usize, heads: usize, head_dim: usize, back: bool) {
         let sin = if back { &self.minus_sin } else { &self.sin };
         let tables = self.cos.chunks_exact(self.pairs).zip(sin.chunks_exact(self.pairs));
         for (row, (cos, sin)) in x.chunks_exact_mut(width).zip(tables) {
@@ -121,8 +126,9 @@ impl SelfAttention {
         let d_attended = self.out.backward(isa, attended, dy, gradients);
         let (of_vectors, of_tokens) = qkv.split_at(vectors * self.width());
         let (d_vectors, d_tokens) = d_attended.split_at(vectors * self.heads.out_width());
-        let d_tokens = self.heads.backward(isa, of_tokens, pinned(of_vectors, unrotated), d_tokens);
-        let d_vectors = self.among_vectors(vectors).backward(isa, of_vectors, None, d_vectors);
+        let d_tokens =
+            self.heads.backward(isa, of_tokens, pinned(of_vectors, unrotated), 0, d_tokens);
+        let d_vectors = self.among_vectors(vectors).backward(isa, of_vectors, None, 0, d_vectors);
         let mut d_qkv = d_vectors.qkv;
         accumulate(&mut d_qkv, &d_tokens.pinned_qkv);
         let mut d_rotated = d_tokens.qkv;

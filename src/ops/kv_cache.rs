@@ -6,6 +6,8 @@ use super::arch::{LANES, Simd};
 pub trait KvElement: Copy + Default + Send + Sync + 'static {
     /// Rounds `x` to what is kept.
     fn round(x: f32) -> Self;
+    /// The kept value, widened exactly.
+    fn widen(self) -> f32;
     /// Sixteen kept values, widened exactly.
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V;
 }
@@ -21,6 +23,10 @@ impl KvElement for Bf16 {
         (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16
     }
     #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits(u32::from(self) << 16)
+    }
+    #[inline(always)]
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V {
         s.load_bf16(x)
     }
@@ -31,6 +37,10 @@ impl KvElement for f32 {
     #[inline(always)]
     fn round(x: f32) -> Self {
         x
+    }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
     }
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V {
@@ -104,6 +114,18 @@ impl<E: KvElement> KvCache<E> {
             let at = ((lane * self.heads + head) * ring + slot) * vectors;
             let row = self.values[at..][..vectors].as_flattened_mut();
             row.iter_mut().zip(v).for_each(|(kept, &v)| *kept = E::round(v));
+        }
+    }
+
+    /// Reads one row that is still in the ring. k, v: `[H][D]`.
+    pub fn read(&self, lane: usize, position: usize, k: &mut [f32], v: &mut [f32]) {
+        let (d, slot) = (self.head_dim, position % self.positions());
+        for (head, (k, v)) in k.chunks_exact_mut(d).zip(v.chunks_exact_mut(d)).enumerate() {
+            let columns = self.key_block(lane, head, slot);
+            k.iter_mut().zip(columns).for_each(|(k, column)| *k = column[slot % LANES].widen());
+            let vectors = self.value_vectors();
+            let row = self.values(lane, head)[slot * vectors..][..vectors].as_flattened();
+            v.iter_mut().zip(row).for_each(|(v, kept)| *v = kept.widen());
         }
     }
 

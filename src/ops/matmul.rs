@@ -10,11 +10,12 @@ use super::lanewise::store_at;
 use std::ops::Range;
 
 /// Sixteen values on a cache line of their own: an aligned vector is one load, not two.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(align(64))]
-struct Line([f32; LANES]);
+pub struct Line(pub [f32; LANES]);
 
 /// Weights of a linear layer, packed for [`matmul`]. Invariant: `panels.len() == bias.len() * k`.
+#[derive(Clone)]
 pub struct PackedMatrix {
     /// Inputs.
     k: usize,
@@ -80,6 +81,28 @@ impl PackedMatrix {
     /// Returns output i's bias.
     pub fn bias(&self, i: usize) -> f32 {
         self.bias[i / LANES].0[i % LANES]
+    }
+
+    /// Returns the weights of sixteen outputs after the other, `[N/16][K]`; those past the last output
+    /// are zeros.
+    pub fn lines_mut(&mut self) -> &mut [Line] {
+        &mut self.panels
+    }
+
+    /// Packs the transpose, without a bias: from outputs to inputs.
+    pub fn transposed(&self) -> Self {
+        let (k, n) = (self.n, self.k);
+        let count = n.div_ceil(LANES);
+        let mut panels = vec![Line([0.0; LANES]); count * k];
+        for (first, panel) in (0..).step_by(LANES).zip(self.panels.chunks_exact(self.k)) {
+            for (block, lines) in panel.chunks(LANES).enumerate() {
+                let rows = &mut panels[block * k + first..][..LANES.min(k - first)];
+                for (j, row) in rows.iter_mut().enumerate() {
+                    row.0.iter_mut().zip(lines).for_each(|(w, line)| *w = line.0[j]);
+                }
+            }
+        }
+        Self { k, n, panels, bias: vec![Line([0.0; LANES]); count] }
     }
 
     /// Inputs.

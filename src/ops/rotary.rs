@@ -6,6 +6,7 @@
 /// Frequencies are rounded to `f32`, as checkpoints store them; angles, sines and cosines are
 /// computed in `f64` by the `libm` crate (std's would call the platform's C library) and rounded to
 /// `f32` once.
+#[derive(Clone)]
 pub struct Rotary {
     frequencies: Vec<f32>,
 }

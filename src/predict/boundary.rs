@@ -6,9 +6,10 @@
 
 use super::apm::Apm;
 use super::config::MixingConfig;
-use super::contexts::{LaneContext, mix};
+use super::contexts::LaneContext;
 use super::counters::Counter;
 use super::fields::FieldFinder;
+use super::hash::mix;
 use super::history::History;
 use super::logistic::{squash, stretch};
 use super::mixer::{Mixer, ONE, Rate};

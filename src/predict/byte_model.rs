@@ -8,9 +8,10 @@
 use super::apm::{Apm, ApmSelector};
 use super::config::MixingConfig;
 use super::context_set::ContextSet;
-use super::contexts::{LaneContext, Surroundings, mix};
+use super::contexts::{LaneContext, Surroundings};
 use super::counters::Counter;
 use super::fields::FIELDS;
+use super::hash::mix;
 use super::history::History;
 use super::logistic::{NAT, squash, stretch};
 use super::match_model::{self, MatchModel};

@@ -1,6 +1,7 @@
 //! Contexts of the next byte, and the state of a lane from which they are computed.
 
 use super::fields::FieldFinder;
+use super::hash::mix;
 use super::history::History;
 
 /// Number of contexts; smaller tiers use the first ones.
@@ -255,13 +256,6 @@ fn class(byte: u8) -> u32 {
         128.. => 6,
         _ => 7,
     }
-}
-
-/// Folds `value` into `hash`.
-#[inline]
-pub fn mix(hash: u32, value: u32) -> u32 {
-    let x = (hash.rotate_left(7) ^ value.wrapping_mul(0x85EB_CA6B)).wrapping_mul(0x9E37_79B1);
-    x ^ x >> 15
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Fields of a line, as tables, lists and logs have them: which one a lane is in, and what stands
 //! there in the line before.
 
-use super::contexts::mix;
+use super::hash::mix;
 use super::history::History;
 
 /// Number of fields of a line that are told apart; later ones count as the last.

@@ -5,7 +5,7 @@
 //! may lie anywhere in its group and takes the place of the slot that has seen least. A wrong
 //! context passes the check once in 256 tries: collisions cost compression, never correctness.
 
-use super::contexts::mix;
+use super::hash::mix;
 use crate::ops::arch::{prefer_large_pages, prefetch};
 
 /// Number of groups in a page of memory, log2.

@@ -22,6 +22,7 @@ mod context_set;
 mod contexts;
 pub(crate) mod counters;
 mod fields;
+mod hash;
 mod hash_table;
 mod history;
 pub mod logistic;

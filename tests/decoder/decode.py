@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptive import AdaptiveModel
+from learning import HeadLearner
 from network import Lanes, Network, random_steering, read_safetensors
 from steering import carried_steering
 from tokens import Damage, Prefix, Vocabulary, decode_bytes, decode_lanes
@@ -115,6 +116,7 @@ class Setup:
     model: int | bytes
     context: tuple | None = None
     table_log2: int = 26
+    learning: tuple | None = None  # of the head: log2 of the tokens between steps, millionths
     steering: tuple | bytes | None = None  # count and seed, the digest of a file, or the code of carried vectors
     prefix: Prefix = field(default_factory=Prefix)
 
@@ -175,7 +177,7 @@ class Decoder:
 
     def apply(self, setup, extensions):
         """Section 4, once the header's checksum is right."""
-        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8)]
+        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8, 10)]
         check(not unknown, f"unsupported extensions {unknown}")
         if 2 in extensions:
             content = Reader(extensions[2])
@@ -208,6 +210,13 @@ class Decoder:
             prefix.text = self.payload((method, 1), payload, plain_len, setup, prefix)
             check(len(prefix.tokens) <= 4096, "the prefix has too many tokens")
             setup.prefix = prefix
+        if 10 in extensions:
+            content = Reader(extensions[10])
+            kind, tokens_log2, rate = content.byte(), content.byte(), content.varint()
+            check(kind == 0, "unsupported: more than the head learns")
+            check(4 <= tokens_log2 <= 12 and 1 <= rate <= 10 ** 6, "parameters of learning")
+            check(content.at == len(content.data), "the learning extension goes on")
+            setup.learning = tokens_log2, rate
 
     def single(self, start, setup, extensions):
         """Section 5."""
@@ -282,7 +291,10 @@ class Decoder:
         check((context is None) == (most is None), "the context is not one for the model")
         check(context is None or context[0] <= most, "the context is longer than the model's")
         opening = [model.first_token, *(model.vocabulary.ids[rank] for rank in prefix.tokens)]
-        lanes = Lanes(model.network, n_lanes, context, self.steering_of(setup, model))
+        learner = None
+        if setup.learning:
+            learner = HeadLearner(model.network.head.floats(), *setup.learning, n_lanes)
+        lanes = Lanes(model.network, n_lanes, context, self.steering_of(setup, model), learner)
         return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive, trace)
 
 

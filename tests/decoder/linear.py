@@ -39,6 +39,10 @@ class FloatLinear:
     def __init__(self, w):
         self.w = np.ascontiguousarray(w.T)
 
+    def floats(self):
+        """The weights: [N, K]."""
+        return self.w.T
+
     def __call__(self, x):
         """x: [L, K] -> [L, N]."""
         acc = np.zeros((x.shape[0], self.w.shape[1]), F32)

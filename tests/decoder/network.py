@@ -111,7 +111,7 @@ class Network:
     def __init__(self, config, weights, outputs):
         """outputs: the ids of the codable tokens in their order."""
         self.config, tensors = config, read_safetensors(weights)
-        self.codable = outputs
+        self.codable, self.learner = outputs, None
         quantization = config.get("quantization_config")
 
         def integers(name):
@@ -175,7 +175,8 @@ class Network:
         rotation = [[F32(f(a)) for a in angles] for f in (math.cos, math.sin)]
         x = self.run(self.embedding[tokens], [[cache[lane] for lane in lanes] for cache in self.caches], rotation)
         self.position += 1
-        return counts(self.head(rms_norm(x, self.norm, self.eps)))
+        head = self.learner or self.head
+        return counts(head(rms_norm(x, self.norm, self.eps)))
 
     def run(self, x, caches, rotation):
         """All layers. caches: by layer and row; rotation: cosines and sines of the rows' position, or None."""
@@ -253,9 +254,11 @@ class Lanes:
     """The lanes of a chunk, which step together and start afresh where the network's positions end:
     section 14."""
 
-    def __init__(self, network, n_lanes, context, steering):
-        """context: positions and overlap, or None; steering: vectors of section 21."""
+    def __init__(self, network, n_lanes, context, steering, learner):
+        """context: positions and overlap, or None; steering: vectors of section 21; learner: the head of section 23,
+        or None."""
         self.network, self.n_lanes, self.context = network, n_lanes, context
+        network.learner = self.learner = learner
         self.inputs = [[] for _ in range(n_lanes)]
         network.steer(steering)
         network.start(n_lanes)

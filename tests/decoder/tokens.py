@@ -144,14 +144,20 @@ def decode_lanes(coded, plain_len, n_lanes, vocabulary, opening, network, adapti
         learn(lane, outcome)
         return outcome
 
+    step, learner = 0, network.learner
     while any(rooms):
         active = [lane for lane in range(n_lanes) if rooms[lane]]
+        if learner:
+            learner.learn_if_due(step)
         rows = network.step(active, [last[lane] for lane in active])
-        for lane, cumulative in zip(active, rows):
+        step += 1
+        for i, (lane, cumulative) in enumerate(zip(active, rows)):
             rank = decode_token(vocabulary, cumulative, rooms[lane], lambda *about: settle(lane, *about))
             texts[lane] += vocabulary.bytes[rank]
             rooms[lane] -= len(vocabulary.bytes[rank])
             last[lane] = vocabulary.ids[rank]
+            if learner:
+                learner.record(i, lane, rank)
             if trace is not None:
                 trace.tokens.append(rank)
     coder.expect_end()

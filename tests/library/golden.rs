@@ -9,7 +9,7 @@ use crate::handmade::golden::{accepted, refused};
 use crate::random::Random;
 use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
 use llmzip::codec::{Quantizer, SteeringCode};
-use llmzip::models::{DEFAULT_CODE, Model};
+use llmzip::models::{DEFAULT_CODE, Learning, LearningKind, Model};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
@@ -67,8 +67,30 @@ impl ModelSource for Models {
 
 fn goldens(models: &Models) -> Vec<Golden> {
     let contexts = goldens_of_contexts(ModelName::of(models.no_window.identity()));
+    let learning = goldens_of_learning(ModelName::of(models.no_window.identity()));
     let goldens = goldens_of_default().into_iter().chain(contexts);
-    goldens.chain(goldens_of_steering(models)).chain(goldens_of_carried_steering(models)).collect()
+    let goldens = goldens.chain(goldens_of_steering(models));
+    goldens.chain(goldens_of_carried_steering(models)).chain(learning).collect()
+}
+
+/// Archives whose model learns while it codes.
+fn goldens_of_learning(no_window: ModelName) -> Vec<Golden> {
+    let learning = |kind| Learning { kind, tokens_log2: 4, rate: 3000 };
+    let golden = |name: &str, model: ModelName, options: Options| Golden {
+        name: format!("good-1-learning-{name}"),
+        model,
+        parts: vec![text()],
+        options,
+    };
+    let default = ModelName::Builtin(DEFAULT_CODE);
+    let head = Options::default().lanes(7).learning(learning(LearningKind::Head));
+    let all = Options::default().lanes(7).learning(learning(LearningKind::All));
+    let prefixed = head.clone().mix(false).lanes(3).context(16).prefix(b"The keeper wrote: ");
+    vec![
+        golden("head", default.clone(), head),
+        golden("all-chunks", default, all.chunk_size(200)),
+        golden("head-context", no_window, prefixed),
+    ]
 }
 
 /// Archives with steering vectors.

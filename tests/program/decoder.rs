@@ -108,6 +108,16 @@ fn archives_whose_lanes_start_afresh_are_read() {
     golden_archives_of_a_model_are_read(&names, &model, &arguments);
 }
 
+/// Heads that learn, by both models.
+#[test]
+fn archives_whose_head_learns_are_read() {
+    golden_archives_are_read(&["learning-head"]);
+    let folder = path("tests/golden/no-window");
+    let model = Arc::new(Model::open_on(&folder, Isa::detect()).unwrap());
+    let arguments = ["--model", folder.to_str().unwrap()];
+    golden_archives_of_a_model_are_read(&["learning-head-context"], &model, &arguments);
+}
+
 /// Carried vectors of every quantizer, and vectors of a seed by both models, and those of a file in lanes that start afresh.
 #[test]
 fn archives_with_steering_vectors_are_read() {

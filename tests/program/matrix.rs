@@ -208,6 +208,13 @@ a:text                        |          | --table-size 3 a        | 2 | =      
 a:text                        |          | --steer-random 2 a      | 0 | a:text a.Z:archive                    |
 a:text                        |          | --steer-random 2:7 a    | 0 | a:text a.Z:archive                    |
 a:text                        |          | -1 --steer-random 2 a   | 0 | a:text a.Z:archive                    |
+a:text                        |          | --learn a               | 0 | a:text a.Z:archive                    |
+a:text                        |          | --learn=all --learn-rate 0.001 --learn-tokens 64 a | 0 | a:text a.Z:archive |
+a:text                        |          | -1 --learn a            | 0 | a:text a.Z:archive                    |
+a:text                        |          | --learn=some a          | 2 | =                                     |
+a:text                        |          | --learn-rate 0.1 a      | 2 | =                                     |
+a:text                        |          | --learn --learn-rate 2 a | 2 | =                                    |
+a:text                        |          | --learn --learn-tokens 100 a | 2 | =                                |
 a:text                        |          | --steer-random 0 a      | 2 | =                                     |
 a:text                        |          | --steer no --steer-random 2 a | 2 | =                               |
 a:text                        |          | --steer no a            | 3 | =                                     |

@@ -6,7 +6,7 @@ use llmzip::ErrorKind;
 use llmzip::codec::{
     self, ChunkOptions, Codec, Coded, Coding, MAX_LANES, Method, Parameters, Prefix,
 };
-use llmzip::models::Context;
+use llmzip::models::{Context, Learning, LearningKind};
 
 const METHODS: [Method; 3] = [Method::Model, Method::Mixed, Method::Adaptive];
 
@@ -16,9 +16,16 @@ pub fn run(input: &[u8]) {
     let (len, overlap) = (u32::from(fields.u8()) + 1, u32::from(fields.u8()));
     let prefix_len = usize::from(fields.u8() % 16);
     let text = fields.bytes(prefix_len);
+    let table = fields.u8();
+    let kind = if table & 1 == 0 { LearningKind::Head } else { LearningKind::All };
     let parameters = Parameters {
         context: (len > 1).then_some(Context { len, overlap: overlap % len }),
-        table_log2: 10 + fields.u8() % 17,
+        table_log2: 10 + table % 17,
+        learning: (table >= 170).then_some(Learning {
+            kind,
+            tokens_log2: 4 + table % 9,
+            rate: 1000,
+        }),
     };
     let codec = Codec { parameters: &parameters, ..Codec::new(model, 2) };
     let prefix = prefix(codec, text);
@@ -71,7 +78,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             |len: u8, overlap: u8| Context { len: u32::from(len) + 1, overlap: overlap.into() };
         let parameters = Parameters {
             context: (context > 0).then_some(context_of(context, overlap)),
-            table_log2: 20,
+            ..Parameters { table_log2: 20, ..Parameters::DEFAULT }
         };
         let codec = Codec { parameters: &parameters, ..Codec::new(model, 1) };
         let text: &[u8] = if context == 0 { b"the fog" } else { b"" };

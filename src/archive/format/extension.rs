@@ -19,6 +19,12 @@ pub(super) const TABLE: u64 = 6;
 /// Vectors before every lane's tokens.
 pub(super) const STEERING: u64 = 8;
 
+/// How the language model learns from each chunk.
+pub(super) const LEARNING: u64 = 10;
+
+/// All that this release knows.
+const KNOWN: [u64; 5] = [CONTEXT, PREFIX, TABLE, STEERING, LEARNING];
+
 /// Longest content of an extension, in bytes.
 const MAX_LEN: u32 = 1 << 20;
 
@@ -71,7 +77,7 @@ pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<Extensions> {
 /// # Errors
 /// Unsupported.
 pub(super) fn check_known(extensions: &Extensions) -> Result<()> {
-    match extensions.iter().find(|(id, _)| ![CONTEXT, PREFIX, TABLE, STEERING].contains(id)) {
+    match extensions.iter().find(|(id, _)| !KNOWN.contains(id)) {
         Some((id, _)) => {
             Err(unsupported(format!("the archive needs extension {id}, which is not known")))
         }

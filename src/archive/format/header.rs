@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::archive::{ModelName, SteeringName};
     use crate::codec::{Coded, Coding, Method, Parameters};
-    use crate::models::Context;
+    use crate::models::{Context, Learning, LearningKind};
 
     fn named(label: &str) -> LongHeader {
         let model = Some(ModelName::Digest { digest: [0xAB; 32], label: label.into() });
@@ -211,6 +211,7 @@ mod tests {
             parameters: Parameters {
                 context: Some(Context { len: 1000, overlap: 300 }),
                 table_log2: 20,
+                learning: Some(Learning::of(LearningKind::All)),
             },
             steering: Some(SteeringName::Random { count: 3, seed: 1 << 40 }),
             prefix: Some(Coded { coding, plain_len: 9, payload: vec![1, 2, 3].into() }),

@@ -7,6 +7,7 @@ mod footer;
 mod header;
 mod index;
 mod label;
+mod learning;
 mod padding;
 mod setup;
 mod single;

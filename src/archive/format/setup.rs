@@ -2,8 +2,9 @@
 //! and 4).
 
 use super::chunk_header::Tag;
-use super::extension::{self, CONTEXT, Extensions, PREFIX, STEERING, TABLE, bad_content};
+use super::extension::{self, CONTEXT, Extensions, LEARNING, PREFIX, STEERING, TABLE, bad_content};
 use super::label;
+use super::learning;
 use super::source::Source;
 use super::steering;
 use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
@@ -90,6 +91,7 @@ impl UncheckedSetup {
                 CONTEXT => setup.parameters.context = Some(parse_context(&content)?),
                 PREFIX => setup.prefix = Some(parse_prefix(&content)?),
                 STEERING => setup.steering = Some(steering::parse(&content)?),
+                LEARNING => setup.parameters.learning = Some(learning::parse(&content)?),
                 _ => setup.parameters.table_log2 = parse_table(&content)?,
             }
         }
@@ -143,6 +145,9 @@ impl Setup {
         }
         if let Some(name) = &self.steering {
             extensions.push((STEERING, steering::to_bytes(name)));
+        }
+        if let Some(learning) = &self.parameters.learning {
+            extensions.push((LEARNING, learning::to_bytes(learning)));
         }
         extensions
     }

@@ -106,7 +106,7 @@ fn costs(
     side_by_side: bool,
 ) -> Result<Vec<TextCost>> {
     let options = Options::default();
-    let Parameters { context, .. } = Parameters::new(model, None, options.table_log2)?;
+    let Parameters { context, .. } = Parameters::new(model, None, options.table_log2, None)?;
     let of_chunk = |text: &[u8]| model.cost(network, context, text);
     let len = options.resolved_chunk_size() as usize;
     let cost = |text: &Vec<u8>| -> TextCost {

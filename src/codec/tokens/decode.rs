@@ -60,7 +60,11 @@ fn decode_lanes<'a>(
         chunk.lanes = first..lanes.len();
     }
     let mut cumulative = vec![Vec::new(); n_lanes];
-    while lanes.iter().any(|lane| lane.room > 0) {
+    for step in 0usize.. {
+        if lanes.iter().all(|lane| lane.room == 0) {
+            break;
+        }
+        network.learn_if_due(step, |lane| &lanes[lane].tokens);
         let inputs = |lane: usize| (lanes[lane].position, lanes[lane].next_input());
         network.step(inputs, &mut cumulative, |_, _, counts, out: &mut Vec<u32>| {
             out.clear();

@@ -59,8 +59,12 @@ fn encode_lanes(
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     let rows_per_step = n_lanes.div_ceil(threads.max(1));
     let rows = LOGITS_PER_CALL / model.network().outputs();
-    let steps =
+    let mut steps =
         (rows.clamp(MIN_ROWS_PER_CALL, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
+    if let Some(learning) = codec.parameters.learning {
+        // A call ends where a step of learning is due.
+        steps = 1 << steps.min(learning.interval(n_lanes)).ilog2();
+    }
     let mut teacher = TeacherForcing::new(codec, model, &texts, steps, layout)?;
     for from in (0..n_steps).step_by(steps) {
         let predicted = teacher.predict(from)?;
@@ -173,6 +177,7 @@ impl<'a> TeacherForcing<'a> {
     /// The decisions of `steps` steps from `from` on, by lane.
     fn predict(&mut self, from: usize) -> Result<&[Steps]> {
         let Self { model, texts, trie, lanes, steps, predicted } = self;
+        lanes.learn_if_due(from, |lane| &texts[lane].tokens);
         let first = lanes.first_input();
         let inputs = |lane: usize| {
             let tokens = &texts[lane].tokens;

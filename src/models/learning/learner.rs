@@ -1,0 +1,280 @@
+//! The weights that learn, the sessions that code by them, and the steps between.
+
+use super::backward::{Backward, cost_backward};
+use super::matrix::{MatrixMoments, Step};
+use super::{Learning, LearningKind};
+use crate::models::blocks::Layer;
+use crate::models::linear::Linear;
+use crate::models::recording::{Recording, Stage};
+use crate::models::session::TransformerLanes;
+use crate::models::transformer::Transformer;
+use crate::models::{Row, Session};
+use crate::nn::matrix::transposed;
+use crate::ops::{Bf16, Isa, PackedMatrix};
+use rayon::prelude::*;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A network that learns.
+pub struct Learner {
+    learning: Learning,
+    network: SharedNetwork,
+    /// What learns: layer by layer, the head last.
+    matrices: Vec<LearningMatrix>,
+    /// The same matrices for the backward pass, where layers learn.
+    transposed: Vec<PackedMatrix>,
+    /// Decay of the second moment to the power of the steps so far.
+    decayed: f32,
+    /// Whether a gradient was not finite: then nothing more is learned.
+    is_frozen: bool,
+}
+
+/// A matrix that learns, beside its weights.
+struct LearningMatrix {
+    input: LinearInput,
+    moments: MatrixMoments,
+}
+
+/// Where the inputs of a linear layer are recorded.
+#[derive(Clone, Copy)]
+enum LinearInput {
+    Layer(usize, Stage),
+    Head,
+}
+
+impl LinearInput {
+    fn of(self, recording: &Recording) -> &[f32] {
+        match self {
+            Self::Layer(index, stage) => recording.of(index, stage),
+            Self::Head => recording.normed(),
+        }
+    }
+}
+
+/// Rows that a session recorded, and their gradients.
+struct Lesson<'a> {
+    recording: &'a Recording,
+    /// Of the outputs of all layers' linear layers; the head's are in the recording.
+    gradients: Vec<Vec<f32>>,
+}
+
+impl Lesson<'_> {
+    /// Returns the gradients of the outputs of the matrix `index`, row by row.
+    fn rows(&self, index: usize) -> impl Iterator<Item = &[f32]> {
+        let rows: usize = self.recording.kept().iter().sum();
+        let all = self.gradients.get(index).map_or(self.recording.outputs(), |all| &all[..]);
+        all.chunks_exact((all.len() / rows.max(1)).max(1))
+    }
+}
+
+/// The network of a learner and its sessions: no session runs during a step.
+#[derive(Clone)]
+struct SharedNetwork(Arc<RwLock<Transformer>>);
+
+impl SharedNetwork {
+    fn read(&self) -> RwLockReadGuard<'_, Transformer> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Transformer> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Learner {
+    /// Creates a learner that starts with the weights of `network`.
+    pub fn new(network: &Transformer, learning: Learning) -> Self {
+        let mut network = network.clone();
+        network.head = Arc::new(network.head.to_floats());
+        let (mut inputs, learns_layers) = (Vec::new(), learning.kind == LearningKind::All);
+        if learns_layers {
+            network.layers = Arc::new(network.layers.iter().map(Layer::to_floats).collect());
+            let layers = network.layers.iter().enumerate();
+            let stages = layers.flat_map(|(i, layer)| stages(layer).map(move |stage| (i, stage)));
+            inputs.extend(stages.map(|(index, stage)| LinearInput::Layer(index, stage)));
+        }
+        inputs.push(LinearInput::Head);
+        let weights = weights(&mut network, learning.kind);
+        let transposed = match learns_layers {
+            true => weights.iter().map(|matrix| matrix.transposed()).collect(),
+            false => Vec::new(),
+        };
+        let matrix = |(input, weights): (LinearInput, &mut PackedMatrix)| LearningMatrix {
+            input,
+            moments: MatrixMoments::new(weights),
+        };
+        Self {
+            learning,
+            matrices: inputs.into_iter().zip(weights).map(matrix).collect(),
+            network: SharedNetwork(Arc::new(RwLock::new(network))),
+            transposed,
+            decayed: 1.0,
+            is_frozen: false,
+        }
+    }
+
+    /// Returns the bytes that a learner takes with its sessions of `lanes` lanes in all, beside what those of
+    /// `network` take; about.
+    pub fn footprint(network: &Transformer, learning: Learning, lanes: usize) -> u64 {
+        let shape = network.shape();
+        let (c, f, (q, kv)) = (shape.hidden_size, shape.intermediate_size, shape.qkv_widths());
+        let (head, v) = (c * network.head.outputs(), network.head.outputs());
+        let gate = network.layers.first().map_or(0, |layer| layer.linears() - 4);
+        let of_layer = (q + 2 * kv) * c + q * c + (2 + gate) * f * c;
+        // Weights, their second moments and gradients, and where layers learn their transposes; what is
+        // recorded of a row, and its gradients.
+        let (weights, row) = match learning.kind {
+            LearningKind::Head => (12 * head as u64, v + 2 * c),
+            LearningKind::All => {
+                let weights = 16 * (head as u64 + (shape.layers * of_layer) as u64);
+                (weights, v + 3 * c + 2 * shape.layers * (4 * c + 4 * (q + kv) + 4 * f))
+            }
+        };
+        let rows = lanes * learning.interval(lanes);
+        let position = 4 * kv * shape.layers;
+        weights + (rows * (4 * row + position)) as u64
+    }
+
+    /// Starts lanes that take up to `steps` rows in one call and `interval` between steps of learning,
+    /// as [`Network::session`](crate::models::Network::session) does.
+    pub fn session(
+        &self,
+        lanes: usize,
+        steps: usize,
+        interval: usize,
+        window: usize,
+    ) -> LearningSession {
+        let network = self.network.clone();
+        let layers = if self.transposed.is_empty() { 0 } else { network.read().layers.len() };
+        let mut state = TransformerLanes::new(&network.read(), lanes, steps.max(interval), window);
+        *state.recording() = Recording::new(lanes, interval, layers);
+        LearningSession { network, lanes: state }
+    }
+
+    /// Learns from what was recorded since the last step, and forgets it. Sessions have all lanes in their
+    /// order; targets: by lane, the ranks of the tokens that came after its rows.
+    pub fn step(&mut self, mut sessions: Vec<&mut LearningSession>, targets: &[&[u32]]) {
+        if !self.is_frozen {
+            self.learn(&mut sessions, targets);
+        }
+        sessions.into_iter().for_each(|session| session.lanes.recording().clear());
+    }
+
+    /// Returns the gradients that the last step saw, matrix by matrix: `[N][K]`.
+    pub fn gradients(&self) -> Vec<Vec<f32>> {
+        self.matrices.iter().map(|matrix| matrix.moments.gradient()).collect()
+    }
+
+    fn learn(&mut self, sessions: &mut [&mut LearningSession], targets: &[&[u32]]) {
+        let isa = self.network.read().isa;
+        let lessons = self.lessons(sessions, targets);
+        let matrices = self.matrices.par_iter_mut().enumerate();
+        let is_finite = matrices
+            .map(|(index, matrix)| matrix.differentiate(isa, index, &lessons))
+            .reduce(|| true, |a, b| a & b);
+        drop(lessons);
+        if !is_finite {
+            self.is_frozen = true;
+            return;
+        }
+        let rate = self.learning.rate as f32 / 1e6;
+        let step = Step::next(rate, &mut self.decayed);
+        let mut network = self.network.write();
+        let weights = weights(&mut network, self.learning.kind);
+        let steps = self.matrices.par_iter_mut().zip(weights);
+        let steps = steps.map(|(matrix, weights)| {
+            matrix.moments.step(&step, weights);
+            &*weights
+        });
+        match self.transposed.is_empty() {
+            true => steps.for_each(|_| ()),
+            false => steps
+                .zip(&mut self.transposed)
+                .for_each(|(weights, transposed)| *transposed = weights.transposed()),
+        }
+    }
+
+    /// Computes the backward passes over all sessions.
+    fn lessons<'s>(
+        &self,
+        sessions: &'s mut [&mut LearningSession],
+        targets: &[&[u32]],
+    ) -> Vec<Lesson<'s>> {
+        let (network, mut rest) = (&*self.network.read(), targets);
+        let mut parts = Vec::with_capacity(sessions.len());
+        for session in sessions {
+            let (of_part, others) = rest.split_at(session.lanes.recording().kept().len());
+            rest = others;
+            parts.push((&mut session.lanes, of_part));
+        }
+        let lesson = |(lanes, targets): (&'s mut TransformerLanes<Bf16>, &[&[u32]])| {
+            lanes.recording().close();
+            cost_backward(network.isa, lanes.recording().outputs_mut(), targets);
+            let gradients = match self.transposed.is_empty() {
+                true => Vec::new(),
+                false => Backward { network, transposed: &self.transposed, lanes }.run(),
+            };
+            Lesson { recording: lanes.recording(), gradients }
+        };
+        parts.into_par_iter().map(lesson).collect()
+    }
+}
+
+impl LearningMatrix {
+    /// Computes the gradient of the matrix `index`; returns whether it is finite.
+    fn differentiate(&mut self, isa: Isa, index: usize, lessons: &[Lesson<'_>]) -> bool {
+        let parts: Vec<&[f32]> =
+            lessons.iter().map(|lesson| self.input.of(lesson.recording)).collect();
+        let x = transposed(&parts.concat(), self.moments.inputs());
+        let dy: Vec<&[f32]> = lessons.iter().flat_map(|lesson| lesson.rows(index)).collect();
+        self.moments.differentiate(isa, &x, &dy)
+    }
+}
+
+/// Returns where the inputs of a layer's linear layers are recorded, in their order.
+fn stages(layer: &Layer) -> impl Iterator<Item = Stage> + use<> {
+    let gate = layer.mlp.gate.as_ref().map(|_| Stage::MlpNormed);
+    let mlp = gate.into_iter().chain([Stage::MlpNormed, Stage::Activated]);
+    [Stage::Normed, Stage::Attended].into_iter().chain(mlp)
+}
+
+/// Returns the weights that learn, which are the learner's own.
+fn weights(network: &mut Transformer, kind: LearningKind) -> Vec<&mut PackedMatrix> {
+    let mut linears = Vec::new();
+    if kind == LearningKind::All {
+        let layers = Arc::get_mut(&mut network.layers).expect("no one else has them");
+        linears.extend(layers.iter_mut().flat_map(Layer::linears_mut));
+    }
+    linears.push(Arc::get_mut(&mut network.head).expect("no one else has it"));
+    linears.into_iter().map(Linear::floats_mut).collect()
+}
+
+/// Lanes that code by the weights of a learner.
+pub struct LearningSession {
+    network: SharedNetwork,
+    lanes: TransformerLanes<Bf16>,
+}
+
+impl LearningSession {
+    /// Keeps what `predict::cdf::cumulative_counts` left of the logits of `rows`.
+    pub fn keep_outputs(&mut self, rows: &[Row], x: &[f32]) {
+        self.lanes.recording().keep_outputs(rows, x);
+    }
+}
+
+impl Session for LearningSession {
+    fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
+        self.lanes.forward(&self.network.read(), rows, logits);
+    }
+
+    fn steer(&mut self, vectors: &[f32]) {
+        self.lanes.steer(&self.network.read(), vectors);
+    }
+
+    fn learning(&mut self) -> Option<&mut LearningSession> {
+        Some(self)
+    }
+
+    fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+        self.lanes.copy_lane(from, to, fed);
+    }
+}
