@@ -43,7 +43,7 @@ fn code_by(isa: Isa, bytes: &[u8], tier: u8) -> (f64, u32) {
     for bit in bytes.iter().flat_map(|byte| (0..8).rev().map(move |i| byte >> i & 1 == 1)) {
         let p = mixed.bit(0, None);
         bits += cost_bits(p, bit);
-        hash = contexts::mix(hash, p as u32);
+        hash = hash::mix(hash, p as u32);
         mixed.update(bit);
     }
     (bits / 8.0, hash)
@@ -58,7 +58,7 @@ fn code_tokens(bytes: &[u8], n_lanes: usize, lm: fn(bool) -> u16) -> (f64, u32) 
     let (mut bits, mut hash) = (0.0, 0);
     let mut learn = |mixed: &mut Mixed, p: u16, truth: bool| {
         bits += cost_bits(p, truth);
-        hash = contexts::mix(hash, p as u32);
+        hash = hash::mix(hash, p as u32);
         mixed.update(truth);
     };
     while slices.iter().any(|slice| !slice.is_empty()) {
