@@ -129,7 +129,7 @@ fn a_damaged_chunk_costs_that_chunk() -> Result<()> {
     let options = Options::default().mix(false).chunk_size(300).lanes(2);
     let options = options.learning(learning(LearningKind::All));
     let mut packed = Vec::new();
-    archive::compress(&text()[..], &mut packed, &*model, &options, &|_| ())?;
+    archive::compress(&text()[..], &mut packed, &model, &options, &|_| ())?;
     let stream = archive::list(std::io::Cursor::new(&packed))?.remove(0);
     assert_eq!(stream.parameters.learning, options.learning);
     let second = stream.chunks[1];
