@@ -1,6 +1,7 @@
 //! The program as users and their scripts meet it.
 
 use crate::handmade;
+use crate::random::Random;
 use crate::shell::{Shell, end};
 use crate::skip::skip;
 use filetime::FileTime;
@@ -605,8 +606,8 @@ fn a_signal_that_the_parent_ignores_does_not_stop_it() {
 #[test]
 fn an_input_that_grows_meanwhile_is_an_error() {
     let shell = Shell::new();
-    let noise = (0..12u32 << 10).map(|i| (i.wrapping_mul(2654435761) >> 21) as u8);
-    shell.write("a", &noise.collect::<Vec<u8>>());
+    let mut random = Random::new(12);
+    shell.write("a", &(0..12 << 10).map(|_| random.bits() as u8).collect::<Vec<u8>>());
     let (mut stdout, writer) = std::io::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
     let mut command = shell.command(&["-c", "--chunk-size=1K", "--no-verify", "a"]);
