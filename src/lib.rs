@@ -39,7 +39,6 @@ pub mod predict;
 #[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod profile;
-#[cfg(feature = "train")]
 #[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod train;

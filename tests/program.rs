@@ -29,6 +29,7 @@ mod program {
     mod network;
     mod quantize;
     mod recover;
+    mod seeded;
     mod steer;
     mod steering;
     mod store;

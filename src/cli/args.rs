@@ -6,11 +6,8 @@ use super::level::LevelArgs;
 use super::models::args::Verb;
 use super::models::steering_ref::{RandomSteering, parse_random};
 use super::size::{number, parse_range, parse_size};
-#[cfg(feature = "train")]
 use super::steer::SteerVerb;
-#[cfg(feature = "train")]
 use super::steer_fit::SteerFitArgs;
-#[cfg(feature = "train")]
 use super::train::TrainArgs;
 use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
@@ -159,7 +156,6 @@ pub enum Command {
         common: CommonArgs,
     },
     /// Train a language model on files (docs/training.md)
-    #[cfg(feature = "train")]
     Train {
         #[command(flatten)]
         train: TrainArgs,
@@ -167,7 +163,6 @@ pub enum Command {
         voice: VoiceArgs,
     },
     /// Learn steering vectors for files of a kind (docs/steering.md)
-    #[cfg(feature = "train")]
     Steer {
         #[command(subcommand)]
         verb: SteerVerb,
@@ -188,7 +183,6 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
-            #[cfg(feature = "train")]
             Self::Train { .. } | Self::Steer { .. } => None,
             Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
@@ -201,7 +195,6 @@ impl Command {
             | Self::Decompress { model, .. }
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
-            #[cfg(feature = "train")]
             Self::Train { .. } | Self::Steer { .. } => None,
             Self::List { .. }
             | Self::Models { .. }
@@ -221,9 +214,7 @@ impl Command {
     /// Returns the number of threads as typed.
     pub fn threads(&self) -> Option<usize> {
         match self {
-            #[cfg(feature = "train")]
             Self::Train { train, .. } => train.threads,
-            #[cfg(feature = "train")]
             Self::Steer { verb: SteerVerb::Train(args) } => args.threads,
             _ => self.common()?.threads,
         }
@@ -238,9 +229,7 @@ impl Command {
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => &common.voice,
             Self::Models { verb } => verb.voice(),
-            #[cfg(feature = "train")]
             Self::Train { voice, .. } => voice,
-            #[cfg(feature = "train")]
             Self::Steer { verb: SteerVerb::Train(args) } => &args.voice,
             Self::Completions { voice, .. } | Self::Man { voice, .. } => voice,
         }
@@ -285,7 +274,6 @@ pub struct CodingArgs {
     /// dictionary it is part of the archive
     #[arg(short = 'D', long, value_name = "FILE", conflicts_with = "prefix")]
     pub prefix_file: Option<PathBuf>,
-    #[cfg(feature = "train")]
     #[command(flatten)]
     pub fit: SteerFitArgs,
     /// Tokens until the context of a lane is reset, for models without a sliding window [default:

@@ -33,12 +33,9 @@ mod size;
 mod sparse;
 mod staging;
 mod standard;
-#[cfg(feature = "train")]
 mod steer;
-#[cfg(feature = "train")]
 mod steer_fit;
 mod test;
-#[cfg(feature = "train")]
 mod train;
 mod transfer;
 mod unpacking;
@@ -127,7 +124,6 @@ fn local_models(plan: &Plan) -> LocalModels {
 
 fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failures) -> Result<u8> {
     match &plan.action {
-        #[cfg(feature = "train")]
         Action::Compress { options, fit: Some(fit), output } => {
             let encode: &compress::Encode<'_> = &|model, options, plain, archive, progress| {
                 steer_fit::compress(model, options, fit, plain, archive, progress)
@@ -168,9 +164,7 @@ fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failur
         }
         Action::Completions(shell) => completions::print_completions(*shell)?,
         Action::Manual(command) => completions::print_manual(command)?,
-        #[cfg(feature = "train")]
         Action::Train { train, options } => train::run(session, train, options)?,
-        #[cfg(feature = "train")]
         Action::Steer(verb) => steer::run(session, verb)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }

@@ -16,10 +16,8 @@ use super::names::shown;
 use super::output::{Output, Target};
 use super::size::parse_size;
 use super::standard;
-#[cfg(feature = "train")]
 use super::steer::SteerVerb;
 use super::test::TestOptions;
-#[cfg(feature = "train")]
 use super::train::TrainArgs;
 use super::voice::{ProgressStyle, Voice};
 use crate::archive::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, Options};
@@ -27,9 +25,7 @@ use crate::codec::{Parameters, Prefix};
 use crate::hub::Environment;
 use crate::models::Learning;
 use crate::ops::Isa;
-#[cfg(feature = "train")]
 use crate::train::TrainOptions;
-#[cfg(feature = "train")]
 use crate::train::steering::FitOptions;
 use anyhow::Context;
 use clap_complete::Shell;
@@ -76,7 +72,6 @@ pub enum Action {
     Compress {
         options: Options,
         /// Steering vectors to be fitted to each input.
-        #[cfg(feature = "train")]
         fit: Option<FitOptions>,
         output: Output,
     },
@@ -94,13 +89,11 @@ pub enum Action {
         bench: BenchArgs,
     },
     /// Runs without inputs.
-    #[cfg(feature = "train")]
     Train {
         train: TrainArgs,
         options: TrainOptions,
     },
     /// Runs without inputs.
-    #[cfg(feature = "train")]
     Steer(SteerVerb),
     /// Runs without inputs.
     Models(Verb),
@@ -140,7 +133,6 @@ impl Plan {
         let is_recursive = common.is_some_and(|common| common.recursive);
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = match &command {
-            #[cfg(feature = "train")]
             Command::Steer { verb: SteerVerb::Train(args) } => {
                 named_model(args.model.as_deref(), args.offline)?
             }
@@ -155,9 +147,15 @@ impl Plan {
             command.coding().and_then(|coding| coding.steer_random),
         )?;
         let action = match command {
-            Command::Compress { coding, output, .. } => {
-                compress(&coding, steering.as_ref(), output, &inputs, threads, memory)?
-            }
+            Command::Compress { coding, output, .. } => compress(
+                &coding,
+                model.as_ref(),
+                steering.as_ref(),
+                output,
+                &inputs,
+                threads,
+                memory,
+            )?,
             Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
                 part: part(&limit, &extract, &output, &inputs)?,
@@ -171,20 +169,18 @@ impl Plan {
                     json,
                 })
             }
-            #[cfg(feature = "train")]
             Command::Bench { coding, .. } if coding.fit.is_wanted() => {
                 return Err(UsageError("--steer-fit is for compression alone".into()).into());
             }
             Command::Bench { bench, coding, .. } => Action::Bench {
                 // What is decoded and compared anyway is verified on top only where that is typed.
-                options: coding_options(&coding, threads, memory)?.verify(coding.verify),
+                options: coding_options(&coding, model.as_ref(), threads, memory)?
+                    .verify(coding.verify),
                 bench,
             },
-            #[cfg(feature = "train")]
             Command::Train { train, .. } => {
                 Action::Train { options: train.options(isa()?)?, train }
             }
-            #[cfg(feature = "train")]
             Command::Steer { verb } => Action::Steer(verb),
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
@@ -258,6 +254,7 @@ fn part(
 
 fn compress(
     coding: &CodingArgs,
+    model: Option<&ModelRef>,
     steering: Option<&SteeringSpec>,
     output: OutputArgs,
     inputs: &[Input],
@@ -268,7 +265,7 @@ fn compress(
         let message = "--rm needs verification: it cannot be combined with --no-verify";
         return Err(UsageError(message.into()).into());
     }
-    let options = coding_options(coding, threads, memory)?;
+    let options = coding_options(coding, model, threads, memory)?;
     if coding.no_mix && options.level <= ADAPTIVE_LEVELS {
         let message = format!(
             "--no-mix codes with the language model alone, level {} without it: choose a level above {ADAPTIVE_LEVELS}",
@@ -281,7 +278,6 @@ fn compress(
         () if coding.lanes.is_some() => Some("--lanes"),
         () if coding.context.is_some() => Some("--context"),
         () if coding.learn.is_some() => Some("--learn"),
-        #[cfg(feature = "train")]
         () if coding.fit.is_wanted() => Some("--steer-fit"),
         () => steering.map(SteeringSpec::option),
     };
@@ -290,18 +286,17 @@ fn compress(
         say!("llmzip: warning: level {level} runs no language model, {option} is ignored");
     }
     let output = resolve_output(output, inputs)?;
-    #[cfg(feature = "train")]
     let fit = coding.fit.options(options.resolved_chunk_size());
-    Ok(Action::Compress {
-        options,
-        #[cfg(feature = "train")]
-        fit,
-        output,
-    })
+    Ok(Action::Compress { options, fit, output })
 }
 
 /// Resolves the options of compression.
-fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::Result<Options> {
+fn coding_options(
+    coding: &CodingArgs,
+    model: Option<&ModelRef>,
+    threads: usize,
+    memory: u64,
+) -> anyhow::Result<Options> {
     let level = coding.level.level.or_else(|| from_env("LLMZIP_LEVEL", 1..=9));
     Ok(Options::default()
         .level(level.unwrap_or(DEFAULT_LEVEL))
@@ -311,15 +306,18 @@ fn coding_options(coding: &CodingArgs, threads: usize, memory: u64) -> anyhow::R
         .prefix(prefix(coding)?)
         .context(coding.context)
         .table_log2(table_log2(coding.table_size)?)
-        .learning(learning(coding))
+        .learning(learning(coding, model))
         .verify(!coding.no_verify)
         .threads(threads)
         .memory(memory))
 }
 
-/// Resolves how the language model learns.
-fn learning(coding: &CodingArgs) -> Option<Learning> {
-    let default = Learning::of(coding.learn?);
+/// Resolves how the language model learns: one that is drawn from a seed does so unasked.
+fn learning(coding: &CodingArgs, model: Option<&ModelRef>) -> Option<Learning> {
+    let default = match model {
+        Some(ModelRef::Seeded(seeded)) => seeded.learning(coding.learn),
+        _ => Learning::of(coding.learn?),
+    };
     Some(Learning {
         tokens_log2: coding.learn_tokens.unwrap_or(default.tokens_log2),
         rate: coding.learn_rate.unwrap_or(default.rate),

@@ -50,9 +50,9 @@ impl<'m> Lanes<'m> {
         check_memory(codec, model, lanes, steps, most)?;
         let n_shards = threads.clamp(1, lanes);
         let opening = prefix.opening(model);
-        let learner = parameters.learning.zip(model.network().as_transformer());
-        let learner = learner
-            .map(|(learning, network)| (Learner::new(network, learning), learning.interval(lanes)));
+        let learner = parameters
+            .learning
+            .map(|learning| (Learner::new(model.network(), learning), learning.interval(lanes)));
         let shard = |i: usize| {
             let lanes = LaneLayout::new(lanes, n_shards).range(i);
             let mut session =
@@ -141,7 +141,7 @@ fn check_memory(
     let positions = parameters.context.map_or(network.window(), |context| context.len as usize);
     let mut needed =
         model.architecture().footprint().session(lanes, positions.min(most), lanes * steps);
-    if let Some((learning, network)) = parameters.learning.zip(network.as_transformer()) {
+    if let Some(learning) = parameters.learning {
         needed = needed.saturating_add(Learner::footprint(network, learning, lanes));
     }
     if needed <= memory {

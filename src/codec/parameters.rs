@@ -2,7 +2,7 @@
 
 use super::corrupt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Architecture, Context, Learning, LearningKind, Model};
+use crate::models::{Context, Learning, LearningKind, Model};
 use crate::predict::MixingConfig;
 
 /// Parameters of the coding; extensions in the archive where they are not the default.
@@ -93,11 +93,6 @@ impl Parameters {
 /// What keeps the model from learning so.
 fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
     let starts_afresh = model.architecture().max_positions().is_some();
-    match (model.architecture(), learning.kind) {
-        (Architecture::Recurrent(_), _) => Some("a recurrent model cannot learn while it codes"),
-        (_, LearningKind::All) if starts_afresh => {
-            Some("all of a model can learn only where its window slides: its head can")
-        }
-        _ => None,
-    }
+    (learning.kind == LearningKind::All && starts_afresh)
+        .then_some("all of a model can learn only where its window slides: its head can")
 }

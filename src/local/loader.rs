@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hub::folder_digest;
 use crate::models::{Architecture, Model};
 use crate::ops::Isa;
+use crate::train::SeededModel;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,8 +24,15 @@ pub struct Loader {
 
 /// The model that was loaded last.
 struct Loaded {
-    folder: PathBuf,
+    from: Origin,
     model: Arc<Model>,
+}
+
+/// Where a model came from.
+#[derive(PartialEq, Eq)]
+enum Origin {
+    Folder(PathBuf),
+    Seed(SeededModel),
 }
 
 /// A model that was loaded, or the digest of files that are those of another.
@@ -53,11 +61,30 @@ impl Loader {
     /// # Errors
     /// [`ErrorKind::MemoryExceeded`], [`ErrorKind::InvalidModel`], [`ErrorKind::Io`].
     pub fn load(&self, folder: &Path, label: Option<&str>) -> Result<Arc<Model>> {
+        self.keep(Origin::Folder(folder.to_owned()), || self.read(folder, label))
+    }
+
+    /// The model that is drawn from its seed: the one in memory, or drawn now if there is room for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MemoryExceeded`]
+    pub fn draw(&self, seeded: &SeededModel) -> Result<Arc<Model>> {
+        self.keep(Origin::Seed(*seeded), || seeded.draw(self.isa, self.memory))
+    }
+
+    /// The model in memory where it is from there, else that of `load`.
+    fn keep(&self, from: Origin, load: impl FnOnce() -> Result<Model>) -> Result<Arc<Model>> {
         let mut loaded = self.lock();
-        if let Some(Loaded { model, .. }) = loaded.as_ref().filter(|last| last.folder == folder) {
+        if let Some(Loaded { model, .. }) = loaded.as_ref().filter(|last| last.from == from) {
             return Ok(Arc::clone(model));
         }
         *loaded = None;
+        let model = Arc::new(load()?);
+        *loaded = Some(Loaded { from, model: Arc::clone(&model) });
+        Ok(model)
+    }
+
+    fn read(&self, folder: &Path, label: Option<&str>) -> Result<Model> {
         let model = Model::open_if(folder, self.isa, |architecture| {
             let weights = architecture.footprint().weights;
             if weights > self.memory {
@@ -66,13 +93,10 @@ impl Loader {
             (self.on_load)(folder, weights);
             Ok(())
         })?;
-        let model = match label {
+        Ok(match label {
             Some(label) => model.with_label(label.to_owned()),
             None => model,
-        };
-        let model = Arc::new(model);
-        *loaded = Some(Loaded { folder: folder.to_owned(), model: Arc::clone(&model) });
-        Ok(model)
+        })
     }
 
     /// Loads the model in `folder` and compares its digest with the one that `wanted` names. Where

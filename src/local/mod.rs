@@ -11,6 +11,7 @@ use crate::hub::{
 };
 use crate::models::{Model, Steering, SteeringFile};
 use crate::ops::Isa;
+use crate::train::SeededModel;
 use loader::{Loader, Verified};
 use search::Search;
 use std::fmt::Display;
@@ -121,6 +122,14 @@ impl LocalModels {
         loaded
     }
 
+    /// Draws a model from its seed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MemoryExceeded`]
+    pub fn draw(&self, seeded: &SeededModel) -> Result<Arc<Model>> {
+        self.loader.draw(seeded)
+    }
+
     /// Loads `found`, which must be the model that `wanted` names.
     ///
     /// # Errors
@@ -171,6 +180,9 @@ impl ModelSource for LocalModels {
             return self.builtin.find(wanted);
         }
         let ModelName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
+        if let Some(seeded) = SeededModel::of_archive(digest, label) {
+            return self.loader.draw(&seeded);
+        }
         match self.loader.last().filter(|model| wanted.matches(model.identity())) {
             Some(model) => Ok(model),
             None => {

@@ -7,7 +7,7 @@ use super::Row;
 pub enum Stage {
     /// The layer's input: `[rows][C]`.
     X,
-    /// Its norm.
+    /// Its norm. From here on transformers' own.
     Normed,
     /// Queries, keys and values before their norms and rotation: `[rows][qkv]`.
     Raw,
@@ -27,10 +27,20 @@ pub enum Stage {
     Up,
     /// The input of its last linear layer: `[rows][F]`.
     Activated,
+    /// The layer's last outputs: `[rows][H]`. From here on recurrent networks' own.
+    Last,
+    /// Values of the gates: `[rows][G]`.
+    Gates,
+    /// What the last outputs make of a GRU's gate *new*: `[rows][H]`.
+    NewY,
+    /// Cells of an LSTM before the step: `[rows][H]`.
+    LastC,
+    /// The same after it.
+    C,
 }
 
 /// Stages of a layer.
-const STAGES: usize = Stage::Activated as usize + 1;
+const STAGES: usize = Stage::C as usize + 1;
 
 /// Rows of some lanes that a prediction was made after, since the last step of learning.
 ///
@@ -81,6 +91,11 @@ impl Recording {
             self.kept[lane] += 1;
             self.ends[lane] = row.position + 1;
         }
+    }
+
+    /// Returns whether results of layers are kept of this call's rows.
+    pub fn keeps_layers(&self) -> bool {
+        !self.places.is_empty() && !self.layers.is_empty()
     }
 
     /// Begins with that layer.

@@ -166,7 +166,7 @@ impl Recurrence {
 
 /// Computes the gradients of a GRU step. grad: `[H]`, that of h after the step, becomes that of h
 /// before it, except its part through y.
-fn gru_backward(
+pub fn gru_backward(
     gates: &[f32],
     last: &[f32],
     new_y: &[f32],
@@ -188,7 +188,7 @@ fn gru_backward(
 
 /// Computes the gradients of an LSTM step. grad_h becomes zero, its part through y comes later;
 /// grad_c: `[H]`, that of c after the step, becomes that before it. c: before and after the step.
-fn lstm_backward(
+pub fn lstm_backward(
     isa: Isa,
     gates: &[f32],
     (last, c): (&[f32], &[f32]),

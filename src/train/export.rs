@@ -11,34 +11,65 @@ use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Writes configuration, tokenizer and weights.
+/// `config.json` and `model.safetensors` of a network.
+pub struct NetworkFiles {
+    pub config: Vec<u8>,
+    pub weights: Vec<u8>,
+}
+
+/// Writes configuration, tokenizer and weights: these in float16.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights exceed the range of float16.
 pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> Result<()> {
-    let mut config = network.config();
-    config["torch_dtype"] = "float16".into();
-    let config = serde_json::to_string_pretty(&config).expect("numbers and strings") + "\n";
-    write(folder, "config.json", config.as_bytes())?;
-    write(folder, "tokenizer.json", &tokens.json)?;
-    let mut tensors = Vec::new();
-    for (name, shape, values) in network.tensors() {
+    let halves = |name: &str, values: Vec<f32>| {
         let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
         if halves.iter().any(|half| !half.is_finite()) {
             let message = format!("{name} exceeds the range of float16: training diverged");
             return Err(Error::new(ErrorKind::InvalidModel, message));
         }
-        let bytes: Vec<u8> = halves.into_iter().flat_map(f16::to_le_bytes).collect();
+        Ok(halves.into_iter().flat_map(f16::to_le_bytes).collect())
+    };
+    let NetworkFiles { config, weights } = files(network, "float16", Dtype::F16, halves)?;
+    write(folder, "config.json", &config)?;
+    write(folder, "tokenizer.json", &tokens.json)?;
+    write(folder, "model.safetensors", &weights)
+}
+
+/// Returns the files of a network with weights as they are, in float32.
+///
+/// # Errors
+/// None for tensors that fill their shapes.
+pub fn floats(network: &dyn TrainableNetwork) -> Result<NetworkFiles> {
+    let bytes = |_: &str, values: Vec<f32>| {
+        Ok(values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>())
+    };
+    files(network, "float32", Dtype::F32, bytes)
+}
+
+/// Returns the files of a network with the bytes that `to_bytes` makes of each tensor.
+fn files(
+    network: &dyn TrainableNetwork,
+    type_name: &str,
+    dtype: Dtype,
+    to_bytes: impl Fn(&str, Vec<f32>) -> Result<Vec<u8>>,
+) -> Result<NetworkFiles> {
+    let mut config = network.config();
+    config["torch_dtype"] = type_name.into();
+    let config = serde_json::to_string_pretty(&config).expect("numbers and strings") + "\n";
+    let mut tensors = Vec::new();
+    for (name, shape, values) in network.tensors() {
+        let bytes = to_bytes(&name, values)?;
         tensors.push((name, shape, bytes));
     }
     let views = tensors.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
-        (name, view.expect("two bytes for each number"))
+        let view = TensorView::new(dtype, shape.clone(), bytes);
+        (name, view.expect("the type's bytes for each number"))
     });
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(views, Some(metadata))
+    let weights = safetensors::serialize(views, Some(metadata))
         .map_err(|e| Error::new(ErrorKind::InvalidModel, e.to_string()))?;
-    write(folder, "model.safetensors", &file)
+    Ok(NetworkFiles { config: config.into_bytes(), weights })
 }
 
 /// Writes the model card and the plot of its training.

@@ -1,6 +1,6 @@
 //! Training of models on a user's own files (`llmzip train`).
 //!
-//! Beside the layers, used by `cli` alone. It knows tokenizers and kernels, and writes folders that
+//! Beside the layers, used by `cli`, and by `local` for models drawn from a seed. It knows tokenizers and kernels, and writes folders that
 //! `models` reads; it does not know archives. Backward passes are those of `nn`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle
 //! computes them.
 
@@ -17,6 +17,7 @@ mod optimiser;
 mod options;
 mod recurrent;
 mod run;
+mod seeded;
 mod shape;
 pub mod steering;
 mod vocabulary;
@@ -29,4 +30,5 @@ pub use network::{TokenShard, TrainableNetwork};
 pub use optimiser::{Optimiser, OptimiserOptions, orthogonal, reduce};
 pub use options::{Arch, Budget, Size, TrainOptions};
 pub use run::{TrainReport, TrainSummary, train};
+pub use seeded::SeededModel;
 pub use shape::NetworkShape;

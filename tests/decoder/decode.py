@@ -18,6 +18,7 @@ from pathlib import Path
 from adaptive import AdaptiveModel
 from learning import HeadLearner
 from network import Lanes, Network, random_steering, read_safetensors
+from recurrent import AllLearner, Recurrent
 from steering import carried_steering
 from tokens import Damage, Prefix, Vocabulary, decode_bytes, decode_lanes
 
@@ -114,9 +115,10 @@ class Setup:
     """Sections 3 and 4: what a stream is coded with. The model is a code, or a digest."""
 
     model: int | bytes
+    label: bytes = b""
     context: tuple | None = None
     table_log2: int = 26
-    learning: tuple | None = None  # of the head: log2 of the tokens between steps, millionths
+    learning: tuple | None = None  # whether all matrices learn, log2 of the tokens between steps, millionths
     steering: tuple | bytes | None = None  # count and seed, the digest of a file, or the code of carried vectors
     prefix: Prefix = field(default_factory=Prefix)
 
@@ -133,6 +135,25 @@ class Model:
         self.vocabulary = Vocabulary(tokenizer, config["vocab_size"])
         self.network = Network(config, weights, self.vocabulary.ids)
         self.first_token, self.digest = config.get("bos_token_id") or 0, digest
+
+
+class SeededModel:
+    """Section 24 of the numerics."""
+
+    first_token = 0
+
+    def __init__(self, label, digest):
+        check_blake3(digest, "the model's name", label)
+        _, kind, size, seed = label.decode().split(":")
+        width, _, layers = size.partition("x")
+        self.network = Recurrent(kind, int(width), int(layers or 1), int(seed))
+        self.vocabulary, self.digest = ByteVocabulary(), digest
+
+
+class ByteVocabulary:
+    """The bytes."""
+
+    bytes, ids = [bytes([byte]) for byte in range(256)], range(256)
 
 
 class Decoder:
@@ -161,7 +182,7 @@ class Decoder:
         setup = Setup(code)
         if code == BY_DIGEST:
             setup.model = reader.take(32)
-            reader.take(reader.varint())
+            setup.label = reader.take(reader.varint())
         extensions = self.extensions() if model & 0x40 else {}
         form = self.single if model & 0x80 else self.long
         return form(start, setup, extensions)
@@ -213,10 +234,10 @@ class Decoder:
         if 10 in extensions:
             content = Reader(extensions[10])
             kind, tokens_log2, rate = content.byte(), content.byte(), content.varint()
-            check(kind == 0, "unsupported: more than the head learns")
+            check(kind <= 1, "the kind of learning")
             check(4 <= tokens_log2 <= 12 and 1 <= rate <= 10 ** 6, "parameters of learning")
             check(content.at == len(content.data), "the learning extension goes on")
-            setup.learning = tokens_log2, rate
+            setup.learning = kind == 1, tokens_log2, rate
 
     def single(self, start, setup, extensions):
         """Section 5."""
@@ -286,17 +307,25 @@ class Decoder:
             adaptive.read_prefix(prefix)
         check(setup.model != NO_MODEL, "a chunk runs a language model, and none is named")
         check(prefix.tokens or not prefix.text, "the prefix has no tokens")
-        model = self.model(setup.model)
+        model = self.model(setup.model, setup.label)
         most, context = model.network.most_positions, setup.context
         check((context is None) == (most is None), "the context is not one for the model")
         check(context is None or context[0] <= most, "the context is longer than the model's")
         opening = [model.first_token, *(model.vocabulary.ids[rank] for rank in prefix.tokens)]
-        learner = None
-        if setup.learning:
-            learner = HeadLearner(model.network.head.floats(), *setup.learning, n_lanes)
+        learner = self.learner(setup, model, n_lanes)
         lanes = Lanes(model.network, n_lanes, context, self.steering_of(setup, model), learner)
         return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive, trace)
 
+
+    def learner(self, setup, model, n_lanes):
+        """Section 23."""
+        if not setup.learning:
+            return None
+        is_all, *parameters = setup.learning
+        if not is_all:
+            return HeadLearner(model.network.head.floats(), *parameters, n_lanes)
+        check(isinstance(model, SeededModel), "unsupported: more than the head learns of a model of files")
+        return AllLearner(model.network, *parameters, n_lanes)
 
     def steering_of(self, setup, model):
         """Section 21: the vectors of a stream, [K, C]."""
@@ -328,12 +357,14 @@ def main():
     steering = arguments.steering and arguments.steering.read_bytes()
     loaded = {}
 
-    def model(name):
+    def model(name, label):
         if name not in loaded:
-            loaded[name] = load(name)
+            loaded[name] = load(name, label)
         return loaded[name]
 
-    def load(name):
+    def load(name, label):
+        if label.startswith(b"seed:"):
+            return SeededModel(label, name)
         if isinstance(name, int):
             return Model(MODELS / "default", bytes.fromhex(DEFAULT))
         check(arguments.model, f"needs the model {name.hex()}: --model")

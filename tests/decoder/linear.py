@@ -43,9 +43,9 @@ class FloatLinear:
         """The weights: [N, K]."""
         return self.w.T
 
-    def __call__(self, x):
-        """x: [L, K] -> [L, N]."""
-        acc = np.zeros((x.shape[0], self.w.shape[1]), F32)
+    def __call__(self, x, bias=F32(0)):
+        """x: [L, K] -> [L, N]; bias: [N]."""
+        acc = np.broadcast_to(bias, (x.shape[0], self.w.shape[1]))
         for k in range(self.w.shape[0]):
             acc = fma(x[:, k, None], self.w[k], acc)
         return acc

@@ -1,7 +1,5 @@
 //! What texts cost by models alone, by llmzip's kernels and by candle.
 
-#![cfg(feature = "train")]
-
 use crate::family::{FAMILIES, folder};
 use llmzip::codec::{self, ChunkOptions, Codec, Parameters};
 use llmzip::models::{Context, Model};

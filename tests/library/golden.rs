@@ -11,6 +11,7 @@ use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering
 use llmzip::codec::{Quantizer, SteeringCode};
 use llmzip::models::{DEFAULT_CODE, Learning, LearningKind, Model};
 use llmzip::ops::Isa;
+use llmzip::train::SeededModel;
 use llmzip::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +62,11 @@ impl Models {
 
 impl ModelSource for Models {
     fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        if let ModelName::Digest { digest, label } = wanted
+            && let Some(seeded) = SeededModel::of_archive(digest, label)
+        {
+            return seeded.draw(Isa::detect(), u64::MAX).map(Arc::new);
+        }
         self.builtin.find(wanted).or_else(|_| self.no_window.find(wanted))
     }
 }
@@ -86,11 +92,19 @@ fn goldens_of_learning(no_window: ModelName) -> Vec<Golden> {
     let head = Options::default().lanes(7).learning(learning(LearningKind::Head));
     let all = Options::default().lanes(7).learning(learning(LearningKind::All));
     let prefixed = head.clone().mix(false).lanes(3).context(16).prefix(b"The keeper wrote: ");
-    vec![
+    let seeded = |name: &str| {
+        let seeded: SeededModel = name.parse().unwrap();
+        let options = all.clone().mix(false).lanes(5).prefix(b"The keeper wrote: ");
+        golden(name.split(':').nth(1).unwrap(), ModelName::of(&seeded.identity()), options)
+    };
+    let drawn = ["seed:gru:64:42", "seed:lstm:128x2:7", "seed:llama:64x2:18446744073709551615"];
+    let drawn = drawn.map(seeded);
+    let fixed = [
         golden("head", default.clone(), head),
         golden("all-chunks", default, all.chunk_size(200)),
         golden("head-context", no_window, prefixed),
-    ]
+    ];
+    fixed.into_iter().chain(drawn).collect()
 }
 
 /// Archives with steering vectors.

@@ -1,8 +1,6 @@
 //! Backward passes of networks that learn, against finite differences; forward passes against the
 //! networks that code.
 
-#![cfg(feature = "train")]
-
 use crate::random;
 use llmzip::models::{Architecture, Cell, Network, Row, Weights};
 use llmzip::nn::parameter::{Parameter, zeros};

@@ -1,7 +1,5 @@
 //! The bits of weights after some steps: the same on every machine, with any number of threads.
 
-#![cfg(feature = "train")]
-
 use super::decoders::{decoder, outputs, shapes, tokens};
 use crate::family::folder;
 use llmzip::error::Result;

@@ -1,7 +1,5 @@
 //! Steering vectors that learn: from texts of a kind, and from one text that carries them.
 
-#![cfg(feature = "train")]
-
 use crate::family::folder;
 use llmzip::ErrorKind;
 use llmzip::archive::{self, NamedSteering, Options};

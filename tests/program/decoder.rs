@@ -8,6 +8,7 @@ use crate::skip::skip;
 use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
 use llmzip::models::{Model, Steering, SteeringFile};
 use llmzip::ops::Isa;
+use llmzip::train::SeededModel;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -116,6 +117,22 @@ fn archives_whose_head_learns_are_read() {
     let model = Arc::new(Model::open_on(&folder, Isa::detect()).unwrap());
     let arguments = ["--model", folder.to_str().unwrap()];
     golden_archives_of_a_model_are_read(&["learning-head-context"], &model, &arguments);
+}
+
+/// Recurrent networks, drawn from a seed, of which all matrices learn.
+#[test]
+fn archives_of_models_drawn_from_a_seed_are_read() {
+    golden_archives_of_a_model_are_read(&["learning-gru", "learning-lstm"], &Drawn, &[]);
+}
+
+struct Drawn;
+
+impl ModelSource for Drawn {
+    fn find(&self, wanted: &ModelName) -> llmzip::Result<Arc<Model>> {
+        let ModelName::Digest { digest, label } = wanted else { return Err(wanted.missing()) };
+        let seeded = SeededModel::of_archive(digest, label).ok_or_else(|| wanted.missing())?;
+        seeded.draw(Isa::detect(), u64::MAX).map(Arc::new)
+    }
 }
 
 /// Carried vectors of every quantizer, and vectors of a seed by both models, and those of a file in lanes that start afresh.

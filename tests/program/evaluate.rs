@@ -1,7 +1,5 @@
 //! `llmzip models evaluate`: a table and JSON, by both engines.
 
-#![cfg(feature = "train")]
-
 use crate::family;
 use crate::shell::{Ended, Shell};
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! `llmzip steer train` and `--steer-fit`.
 
-#![cfg(feature = "train")]
-
 use crate::shell::Shell;
 use llmzip::models::SteeringFile;
 use std::fs;

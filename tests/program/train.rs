@@ -1,7 +1,5 @@
 //! `llmzip train`: models that compress, the same ones again, runs that go on, and what is refused.
 
-#![cfg(feature = "train")]
-
 use crate::shell;
 use crate::shell::Shell;
 use llmzip::ops::Isa;

@@ -31,7 +31,6 @@ pub fn run(input: &[u8]) {
             assert_eq!(options.threads, plan.threads);
             check_output(&output);
         }
-        #[cfg(feature = "train")]
         Action::Train { options, .. } => assert!((256..=65_536).contains(&options.vocab_size)),
         _ => (),
     }

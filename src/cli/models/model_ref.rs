@@ -3,6 +3,7 @@
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::hub::{FoundModel, Reference, Store, StoredModel, not_here};
+use crate::train::SeededModel;
 use crate::{Error, ErrorKind};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub enum ModelRef {
     Default,
     /// A folder with its files.
     Folder(PathBuf),
+    /// One that is drawn from a seed.
+    Seeded(SeededModel),
     /// `ORG/NAME[@REVISION]`, or the name of an imported model.
     Named {
         /// Name as typed.
@@ -36,6 +39,9 @@ impl ModelRef {
         let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
         match name.filter(|_| !is_path) {
             Some("default") => Ok(Self::Default),
+            Some(name) if SeededModel::is_named(name) => {
+                Ok(Self::Seeded(name.parse().map_err(|e: Error| UsageError(e.to_string()))?))
+            }
             Some(name) => {
                 let reference = Reference::parse(name).ok();
                 Ok(Self::Named { name: name.to_owned(), reference })
@@ -52,6 +58,9 @@ impl ModelRef {
         match self {
             Self::Default => Ok(FoundModel::Default),
             Self::Folder(folder) => Ok(FoundModel::of_folder(folder, store)),
+            Self::Seeded(seeded) => {
+                Err(UsageError(format!("{seeded} is drawn from its seed and has no files")).into())
+            }
             Self::Named { name, reference } => {
                 let mut imported = store.imported(name);
                 if imported.len() > 1 {

@@ -106,6 +106,9 @@ impl Models {
         elsewhere: impl FnOnce(&Reference, anyhow::Error) -> Result<FoundModel>,
     ) -> Result<Arc<Model>> {
         let Some(spec) = &self.spec else { return Ok(self.local.open(&FoundModel::Default)?) };
+        if let ModelRef::Seeded(seeded) = spec {
+            return Ok(self.local.draw(seeded)?);
+        }
         let found = match (spec.find(self.store()), spec) {
             (Ok(found), _) => found,
             // A name without a slash never leaves the machine: it is rather a mistyped folder.
@@ -152,7 +155,7 @@ impl Models {
 impl ModelSource for Models {
     fn find(&self, wanted: &ModelName) -> crate::Result<Arc<Model>> {
         match &self.spec {
-            Some(spec) if !BuiltinModels::has(wanted) => {
+            Some(spec) if !BuiltinModels::has(wanted) && !matches!(spec, ModelRef::Seeded(_)) => {
                 let found = spec.find(self.store()).map_err(|e| not_found(wanted, &e))?;
                 self.local.require(&found, wanted)
             }

@@ -1,16 +1,12 @@
 //! The weights that learn, the sessions that code by them, and the steps between.
 
-use super::backward::{Backward, cost_backward};
 use super::matrix::{MatrixMoments, Step};
+use super::network::{LearningLanes, LearningNetwork, LinearInput};
 use super::{Learning, LearningKind};
-use crate::models::blocks::Layer;
-use crate::models::linear::Linear;
-use crate::models::recording::{Recording, Stage};
-use crate::models::session::TransformerLanes;
-use crate::models::transformer::Transformer;
-use crate::models::{Row, Session};
+use crate::models::recording::Recording;
+use crate::models::{Network, Row, Session};
 use crate::nn::matrix::transposed;
-use crate::ops::{Bf16, Isa, PackedMatrix};
+use crate::ops::{Isa, PackedMatrix, sum16};
 use rayon::prelude::*;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -34,22 +30,6 @@ struct LearningMatrix {
     moments: MatrixMoments,
 }
 
-/// Where the inputs of a linear layer are recorded.
-#[derive(Clone, Copy)]
-enum LinearInput {
-    Layer(usize, Stage),
-    Head,
-}
-
-impl LinearInput {
-    fn of(self, recording: &Recording) -> &[f32] {
-        match self {
-            Self::Layer(index, stage) => recording.of(index, stage),
-            Self::Head => recording.normed(),
-        }
-    }
-}
-
 /// Rows that a session recorded, and their gradients.
 struct Lesson<'a> {
     recording: &'a Recording,
@@ -68,35 +48,31 @@ impl Lesson<'_> {
 
 /// The network of a learner and its sessions: no session runs during a step.
 #[derive(Clone)]
-struct SharedNetwork(Arc<RwLock<Transformer>>);
+struct SharedNetwork(Arc<RwLock<LearningNetwork>>);
 
 impl SharedNetwork {
-    fn read(&self) -> RwLockReadGuard<'_, Transformer> {
+    fn read(&self) -> RwLockReadGuard<'_, LearningNetwork> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Transformer> {
+    fn write(&self) -> RwLockWriteGuard<'_, LearningNetwork> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Learner {
     /// Creates a learner that starts with the weights of `network`.
-    pub fn new(network: &Transformer, learning: Learning) -> Self {
-        let mut network = network.clone();
-        network.head = Arc::new(network.head.to_floats());
-        let (mut inputs, learns_layers) = (Vec::new(), learning.kind == LearningKind::All);
-        if learns_layers {
-            network.layers = Arc::new(network.layers.iter().map(Layer::to_floats).collect());
-            let layers = network.layers.iter().enumerate();
-            let stages = layers.flat_map(|(i, layer)| stages(layer).map(move |stage| (i, stage)));
-            inputs.extend(stages.map(|(index, stage)| LinearInput::Layer(index, stage)));
-        }
+    pub fn new(network: &dyn Network, learning: Learning) -> Self {
+        let mut network = LearningNetwork::new(network, learning.kind);
+        let mut inputs = match learning.kind {
+            LearningKind::Head => Vec::new(),
+            LearningKind::All => network.layer_inputs(),
+        };
         inputs.push(LinearInput::Head);
-        let weights = weights(&mut network, learning.kind);
-        let transposed = match learns_layers {
-            true => weights.iter().map(|matrix| matrix.transposed()).collect(),
-            false => Vec::new(),
+        let weights = network.matrices_mut(learning.kind);
+        let transposed = match learning.kind {
+            LearningKind::Head => Vec::new(),
+            LearningKind::All => weights.iter().map(|matrix| matrix.transposed()).collect(),
         };
         let matrix = |(input, weights): (LinearInput, &mut PackedMatrix)| LearningMatrix {
             input,
@@ -114,24 +90,15 @@ impl Learner {
 
     /// Returns the bytes that a learner takes with its sessions of `lanes` lanes in all, beside what those of
     /// `network` take; about.
-    pub fn footprint(network: &Transformer, learning: Learning, lanes: usize) -> u64 {
-        let shape = network.shape();
-        let (c, f, (q, kv)) = (shape.hidden_size, shape.intermediate_size, shape.qkv_widths());
-        let (head, v) = (c * network.head.outputs(), network.head.outputs());
-        let gate = network.layers.first().map_or(0, |layer| layer.linears() - 4);
-        let of_layer = (q + 2 * kv) * c + q * c + (2 + gate) * f * c;
-        // Weights, their second moments and gradients, and where layers learn their transposes; what is
-        // recorded of a row, and its gradients.
-        let (weights, row) = match learning.kind {
-            LearningKind::Head => (12 * head as u64, v + 2 * c),
-            LearningKind::All => {
-                let weights = 16 * (head as u64 + (shape.layers * of_layer) as u64);
-                (weights, v + 3 * c + 2 * shape.layers * (4 * c + 4 * (q + kv) + 4 * f))
-            }
+    pub fn footprint(network: &dyn Network, learning: Learning, lanes: usize) -> u64 {
+        let (matrices, row) = LearningNetwork::sizes(network, learning.kind);
+        // Weights, their second moments and gradients, and where layers learn their transposes.
+        let copies = match learning.kind {
+            LearningKind::Head => 3,
+            LearningKind::All => 4,
         };
         let rows = lanes * learning.interval(lanes);
-        let position = 4 * kv * shape.layers;
-        weights + (rows * (4 * row + position)) as u64
+        4 * (copies * matrices + rows as u64 * row)
     }
 
     /// Starts lanes that take up to `steps` rows in one call and `interval` between steps of learning,
@@ -144,8 +111,8 @@ impl Learner {
         window: usize,
     ) -> LearningSession {
         let network = self.network.clone();
-        let layers = if self.transposed.is_empty() { 0 } else { network.read().layers.len() };
-        let mut state = TransformerLanes::new(&network.read(), lanes, steps.max(interval), window);
+        let layers = if self.transposed.is_empty() { 0 } else { network.read().layers() };
+        let mut state = network.read().lanes(lanes, steps.max(interval), window);
         *state.recording() = Recording::new(lanes, interval, layers);
         LearningSession { network, lanes: state }
     }
@@ -165,7 +132,7 @@ impl Learner {
     }
 
     fn learn(&mut self, sessions: &mut [&mut LearningSession], targets: &[&[u32]]) {
-        let isa = self.network.read().isa;
+        let isa = self.network.read().isa();
         let lessons = self.lessons(sessions, targets);
         let matrices = self.matrices.par_iter_mut().enumerate();
         let is_finite = matrices
@@ -179,7 +146,7 @@ impl Learner {
         let rate = self.learning.rate as f32 / 1e6;
         let step = Step::next(rate, &mut self.decayed);
         let mut network = self.network.write();
-        let weights = weights(&mut network, self.learning.kind);
+        let weights = network.matrices_mut(self.learning.kind);
         let steps = self.matrices.par_iter_mut().zip(weights);
         let steps = steps.map(|(matrix, weights)| {
             matrix.moments.step(&step, weights);
@@ -206,12 +173,12 @@ impl Learner {
             rest = others;
             parts.push((&mut session.lanes, of_part));
         }
-        let lesson = |(lanes, targets): (&'s mut TransformerLanes<Bf16>, &[&[u32]])| {
+        let lesson = |(lanes, targets): (&'s mut LearningLanes, &[&[u32]])| {
             lanes.recording().close();
-            cost_backward(network.isa, lanes.recording().outputs_mut(), targets);
+            cost_backward(network.isa(), lanes.recording().outputs_mut(), targets);
             let gradients = match self.transposed.is_empty() {
                 true => Vec::new(),
-                false => Backward { network, transposed: &self.transposed, lanes }.run(),
+                false => network.backward(&self.transposed, lanes),
             };
             Lesson { recording: lanes.recording(), gradients }
         };
@@ -230,28 +197,21 @@ impl LearningMatrix {
     }
 }
 
-/// Returns where the inputs of a layer's linear layers are recorded, in their order.
-fn stages(layer: &Layer) -> impl Iterator<Item = Stage> + use<> {
-    let gate = layer.mlp.gate.as_ref().map(|_| Stage::MlpNormed);
-    let mlp = gate.into_iter().chain([Stage::MlpNormed, Stage::Activated]);
-    [Stage::Normed, Stage::Attended].into_iter().chain(mlp)
-}
-
-/// Returns the weights that learn, which are the learner's own.
-fn weights(network: &mut Transformer, kind: LearningKind) -> Vec<&mut PackedMatrix> {
-    let mut linears = Vec::new();
-    if kind == LearningKind::All {
-        let layers = Arc::get_mut(&mut network.layers).expect("no one else has them");
-        linears.extend(layers.iter_mut().flat_map(Layer::linears_mut));
+/// Replaces exp(logit - the greatest) by gradients of logits. x: `[R][V]`; targets: by lane.
+fn cost_backward(isa: Isa, x: &mut [f32], targets: &[&[u32]]) {
+    let rows: usize = targets.iter().map(|targets| targets.len()).sum();
+    let v = x.len() / rows.max(1);
+    for (x, &target) in x.chunks_exact_mut(v.max(1)).zip(targets.iter().copied().flatten()) {
+        let r = 1.0 / sum16(isa, x);
+        x.iter_mut().for_each(|x| *x *= r);
+        x[target as usize] -= 1.0;
     }
-    linears.push(Arc::get_mut(&mut network.head).expect("no one else has it"));
-    linears.into_iter().map(Linear::floats_mut).collect()
 }
 
 /// Lanes that code by the weights of a learner.
 pub struct LearningSession {
     network: SharedNetwork,
-    lanes: TransformerLanes<Bf16>,
+    lanes: LearningLanes,
 }
 
 impl LearningSession {

@@ -111,3 +111,10 @@ impl MatrixMoments {
         });
     }
 }
+
+/// Returns dy w. dy: `[R][N]`; returns `[R][K]`.
+pub fn product(isa: Isa, dy: &[f32], transposed: &PackedMatrix) -> Vec<f32> {
+    let mut dx = vec![0.0; dy.len() / transposed.inputs() * transposed.outputs()];
+    matmul(isa, dy, transposed, &mut dx);
+    dx
+}

@@ -4,9 +4,11 @@
 //! Krause et al., "Dynamic Evaluation of Neural Sequence Models" (2018); Bellard, "Lossless Data
 //! Compression with Neural Networks" (2019), learns from nothing.
 
-mod backward;
 mod learner;
 mod matrix;
+mod network;
+mod recurrent;
+mod transformer;
 
 pub use learner::{Learner, LearningSession};
 

@@ -13,33 +13,44 @@ mod trainable;
 
 pub use crate::nn::recurrence::Cell;
 pub use config::RecurrentConfig;
+pub(super) use session::RecurrentLanes;
 
 use super::Weights;
 use super::linear::Linear;
 use super::matrix::MatrixShape;
 use crate::error::Result;
 use crate::ops::{Isa, QuantRows};
+use std::sync::Arc;
 
-/// A recurrent network.
+/// A recurrent network; clones share its weights.
+#[derive(Clone)]
 pub struct Recurrent {
     isa: Isa,
-    config: RecurrentConfig,
+    pub(super) config: RecurrentConfig,
     /// `[vocab_size][E]`
-    embedding: Vec<f32>,
-    /// The first layer's gate inputs of every token, `[vocab_size][G]`, unless they would be too many.
-    table: Option<Vec<f32>>,
-    layers: Vec<RecurrentLayer>,
-    head: Linear,
+    embedding: Arc<Vec<f32>>,
+    /// The first layer's gate inputs of every token, `[vocab_size][G]`, unless they would be too many or
+    /// the layer learns.
+    pub(super) table: Option<Arc<Vec<f32>>>,
+    pub(super) layers: Arc<Vec<RecurrentLayer>>,
+    pub(super) head: Arc<Linear>,
     /// Token ids of the head's rows.
     outputs: Vec<u32>,
 }
 
 /// A layer of cells.
-struct RecurrentLayer {
+pub(super) struct RecurrentLayer {
     /// From the layer below, or the embedding.
-    input: Linear,
+    pub input: Linear,
     /// From the layer's own last outputs.
-    hidden: Linear,
+    pub hidden: Linear,
+}
+
+impl RecurrentLayer {
+    /// Returns the same layer in floats.
+    pub fn to_floats(&self) -> Self {
+        Self { input: self.input.to_floats(), hidden: self.hidden.to_floats() }
+    }
 }
 
 impl Recurrent {
@@ -69,11 +80,22 @@ impl Recurrent {
         let table = config.is_tabulated().then(|| {
             let mut table = vec![0.0; config.vocab_size * config.gates()];
             layers[0].input.apply(isa, &embedding, &mut table, &mut QuantRows::default());
-            table
+            Arc::new(table)
         });
         let (config, outputs) = (config.clone(), outputs.to_vec());
-        let head = head(&config, weights, &outputs)?;
+        let head = Arc::new(head(&config, weights, &outputs)?);
+        let (embedding, layers) = (Arc::new(embedding), Arc::new(layers));
         Ok(Self { isa, config, embedding, table, layers, head, outputs })
+    }
+
+    /// Returns the instruction set that it runs on.
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Returns its layers.
+    pub(super) fn layers(&self) -> usize {
+        self.layers.len()
     }
 }
 

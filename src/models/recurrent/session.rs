@@ -4,8 +4,9 @@
 //! those from its own last outputs are one for each step: of all lanes, a row each.
 
 use super::{Recurrent, RecurrentLayer};
+use crate::models::recording::{Recording, Stage};
 use crate::models::{Network, Row, Session, Transformer};
-use crate::nn::recurrence::RecurrentState;
+use crate::nn::recurrence::{Cell, RecurrentState};
 use crate::ops::QuantRows;
 use crate::profile::{Part, enter};
 
@@ -31,9 +32,14 @@ impl Network for Recurrent {
     }
 }
 
-/// Lanes of a [`Recurrent`] network, with their state.
+/// Lanes of a [`Recurrent`] network whose weights stay as they are.
 pub struct RecurrentSession<'a> {
     network: &'a Recurrent,
+    lanes: RecurrentLanes,
+}
+
+/// State of the lanes of a [`Recurrent`] network.
+pub struct RecurrentLanes {
     lanes: usize,
     /// One for each layer.
     states: Vec<RecurrentState>,
@@ -57,33 +63,59 @@ struct GateWorkspace {
     last_gates: Vec<f32>,
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
+    /// What is kept of rows with a prediction; nothing unless the network learns.
+    recording: Recording,
+    steps_kept: KeptSteps,
+}
+
+/// What a layer keeps of its steps, where it learns: `[R][H]` each.
+#[derive(Default)]
+struct KeptSteps {
+    last: Vec<f32>,
+    new_y: Vec<f32>,
+    last_c: Vec<f32>,
+    c: Vec<f32>,
+}
+
+impl KeptSteps {
+    fn resize(&mut self, cell: Cell, len: usize) {
+        self.last.resize(len, 0.0);
+        match cell {
+            Cell::Gru => self.new_y.resize(len, 0.0),
+            Cell::Lstm => {
+                [&mut self.last_c, &mut self.c].into_iter().for_each(|c| c.resize(len, 0.0))
+            }
+        }
+    }
+
+    /// Keeps a row's state before its step, and what that makes of the gates.
+    fn before(&mut self, row: usize, h: &[f32], c: &[f32], y: &[f32]) {
+        let n = h.len();
+        self.last[row * n..][..n].copy_from_slice(h);
+        match c.is_empty() {
+            true => self.new_y[row * n..][..n].copy_from_slice(&y[2 * n..]),
+            false => self.last_c[row * n..][..n].copy_from_slice(c),
+        }
+    }
+
+    /// Keeps a row's cells after its step.
+    fn after(&mut self, row: usize, c: &[f32]) {
+        if !c.is_empty() {
+            self.c[row * c.len()..][..c.len()].copy_from_slice(c);
+        }
+    }
 }
 
 impl<'a> RecurrentSession<'a> {
     /// Starts `lanes` lanes with zero state.
     pub(super) fn new(network: &'a Recurrent, lanes: usize) -> Self {
-        let state = RecurrentState::new(network.config.cell, lanes, network.config.hidden_size);
-        let states = vec![state; network.layers.len()];
-        Self { network, lanes, states, work: GateWorkspace::default() }
+        Self { network, lanes: RecurrentLanes::new(network, lanes) }
     }
 }
 
 impl Session for RecurrentSession<'_> {
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]) {
-        let _model = enter(Part::Model);
-        let Self { network, lanes, states, work } = self;
-        work.arrange(rows, *lanes);
-        for (i, (layer, state)) in network.layers.iter().zip(states).enumerate() {
-            match &network.table {
-                Some(table) if i == 0 => work.look_up(network, table, rows),
-                _ => work.project(network, layer, (i == 0).then_some(rows)),
-            }
-            work.run(network, layer, state, rows);
-        }
-        if !logits.is_empty() {
-            let _head = enter(Part::Head);
-            network.head.apply(network.isa, &work.x, logits, &mut work.quantized);
-        }
+        self.lanes.forward(self.network, rows, logits);
     }
 
     fn steer(&mut self, _vectors: &[f32]) {
@@ -91,11 +123,49 @@ impl Session for RecurrentSession<'_> {
     }
 
     fn copy_lane(&mut self, from: usize, to: usize, _fed: usize) {
-        let width = self.network.config.hidden_size;
-        for values in self.states.iter_mut().flat_map(|state| [&mut state.h, &mut state.c]) {
-            if !values.is_empty() {
-                values.copy_within(from * width..(from + 1) * width, to * width);
+        self.lanes.copy_lane(from, to);
+    }
+}
+
+impl RecurrentLanes {
+    /// Starts `lanes` lanes with zero state.
+    pub fn new(network: &Recurrent, lanes: usize) -> Self {
+        let state = RecurrentState::new(network.config.cell, lanes, network.config.hidden_size);
+        let states = vec![state; network.layers.len()];
+        Self { lanes, states, work: GateWorkspace::default() }
+    }
+
+    /// Returns what is kept of rows with a prediction.
+    pub fn recording(&mut self) -> &mut Recording {
+        &mut self.work.recording
+    }
+
+    /// [`Session::forward`] by the weights of `network`.
+    pub fn forward(&mut self, network: &Recurrent, rows: &[Row], logits: &mut [f32]) {
+        let _model = enter(Part::Model);
+        let Self { lanes, states, work } = self;
+        work.arrange(rows, *lanes);
+        work.recording.begin(if logits.is_empty() { &[] } else { rows });
+        for (i, (layer, state)) in network.layers.iter().zip(states).enumerate() {
+            work.recording.enter(i);
+            match &network.table {
+                Some(table) if i == 0 => work.look_up(network, table, rows),
+                _ => work.project(network, layer, (i == 0).then_some(rows)),
             }
+            work.run(network, layer, state, rows);
+        }
+        if !logits.is_empty() {
+            work.recording.keep_last(&[], &work.x);
+            let _head = enter(Part::Head);
+            network.head.apply(network.isa, &work.x, logits, &mut work.quantized);
+        }
+    }
+
+    /// [`Session::copy_lane`].
+    pub fn copy_lane(&mut self, from: usize, to: usize) {
+        for values in self.states.iter_mut().flat_map(|state| [&mut state.h, &mut state.c]) {
+            let width = values.len() / self.lanes;
+            values.copy_within(from * width..(from + 1) * width, to * width);
         }
     }
 }
@@ -134,6 +204,7 @@ impl GateWorkspace {
             rows.iter().for_each(|row| self.x.extend_from_slice(embedding(row)));
             self.gates.resize(rows.len() * network.config.gates(), 0.0);
         }
+        self.recording.keep(Stage::X, &self.x);
         layer.input.apply(network.isa, &self.x, &mut self.gates, &mut self.quantized);
     }
 
@@ -147,7 +218,12 @@ impl GateWorkspace {
     ) {
         let _state = enter(Part::State);
         let (isa, h, g) = (network.isa, network.config.hidden_size, network.config.gates());
+        let cell = network.config.cell;
         self.x.resize(rows.len() * h, 0.0);
+        let keeps = self.recording.keeps_layers();
+        if keeps {
+            self.steps_kept.resize(cell, rows.len() * h);
+        }
         for step in self.steps.iter().take_while(|step| !step.is_empty()) {
             self.last.resize(step.len() * h, 0.0);
             self.last_gates.resize(step.len() * g, 0.0);
@@ -158,10 +234,32 @@ impl GateWorkspace {
             for (last_gates, &row) in self.last_gates.chunks_exact(g).zip(step) {
                 let at = rows[row].lane as usize * h;
                 let (out, c) = (&mut state.h[at..at + h], state.c.get_mut(at..at + h));
+                let c = c.unwrap_or_default();
                 let gates = &mut self.gates[row * g..][..g];
-                network.config.cell.step(isa, gates, last_gates, out, c.unwrap_or_default());
+                if keeps {
+                    self.steps_kept.before(row, out, c, last_gates);
+                }
+                cell.step(isa, gates, last_gates, out, c);
+                if keeps {
+                    self.steps_kept.after(row, c);
+                }
                 self.x[row * h..][..h].copy_from_slice(out);
             }
         }
+        if keeps {
+            self.keep_steps();
+        }
+    }
+
+    fn keep_steps(&mut self) {
+        let KeptSteps { last, new_y, last_c, c } = &self.steps_kept;
+        let kept = [
+            (Stage::Last, last),
+            (Stage::Gates, &self.gates),
+            (Stage::NewY, new_y),
+            (Stage::LastC, last_c),
+            (Stage::C, c),
+        ];
+        kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
     }
 }

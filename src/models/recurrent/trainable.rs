@@ -21,7 +21,7 @@ impl Recurrent {
     /// Returns a parameter's values; the head's are by token, zeros where it has no output.
     fn values(&self, tensor: &RecurrentTensor) -> Vec<f32> {
         let (linear, rows): (&Linear, _) = match tensor.part {
-            RecurrentPart::Embedding => return self.embedding.clone(),
+            RecurrentPart::Embedding => return self.embedding.to_vec(),
             RecurrentPart::Input(layer) => (&self.layers[layer].input, None),
             RecurrentPart::Hidden(layer) => (&self.layers[layer].hidden, None),
             RecurrentPart::Head => (&self.head, Some(&self.outputs)),

@@ -1,8 +1,12 @@
-//! The backward pass over what some lanes recorded: gradients of the outputs of all linear layers.
+//! Transformers that learn, and their backward pass over what some lanes recorded: gradients of the
+//! outputs of all linear layers.
 //!
 //! Legend: `R` rows, lane by lane; `C` width, `F` feed-forward size, `V` outputs.
 
+use super::LearningKind;
+use super::matrix::product;
 use crate::models::blocks::{Layer, Positions};
+use crate::models::linear::Linear;
 use crate::models::recording::Stage;
 use crate::models::session::TransformerLanes;
 use crate::models::transformer::Transformer;
@@ -10,16 +14,54 @@ use crate::nn::attention::{AttentionLayer, PinnedRows};
 use crate::nn::feed_forward::{Activation, silu_mul_backward};
 use crate::nn::matrix::accumulate;
 use crate::nn::self_attention::RotaryTables;
-use crate::ops::{Bf16, Isa, PackedMatrix, gelu_erf_backward, gelu_tanh_backward, matmul, sum16};
+use crate::ops::{Bf16, PackedMatrix, gelu_erf_backward, gelu_tanh_backward};
+use std::sync::Arc;
 
-/// Replaces exp(logit - the greatest) by gradients of logits. x: `[R][V]`; targets: by lane.
-pub fn cost_backward(isa: Isa, x: &mut [f32], targets: &[&[u32]]) {
-    let rows: usize = targets.iter().map(|targets| targets.len()).sum();
-    let v = x.len() / rows.max(1);
-    for (x, &target) in x.chunks_exact_mut(v.max(1)).zip(targets.iter().copied().flatten()) {
-        let r = 1.0 / sum16(isa, x);
-        x.iter_mut().for_each(|x| *x *= r);
-        x[target as usize] -= 1.0;
+impl Transformer {
+    /// Returns the same network with a head in floats, and layers, too, where they learn.
+    pub(super) fn learning(&self, kind: LearningKind) -> Self {
+        let mut network = self.clone();
+        network.head = Arc::new(self.head.to_floats());
+        if kind == LearningKind::All {
+            network.layers = Arc::new(network.layers.iter().map(Layer::to_floats).collect());
+        }
+        network
+    }
+
+    /// Returns where the inputs of all layers' linear layers are recorded, in their order.
+    pub(super) fn layer_inputs(&self) -> impl Iterator<Item = (usize, Stage)> {
+        self.layers.iter().enumerate().flat_map(|(index, layer)| {
+            let gate = layer.mlp.gate.as_ref().map(|_| Stage::MlpNormed);
+            let mlp = gate.into_iter().chain([Stage::MlpNormed, Stage::Activated]);
+            [Stage::Normed, Stage::Attended].into_iter().chain(mlp).map(move |s| (index, s))
+        })
+    }
+
+    /// Returns the linear layers that learn, which are the network's own.
+    pub(super) fn learning_linears(&mut self, kind: LearningKind) -> Vec<&mut Linear> {
+        let mut linears = Vec::new();
+        if kind == LearningKind::All {
+            let layers = Arc::get_mut(&mut self.layers).expect("no one else has them");
+            linears.extend(layers.iter_mut().flat_map(Layer::linears_mut));
+        }
+        linears.push(Arc::get_mut(&mut self.head).expect("no one else has it"));
+        linears
+    }
+
+    /// Returns the numbers in the matrices that learn, and those that are kept of a row.
+    pub(super) fn learning_sizes(&self, kind: LearningKind) -> (usize, usize) {
+        let shape = self.shape();
+        let (c, f, (q, kv)) = (shape.hidden_size, shape.intermediate_size, shape.qkv_widths());
+        let (head, v) = (c * self.head.outputs(), self.head.outputs());
+        let gate = self.layers.first().map_or(0, |layer| layer.linears() - 4);
+        let of_layer = (q + 2 * kv) * c + q * c + (2 + gate) * f * c;
+        match kind {
+            LearningKind::Head => (head, v + 2 * c + kv * shape.layers),
+            LearningKind::All => {
+                let row = v + 3 * c + shape.layers * (8 * c + 8 * (q + kv) + 8 * f + kv);
+                (head + shape.layers * of_layer, row)
+            }
+        }
     }
 }
 
@@ -166,11 +208,4 @@ impl Backward<'_> {
             }
         }
     }
-}
-
-/// Returns dy w. dy: `[R][N]`; returns `[R][K]`.
-fn product(isa: Isa, dy: &[f32], transposed: &PackedMatrix) -> Vec<f32> {
-    let mut dx = vec![0.0; dy.len() / transposed.inputs() * transposed.outputs()];
-    matmul(isa, dy, transposed, &mut dx);
-    dx
 }

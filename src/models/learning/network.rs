@@ -1,0 +1,179 @@
+//! Networks that can learn, of either kind, and their lanes.
+
+use super::LearningKind;
+use crate::models::linear::Linear;
+use crate::models::recording::{Recording, Stage};
+use crate::models::recurrent::RecurrentLanes;
+use crate::models::session::TransformerLanes;
+use crate::models::{Network, Recurrent, Row, Transformer};
+use crate::ops::{Bf16, Isa, PackedMatrix};
+
+/// A network, what learns of which is its own and in floats.
+pub enum LearningNetwork {
+    Transformer(Transformer),
+    Recurrent(Recurrent),
+}
+
+/// Lanes of a [`LearningNetwork`].
+pub enum LearningLanes {
+    Transformer(TransformerLanes<Bf16>),
+    Recurrent(RecurrentLanes),
+}
+
+/// Where the inputs of a linear layer are recorded.
+#[derive(Clone, Copy)]
+pub enum LinearInput {
+    Layer(usize, Stage),
+    Head,
+}
+
+impl LinearInput {
+    /// Returns them: `[R][K]`.
+    pub fn of(self, recording: &Recording) -> &[f32] {
+        match self {
+            Self::Layer(index, stage) => recording.of(index, stage),
+            Self::Head => recording.normed(),
+        }
+    }
+}
+
+/// A network of either kind.
+enum Kind<'a> {
+    Transformer(&'a Transformer),
+    Recurrent(&'a Recurrent),
+}
+
+fn kind(network: &dyn Network) -> Kind<'_> {
+    match (network.as_transformer(), network.as_recurrent()) {
+        (Some(network), _) => Kind::Transformer(network),
+        (_, Some(network)) => Kind::Recurrent(network),
+        _ => unreachable!("a network is a transformer or recurrent"),
+    }
+}
+
+impl LearningNetwork {
+    /// Creates one with the weights of `network`.
+    pub fn new(network: &dyn Network, learns: LearningKind) -> Self {
+        match kind(network) {
+            Kind::Transformer(network) => Self::Transformer(network.learning(learns)),
+            Kind::Recurrent(network) => Self::Recurrent(network.learning(learns)),
+        }
+    }
+
+    /// Returns the numbers in the matrices of `network` that would learn, and those kept of a row; about.
+    pub fn sizes(network: &dyn Network, learns: LearningKind) -> (u64, u64) {
+        let (matrices, row) = match kind(network) {
+            Kind::Transformer(network) => network.learning_sizes(learns),
+            Kind::Recurrent(network) => network.learning_sizes(learns),
+        };
+        (matrices as u64, row as u64)
+    }
+
+    /// Returns the instruction set that it runs on.
+    pub fn isa(&self) -> Isa {
+        match self {
+            Self::Transformer(network) => network.isa,
+            Self::Recurrent(network) => network.isa(),
+        }
+    }
+
+    /// Returns its layers.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Transformer(network) => network.layers.len(),
+            Self::Recurrent(network) => network.layers(),
+        }
+    }
+
+    /// Returns where the inputs of all layers' matrices are recorded, in their order.
+    pub fn layer_inputs(&self) -> Vec<LinearInput> {
+        let input = |(index, stage)| LinearInput::Layer(index, stage);
+        match self {
+            Self::Transformer(network) => network.layer_inputs().map(input).collect(),
+            Self::Recurrent(network) => network.layer_inputs().map(input).collect(),
+        }
+    }
+
+    /// Returns what learns: matrix by matrix, layer by layer, the head last.
+    pub fn matrices_mut(&mut self, learns: LearningKind) -> Vec<&mut PackedMatrix> {
+        let linears = match self {
+            Self::Transformer(network) => network.learning_linears(learns),
+            Self::Recurrent(network) => network.learning_linears(learns),
+        };
+        linears.into_iter().map(Linear::floats_mut).collect()
+    }
+
+    /// Starts `lanes` lanes, as [`Network::session`] does.
+    pub fn lanes(&self, lanes: usize, steps: usize, window: usize) -> LearningLanes {
+        match self {
+            Self::Transformer(network) => {
+                let lanes = TransformerLanes::new(network, lanes, steps, window);
+                LearningLanes::Transformer(lanes)
+            }
+            Self::Recurrent(network) => {
+                LearningLanes::Recurrent(RecurrentLanes::new(network, lanes))
+            }
+        }
+    }
+
+    /// Computes the gradients of the outputs of all layers' matrices, in their order: `[R][N]` each. The lanes
+    /// have a closed recording with gradients of logits in place of outputs. transposed: the matrices.
+    pub fn backward(
+        &self,
+        transposed: &[PackedMatrix],
+        lanes: &mut LearningLanes,
+    ) -> Vec<Vec<f32>> {
+        match (self, lanes) {
+            (Self::Transformer(network), LearningLanes::Transformer(lanes)) => {
+                super::transformer::Backward { network, transposed, lanes }.run()
+            }
+            (Self::Recurrent(network), LearningLanes::Recurrent(lanes)) => {
+                super::recurrent::backward(network, transposed, lanes.recording())
+            }
+            _ => unreachable!("{OWN}"),
+        }
+    }
+}
+
+const OWN: &str = "lanes run on the network that they are of";
+
+impl LearningLanes {
+    /// [`Session::forward`](crate::models::Session::forward)
+    pub fn forward(&mut self, network: &LearningNetwork, rows: &[Row], logits: &mut [f32]) {
+        match (self, network) {
+            (Self::Transformer(lanes), LearningNetwork::Transformer(network)) => {
+                lanes.forward(network, rows, logits);
+            }
+            (Self::Recurrent(lanes), LearningNetwork::Recurrent(network)) => {
+                lanes.forward(network, rows, logits);
+            }
+            _ => unreachable!("{OWN}"),
+        }
+    }
+
+    /// [`Session::steer`](crate::models::Session::steer)
+    pub fn steer(&mut self, network: &LearningNetwork, vectors: &[f32]) {
+        match (self, network) {
+            (Self::Transformer(lanes), LearningNetwork::Transformer(network)) => {
+                lanes.steer(network, vectors);
+            }
+            _ => unreachable!("a recurrent network takes no steering vectors"),
+        }
+    }
+
+    /// [`Session::copy_lane`](crate::models::Session::copy_lane)
+    pub fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {
+        match self {
+            Self::Transformer(lanes) => lanes.copy_lane(from, to, fed),
+            Self::Recurrent(lanes) => lanes.copy_lane(from, to),
+        }
+    }
+
+    /// Returns what is kept of rows with a prediction.
+    pub fn recording(&mut self) -> &mut Recording {
+        match self {
+            Self::Transformer(lanes) => lanes.recording(),
+            Self::Recurrent(lanes) => lanes.recording(),
+        }
+    }
+}
