@@ -104,18 +104,23 @@ fn files_of(shell: &Shell) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Runs the program under strace with `fault` in its system calls; `None` without strace.
-fn with_fault(shell: &Shell, fault: &str, arguments: &[&str]) -> Option<Ended> {
+/// Runs `program` under strace with `fault` in its system calls; `None` without strace.
+fn with_fault(fault: &str, program: &Command) -> Option<Ended> {
     let strace = Command::new("strace").args(["-fqq", "-o", "/dev/null", "true"]).output();
     if !strace.is_ok_and(|output| output.status.success()) {
         skip("no strace that works");
         return None;
     }
-    let program = shell.command(arguments);
     let mut command = Command::new("strace");
     command.args(["-fqq", "-o", "/dev/null", "-e", &format!("inject={fault}")]);
     command.arg(program.get_program()).args(program.get_args());
-    command.current_dir(shell.path("")).env("HOME", shell.path("home"));
+    command.current_dir(program.get_current_dir().unwrap());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Some(end(command))
 }
@@ -133,7 +138,7 @@ fn system_calls_that_fail_leave_no_half_of_a_model() {
             for when in (1 + (number + 3 * kind) % step..=most).step_by(step) {
                 let fault = format!("{call}:error={error}:when={when}");
                 let shell = prepared(before);
-                let Some(ended) = with_fault(&shell, &fault, arguments) else { return };
+                let Some(ended) = with_fault(&fault, &shell.command(arguments)) else { return };
                 let case = format!("{fault}, {arguments:?}: {}", ended.stderr);
                 assert!(ended.code.is_some() && !ended.stderr.contains("panicked"), "{case}");
                 let found = files_of(&shell);
@@ -162,7 +167,7 @@ fn a_model_that_is_removed_only_in_part_is_none() {
         fs::remove_dir_all(shell.path("tiny")).unwrap();
         let rm = &["models", "rm", "tiny"];
         let fault = format!("unlink,unlinkat,rmdir:error=EIO:when={when}");
-        let Some(ended) = with_fault(&shell, &fault, rm) else { return };
+        let Some(ended) = with_fault(&fault, &shell.command(rm)) else { return };
         let ended = ended.expect(1).saying("removing");
         assert!(ended.stderr.contains(".tmp"), "{}", ended.stderr);
         shell.run(&["models", "verify"]).expect(0);
@@ -179,7 +184,7 @@ fn a_model_that_is_removed_only_in_part_is_none() {
     fs::remove_dir_all(shell.path("tiny")).unwrap();
     let before = files_of(&shell);
     let fault = "rename,renameat,renameat2:error=EACCES";
-    let Some(ended) = with_fault(&shell, fault, &["models", "rm", "tiny"]) else { return };
+    let Some(ended) = with_fault(fault, &shell.command(&["models", "rm", "tiny"])) else { return };
     ended.expect(1).saying("Permission denied");
     assert!(files_of(&shell) == before, "all of it or nothing");
 }
@@ -189,9 +194,44 @@ fn a_mode_that_cannot_be_set_costs_no_model() {
     let shell = prepared(&[]);
     let quantize = &["models", "quantize", "tiny", "--int8", "-o", "new"];
     let fault = "chmod,fchmod,fchmodat:error=EPERM";
-    let Some(ended) = with_fault(&shell, fault, quantize) else { return };
+    let Some(ended) = with_fault(fault, &shell.command(quantize)) else { return };
     ended.expect(0);
     assert_eq!(shell.read("new/tokenizer.json"), shell.read("tiny/tokenizer.json"));
-    let Some(ended) = with_fault(&shell, fault, IMPORT) else { return };
+    let Some(ended) = with_fault(fault, &shell.command(IMPORT)) else { return };
     ended.expect(0);
+}
+
+/// Whatever failed, the next call brings the model.
+#[cfg(feature = "hub")]
+#[test]
+fn a_download_that_fails_is_taken_up_by_the_next() {
+    let hub = crate::stub_hub::StubHub::new(&tiny::files());
+    for (call, error) in [
+        ("write", "ENOSPC"),
+        ("openat", "EACCES"),
+        ("rename,renameat,renameat2", "EIO"),
+        ("fsync", "EIO"),
+        ("mkdir,mkdirat", "ENOSPC"),
+        ("symlink,symlinkat", "EPERM"),
+        ("flock", "ENOLCK"),
+    ] {
+        for when in (1..=15).step_by(share::step(5)) {
+            let shell = Shell::new();
+            let run = |arguments: &[&str]| {
+                let mut command = shell.command(arguments);
+                command.env("HF_ENDPOINT", &hub.endpoint).env("HF_HUB_DOWNLOAD_TIMEOUT", "2");
+                command
+            };
+            let fault = format!("{call}:error={error}:when={when}");
+            let pull = ["models", "pull", "org/tiny"];
+            let Some(ended) = with_fault(&fault, &run(&pull)) else { return };
+            let case = format!("{fault}: {}", ended.stderr);
+            assert!(ended.code.is_some() && !ended.stderr.contains("panicked"), "{case}");
+            end(run(&pull)).expect(0);
+            end(run(&["models", "verify", "org/tiny"])).expect(0);
+            let found = files_of(&shell);
+            let left = |name: &&String| name.contains(".llmzip-") || name.ends_with(".incomplete");
+            assert_eq!(found.keys().find(left), None, "{case}");
+        }
+    }
 }
