@@ -26,6 +26,8 @@ mod program {
     mod habits;
     mod hub;
     mod matrix;
+    mod memory;
+    mod model_faults;
     mod network;
     mod quantize;
     mod recover;

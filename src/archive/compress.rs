@@ -6,7 +6,7 @@ use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
 use super::{BatchLoad, ModelName, Progress, Resources, Summary};
-use crate::codec::{ChunkOptions, Codec, Parameters, Prefix};
+use crate::codec::{self, ChunkOptions, Codec, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
 use crate::profile::{Part, enter};
@@ -171,7 +171,8 @@ impl<'a, W: Write> Encoder<'a, W> {
     fn close_chunk(&mut self) {
         let _hashing = enter(Part::Io);
         self.hasher.update(&self.chunk);
-        self.load.add(self.chunk.len() as u64, false);
+        let adaptive = codec::adaptive_for(self.codec(), &self.options, self.chunk.len());
+        self.load.add(self.chunk.len() as u64, adaptive.as_ref());
         self.batch.push(std::mem::take(&mut self.chunk));
     }
 
@@ -200,6 +201,10 @@ impl<'a, W: Write> Encoder<'a, W> {
     /// Writes content of one chunk in single form, with no more of the setup than that chunk needs.
     fn write_only_chunk(&mut self) -> Result<()> {
         let plains = [std::mem::take(&mut self.chunk)];
+        let mut load = BatchLoad::default();
+        let adaptive = codec::adaptive_for(self.codec(), &self.options, plains[0].len());
+        load.add(plains[0].len() as u64, adaptive.as_ref());
+        load.check(self.resources.memory)?;
         let chunk = self.encode(&plains).remove(0)?;
         let [plain] = &plains;
         if chunk.coded.coding.is_stored() {
@@ -221,6 +226,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             let (setup, chunk_size) = (self.setup.clone(), self.chunk_size as u32);
             self.write_bytes(&LongHeader { setup, chunk_size }.to_bytes()?)?;
         }
+        self.load.check(self.resources.memory)?;
         let batch = std::mem::take(&mut self.batch);
         self.load = BatchLoad::default();
         for (plain, chunk) in batch.iter().zip(self.encode(&batch)) {

@@ -158,8 +158,9 @@ impl<'a, W: Write> Driver<'a, W> {
             match source.next_chunk() {
                 Ok(Some(chunk)) => {
                     let plain_len = chunk.as_ref().map_or(0, |frame| frame.extent.plain_len.into());
-                    load.add(plain_len, chunk.as_ref().map_or(true, |f| f.extent.is_stored()));
-                    match self.options.check_limit(self.n_decoded + plain_len) {
+                    load.add(plain_len, chunk.as_ref().ok().and_then(Frame::adaptive).as_ref());
+                    let fits = self.options.check_limit(self.n_decoded + plain_len);
+                    match fits.and_then(|()| load.check(self.options.memory)) {
                         Ok(()) => batch.chunks.push(chunk),
                         Err(e) => batch.end = Some(Err(e)),
                     }

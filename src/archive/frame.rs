@@ -7,6 +7,7 @@ use super::{ModelName, ModelSource, Resources};
 use crate::codec::{self, Codec, Coded, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
+use crate::predict::MixingConfig;
 use crate::profile::{Part, enter};
 use std::borrow::Cow;
 use std::io::Read;
@@ -47,6 +48,11 @@ impl Frame {
     ) -> Result<Self> {
         let payload = source.payload(header.extent.payload_len)?;
         Ok(Self { extent: header.extent, payload, check: Check::Single(Box::new(header)) })
+    }
+
+    /// The adaptive model that it is coded with, about, where one takes part.
+    pub(super) fn adaptive(&self) -> Option<MixingConfig> {
+        codec::adaptive(&self.coded())
     }
 
     fn coded(&self) -> Coded<'_> {

@@ -33,6 +33,7 @@ mod repair;
 mod steering;
 mod steering_name;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::models::Model;
 use crate::ops::Isa;
 use crate::predict::MixingConfig;
@@ -99,9 +100,9 @@ struct BatchLoad {
 }
 
 impl BatchLoad {
-    /// Adds a chunk.
-    fn add(&mut self, plain_len: u64, is_stored: bool) {
-        let memory = memory_of_chunk(plain_len, is_stored);
+    /// Adds a chunk that `adaptive` takes part in.
+    fn add(&mut self, plain_len: u64, adaptive: Option<&MixingConfig>) {
+        let memory = memory_of_chunk(plain_len, adaptive);
         self.n_chunks += 1;
         self.plain_len += plain_len;
         self.memory += memory;
@@ -115,16 +116,26 @@ impl BatchLoad {
         let is_busy = self.n_chunks >= threads && self.plain_len >= threads as u64 * BATCH_LEN;
         is_busy || (self.n_chunks > 0 && self.memory + self.largest > memory)
     }
+
+    /// Refuses a chunk that would not fit in `memory` bytes alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MemoryExceeded`].
+    fn check(&self, memory: u64) -> Result<()> {
+        if self.largest <= memory {
+            return Ok(());
+        }
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        let (needed, limit) = (kib(self.largest), memory / 1024);
+        let message = format!("a chunk takes about {needed} KiB, the limit leaves {limit}");
+        Err(Error::new(ErrorKind::MemoryExceeded, message))
+    }
 }
 
 /// Bytes that coding a chunk takes beside a language model and its lanes, about: its own bytes, those
-/// it decodes to or is verified by, and the history (two to the byte) and tables of the adaptive model.
-fn memory_of_chunk(plain_len: u64, is_stored: bool) -> u64 {
-    if is_stored {
-        return 2 * plain_len;
-    }
-    let table = (512 * plain_len).min(1 << MixingConfig::TABLE_LOG2);
-    5 * plain_len + table + (64 * plain_len).min(16 << 20)
+/// it decodes to or is verified by, and those of the adaptive model.
+fn memory_of_chunk(plain_len: u64, adaptive: Option<&MixingConfig>) -> u64 {
+    3 * plain_len + adaptive.map_or(0, MixingConfig::footprint)
 }
 
 /// Figures of a call.

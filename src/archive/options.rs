@@ -44,7 +44,7 @@ pub struct Options {
     /// they are small, up to 256 KiB of plain bytes for each thread; fewer where `memory` is little.
     pub threads: usize,
     /// Memory budget in bytes: of the language model and its lanes, and of the chunks in memory, of which
-    /// there is one at least; changes no byte.
+    /// one must fit; changes no byte.
     pub memory: u64,
     /// Most plain bytes that decompression gives out.
     pub max_output: Option<u64>,

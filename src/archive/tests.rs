@@ -99,8 +99,10 @@ fn no_more_chunks_are_in_flight_than_fit_in_memory() {
         });
         chunks.count()
     };
-    let memory_of = |n: u64| n * memory_of_chunk(CHUNK as u64, false);
-    let limits = [(u64::MAX, N), (memory_of(3), 3), (memory_of(2) - 1, 1), (0, 1)];
+    let (table_log2, lane_len) = (MixingConfig::TABLE_LOG2, CHUNK as u32);
+    let adaptive = MixingConfig { tier: 1, table_log2, with_lm: false, n_lanes: 1, lane_len };
+    let memory_of = |n: u64| n * memory_of_chunk(CHUNK as u64, Some(&adaptive));
+    let limits = [(u64::MAX, N), (memory_of(3), 3), (memory_of(2) - 1, 1), (memory_of(1), 1)];
     for (memory, most) in limits {
         assert_eq!(most_encoded(memory), most, "{memory} bytes");
     }
@@ -113,4 +115,10 @@ fn no_more_chunks_are_in_flight_than_fit_in_memory() {
         decoder.read_exact(&mut [0]).unwrap();
         assert_eq!(decoder.n_held() / CHUNK, most, "{memory} bytes");
     }
+
+    let options = options.memory(memory_of(1) - 1);
+    let error = compress(&plain[..], Vec::new(), &model, &options, &|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MemoryExceeded);
+    let error = decompress(&archive[..], Vec::new(), &models, &options, &|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MemoryExceeded);
 }

@@ -1,8 +1,12 @@
-//! Memory that this process may take: what is free on the machine, within the limits of the process and of the
-//! control groups that it is in, which are those of a container.
+//! Memory that this process may take: what is free on the machine, within the limit of the process and what those of the
+//! control groups that it is in, which are those of a container, leave.
 
 use std::fs;
 use std::path::Path;
+
+/// What the program takes that no limit counts, its own code above all: a group counts that, too.
+#[cfg(target_os = "linux")]
+const PROGRAM: u64 = 16 << 20;
 
 /// Returns the bytes that may be taken in all.
 #[cfg(target_os = "linux")]
@@ -14,7 +18,8 @@ pub fn total() -> u64 {
     });
     let process = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    machine.min(process).min(limit_of_groups(&groups, Path::new("/sys/fs/cgroup")))
+    let group = free_in_groups(&groups, Path::new("/sys/fs/cgroup")).saturating_sub(PROGRAM);
+    machine.min(process).min(group - group / 8) // what threads free, their allocators keep a while
 }
 
 /// Returns the bytes that may be taken in all.
@@ -31,29 +36,40 @@ fn free() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Returns the lowest limit of `groups`, the lines of a process's `cgroup` file, and of all groups
-/// around them, below `root`: version 2 (`0::/path`) and version 1 (`5:memory:/path`).
-fn limit_of_groups(groups: &str, root: &Path) -> u64 {
-    let limit = |line: &str| {
+/// Files of a control group with its limit and with what it takes, and the line of its statistics that says how much of
+/// that are files not in use, which it gives back.
+type Names = [&'static str; 3];
+const VERSION_2: Names = ["memory.max", "memory.current", "inactive_file "];
+const VERSION_1: Names = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "];
+
+/// Returns the least that `groups`, the lines of a process's `cgroup` file, and all groups around them leave, below
+/// `root`: version 2 (`0::/path`) and version 1 (`5:memory:/path`).
+fn free_in_groups(groups: &str, root: &Path) -> u64 {
+    let free = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);
-        let (root, file) = match controllers {
-            "" => (root.to_owned(), "memory.max"),
+        let (root, names) = match controllers {
+            "" => (root.to_owned(), VERSION_2),
             _ if controllers.split(',').any(|name| name == "memory") => {
-                (root.join("memory"), "memory.limit_in_bytes")
+                (root.join("memory"), VERSION_1)
             }
             _ => return None,
         };
         let own = root.join(path.trim_start_matches('/'));
         let around = own.ancestors().take_while(|folder| folder.starts_with(&root));
-        around.filter_map(|folder| limit_in(&folder.join(file))).min()
+        around.filter_map(|folder| free_in_group(folder, names)).min()
     };
-    groups.lines().filter_map(limit).min().unwrap_or(u64::MAX)
+    groups.lines().filter_map(free).min().unwrap_or(u64::MAX)
 }
 
-/// Returns the limit in `file`; `None` where that is not there, or says `max`.
-fn limit_in(file: &Path) -> Option<u64> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
+/// Returns what the limit of the group `folder` leaves; `None` where it has none.
+fn free_in_group(folder: &Path, [limit, usage, inactive]: Names) -> Option<u64> {
+    let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok();
+    let limit: u64 = number(limit)?;
+    let statistics = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let inactive = statistics.lines().find_map(|line| line.strip_prefix(inactive)?.parse().ok());
+    let taken = number(usage).unwrap_or(0).saturating_sub(inactive.unwrap_or(0));
+    Some(limit.saturating_sub(taken))
 }
 
 #[cfg(test)]
@@ -61,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_limit_of_all_groups_around_counts() {
+    fn the_least_that_all_groups_around_leave_counts() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, limit: &str| {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, limit).unwrap();
         };
-        let limit = |groups: &str| limit_of_groups(groups, root.path());
+        let limit = |groups: &str| free_in_groups(groups, root.path());
         assert_eq!(limit("0::/a/b\n"), u64::MAX);
         write("a/b/memory.max", "max\n");
         assert_eq!(limit("0::/a/b\n"), u64::MAX);
@@ -80,5 +96,10 @@ mod tests {
         write("memory/c/memory.limit_in_bytes", "500\n");
         assert_eq!(limit("3:cpu,memory:/c\n0::/\n"), 500);
         assert_eq!(limit("junk\n3:cpu:/c\n"), u64::MAX);
+        write("memory/c/memory.usage_in_bytes", "300\n");
+        write("memory/c/memory.stat", "inactive_file 1\ntotal_inactive_file 200\n");
+        assert_eq!(limit("3:cpu,memory:/c\n0::/\n"), 400, "files in memory are given back");
+        write("a/memory.current", "2000\n");
+        assert_eq!(limit("0::/a/b\n"), 0);
     }
 }

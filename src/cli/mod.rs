@@ -12,6 +12,7 @@ mod compress;
 mod decompress;
 mod exit;
 mod failures;
+mod folder;
 
 mod input;
 mod json;

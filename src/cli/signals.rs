@@ -1,12 +1,12 @@
 //! Signals that end a process: remove the unfinished file, then stop. SIGXFSZ: let the write fail.
 
-use rustix::fs::{AtFlags, unlinkat};
+use super::folder::Folder;
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGSYS, SIGTERM, SIGTRAP,
     SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
 use signal_hook::iterator::Signals;
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,9 @@ pub enum Unfinished {
     /// A folder with all that is in it.
     Folder(PathBuf),
     /// A file of this name in a folder, wherever that is by now.
-    File(Arc<File>, String),
+    File(Arc<Folder>, String),
+    /// A folder of this name in a folder, with all that is in it.
+    FolderIn(Arc<Folder>, String),
 }
 
 impl From<PathBuf> for Unfinished {
@@ -36,7 +38,8 @@ impl Unfinished {
     pub fn remove(&self) {
         match self {
             Self::Folder(path) => drop(fs::remove_dir_all(path)),
-            Self::File(folder, name) => drop(unlinkat(folder, name, AtFlags::empty())),
+            Self::File(folder, name) => drop(folder.remove(name.as_ref())),
+            Self::FolderIn(folder, name) => drop(folder.remove_all(name.as_ref())),
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Temporary folders, which get their name only when complete.
+//! Temporary folders, which get their name, or what is in them does, only when complete.
 
-use super::signals::unfinished;
+use super::folder::Folder;
+use super::signals::{Unfinished, unfinished};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Temporary folder that is removed unless renamed, also on a signal.
@@ -47,6 +49,32 @@ impl Drop for Staging {
         let mut path = unfinished();
         if self.0.take().is_some() {
             *path = None;
+        }
+    }
+}
+
+/// Temporary folder in an open one, wherever that is by now; removed with all that is left in it, also on a signal.
+pub struct StagingIn {
+    pub folder: Folder,
+}
+
+impl StagingIn {
+    /// Creates a folder in `root`.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn new(root: &Arc<Folder>) -> std::io::Result<Self> {
+        let mut unfinished = unfinished();
+        let (name, folder) = root.create_draft_folder()?;
+        *unfinished = Some(Unfinished::FolderIn(Arc::clone(root), name));
+        Ok(Self { folder })
+    }
+}
+
+impl Drop for StagingIn {
+    fn drop(&mut self) {
+        if let Some(unfinished) = unfinished().take() {
+            unfinished.remove();
         }
     }
 }

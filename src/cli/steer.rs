@@ -2,6 +2,7 @@
 
 use super::exit::UsageError;
 use super::names::shown;
+use super::output::OutputFile;
 use super::progress::Display;
 use super::session::CliSession;
 use super::size::{grouped, number, parse_size};
@@ -10,7 +11,6 @@ use super::voice::{Voice, VoiceArgs};
 use crate::archive::{NamedSteering, Options, compress};
 use crate::models::{Model, Steering, SteeringFile};
 use crate::train::steering::{Prompt, PromptOptions, PromptReport, train_prompt};
-use crate::train::write_file;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use std::fs;
@@ -104,6 +104,7 @@ pub fn run(session: &CliSession, verb: &SteerVerb) -> Result<()> {
     let read =
         |path: &&Path| fs::read(path).with_context(|| format!("cannot read {}", shown(path)));
     let texts = args.files().iter().map(read).collect::<Result<Vec<Vec<u8>>>>()?;
+    let mut out = OutputFile::create(&path, args.force).with_context(|| shown(&path))?;
     let model = session.models.for_compression(session.progress, session.voice)?;
     let options = PromptOptions {
         vectors: args.vectors,
@@ -120,9 +121,8 @@ pub fn run(session: &CliSession, verb: &SteerVerb) -> Result<()> {
     drop(display);
     let steering = prompt.steering.clone();
     let file = SteeringFile { steering, model: model.identity().hex() }.to_bytes();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    write_file(folder.unwrap_or(Path::new(".")), &name, &file)?;
+    let written = out.write_all(&file).map_err(Into::into).and_then(|()| out.finish(None, true));
+    written.with_context(|| shown(&path))?;
     if session.voice > Voice::Quiet {
         report(&path, &prompt, &file, &model, args)?;
     }

@@ -1,23 +1,24 @@
 //! Directories unpacked from archives of tar streams.
 
+use super::folder::{Folder, folder_of, is_supported};
 use super::input::{Input, OpenInput, name_of};
 use super::look_ahead::look_ahead;
 use super::names::{SHORT_TAR, TAR, shown, without_suffix};
-use super::output::{Output, is_supported, open_folder, rename_new, sync_folder};
+use super::output::Output;
 use super::session::CliSession;
 use super::size::grouped;
-use super::staging::Staging;
-use super::untar_file::{Refused, make_directory, write_file};
+use super::staging::StagingIn;
+use super::untar_file::{Place, Refused};
 use super::voice::Voice;
 use crate::archive::Options;
 use crate::{Decoder, ErrorKind};
 use anyhow::{Context, Result, anyhow, bail};
-use filetime::FileTime;
-use rustix::fs::{CWD, syncfs};
-use std::fs::{self, File, Permissions};
+use rustix::fs::syncfs;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use tar::EntryType;
 
 /// Permission bits of directories: sticky ones stay, in which others must not delete.
 const MODE_BITS: u32 = 0o1777;
@@ -35,38 +36,31 @@ pub fn unpack(
 ) -> Result<()> {
     let name = name_of(input);
     let opened = OpenInput::open(input, false, true)?;
-    let folder = match &opened.path {
-        Some(path) => output.moved(path.clone())?,
-        None => output.moved("-".into())?,
-    };
-    let folder = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => ".".into(),
-    };
+    let path = output.moved(opened.path.clone().unwrap_or("-".into()))?;
+    let path = folder_of(&path);
+    let folder = Arc::new(Folder::open(path).with_context(|| shown(path))?);
     if let Some(likely) = opened.path.as_deref().and_then(|path| folder_name(path, output)) {
-        refuse_taken(&folder.join(likely))?;
+        refuse_taken(&folder, path, &likely)?;
     }
     let total = look_ahead(session, &opened)?;
     let progress = session.counter(&name, session.progress, total);
-    let staging = Staging::new(&folder).context("cannot create a directory to unpack into")?;
+    let staging = StagingIn::new(&folder).context("cannot create a directory to unpack into")?;
     let decoder = Decoder::new(&opened.file, &session.models, options)?;
     let mut plain = Counting { inner: decoder, done: 0, progress: &|n| progress.add(n) };
     let mut refused = Refused::default();
-    let directories = extract(&mut plain, staging.path(), output.sparse, &mut refused)?;
+    let directories = extract(&mut plain, &staging.folder, output.sparse, &mut refused)?;
     refuse_rest(&mut plain)?;
     opened.check_unchanged()?;
-    let files = || syncfs(File::open(staging.path())?).map_err(io::Error::from);
+    let files = || is_supported(syncfs(staging.folder.open_readable(".")?).map_err(Into::into));
     let has_files = sync(output, files).context("cannot sync to disk")?;
-    let moved = settle(&staging, &folder)?;
+    let moved = settle(&staging.folder, &folder, path)?;
     for Directory { path, mode, mtime } in directories.iter().rev() {
-        let place = folder.join(path);
-        let has_time = filetime::set_file_mtime(&place, FileTime::from_unix_time(*mtime, 0));
-        let has_mode = fs::set_permissions(&place, Permissions::from_mode(mode & MODE_BITS));
-        refused.note(path, has_mode.and(has_time));
+        let set = |place: Place<'_>| place.set_folder_attributes(mode & MODE_BITS, *mtime);
+        refused.note(path, Place::of(&folder, path).and_then(|place| place.map_or(Ok(()), set)));
     }
     refused.say();
-    let names = || open_folder(&folder).and_then(|folder| sync_folder(&folder));
-    let has_names = sync(output, names).context("cannot sync the output folder to disk")?;
+    let has_names =
+        sync(output, || folder.sync()).context("cannot sync the output folder to disk")?;
     if !(has_files && has_names) {
         say!("llmzip: warning: {name}: unpacked, but cannot be synced to disk here");
     }
@@ -80,17 +74,18 @@ pub fn unpack(
 }
 
 /// Returns the name that the directory in the archive at `path` probably has.
-fn folder_name(path: &Path, output: &Output) -> Option<PathBuf> {
+fn folder_name(path: &Path, output: &Output) -> Option<OsString> {
     let plain = without_suffix(path, &output.suffix).and_then(|tar| without_suffix(&tar, TAR));
     let plain = plain.or_else(|| without_suffix(path, SHORT_TAR))?;
     Some(plain.file_name()?.into())
 }
 
-fn refuse_taken(path: &Path) -> Result<()> {
-    match path.symlink_metadata() {
-        Ok(_) => bail!("{} exists already; move it away, or unpack with -C DIR", shown(path)),
-        Err(_) => Ok(()),
+/// Refuses `name` in `folder`, at `path`, where anything has it.
+fn refuse_taken(folder: &Folder, path: &Path, name: &OsStr) -> Result<()> {
+    if folder.has(name) {
+        bail!("{} exists already; move it away, or unpack with -C DIR", shown(&path.join(name)));
     }
+    Ok(())
 }
 
 /// Mode and time of a directory, which it gets once all that is in it has its place: they may forbid that.
@@ -103,13 +98,11 @@ struct Directory {
 /// Extracts the entries of the tar stream `plain` into `folder`; returns its directories.
 fn extract(
     plain: &mut impl Read,
-    folder: &Path,
+    folder: &Folder,
     sparse: bool,
     refused: &mut Refused,
 ) -> Result<Vec<Directory>> {
     let mut tar = tar::Archive::new(plain);
-    tar.set_overwrite(false);
-    tar.set_preserve_mtime(false); // of links, where an error would be the entry's
     let mut directories = Vec::new();
     for (number, entry) in tar.entries()?.enumerate() {
         let mut entry = entry.map_err(|e| match inner_error(e) {
@@ -120,33 +113,39 @@ fn extract(
             _ => anyhow!("the tar archive in it is damaged after {number} entries"),
         })?;
         let path = entry.path()?.into_owned();
-        let (kind, cannot) =
-            (entry.header().entry_type(), || format!("cannot unpack {}", shown(&path)));
-        if !(kind.is_file()
-            || kind.is_dir()
-            || kind.is_symlink()
-            || kind.is_hard_link()
-            || kind.is_gnu_sparse())
-        {
-            bail!("{}: is a device or a pipe; tar -I llmzip -xf unpacks it", shown(&path));
-        }
-        let is_content =
-            (kind.is_file() || kind.is_gnu_sparse()) && !entry.path_bytes().ends_with(b"/"); // an old directory
-        let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
-        let is_inside = match kind {
-            _ if is_content => write_file(&mut entry, folder, &path, sparse, refused),
-            _ if kind.is_dir() && is_below => make_directory(folder, &path),
-            _ => entry.unpack_in(folder),
+        let kind = match entry.header().entry_type() {
+            EntryType::Regular | EntryType::GNUSparse if entry.path_bytes().ends_with(b"/") => {
+                EntryType::Directory // an old one
+            }
+            kind => kind,
         };
-        if !is_inside.map_err(inner_error).with_context(cannot)? {
-            bail!("{}: would be outside the directory that is unpacked", shown(&path));
+        let (mode, mtime) = (entry.header().mode()?, entry.header().mtime()? as i64);
+        let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
+        if kind.is_dir() && !is_below {
+            continue; // the directory that is unpacked into
         }
-        let mtime = entry.header().mtime()? as i64;
-        if kind.is_dir() && is_below {
-            directories.push(Directory { path, mode: entry.header().mode()?, mtime });
-        } else if kind.is_symlink() {
-            let time = FileTime::from_unix_time(mtime, 0);
-            refused.note(&path, filetime::set_symlink_file_times(folder.join(&path), time, time));
+        let cannot = || format!("cannot unpack {}", shown(&path));
+        let outside = |path: &Path| {
+            anyhow!("{}: would be outside the directory that is unpacked", shown(path))
+        };
+        let place = Place::of(folder, &path).with_context(cannot)?;
+        let place = place.ok_or_else(|| outside(&path))?;
+        let set = match kind {
+            EntryType::Regular | EntryType::GNUSparse => place.write_file(&mut entry, sparse),
+            EntryType::Directory => place.make_folder().map(Ok),
+            EntryType::Symlink => {
+                place.make_link(&entry.link_name_bytes().unwrap_or_default(), mtime)
+            }
+            EntryType::Link => {
+                let first = entry.link_name()?.unwrap_or_default();
+                let first_place = Place::of(folder, &first).with_context(cannot)?;
+                place.link(&first_place.ok_or_else(|| outside(&first))?).map(Ok)
+            }
+            _ => bail!("{}: is a device or a pipe; tar -I llmzip -xf unpacks it", shown(&path)),
+        };
+        refused.note(&path, set.map_err(inner_error).with_context(cannot)?);
+        if kind.is_dir() {
+            directories.push(Directory { path, mode, mtime });
         }
     }
     Ok(directories)
@@ -167,26 +166,27 @@ fn refuse_rest(plain: &mut impl Read) -> Result<()> {
 }
 
 /// Calls `sync` where `output` is to be synced; returns false where the file system cannot do that.
-fn sync(output: &Output, sync: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
-    if output.syncs { is_supported(sync()) } else { Ok(true) }
+fn sync(output: &Output, sync: impl FnOnce() -> io::Result<bool>) -> io::Result<bool> {
+    if output.syncs { sync() } else { Ok(true) }
 }
 
-/// Moves what was unpacked in `staging` to `folder`; returns the new paths.
-fn settle(staging: &Staging, folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(staging.path())?.collect::<io::Result<Vec<_>>>()?;
-    let mut moves: Vec<_> =
-        entries.iter().map(|e| (e.path(), folder.join(e.file_name()))).collect();
-    if moves.is_empty() {
+/// Moves all that was unpacked in `staging`, or nothing, to `folder`, at `path`; returns the new paths.
+fn settle(staging: &Folder, folder: &Folder, path: &Path) -> Result<Vec<PathBuf>> {
+    let names = staging.names()?;
+    if names.is_empty() {
         bail!("the tar archive in it is empty");
     }
-    moves.sort();
-    moves.iter().try_for_each(|(_, to)| refuse_taken(to))?;
-    for (from, to) in &moves {
-        let is_folder = from.symlink_metadata()?.is_dir();
-        let named = rename_new(CWD, from, to, is_folder);
-        named.with_context(|| format!("cannot name {}", shown(to)))?;
+    names.iter().try_for_each(|name| refuse_taken(folder, path, name))?;
+    for (n_named, name) in names.iter().enumerate() {
+        let named = folder.rename_new(staging, name, name, staging.has_folder(name));
+        if let Err(error) = named {
+            for name in &names[..n_named] {
+                let _ = staging.rename_new(folder, name, name, folder.has_folder(name));
+            }
+            return Err(error).with_context(|| format!("cannot name {}", shown(&path.join(name))));
+        }
     }
-    Ok(moves.into_iter().map(|(_, to)| to).collect())
+    Ok(names.into_iter().map(|name| path.join(name)).collect())
 }
 
 /// Returns the archive's own error where `error`, of reading its content, has one inside.

@@ -27,6 +27,18 @@ fn model(codec: Codec<'_>, tier: u8, table_log2: u32, plain_len: usize) -> Mixed
     mixed
 }
 
+/// The tier and the size limit of the table, log2, in a chunk's first byte.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where no encoder writes such a byte.
+pub fn parameters(byte: u8) -> Result<(u8, u32)> {
+    let (tier, table_log2) = ((byte & 3) + 1, u32::from(byte >> 2));
+    if !(10..=MixingConfig::TABLE_LOG2).contains(&table_log2) {
+        return Err(corrupt(format!("parameters of the adaptive model are {byte:#04x}")));
+    }
+    Ok((tier, table_log2))
+}
+
 /// Codes one byte: an encoder codes `byte`, a decoder returns what was coded.
 fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
     let mut coded = 0;
@@ -63,10 +75,7 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
     let Some((parameters, coded)) = coded.split_first() else {
         return Err(corrupt("an adaptive chunk has no parameters"));
     };
-    let (tier, table_log2) = ((parameters & 3) + 1, u32::from(parameters >> 2));
-    if !(10..=MixingConfig::TABLE_LOG2).contains(&table_log2) {
-        return Err(corrupt(format!("parameters of the adaptive model are {parameters:#04x}")));
-    }
+    let (tier, table_log2) = self::parameters(*parameters)?;
     let mut mixed = model(codec, tier, table_log2, plain_len);
     let mut decoder = RangeDecoder::new(coded);
     let mut plain = Vec::new();

@@ -22,6 +22,7 @@ mod tokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
 use crate::ops::Isa;
+use crate::predict::MixingConfig;
 pub use batch::{decode, decode_all};
 pub use parameters::Parameters;
 pub use prefix::Prefix;
@@ -204,6 +205,42 @@ fn encode_best(
     }
     let by_tokens = tokens::encode(codec, plain, lanes, true)?;
     Ok(if by_bytes.payload.len() < by_tokens.payload.len() { by_bytes } else { by_tokens })
+}
+
+/// The adaptive model of a chunk of `len` bytes with `options`, where one takes part.
+pub(crate) fn adaptive_for(
+    codec: Codec<'_>,
+    options: &ChunkOptions,
+    len: usize,
+) -> Option<MixingConfig> {
+    let tier = options.level.min(bytes::BEST_TIER);
+    options.mix.then(|| MixingConfig {
+        tier,
+        table_log2: codec.parameters.table_log2.into(),
+        with_lm: tier == bytes::BEST_TIER,
+        n_lanes: 1,
+        lane_len: (codec.prefix.text.len() + len) as u32,
+    })
+}
+
+/// The adaptive model that `coded` was made with, where one takes part; of one that is mixed in, the largest.
+pub(crate) fn adaptive(coded: &Coded<'_>) -> Option<MixingConfig> {
+    let lane_len = coded.plain_len as u32;
+    let largest = MixingConfig {
+        tier: bytes::BEST_TIER,
+        table_log2: MixingConfig::TABLE_LOG2,
+        with_lm: true,
+        n_lanes: 1,
+        lane_len,
+    };
+    match coded.coding.method {
+        Method::Stored | Method::Model => None,
+        Method::Mixed => Some(largest),
+        Method::Adaptive => {
+            let (tier, table_log2) = bytes::parameters(*coded.payload.first()?).ok()?;
+            Some(MixingConfig { tier, table_log2, with_lm: false, ..largest })
+        }
+    }
 }
 
 fn check_options(options: &ChunkOptions) -> Result<()> {

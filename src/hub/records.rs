@@ -97,7 +97,8 @@ impl Records {
         }
     }
 
-    fn path(&self, folder: &Path) -> Option<PathBuf> {
+    /// Returns the file of the record of `folder`, which must be there.
+    pub(super) fn path(&self, folder: &Path) -> Option<PathBuf> {
         let folder = folder.canonicalize().ok()?;
         let name = hex(&blake3::hash(folder.as_os_str().as_encoded_bytes()).into());
         Some(self.0.as_ref()?.join(format!("{name}.json")))

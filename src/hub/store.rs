@@ -152,18 +152,24 @@ impl Store {
         files.iter().filter_map(|path| path.symlink_metadata().ok()).map(|file| file.len()).sum()
     }
 
-    /// Removes `model` and what is known of it.
+    /// Removes `model` and what is known of it. An imported one loses its name first: where not all of it can be
+    /// removed, no half of it has the name.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn remove(&self, model: &StoredModel) -> Result<()> {
-        self.records.forget(&model.folder);
-        match (&model.place, &self.cache) {
-            (Place::Hub { id, commit }, Some(cache)) => cache.repo(id).remove(commit),
-            _ => {
-                fs::remove_dir_all(&model.folder).map_err(|e| failed("removing", &model.folder, e))
-            }
+        let folder = &model.folder;
+        if let (Place::Hub { id, commit }, Some(cache)) = (&model.place, &self.cache) {
+            self.records.forget(folder);
+            return cache.repo(id).remove(commit);
         }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let aside = folder.with_file_name(format!(".llmzip-{name}.tmp"));
+        drop(fs::remove_dir_all(&aside)); // what an earlier call could not remove
+        let record = self.records.path(folder);
+        fs::rename(folder, &aside).map_err(|e| failed("removing", folder, e))?;
+        record.map(fs::remove_file); // a record too many does no harm
+        fs::remove_dir_all(&aside).map_err(|e| failed("removing", &aside, e))
     }
 }
 

@@ -48,7 +48,9 @@ impl ModelFolder {
         write(&folder.join("config.json"), &quantized_json(&self.config_json()?, quantization)?)?;
         for path in self.tokenizer_paths() {
             let to = folder.join(path.file_name().unwrap_or_default());
-            fs::copy(&path, to).map_err(|e| Error::io(format!("copying {}", path.display()), e))?;
+            let bytes = fs::read(&path);
+            let bytes = bytes.map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+            write(&to, &bytes)?;
         }
         let weights = self.weights(blake3::Hasher::new())?;
         let architecture = architecture.with_weights(&weights);
@@ -179,6 +181,9 @@ fn quantized(
     Ok(bytes)
 }
 
+/// Writes a new file, with the mode of any.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(|e| Error::io(format!("writing {}", path.display()), e))
+    let write = |mut file: File| file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = File::create_new(path).and_then(write);
+    written.map_err(|e| Error::io(format!("writing {}", path.display()), e))
 }

@@ -119,8 +119,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     fn new(isa: Isa, config: &MixingConfig, match_lengths: [u32; MATCHES], apm_log2: u32) -> Self {
         let chunk_len = config.chunk_len();
         let positions_log2 = chunk_len.next_power_of_two().ilog2().clamp(8, 20);
-        let table_len = chunk_len as u64 * CONTEXTS as u64 * 16;
-        let table_log2 = table_len.next_power_of_two().ilog2().min(config.table_log2);
+        debug_assert_eq!(config.n_contexts(), CONTEXTS);
         let n_corrections = (chunk_len / 2).next_power_of_two().clamp(256, 1 << apm_log2) as usize;
         let matcher = |min| MatchModel::new(min, positions_log2, config.n_lanes as usize);
         let [lm_apm, first, second] = std::array::from_fn(|_| Apm::new(n_corrections));
@@ -128,7 +127,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
         MixingModel {
             isa,
             with_lm: config.with_lm,
-            contexts: ContextSet::new(table_log2),
+            contexts: ContextSet::new(config.table_log2_for(CONTEXTS)),
             order0: [Counter::new(32768); 256],
             followers: [0; 256],
             matches: match_lengths.map(matcher),

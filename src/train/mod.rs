@@ -23,7 +23,6 @@ pub mod steering;
 mod vocabulary;
 
 pub use crate::nn::recurrent::{RecurrentNetwork, RecurrentShape};
-pub use checkpoint::write as write_file;
 pub use device::Device;
 pub use llama::{LlamaNetwork, LlamaShape};
 pub use network::{TokenShard, TrainableNetwork};

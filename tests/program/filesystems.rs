@@ -122,6 +122,10 @@ fn a_folder_may_be_deeper_than_a_path_may_be_long() {
     let mut command = Command::new(PROGRAM);
     run_in(command.args(["-d", "a.llmz"]), here).expect(0);
     assert_eq!(fs::read(here.join("a")).unwrap(), b"text");
+    fs::write(here.join("d.tar.llmz"), archive_of(&shell, "d/a")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    run_in(command.args(["-d", "--untar", "d.tar.llmz"]), here).expect(0);
+    assert_eq!(fs::read(here.join("d/a")).unwrap(), b"text");
 }
 
 #[test]
@@ -214,6 +218,90 @@ fn directories_are_unpacked_with_what_the_file_system_has() {
     let call = ["-d", "--untar", "-C", "out", "d.tar.llmz"];
     with_faults(&shell, &faults, &call).unwrap().expect(1);
     assert_eq!(fs::read_dir(shell.path("out")).unwrap().count(), 0, "no empty directory is left");
+}
+
+/// A tar archive of one file, compressed.
+fn archive_of(shell: &Shell, path: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(4);
+    tar.append_data(&mut header, path, &b"text"[..]).unwrap();
+    shell.pipe(&["-1"], &tar.into_inner().unwrap()).expect(0).stdout
+}
+
+#[test]
+fn a_folder_may_move_or_be_replaced_while_it_is_unpacked_into() {
+    let shell = Shell::new();
+    for name in ["before", "elsewhere"] {
+        fs::create_dir(shell.path(name)).unwrap();
+    }
+    let archive = archive_of(&shell, "d/a");
+    let mut command = shell.command(&["-d", "--untar", "-C", "before"]);
+    shell.write("x.llmz", &archive);
+    let mkfifo = Command::new("mkfifo").arg(shell.path("pipe")).status();
+    assert!(mkfifo.unwrap().success());
+    let mut child = command.arg("pipe").spawn().unwrap();
+    let mut pipe = File::options().write(true).open(shell.path("pipe")).unwrap();
+    pipe.write_all(&archive[..5]).unwrap();
+    while fs::read_dir(shell.path("before")).unwrap().count() == 0 {
+        std::thread::yield_now(); // until it unpacks
+    }
+    fs::rename(shell.path("before"), shell.path("after")).unwrap();
+    symlink("elsewhere", shell.path("before")).unwrap();
+    pipe.write_all(&archive[5..]).unwrap();
+    drop(pipe);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(shell.read("after/d/a"), b"text");
+    assert_eq!(fs::read_dir(shell.path("after")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(shell.path("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn no_link_leads_out_of_what_is_unpacked() {
+    let shell = Shell::new();
+    for name in ["to", "outside"] {
+        fs::create_dir(shell.path(name)).unwrap();
+    }
+    for (name, kind) in [("x/file", tar::EntryType::Regular), ("x/d/", tar::EntryType::Directory)] {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, kind, target) in [("x", tar::EntryType::Symlink, "../outside"), (name, kind, "")]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o777);
+            header.set_size(0);
+            match target {
+                "" => tar.append_data(&mut header, path, &b""[..]).unwrap(),
+                _ => tar.append_link(&mut header, path, target).unwrap(),
+            }
+        }
+        shell.write("x.llmz", &shell.pipe(&["-1"], &tar.into_inner().unwrap()).expect(0).stdout);
+        let ended = shell.run(&["-d", "--untar", "-C", "to", "x.llmz"]).expect(1);
+        ended.saying("symbolic link stands in its path");
+        for folder in ["to", "outside"] {
+            assert_eq!(fs::read_dir(shell.path(folder)).unwrap().count(), 0, "{name}: {folder}");
+        }
+    }
+}
+
+/// All of it is removed where the archive turns out to be bad, with few open folders.
+#[test]
+fn a_deep_directory_is_unpacked_or_removed() {
+    let shell = Shell::new();
+    let path = format!("{}a", "d/".repeat(400));
+    let good = archive_of(&shell, &path);
+    shell.write("good.llmz", &good);
+    let tar = shell.pipe(&["-d"], &good).expect(0).stdout;
+    shell.write("bad.llmz", &shell.pipe(&["-1"], &[&tar[..], b"more"].concat()).expect(0).stdout);
+    for (name, code, n_left) in [("bad", 1, 0), ("good", 0, 1)] {
+        let line = "ulimit -n 40; exec \"$0\" -d --untar -C to \"$1\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", line, PROGRAM, &format!("{name}.llmz")]);
+        run_in(&mut command, &shell.path("")).expect(code);
+        assert_eq!(fs::read_dir(shell.path("to")).unwrap().count(), n_left, "{name}");
+    }
+    assert_eq!(shell.read(format!("to/{path}")), b"text");
 }
 
 #[test]

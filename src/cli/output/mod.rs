@@ -1,0 +1,83 @@
+//! Where results go: the options of it, and the kinds of destination.
+
+mod attributes;
+mod file;
+mod place;
+
+pub use file::{OutputFile, refuse_name};
+pub use place::OutputPlace;
+
+use super::names::shown;
+use anyhow::{Context, Result, bail};
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Output options, resolved.
+#[derive(Debug)]
+pub struct Output {
+    pub target: Target,
+    pub remove_input: bool,
+    pub force: bool,
+    /// Whether files are on disk before the program ends.
+    pub syncs: bool,
+    /// Suffix of archives, with its dot.
+    pub suffix: String,
+    /// Whether holes are left for zeros.
+    pub sparse: bool,
+    /// Results of this run in the folder of -C, where inputs of one name meet.
+    pub claimed: Mutex<HashSet<PathBuf>>,
+}
+
+/// Destination of results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    Named(PathBuf),
+    /// A file beside the input, named after it.
+    BesideInput,
+    /// A file in this folder, named after the input.
+    InFolder(PathBuf),
+}
+
+impl Output {
+    /// Returns whether files are named after their inputs.
+    pub fn is_beside(&self) -> bool {
+        matches!(self.target, Target::BesideInput | Target::InFolder(_))
+    }
+
+    /// Refuses an input that `--rm` could not remove, before it is opened: a pipe would wait for its writer.
+    ///
+    /// # Errors
+    /// An error on what is not a regular file.
+    pub fn refuse_special(&self, input: &Path) -> Result<()> {
+        if self.remove_input && input.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            bail!("is not a regular file, the only kind that --rm removes");
+        }
+        Ok(())
+    }
+
+    /// Notes that `path` is the result of an input.
+    ///
+    /// # Errors
+    /// An error where another input of this run has it.
+    pub fn claim(&self, path: PathBuf) -> Result<PathBuf> {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.target != Target::BesideInput && !claimed.insert(path.clone()) {
+            bail!("{} is the result of another input already", shown(&path));
+        }
+        Ok(path)
+    }
+
+    /// Returns the path beside the input, `path`, moved to the folder of -C, which is created where it is
+    /// missing.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn moved(&self, path: PathBuf) -> Result<PathBuf> {
+        let Target::InFolder(folder) = &self.target else { return Ok(path) };
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", shown(folder)))?;
+        Ok(folder.join(path.file_name().unwrap_or_default()))
+    }
+}
