@@ -2,6 +2,7 @@
 //! run where it is not built.
 
 mod family;
+mod gguf;
 mod handmade;
 mod random;
 mod share;
@@ -17,6 +18,7 @@ mod library {
     mod evaluate;
     mod families;
     mod fuzz;
+    mod gguf;
     mod golden;
     mod gradients;
     mod kernels;

@@ -2,6 +2,8 @@
 
 mod family;
 mod floats;
+#[allow(dead_code, reason = "tests of the library use the rest")]
+mod gguf;
 #[allow(dead_code, reason = "tests in the process use the rest")]
 mod handmade;
 mod joined;
@@ -23,6 +25,7 @@ mod program {
     mod evaluate;
     mod faults;
     mod filesystems;
+    mod gguf;
     mod habits;
     mod hub;
     mod matrix;

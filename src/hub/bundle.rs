@@ -8,8 +8,8 @@ use super::cache::{failed, write_whole};
 use super::identity::{folder_digest, hex};
 use super::manifest::{MANIFEST, Manifest, ManifestFile, corrupt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Architecture;
-use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
+use crate::models::ModelFolder;
+use crate::models::checkpoint_files::CheckpointFiles;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -99,7 +99,7 @@ pub fn import(input: impl Read, folder: &Path, progress: &dyn Fn(u64)) -> Result
     Ok(manifest)
 }
 
-/// Copies the model in `from` into the empty folder `folder` and checks the copy.
+/// Copies the model in `from`, a folder or a GGUF file, into the empty folder `folder` and checks the copy.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] where there is no model in it that llmzip can run, or it changes
@@ -107,7 +107,7 @@ pub fn import(input: impl Read, folder: &Path, progress: &dyn Fn(u64)) -> Result
 pub fn copy(from: &Path, label: &str, folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest> {
     let manifest = Manifest::of_folder(from, label)?;
     for file in &manifest.files {
-        let path = from.join(&file.name);
+        let path = if from.is_file() { from.to_owned() } else { from.join(&file.name) };
         let source = File::open(&path).map_err(|e| failed("reading", &path, e))?;
         write_checked(source.take(file.len), file, &folder.join(&file.name), progress)?;
     }
@@ -118,8 +118,7 @@ pub fn copy(from: &Path, label: &str, folder: &Path, progress: &dyn Fn(u64)) -> 
 /// Whether `folder` holds just what `manifest` says, and a model; then puts the manifest there.
 fn check_unpacked(manifest: &Manifest, folder: &Path) -> Result<()> {
     let form = CheckpointFiles::of_folder(folder)?;
-    let config = read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?;
-    Architecture::parse(&config)?; // llmzip can run it
+    ModelFolder::find(folder)?.architecture()?; // llmzip can run it
     let files: HashSet<_> = form.files().into_iter().collect();
     if let Some(file) = manifest.files.iter().find(|file| !files.contains(file.name.as_str())) {
         return Err(corrupt(format!("has {}, which is not a file of the model", file.name)));

@@ -5,6 +5,7 @@ use super::cache::failed;
 use super::id::Reference;
 use super::identity::{folder_digest, hex, hexadecimal, label_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::WeightsFormat;
 use crate::models::checkpoint_files::{CheckpointFiles, is_file_name};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -42,7 +43,7 @@ pub(super) struct ManifestFile {
 }
 
 impl Manifest {
-    /// Describes the model in `folder`; reads all of it.
+    /// Describes the model in `folder`, or the GGUF file `folder`; reads all of it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where there is no whole model in it,
@@ -52,9 +53,14 @@ impl Manifest {
             let message = format!("the label of a model cannot be {label:?}: rename its folder");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        let form = CheckpointFiles::of_folder(folder)?;
+        let is_file = folder.is_file();
+        let form = match is_file {
+            true => CheckpointFiles::gguf(WeightsFormat::Gguf.file()),
+            false => CheckpointFiles::of_folder(folder)?,
+        };
         let file = |name: &str| {
-            let (len, blake3) = hash(&folder.join(name))?;
+            let path = if is_file { folder.to_owned() } else { folder.join(name) };
+            let (len, blake3) = hash(&path)?;
             Ok(ManifestFile { name: name.to_owned(), len, blake3 })
         };
         let files = form.files().into_iter().map(file).collect::<Result<_>>()?;

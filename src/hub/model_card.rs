@@ -1,7 +1,8 @@
 //! Facts about a model from its files, without loading it.
 
 use crate::error::Result;
-use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
+use crate::models::ModelFolder;
+use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, read_limited};
 use crate::models::json;
 use serde_json::Value;
 use std::fs::File;
@@ -35,7 +36,7 @@ impl Facts {
     /// it, [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn of_folder(folder: &Path) -> Result<Self> {
         let form = CheckpointFiles::of_folder(folder)?;
-        let config = read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?;
+        let config = ModelFolder::find(folder)?.config_json()?;
         let n_parameters = |name: &String| {
             n_parameters(
                 File::open(folder.join(name)).ok().filter(|_| name.ends_with(".safetensors"))?,

@@ -6,8 +6,8 @@ use super::id::{ModelId, Reference};
 use super::manifest::{MANIFEST, Manifest};
 use super::records::Records;
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::Architecture;
-use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
+use crate::models::ModelFolder;
+use crate::models::checkpoint_files::{CheckpointFiles, MAX_JSON_LEN, read_limited};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -126,9 +126,7 @@ impl Store {
             let manifest = read_limited(&folder.join(MANIFEST), MAX_JSON_LEN).ok()?;
             let checked = Manifest::parse(&manifest).map(drop);
             let checked = checked.and_then(|()| CheckpointFiles::of_folder(&folder).map(drop));
-            let config = || {
-                Architecture::parse(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN)?).map(drop)
-            };
+            let config = || ModelFolder::find(&folder)?.architecture().map(drop);
             Some((folder.clone(), checked.and_then(|()| config()).err()?))
         };
         self.import_folders().into_iter().filter_map(damage).collect()
@@ -200,7 +198,7 @@ fn imported_model(folder: &Path) -> Option<StoredModel> {
 
 fn stored_model(folder: PathBuf, label: String, place: Place) -> Option<StoredModel> {
     let form = CheckpointFiles::of_folder(&folder).ok()?;
-    Architecture::parse(&read_limited(&folder.join(CONFIG), MAX_JSON_LEN).ok()?).ok()?;
+    ModelFolder::find(&folder).ok()?.architecture().ok()?;
     let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
     let len = form.files().into_iter().map(len).sum();
     Some(StoredModel { label, folder, form, len, place })

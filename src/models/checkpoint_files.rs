@@ -28,6 +28,8 @@ pub enum WeightsFormat {
     Pickle,
     /// Several, and an index of them.
     PickleShards,
+    /// A GGUF file, which has configuration and tokenizer, too.
+    Gguf,
 }
 
 impl WeightsFormat {
@@ -41,6 +43,7 @@ impl WeightsFormat {
             Self::SafetensorsShards => "model.safetensors.index.json",
             Self::Pickle => "pytorch_model.bin",
             Self::PickleShards => "pytorch_model.bin.index.json",
+            Self::Gguf => "model.gguf",
         }
     }
 
@@ -54,6 +57,7 @@ impl WeightsFormat {
         match self {
             Self::Safetensors | Self::SafetensorsShards => ".safetensors",
             Self::Pickle | Self::PickleShards => ".bin",
+            Self::Gguf => ".gguf",
         }
     }
 
@@ -106,7 +110,10 @@ impl CheckpointFiles {
         read: impl FnOnce(&str) -> Result<Vec<u8>>,
     ) -> Result<Self> {
         if !has(CONFIG) {
-            return Err(invalid("has no config.json"));
+            return match has(WeightsFormat::Gguf.file()) {
+                true => Ok(Self::gguf(WeightsFormat::Gguf.file())),
+                false => Err(invalid("has no config.json, and no model.gguf")),
+            };
         }
         let tokenizer = tokenizer_files(&has)?;
         let weights_format = WeightsFormat::ALL.into_iter().find(|form| has(form.file()));
@@ -123,6 +130,12 @@ impl CheckpointFiles {
         }
     }
 
+    /// The form of a model that is the GGUF file of that name.
+    pub fn gguf(name: &str) -> Self {
+        let weights = vec![name.to_owned()];
+        Self { weights_format: WeightsFormat::Gguf, weights, tokenizer: Vec::new() }
+    }
+
     /// The form of the model in `folder`.
     ///
     /// # Errors
@@ -136,7 +149,8 @@ impl CheckpointFiles {
     /// The files that make up the model's identity, in that order.
     pub fn identity_files(&self) -> Vec<&str> {
         let weights = self.weights.iter().map(String::as_str);
-        [CONFIG].into_iter().chain(weights).chain(self.tokenizer.iter().copied()).collect()
+        let config = (self.weights_format != WeightsFormat::Gguf).then_some(CONFIG);
+        config.into_iter().chain(weights).chain(self.tokenizer.iter().copied()).collect()
     }
 
     /// All files that the model is loaded from.
@@ -150,6 +164,7 @@ impl CheckpointFiles {
         let format = match self.weights_format {
             WeightsFormat::Safetensors | WeightsFormat::SafetensorsShards => "safetensors",
             WeightsFormat::Pickle | WeightsFormat::PickleShards => "pytorch",
+            WeightsFormat::Gguf => "gguf",
         };
         match self.weights.len() {
             1 => format.to_owned(),

@@ -1,9 +1,10 @@
 //! The files of a model in a folder, in the layout of Hugging Face's hub.
 
-use super::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, read_limited};
+use super::checkpoint_files::{CONFIG, CheckpointFiles, MAX_JSON_LEN, WeightsFormat, read_limited};
 use super::read_once::ReadOnce;
 use super::{Architecture, Identity, TokenizerFile, Weights};
 use crate::error::Result;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Largest file of a tokenizer, in bytes.
@@ -17,15 +18,20 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Finds the model in `folder`: `config.json`, weights (`model.safetensors`,
+    /// Finds the model in `folder`: `model.gguf` alone, or `config.json`, weights (`model.safetensors`,
     /// `pytorch_model.bin`, or what the index of either names), a tokenizer (`tokenizer.json`,
-    /// `tokenizer.model`, or `vocab.json` and `merges.txt`).
+    /// `tokenizer.model`, or `vocab.json` and `merges.txt`). `folder` may be a GGUF file itself.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read,
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if one is missing; where it is of
     /// a family that llmzip does not run, that is said before anything that is missing.
     pub fn find(folder: &Path) -> Result<Self> {
+        if let Some(name) = folder.file_name().and_then(OsStr::to_str).filter(|_| folder.is_file())
+        {
+            let parent = folder.parent().unwrap_or(Path::new("")).to_owned();
+            return Ok(Self { folder: parent, form: CheckpointFiles::gguf(name) });
+        }
         let form = CheckpointFiles::of_folder(folder).map_err(|missing| {
             let config = read_limited(&folder.join(CONFIG), MAX_JSON_LEN);
             let refused = config.ok().and_then(|config| Architecture::parse(&config).err());
@@ -59,7 +65,11 @@ impl ModelFolder {
 
     /// The identity whose digest is that of `hasher`, which has all files.
     pub(super) fn identity_of(&self, hasher: &blake3::Hasher) -> Identity {
-        let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
+        let path = match self.gguf() {
+            Some(file) if self.form.weights[0] != WeightsFormat::Gguf.file() => file,
+            _ => self.folder.clone(),
+        };
+        let name = path.file_name().unwrap_or(path.as_os_str());
         let digest = hasher.finalize().into();
         Identity { digest, label: name.to_string_lossy().into(), builtin_code: None }
     }
@@ -72,9 +82,22 @@ impl ModelFolder {
         Architecture::parse(&self.config_json()?)
     }
 
-    /// Reads the bytes of `config.json`.
-    pub(super) fn config_json(&self) -> Result<Vec<u8>> {
-        read_limited(&self.folder.join(CONFIG), MAX_JSON_LEN)
+    /// The GGUF file, where the model is one.
+    pub(super) fn gguf(&self) -> Option<PathBuf> {
+        let is_one = self.form.weights_format == WeightsFormat::Gguf;
+        is_one.then(|| self.folder.join(&self.form.weights[0]))
+    }
+
+    /// Reads the bytes of `config.json`; of a GGUF file, what they would be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io);
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where a file is too long, or no GGUF.
+    pub fn config_json(&self) -> Result<Vec<u8>> {
+        match self.gguf() {
+            Some(path) => Weights::open_gguf(&path)?.0.config(),
+            None => read_limited(&self.folder.join(CONFIG), MAX_JSON_LEN),
+        }
     }
 
     /// The tokenizer's files.

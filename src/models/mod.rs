@@ -13,6 +13,7 @@ mod decoder;
 mod evaluate;
 mod folder;
 mod footprint;
+mod gguf;
 mod gpt2;
 mod gpt_neox;
 pub(crate) mod json;
@@ -201,17 +202,35 @@ impl Model {
     ) -> Result<Self> {
         let files = ModelFolder::find(folder)?;
         let load = || {
+            if let Some(path) = files.gguf() {
+                return Self::open_gguf(&files, &path, isa, admit);
+            }
             let config = files.config_json()?;
             let architecture = Architecture::parse(&config)?;
             let weights = files.weights(hashed(blake3::Hasher::new(), &config))?;
             let architecture = architecture.with_weights(&weights);
             admit(&architecture)?;
             let tokenizer = files.tokenizer()?;
-            let parts = Parts::load(&architecture, &weights, tokenizer.file(), isa)?;
+            let parts = Parts::of_tokenizer_file(&architecture, &weights, tokenizer.file(), isa)?;
             let hasher = tokenizer.bytes().fold(weights.finish()?, hashed);
             Ok(Self::of_parts(files.identity_of(&hasher), isa, architecture, parts))
         };
         load().map_err(|e: Error| e.at(folder.display()))
+    }
+
+    /// Loads a GGUF file, which is read once.
+    fn open_gguf(
+        files: &ModelFolder,
+        path: &Path,
+        isa: Isa,
+        admit: impl FnOnce(&Architecture) -> Result<()>,
+    ) -> Result<Self> {
+        let (header, weights) = Weights::open_gguf(path)?;
+        let architecture = Architecture::parse(&header.config()?)?;
+        admit(&architecture)?;
+        let tokenizer = Tokenizer::of_gguf(&header.tokenizer()?, architecture.vocab_size())?;
+        let parts = Parts::load(&architecture, &weights, tokenizer, isa)?;
+        Ok(Self::of_parts(files.identity_of(&weights.finish()?), isa, architecture, parts))
     }
 
     /// Loads the model in `files`, under the identity that archives shall carry.
@@ -275,17 +294,25 @@ impl Parts {
     fn load(
         architecture: &Architecture,
         weights: &Weights<'_>,
-        tokenizer: TokenizerFile<'_>,
+        (tokenizer, vocabulary): (Tokenizer, Vocabulary),
         isa: Isa,
     ) -> Result<Self> {
-        let (tokenizer, vocabulary) = Tokenizer::load(tokenizer, architecture.vocab_size())?;
         let network = architecture.load(weights, vocabulary.ids(), isa)?;
         Ok(Self { network, tokenizer, vocabulary })
     }
 
     fn of_files(architecture: &Architecture, files: ModelFiles<'_>, isa: Isa) -> Result<Self> {
         let tokenizer = TokenizerFile::Json(files.tokenizer);
-        Self::load(architecture, &Weights::parse(files.weights)?, tokenizer, isa)
+        Self::of_tokenizer_file(architecture, &Weights::parse(files.weights)?, tokenizer, isa)
+    }
+
+    fn of_tokenizer_file(
+        architecture: &Architecture,
+        weights: &Weights<'_>,
+        file: TokenizerFile<'_>,
+        isa: Isa,
+    ) -> Result<Self> {
+        Self::load(architecture, weights, Tokenizer::load(file, architecture.vocab_size())?, isa)
     }
 }
 

@@ -40,6 +40,11 @@ impl ModelFolder {
         folder: &Path,
         progress: &dyn Fn(u64),
     ) -> Result<()> {
+        if self.gguf().is_some() {
+            return Err(invalid(
+                "a GGUF file is quantized already, or has no layout to write it in",
+            ));
+        }
         let architecture = self.architecture()?;
         if architecture.quantization().is_some() {
             return Err(invalid("the model is quantized already"));

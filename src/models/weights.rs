@@ -7,7 +7,7 @@
 use super::config::Quantization;
 use super::matrix::{Matrix, MatrixShape, Values, check_finite};
 use super::read_once::ReadOnce;
-use super::{invalid, pickle};
+use super::{gguf, invalid, pickle};
 use crate::error::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -39,6 +39,7 @@ struct Entry {
 enum TensorPlace {
     Bytes(Range<u64>),
     Pickled(pickle::Tensor),
+    Gguf(gguf::TensorName),
 }
 
 /// Where tensors come from.
@@ -103,10 +104,38 @@ impl<'a> Weights<'a> {
                 }
             }
         }
+        Ok(Weights::of_files(tensors, files))
+    }
+
+    /// Opens a GGUF file, all bytes of which are hashed until [`Weights::finish`]; returns its header, too.
+    ///
+    /// # Errors
+    /// Those of [`Weights::open`].
+    pub(super) fn open_gguf(path: &Path) -> Result<(gguf::Header, Weights<'static>)> {
+        let mut files = ReadOnce::open(&[path], blake3::Hasher::new())?;
+        let header = gguf::Header::read(files.len(0), |start, len| files.peek(0, start, len))?;
+        let mut tensors = HashMap::new();
+        for tensor in gguf::tensors(&header)? {
+            let dtype = match tensor.kind {
+                gguf::BlockType::F32 => Dtype::F32,
+                gguf::BlockType::Bf16 => Dtype::BF16,
+                _ => Dtype::F16,
+            };
+            let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+            let place = TensorPlace::Gguf(tensor);
+            let entry = Entry { file: 0, dtype: Some(dtype), shape, place };
+            if tensors.insert(name.clone(), entry).is_some() {
+                return Err(invalid(format!("tensor {name} stands twice")));
+            }
+        }
+        Ok((header, Weights::of_files(tensors, files)))
+    }
+
+    fn of_files(tensors: HashMap<String, Entry>, files: ReadOnce) -> Weights<'static> {
         let place =
             |(name, entry): (&String, &Entry)| Some((name.clone(), (entry.file, entry.bytes()?.1)));
         let left = tensors.iter().filter_map(place).collect();
-        Ok(Weights { tensors, data: Data::Files(Box::new(RefCell::new(Pending { files, left }))) })
+        Weights { tensors, data: Data::Files(Box::new(RefCell::new(Pending { files, left }))) }
     }
 
     /// Reads and hashes what no tensor was taken from; returns the hasher, which has all files.
@@ -218,6 +247,7 @@ impl<'a> Weights<'a> {
         Ok(Cow::Owned(match &entry.place {
             TensorPlace::Bytes(_) => bytes,
             TensorPlace::Pickled(tensor) => tensor.elements(bytes, size),
+            TensorPlace::Gguf(tensor) => tensor.elements(bytes),
         }))
     }
 }
@@ -229,6 +259,7 @@ impl Entry {
         match &self.place {
             TensorPlace::Bytes(range) => Some((size, range.clone())),
             TensorPlace::Pickled(tensor) => Some((size, tensor.span(size)?)),
+            TensorPlace::Gguf(tensor) => Some((size, tensor.range.clone())),
         }
     }
 }

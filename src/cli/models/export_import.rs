@@ -1,6 +1,7 @@
 //! `models export` and `models import`: model bundles.
 
 use super::command::ModelCommand;
+use super::model_ref::is_gguf;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::{shown, without_suffix};
@@ -50,7 +51,7 @@ impl ModelCommand<'_> {
         let staging = Staging::new(root).with_context(|| shown(root))?;
         let progress = self.progress(&shown(source), None);
         let tell = |n| progress.add(n);
-        let manifest = if source.is_dir() {
+        let manifest = if source.is_dir() || is_gguf(source) {
             let found = self.find(source)?;
             self.session.models.try_folder(source)?; // unusable models are not imported
             hub::copy(source, found.name(), staging.path(), &tell)?

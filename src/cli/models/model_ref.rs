@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub enum ModelRef {
     /// The compiled-in one.
     Default,
-    /// A folder with its files.
+    /// A folder with its files, or a GGUF file.
     Folder(PathBuf),
     /// One that is drawn from a seed.
     Seeded(SeededModel),
@@ -34,6 +34,12 @@ impl ModelRef {
     pub fn parse(typed: &Path) -> Result<Self> {
         if typed.is_dir() {
             return Ok(Self::Folder(typed.to_owned()));
+        }
+        if is_gguf(typed) {
+            return match typed.is_file() {
+                true => Ok(Self::Folder(typed.to_owned())),
+                false => Err(UsageError(format!("no such file: {}", shown(typed))).into()),
+            };
         }
         let name = typed.to_str().filter(|name| !name.is_empty());
         let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
@@ -70,7 +76,7 @@ impl ModelRef {
                 match (imported.pop().or_else(by_reference), reference) {
                     (Some(model), _) => Ok(FoundModel::Stored(model)),
                     (None, _) if Path::new(name).is_file() => {
-                        let message = "is a file: name the model's folder, or import a bundle \
+                        let message = "is a file: name the model's folder or a .gguf file, or import a bundle \
                                        with:  llmzip models import";
                         let name = shown(name.as_ref());
                         Err(UsageError(format!("{name} {message} {name}")).into())
@@ -95,6 +101,11 @@ impl ModelRef {
             }
         }
     }
+}
+
+/// Returns whether a path is that of a GGUF file, by its name.
+pub fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
 /// Returns the error for a name that several imported models have.

@@ -8,13 +8,16 @@
 
 mod bpe;
 mod byte_level;
+mod gguf;
 mod json;
 mod protobuf;
 mod sentencepiece;
 mod spelling;
 
 use super::Vocabulary;
+use super::gguf::GgufTokenizer;
 use crate::error::Result;
+use bpe::Bpe;
 use spelling::Spelling;
 pub use spelling::stand_ins;
 
@@ -61,6 +64,18 @@ impl Tokenizer {
                 byte_level::parse(vocab, merges, config)?
             }
         };
+        Self::of_bpe(bpe, vocab_size)
+    }
+
+    /// Makes the tokenizer of a GGUF file, as [`Tokenizer::load`] does.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::load`].
+    pub(super) fn of_gguf(file: &GgufTokenizer, vocab_size: usize) -> Result<(Self, Vocabulary)> {
+        Self::of_bpe(gguf::parse(file)?, vocab_size)
+    }
+
+    fn of_bpe(bpe: Bpe, vocab_size: usize) -> Result<(Self, Vocabulary)> {
         let spelling = bpe.spelling;
         let (tokenizer, tokens) = bpe.build(vocab_size)?;
         Ok((Self { spelling, tokenizer }, Vocabulary::new(tokens)?))

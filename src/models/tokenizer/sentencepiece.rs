@@ -51,10 +51,12 @@ pub fn parse(model: &[u8]) -> Result<Bpe> {
             _ => added.push((id, Added::special(&piece.text))),
         }
     }
+    let normal = pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == NORMAL);
+    let normal = normal.map(|(piece, id)| (piece.text.as_str(), piece.score, id));
     Ok(Bpe {
         spelling: Spelling::SentencePiece,
         vocab,
-        merges: merges(&pieces),
+        merges: merges(normal.collect())?,
         added,
         pre_tokenizer: None,
         ignore_merges: false,
@@ -105,21 +107,26 @@ fn parse_piece(message: &[u8]) -> std::result::Result<Piece, String> {
     Ok(piece)
 }
 
-/// The merges that pieces stand for: every cut of a normal piece into two, those of the pieces of
-/// the highest score first.
-fn merges(pieces: &[Piece]) -> Vec<(String, String)> {
-    let normal = pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == NORMAL);
-    let mut normal: Vec<(&Piece, u32)> = normal.collect();
-    let ids: HashMap<&str, u32> = normal.iter().map(|&(p, id)| (p.text.as_str(), id)).collect();
-    normal.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
+/// The merges that normal pieces, each with its score and id, stand for: every cut of one into two, those of
+/// the pieces of the highest score first.
+///
+/// # Errors
+/// `InvalidModel` where a piece is too long.
+pub fn merges(mut normal: Vec<(&str, f32, u32)>) -> Result<Vec<(String, String)>> {
+    if let Some((text, ..)) = normal.iter().find(|(text, ..)| text.len() > LONGEST_PIECE) {
+        let message = format!("a token of {} bytes, expected at most {LONGEST_PIECE}", text.len());
+        return Err(invalid(message));
+    }
+    let ids: HashMap<&str, u32> = normal.iter().map(|&(text, _, id)| (text, id)).collect();
+    normal.sort_by(|(_, a, _), (_, b, _)| b.total_cmp(a));
     let mut merges = Vec::new();
-    for (piece, _) in normal {
-        let cuts = piece.text.char_indices().skip(1).map(|(at, _)| piece.text.split_at(at));
+    for (text, ..) in normal {
+        let cuts = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
         let mut cuts: Vec<(&str, &str)> = cuts
             .filter(|(left, right)| ids.contains_key(left) && ids.contains_key(right))
             .collect();
         cuts.sort_by_key(|&(left, right)| (ids[left], ids[right]));
         merges.extend(cuts.into_iter().map(|(left, right)| (left.to_owned(), right.to_owned())));
     }
-    merges
+    Ok(merges)
 }

@@ -1,0 +1,95 @@
+//! Models in GGUF files.
+
+use crate::family::folder;
+use crate::gguf::GgufFile;
+use llmzip::Parameters;
+use llmzip::codec::{self, ChunkOptions, Codec};
+use llmzip::models::{Context, Model};
+use llmzip::{ErrorKind, Isa};
+use std::path::Path;
+
+/// Models that such files can hold.
+const FAMILIES: [&str; 3] = ["llama-gqa-tied", "llama-mha-untied-bf16", "qwen3-tied"];
+
+fn open(path: &Path) -> llmzip::Result<Model> {
+    Model::open_on(path, Isa::detect())
+}
+
+fn payload(model: &Model) -> Vec<u8> {
+    let text = b"the cat and the hat in the box, again and again. \xff\n".repeat(9);
+    let parameters = Parameters { context: Some(Context::new(20)), ..Parameters::default() };
+    let codec = Codec { parameters: &parameters, ..Codec::new(model, 2) };
+    let options = ChunkOptions { level: 9, lanes: Some(3), mix: false };
+    codec::encode(codec, &text, &options).unwrap().payload.into_owned()
+}
+
+/// The same bits as from the folder.
+#[test]
+fn a_file_is_the_model_that_the_folder_is() {
+    for name in FAMILIES {
+        let folder = folder(name);
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, GgufFile::of_folder(folder.path()).to_bytes()).unwrap();
+        let [from_folder, from_file] = [folder.path(), &path].map(|path| open(path).unwrap());
+        assert!(payload(&from_folder) == payload(&from_file), "{name}");
+        assert_ne!(from_folder.identity().digest, from_file.identity().digest, "{name}");
+    }
+}
+
+/// A folder with nothing but the file, as imports are, has the digest of the file.
+#[test]
+fn a_folder_may_hold_nothing_else() {
+    let folder = folder(FAMILIES[0]);
+    let file = GgufFile::of_folder(folder.path()).to_bytes();
+    let [alone, any] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    std::fs::write(alone.path().join("model.gguf"), &file).unwrap();
+    std::fs::write(any.path().join("any.gguf"), &file).unwrap();
+    let found = open(&any.path().join("any.gguf")).unwrap();
+    assert_eq!(open(alone.path()).unwrap().identity().digest, found.identity().digest);
+    assert_eq!(found.identity().label, "any.gguf");
+    let len = (file.len() as u64).to_le_bytes();
+    let digest = blake3::Hasher::new().update(&len).update(&file).finalize();
+    assert_eq!(found.identity().digest, *digest.as_bytes());
+}
+
+#[test]
+fn what_is_not_computed_is_refused() {
+    let folder = folder(FAMILIES[0]);
+    let path = folder.path().join("model.gguf");
+    let refused = |change: &dyn Fn(&mut GgufFile), said: &str| {
+        let mut file = GgufFile::of_folder(folder.path());
+        change(&mut file);
+        std::fs::write(&path, file.to_bytes()).unwrap();
+        let error = open(&path).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidModel);
+        assert!(error.to_string().contains(said), "{error}");
+    };
+    refused(&|file| file.text("llama.rope.scaling.type", "linear"), "scaled rotary positions");
+    refused(&|file| file.number("llama.rope.dimension_count", 4), "rope.dimension_count is 4");
+    refused(&|file| file.number("general.architecture", 1), "stands twice");
+    let mut other = GgufFile::default();
+    other.text("general.architecture", "mamba");
+    std::fs::write(&path, other.to_bytes()).unwrap();
+    assert!(open(&path).err().unwrap().to_string().contains("'mamba', expected llama or qwen3"));
+}
+
+/// Wherever a file is cut or a bit of its header changed: an error or a model, and no panic.
+#[test]
+fn damaged_files_are_errors() {
+    let folder = folder(FAMILIES[0]);
+    let path = folder.path().join("model.gguf");
+    let file = GgufFile::of_folder(folder.path()).to_bytes();
+    for len in (0..file.len()).step_by(file.len() / 150) {
+        std::fs::write(&path, &file[..len]).unwrap();
+        assert_eq!(open(&path).err().unwrap().kind(), ErrorKind::InvalidModel, "{len} bytes");
+    }
+    let header = file.windows(17).rposition(|bytes| bytes == b"output_norm.weigh").unwrap() + 60;
+    for at in (0..header).step_by(header / 400) {
+        let mut changed = file.clone();
+        changed[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &changed).unwrap();
+        if let Err(error) = open(&path) {
+            assert_eq!(error.kind(), ErrorKind::InvalidModel, "byte {at}: {error}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! GGUF files as models, as users meet them.
+
+use crate::family;
+use crate::gguf::GgufFile;
+use crate::shell::Shell;
+
+fn text() -> Vec<u8> {
+    b"the cat and the hat in the box, again and again.\n".repeat(20)
+}
+
+/// A folder with the content `a` and the model `some.gguf`.
+fn with_model() -> Shell {
+    let shell = Shell::new();
+    shell.write("a", &text());
+    shell.write(
+        "some.gguf",
+        &GgufFile::of_folder(family::folder("llama-gqa-tied").path()).to_bytes(),
+    );
+    shell
+}
+
+#[test]
+fn a_file_is_a_model_and_can_be_imported() {
+    let shell = with_model();
+    shell.run(&["--no-mix", "-m", "some.gguf", "a"]).expect(0);
+    assert_eq!(shell.run(&["-dc", "-m", "./some.gguf", "a.llmz"]).expect(0).stdout, text());
+    shell.run(&["-dc", "a.llmz"]).expect(3).saying("some.gguf");
+    shell.run(&["models", "import", "some.gguf"]).expect(0);
+    assert_eq!(shell.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+    let listed = shell.run(&["models", "info", "--json", "some.gguf"]).expect(0).stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed["models"][0]["form"], "gguf");
+    shell.run(&["models", "export", "some.gguf", "-o", "carried"]).expect(0);
+    shell.run(&["models", "rm", "some.gguf"]).expect(0);
+    shell.run(&["-dc", "a.llmz"]).expect(3);
+    shell.run(&["models", "import", "carried"]).expect(0);
+    assert_eq!(shell.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
+}
+
+#[test]
+fn what_is_no_such_file_is_said() {
+    let shell = with_model();
+    shell.run(&["-c", "-m", "org/none.gguf", "a"]).expect(2).saying("no such file: org/none.gguf");
+    shell.write("bad.gguf", b"GGML, but not the right one");
+    let ended = shell.run(&["-c", "-m", "bad.gguf", "a"]);
+    assert_ne!(ended.code, Some(0));
+    ended.saying("bad.gguf").saying("does not begin with GGUF");
+    shell.run(&["models", "import", "bad.gguf"]).saying("does not begin with GGUF");
+    let ended = shell.run(&["models", "quantize", "--int8", "some.gguf", "-o", "int8"]);
+    assert_ne!(ended.code, Some(0));
+    ended.saying("GGUF");
+}
