@@ -9,6 +9,7 @@ use super::decompress::Part;
 use super::exit::UsageError;
 use super::input::Input;
 use super::memory;
+use super::models::adapter_ref::AdapterRef;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
 use super::models::steering_ref::SteeringSpec;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub progress: ProgressStyle,
     /// Model of `-m`.
     pub model: Option<ModelRef>,
+    /// Adapter of `--adapter`.
+    pub adapter: Option<AdapterRef>,
     /// Steering vectors of `--steer` or `--steer-random`.
     pub steering: Option<SteeringSpec>,
     /// Model settings of the environment, with `--offline`.
@@ -150,14 +153,22 @@ impl Plan {
                 named_model(typed.and_then(|typed| typed.model.as_deref()), is_offline)?
             }
         };
+        let adapter = command.model().and_then(|model| model.adapter.as_deref());
+        let adapter = adapter.map(AdapterRef::parse).transpose()?;
         let steering = SteeringSpec::of(
             command.model().and_then(|model| model.steer.as_deref()),
             command.coding().and_then(|coding| coding.steer_random),
         )?;
         let action = match command {
-            Command::Compress { coding, output, .. } => {
-                compress(&coding, steering.as_ref(), output, &inputs, threads, memory)?
-            }
+            Command::Compress { coding, output, .. } => compress(
+                &coding,
+                adapter.is_some(),
+                steering.as_ref(),
+                output,
+                &inputs,
+                threads,
+                memory,
+            )?,
             Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
                 part: part(&limit, &extract, &output, &inputs)?,
@@ -201,6 +212,7 @@ impl Plan {
             voice,
             progress,
             model,
+            adapter,
             steering,
             environment,
         })
@@ -258,6 +270,7 @@ fn part(
 
 fn compress(
     coding: &CodingArgs,
+    has_adapter: bool,
     steering: Option<&SteeringSpec>,
     output: OutputArgs,
     inputs: &[Input],
@@ -279,6 +292,7 @@ fn compress(
     let ignored = match () {
         () if options.may_run_model() => None,
         () if coding.lanes.is_some() => Some("--lanes"),
+        () if has_adapter => Some("--adapter"),
         () if coding.context.is_some() => Some("--context"),
         () if coding.learn.is_some() => Some("--learn"),
         #[cfg(feature = "train")]

@@ -98,6 +98,9 @@ fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
         (_, LearningKind::All) if starts_afresh => {
             Some("all of a model can learn only where its window slides: its head can")
         }
+        (_, LearningKind::All) if model.adapter().is_some() => {
+            Some("all of a model can learn only without an adapter: its head can")
+        }
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ pub struct AdapterConfig {
 }
 
 /// Fields of kinds of adapters that are not run here, unless they are false, empty or null.
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 15] = [
     "use_dora",
     "use_qalora",
     "use_bdlora",
@@ -41,6 +41,9 @@ const REFUSED: [&str; 12] = [
     "target_parameters",
     "alora_invocation_tokens",
     "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "velora_config",
 ];
 
 /// Starts that leave the model's own weights as they are; others change them.

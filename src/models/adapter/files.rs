@@ -65,11 +65,12 @@ impl AdapterFiles {
         self.bytes().into_iter().fold(blake3::Hasher::new(), hashed).finalize().into()
     }
 
-    /// Returns the rank.
+    /// Checks what can be without the model, and returns the rank.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where the configuration makes no sense.
-    pub fn rank(&self) -> Result<usize> {
+    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where a file makes no sense.
+    pub fn check(&self) -> Result<usize> {
+        Weights::parse(&self.weights).map_err(|e| e.at(WEIGHTS))?;
         Ok(AdapterConfig::parse(&self.config)?.adapter().rank)
     }
 
@@ -77,7 +78,7 @@ impl AdapterFiles {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is not.
-    pub(super) fn parse(&self, config: &Config) -> Result<Adapter> {
+    pub fn parse(&self, config: &Config) -> Result<Adapter> {
         let read = || -> Result<Adapter> {
             let own = AdapterConfig::parse(&self.config)?;
             let weights = Weights::parse(&self.weights).map_err(|e| e.at(WEIGHTS))?;

@@ -84,6 +84,16 @@ impl Model {
         let identity = AdapterIdentity { digest: files.digest(), label: files.label().to_owned() };
         Ok(self.with_network(Box::new(network.with_adapter(&adapter)), Some(identity)))
     }
+
+    /// Returns the model without its adapter; the weights are shared.
+    ///
+    /// # Panics
+    /// Where it has none.
+    #[must_use]
+    pub fn without_adapter(&self) -> Self {
+        let network = self.network().as_transformer().expect("no other has an adapter");
+        self.with_network(Box::new(network.without_adapter()), None)
+    }
 }
 
 impl Transformer {
@@ -93,6 +103,12 @@ impl Transformer {
         let mut adapted = self.clone();
         adapted.adapters = Arc::new(LayerAdapters::of(adapter, self.shape().layers));
         adapted
+    }
+
+    fn without_adapter(&self) -> Self {
+        let mut bare = self.clone();
+        bare.adapters = Arc::default();
+        bare
     }
 }
 
