@@ -19,6 +19,8 @@ mod learning;
 mod level;
 mod list;
 mod look_ahead;
+#[cfg(feature = "train")]
+mod lora;
 mod memory;
 mod models;
 mod names;

@@ -147,6 +147,10 @@ impl Plan {
             Command::Steer { verb: SteerVerb::Train(args) } => {
                 named_model(args.model.as_deref(), args.offline)?
             }
+            #[cfg(feature = "train")]
+            Command::Train { train: TrainArgs { lora, .. }, .. } => {
+                named_model(lora.model.as_deref(), lora.offline)?
+            }
             command => {
                 let typed = command.model();
                 let is_offline = typed.is_some_and(|typed| typed.offline);
