@@ -3,9 +3,10 @@
 use crate::family::{FAMILIES, folder};
 use crate::random::Random;
 use llmzip::archive::{self, AdapterName, ModelName, ModelSource, Options};
+use llmzip::codec::{self, ChunkOptions, Codec, Parameters};
 use llmzip::models::{
-    AdaptedModule, Adapter, AdapterFiles, Architecture, Config, Learning, LearningKind, Model, Row,
-    Session, Transformer, Weights,
+    AdaptedModule, Adapter, AdapterFiles, Architecture, Config, Context, Learning, LearningKind,
+    Model, Row, Session, Transformer, Weights,
 };
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
@@ -114,37 +115,70 @@ impl ModelSource for Stored {
     }
 }
 
-/// The same archive by whatever instruction set and number of threads, which needs the adapter.
+/// A code of the same bits, by whatever instruction set and number of threads, which needs the adapter.
 #[test]
 fn every_family_round_trips() {
     for name in FAMILIES.iter().filter(|name| !RECURRENT.contains(name)) {
         let folder = folder(name);
         let open = |isa| Model::open_on(folder.path(), isa).unwrap();
-        let model = open(Isa::detect());
-        let files = files_of(&model, &adapter(model.architecture(), 3, 1));
-        let options = Options::default().lanes(3).chunk_size(700).level(9);
+        let bare = open(Isa::detect());
+        let files = files_of(&bare, &adapter(bare.architecture(), 3, 1));
+        let model = bare.with_adapter(&files).unwrap();
+        let parameters = Parameters { context: Some(Context::new(24)), ..Parameters::default() };
         for mix in [false, true] {
-            let options = options.clone().mix(mix);
-            let packed = compress(&model.with_adapter(&files).unwrap(), &options).unwrap();
-            assert!(packed != compress(&model, &options).unwrap(), "{name}: it changes nothing");
-            for isa in Isa::available() {
-                let bare = Arc::new(open(isa));
-                let adapted = Arc::new(bare.with_adapter(&files).unwrap());
-                let again = compress(&adapted, &options.clone().threads(5)).unwrap();
-                assert!(packed == again, "{name}: other bytes on {isa:?}");
-                let stored = Stored(Arc::clone(&bare), files.clone());
-                for threads in [1, 3] {
-                    assert_eq!(decompress(&packed, &stored, threads).unwrap(), text(), "{name}");
-                }
-                // A model that has the adapter already serves as well, and one that is not wanted goes.
-                assert_eq!(decompress(&packed, &adapted, 1).unwrap(), text(), "{name}");
-                let plain = compress(&bare, &options).unwrap();
-                assert_eq!(decompress(&plain, &adapted, 1).unwrap(), text(), "{name}");
+            let options = ChunkOptions { level: 9, lanes: Some(3), mix };
+            let encode = |model: &Model, threads| {
+                let codec = Codec { parameters: &parameters, ..Codec::new(model, threads) };
+                codec::encode(codec, &text(), &options).unwrap()
+            };
+            let coded = encode(&model, 1);
+            for threads in [1, 3] {
+                let codec = Codec { parameters: &parameters, ..Codec::new(&model, threads) };
+                assert!(
+                    codec::decode(codec, &coded).unwrap() == text(),
+                    "{name}, {threads} threads"
+                );
             }
-            let error = decompress(&packed, &Arc::new(open(Isa::detect())), 1).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ModelMissing, "{name}");
-            assert!(error.to_string().contains("adapter 'logs'"), "{name}: {error}");
+            if !mix {
+                let other = encode(&bare, 1);
+                assert!(other.payload != coded.payload, "{name}: the adapter does nothing");
+            }
+            for isa in Isa::available() {
+                let again = encode(&open(isa).with_adapter(&files).unwrap(), 2);
+                assert!(again.payload == coded.payload, "{name}, {isa:?}");
+            }
         }
+    }
+}
+
+/// In floats and in int8, which the compiled-in model is.
+#[test]
+fn archives_name_their_adapter() {
+    let model = |isa| Arc::new(Model::default_model(isa).unwrap());
+    let bare = model(Isa::detect());
+    let files = files_of(&bare, &adapter(bare.architecture(), 3, 1));
+    let adapted = Arc::new(bare.with_adapter(&files).unwrap());
+    for mix in [false, true] {
+        let options = Options::default().lanes(3).chunk_size(700).mix(mix).prefix(b"the cat");
+        let (packed, plain) =
+            (compress(&adapted, &options).unwrap(), compress(&bare, &options).unwrap());
+        assert!(archive::list(std::io::Cursor::new(&packed)).unwrap()[0].needs_model());
+        for isa in Isa::available() {
+            let bare = model(isa);
+            let adapted = bare.with_adapter(&files).unwrap();
+            let again = compress(&adapted, &options.clone().threads(5)).unwrap();
+            assert!(packed == again, "other bytes on {isa:?}");
+            for threads in [1, 3] {
+                let stored = Stored(Arc::clone(&bare), files.clone());
+                assert!(decompress(&packed, &stored, threads).unwrap() == text(), "{isa:?}");
+            }
+        }
+        // A model that has the adapter already serves as well, and one that is not wanted goes.
+        assert!(decompress(&packed, &adapted, 1).unwrap() == text());
+        assert!(decompress(&plain, &adapted, 1).unwrap() == text());
+        let error = decompress(&packed, &bare, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ModelMissing);
+        assert!(error.to_string().contains("adapter 'logs'"), "{error}");
     }
 }
 
