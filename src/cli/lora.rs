@@ -123,7 +123,7 @@ fn report(
     let mut out = standard::stdout()?;
     writeln!(
         out,
-        "{folder}: {n} parameters; on held-out text the model alone takes {with:.4} bits per byte with them, \
+        "{folder}: {n} parameters; on held-out text the model alone takes {with:.4} bits per byte with it, \
          {without:.4} without"
     )?;
     let options = Options::default().verify(false);

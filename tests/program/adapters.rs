@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 fn text() -> Vec<u8> {
-    (0..120).flat_map(|i| format!("<14>host app[{}]: started\n", i * 7 % 90).into_bytes()).collect()
+    (0..60).flat_map(|i| format!("<14>host app[{}]: started\n", i * 7 % 90).into_bytes()).collect()
 }
 
 /// Options of a run that takes a moment.
@@ -166,6 +166,6 @@ fn what_makes_no_sense_is_refused() {
     let weights = shell.path("tuned/adapter_model.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    shell.run(&["-c", "--adapter", "tuned", "log"]).expect(4).saying("adapter tuned");
-    shell.run(&["models", "import", "tuned"]).expect(4);
+    shell.run(&["-c", "--adapter", "tuned", "log"]).expect(1).saying("adapter tuned");
+    shell.run(&["models", "import", "tuned"]).expect(1);
 }
