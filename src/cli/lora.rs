@@ -8,6 +8,7 @@ use super::size::{grouped, number, parse_size};
 use super::standard;
 use super::voice::Voice;
 use crate::archive::{Options, compress};
+use crate::hub::label_of;
 use crate::models::{Adapter, AdapterFiles, Architecture, Model};
 use crate::train::lora::{LearnedAdapter, LoraBudget, LoraOptions, LoraReport, train_adapter};
 use crate::train::{Budget, write_file};
@@ -36,7 +37,7 @@ pub struct LoraArgs {
     /// Strength of the adapter: its outputs are multiplied by alpha / rank
     #[arg(long, value_name = "X", requires = "lora", value_parser = number(1e-6..=1e6_f64), default_value_t = 32.0)]
     alpha: f64,
-    /// Passes over the files [default: 3]
+    /// Passes over the files [default: 3, or more for a hundred steps]
     #[arg(long, value_name = "N", requires = "lora", conflicts_with_all = ["steps", "minutes"], value_parser = number(1e-3..=1e6_f64))]
     epochs: Option<f64>,
     /// Learning rate
@@ -65,7 +66,7 @@ impl LoraArgs {
         Ok(LoraOptions {
             rank: self.rank,
             alpha: self.alpha,
-            budget: epochs.or(budget.map(LoraBudget::Budget)).unwrap_or(default.budget),
+            budget: epochs.or(budget.map(LoraBudget::Budget)),
             rate: self.rate,
             piece: self.piece as usize,
             seed,
@@ -98,7 +99,7 @@ pub fn run(
     let Architecture::Transformer(config) = model.architecture() else {
         unreachable!("no other takes an adapter");
     };
-    let label = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
     let base = &model.identity().label;
     let adapter = AdapterFiles::of_adapter(label, &learned.adapter, base, config);
     fs::create_dir_all(folder).with_context(|| shown(folder))?;

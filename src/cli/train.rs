@@ -49,7 +49,7 @@ pub struct TrainArgs {
     /// Total steps; the same data, options and steps give the same model
     #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
     steps: Option<u64>,
-    /// Total minutes [default: 10; 3 epochs with --lora]
+    /// Total minutes [default: 10; with --lora, see --epochs]
     #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = number(0.0..=1e9_f64))]
     minutes: Option<f64>,
     /// Resume the run in DIR, which must have the same data and options; --steps and --minutes

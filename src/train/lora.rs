@@ -21,8 +21,8 @@ pub struct LoraOptions {
     pub rank: usize,
     /// Strength: A's outputs are multiplied by alpha / rank.
     pub alpha: f64,
-    /// How long to learn.
-    pub budget: LoraBudget,
+    /// How long to learn; `None`: three passes over the texts, at least a hundred steps.
+    pub budget: Option<LoraBudget>,
     /// Learning rate of Adam.
     pub rate: f32,
     /// Bytes of a piece of text.
@@ -47,7 +47,7 @@ impl Default for LoraOptions {
         Self {
             rank: 8,
             alpha: 32.0,
-            budget: LoraBudget::Epochs(3.0),
+            budget: None,
             rate: 1e-3,
             piece: 2000,
             batch: 4,
@@ -87,6 +87,10 @@ pub struct LearnedAdapter {
 /// One piece in so many is held out at most, and so many in all.
 const HELD_OUT: (usize, usize) = (8, 24);
 
+/// Passes over the texts and steps where none are asked for: of the two, what takes longer.
+const EPOCHS: f64 = 3.0;
+const LEAST_STEPS: u64 = 100;
+
 /// Times that held-out texts are looked at.
 const LOOKS: u64 = 10;
 
@@ -110,16 +114,16 @@ pub fn train_adapter(
     let mut run = Run::new(model, options)?;
     let [learned, held_out] = split(texts, options.piece)?;
     let (lessons, tests) = (tokenised(model, &learned), tokenised(model, &held_out));
+    let passes = |n: f64| (n * lessons.len() as f64 / options.batch as f64).ceil().max(1.0) as u64;
     let steps = match options.budget {
-        LoraBudget::Epochs(epochs) => {
-            Some((epochs * lessons.len() as f64 / options.batch as f64).ceil().max(1.0) as u64)
-        }
-        LoraBudget::Budget(Budget::Steps(steps)) => Some(steps),
-        LoraBudget::Budget(Budget::Minutes(_)) => None,
+        None => Some(passes(EPOCHS).max(LEAST_STEPS)),
+        Some(LoraBudget::Epochs(epochs)) => Some(passes(epochs)),
+        Some(LoraBudget::Budget(Budget::Steps(steps))) => Some(steps),
+        Some(LoraBudget::Budget(Budget::Minutes(_))) => None,
     };
     let begin = Instant::now();
     let spent = |done: u64| match (steps, options.budget) {
-        (None, LoraBudget::Budget(Budget::Minutes(minutes))) => {
+        (None, Some(LoraBudget::Budget(Budget::Minutes(minutes)))) => {
             begin.elapsed().as_secs_f64() / (60.0 * minutes)
         }
         _ => done as f64 / steps.unwrap_or(1) as f64,
