@@ -44,15 +44,7 @@ pub enum LoraBudget {
 
 impl Default for LoraOptions {
     fn default() -> Self {
-        Self {
-            rank: 8,
-            alpha: 32.0,
-            budget: None,
-            rate: 1e-3,
-            piece: 2000,
-            batch: 4,
-            seed: 1,
-        }
+        Self { rank: 8, alpha: 32.0, budget: None, rate: 1e-3, piece: 2000, batch: 4, seed: 1 }
     }
 }
 
