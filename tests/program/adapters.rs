@@ -80,6 +80,13 @@ fn an_adapter_is_learned_the_same_everywhere_and_used() {
     shell.write("b.llmz", &shell.run(&chunks).expect(0).stdout);
     let range = ["-dc", "--adapter", "tuned", "--range=710..720", "b.llmz"];
     assert_eq!(shell.run(&range).expect(0).stdout, &text()[710..720]);
+    let bench = ["bench", "--no-mix", "--no-profile", "--json", "--adapter", "tuned", "log"];
+    let result = json(shell.run(&bench).expect(0))["files"][0]["results"][0].clone();
+    assert_eq!(
+        (&result["verified"], &result["archive_len"]),
+        (&true.into(), &archive.len().into())
+    );
+    assert!(result["command"].as_str().unwrap().contains("--adapter tuned"), "{result}");
 }
 
 #[test]

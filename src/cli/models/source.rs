@@ -77,12 +77,16 @@ impl Models {
     /// # Errors
     /// Errors of finding, fetching and loading them.
     pub fn for_compression(&self, style: ProgressStyle, voice: Voice) -> Result<Arc<Model>> {
+        self.adapted(|| self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice))))
+    }
+
+    /// Returns the model that `open` gives, with the adapter of this run, if any; opens it once.
+    fn adapted(&self, open: impl FnOnce() -> Result<Arc<Model>>) -> Result<Arc<Model>> {
+        let Some(adapter) = &self.adapter else { return open() };
         if let Some(model) = self.adapted.get() {
             return Ok(Arc::clone(model));
         }
-        let model = self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice)))?;
-        let Some(adapter) = &self.adapter else { return Ok(model) };
-        let model = Arc::new(model.with_adapter(&adapter.find(self.store())?.read()?)?);
+        let model = Arc::new(open()?.with_adapter(&adapter.find(self.store())?.read()?)?);
         Ok(Arc::clone(self.adapted.get_or_init(|| model)))
     }
 
@@ -113,12 +117,12 @@ impl Models {
         Ok(self.local.builtin()?)
     }
 
-    /// Opens the model of `-m`, else the default one, without downloading.
+    /// Opens the model of `-m`, else the default one, with its adapter, without downloading.
     ///
     /// # Errors
     /// Errors of finding and loading it.
     pub fn here(&self) -> Result<Arc<Model>> {
-        self.chosen(|_, error| Err(error))
+        self.adapted(|| self.chosen(|_, error| Err(error)))
     }
 
     /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not
