@@ -12,6 +12,7 @@ mod small_tokenizers;
 mod tiny;
 
 mod library {
+    mod adapters;
     mod cheap;
     mod container;
     mod decoders;

@@ -17,6 +17,7 @@ mod stub_hub;
 mod tiny;
 
 mod program {
+    mod adapters;
     mod assets;
     mod bench;
     mod cli;

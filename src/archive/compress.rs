@@ -5,7 +5,7 @@ use super::format::{ChunkHeader, Extent, Footer, LongHeader, Setup, SingleHeader
 use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
-use super::{BatchLoad, ModelName, Progress, Resources, Summary};
+use super::{AdapterName, BatchLoad, ModelName, Progress, Resources, Summary};
 use crate::codec::{self, ChunkOptions, Codec, Parameters, Prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
@@ -119,6 +119,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             model,
             setup: Setup {
                 model: name,
+                adapter: model.and_then(Model::adapter).map(AdapterName::of),
                 parameters,
                 steering: steering.as_ref().map(|steering| steering.name.clone()),
                 prefix: None,
@@ -212,6 +213,7 @@ impl<'a, W: Write> Encoder<'a, W> {
         }
         if !chunk.coded.needs_model(self.setup.prefix.as_ref()) {
             self.setup.model = None;
+            self.setup.adapter = None;
             self.setup.steering = None;
             self.setup.parameters = Parameters::DEFAULT;
         }

@@ -294,7 +294,7 @@ struct Forward<R> {
 
 /// The rest of a stream, as far as its form tells.
 enum OpenStream {
-    Single(SingleHeader),
+    Single(Box<SingleHeader>),
     Long { chunk_size: u32 },
     Ended,
 }
@@ -310,7 +310,7 @@ impl<R: Read> Forward<R> {
     fn read_frame(&mut self) -> Result<Option<Frame>> {
         match std::mem::replace(&mut self.stream, OpenStream::Ended) {
             OpenStream::Ended => Ok(None),
-            OpenStream::Single(header) => Frame::read_single(header, &mut self.source).map(Some),
+            OpenStream::Single(header) => Frame::read_single(*header, &mut self.source).map(Some),
             OpenStream::Long { chunk_size } => {
                 self.stream = OpenStream::Long { chunk_size };
                 match ChunkHeader::read(chunk_size, &mut self.source)? {
@@ -330,7 +330,7 @@ impl<R: Read> ChunkSource for Forward<R> {
         };
         let setup = header.setup().clone();
         self.stream = match header {
-            Header::Single(header) => OpenStream::Single(header),
+            Header::Single(header) => OpenStream::Single(Box::new(header)),
             Header::Long(header) => OpenStream::Long { chunk_size: header.chunk_size },
         };
         Ok(Some(setup))

@@ -1,5 +1,6 @@
 //! A chunk as it was read, and the decoder of a stream's chunks.
 
+use super::adapter::adapted;
 use super::format::{ChunkHeader, Extent, Setup, SingleHeader, Source, crc32};
 use super::pool::Pool;
 use super::steering::find_steering;
@@ -76,7 +77,7 @@ impl Frame {
     }
 }
 
-/// Decodes the chunks of one stream; finds its model and steering vectors, and decodes its prefix,
+/// Decodes the chunks of one stream; finds its model, adapter and steering vectors, and decodes its prefix,
 /// when a chunk needs them.
 pub(super) struct StreamDecoder {
     setup: Setup,
@@ -107,8 +108,9 @@ impl StreamDecoder {
         let prefix = self.setup.prefix.as_ref();
         let needs_model = frames.iter().any(|frame| frame.coded().needs_model(prefix));
         if self.model.is_none() && needs_model {
-            self.model =
-                self.setup.model.as_ref().map(|name| find_model(models, name)).transpose()?;
+            let adapter = self.setup.adapter.as_ref();
+            let find = |name| adapted(find_model(models, name)?, adapter, models);
+            self.model = self.setup.model.as_ref().map(find).transpose()?;
             let steering = self.setup.steering.as_ref().zip(self.model.as_ref());
             self.steering =
                 steering.map(|(name, model)| find_steering(name, model, models)).transpose()?;

@@ -5,7 +5,7 @@ use super::format::{
     read_and_compare,
 };
 use super::place::at_chunk;
-use super::{ModelName, SteeringName};
+use super::{AdapterName, ModelName, SteeringName};
 use crate::codec::{Coding, Parameters};
 use crate::error::{Error, Result};
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -23,6 +23,8 @@ pub struct StreamInfo {
     pub archive_len: u64,
     /// The model it names, if any; needed only where [`needs_model`](Self::needs_model).
     pub model: Option<ModelName>,
+    /// The adapter beside the model's weights, if any.
+    pub adapter: Option<AdapterName>,
     /// Parameters of its chunks.
     pub parameters: Parameters,
     /// Plain bytes of its prefix; 0: it has none.
@@ -53,12 +55,13 @@ pub struct ChunkInfo {
 
 impl StreamInfo {
     fn new(offset: u64, setup: Setup, content: Option<[u8; 32]>, chunks: Vec<ChunkInfo>) -> Self {
-        let Setup { model, parameters, steering, prefix } = &setup;
+        let Setup { model, adapter, parameters, steering, prefix } = &setup;
         let prefix_len = prefix.as_ref().map_or(0, |prefix| prefix.plain_len as u64);
         Self {
             offset,
             archive_len: 0,
             model: model.clone(),
+            adapter: adapter.clone(),
             parameters: *parameters,
             prefix_len,
             steering: steering.clone(),

@@ -18,6 +18,7 @@
 //! # Ok::<(), llmzip::Error>(())
 //! ```
 
+mod adapter;
 mod chunk;
 mod compress;
 mod decompress;
@@ -39,6 +40,7 @@ use crate::ops::Isa;
 use crate::predict::MixingConfig;
 
 pub use crate::codec::Progress;
+pub use adapter::AdapterName;
 pub use compress::{Encoder, compress};
 pub use decompress::{Decoder, decompress};
 #[cfg(feature = "cli")]

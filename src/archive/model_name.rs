@@ -1,8 +1,8 @@
 //! Names of models in archives, and sources that find them.
 
-use super::SteeringName;
+use super::{AdapterName, SteeringName};
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Identity, Model, Steering};
+use crate::models::{AdapterFiles, Identity, Model, Steering};
 use crate::ops::Isa;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -71,6 +71,14 @@ pub trait ModelSource {
     /// # Errors
     /// [`ErrorKind::ModelMissing`] where there is none; errors of reading it.
     fn find_steering(&self, wanted: &SteeringName) -> Result<Arc<Steering>> {
+        Err(wanted.missing())
+    }
+
+    /// The files of the adapter that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where there is none; errors of reading it.
+    fn find_adapter(&self, wanted: &AdapterName) -> Result<AdapterFiles> {
         Err(wanted.missing())
     }
 }

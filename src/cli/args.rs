@@ -37,7 +37,7 @@ Exit codes:
   0  done
   1  failed (files, disk, trailing data)
   2  usage error
-  3  the model that an archive or -m names is not available, or the steering vectors
+  3  the model that an archive or -m names is not available, or the adapter, or the steering vectors
   4  an archive or model file is damaged, truncated or not valid (--keep-going recovers the rest)
   5  a limit was exceeded
   6  the archive needs a newer llmzip
@@ -319,6 +319,11 @@ pub struct ModelArgs {
     /// compiled-in one
     #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Compress with a low-rank adapter (LoRA) beside the model's weights: a folder in PEFT's layout, or
+    /// the name of an imported one. When decompressing, the adapter for archives that name one which is
+    /// not imported
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
     /// Compress with steering vectors: a file, or the name of an imported one. When decompressing, the
     /// vectors for archives that name a file which is not imported
     #[arg(long, value_name = "NAME")]

@@ -6,7 +6,8 @@ use super::list::{Listing, check_name, method_name};
 use super::size::{bits_per_byte, ratio};
 use super::standard;
 use crate::archive::{
-    ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, SteeringName, StreamInfo, Summary,
+    AdapterName, ChunkInfo, Damage, FORMAT_VERSION, ModelName, NUMERICS, SteeringName, StreamInfo,
+    Summary,
 };
 use crate::models::Learning;
 use serde::ser::SerializeMap;
@@ -118,6 +119,7 @@ struct ListedStream {
     check: &'static str,
     content_blake3: Option<String>,
     model: Option<ListedModel>,
+    adapter: Option<ListedAdapter>,
     prefix_len: u64,
     steering: Option<ListedSteering>,
     learning: Option<ListedLearning>,
@@ -129,6 +131,12 @@ struct ListedStream {
 enum ListedModel {
     Builtin(u8),
     Digest { blake3: String, label: String },
+}
+
+#[derive(Serialize)]
+struct ListedAdapter {
+    blake3: String,
+    label: String,
 }
 
 #[derive(Serialize)]
@@ -181,6 +189,7 @@ impl ListedStream {
             check: check_name(stream),
             content_blake3: stream.content.map(hex),
             model: stream.model.as_ref().map(ListedModel::new),
+            adapter: stream.adapter.as_ref().map(ListedAdapter::new),
             prefix_len: stream.prefix_len,
             steering: stream.steering.as_ref().map(ListedSteering::new),
             learning: stream.parameters.learning.as_ref().map(ListedLearning::new),
@@ -197,6 +206,12 @@ impl ListedModel {
                 Self::Digest { blake3: hex(*digest), label: label.clone() }
             }
         }
+    }
+}
+
+impl ListedAdapter {
+    fn new(name: &AdapterName) -> Self {
+        Self { blake3: hex(name.digest), label: name.label.clone() }
     }
 }
 

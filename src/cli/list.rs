@@ -5,7 +5,7 @@ use super::learning::{kind_name, rate};
 use super::size::{bits_per_byte, counted, figure, grouped, ratio};
 use super::standard;
 use super::voice::Voice;
-use crate::archive::{self, ModelName, SteeringName, StreamInfo};
+use crate::archive::{self, AdapterName, ModelName, SteeringName, StreamInfo};
 use crate::codec::Method;
 use crate::models::Learning;
 use anyhow::{Context, Result};
@@ -169,6 +169,9 @@ fn print_stream(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
     let model = stream.model.as_ref().filter(|_| stream.needs_model());
     let model = model.map_or_else(|| "none needed".into(), model_text);
     writeln!(out, "    model   {model}")?;
+    if let Some(AdapterName { digest, label }) = &stream.adapter {
+        writeln!(out, "    adapter {}", digest_text(digest, label))?;
+    }
     if stream.prefix_len > 0 {
         writeln!(out, "    prefix  {} bytes", grouped(stream.prefix_len))?;
     }

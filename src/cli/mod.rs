@@ -20,6 +20,7 @@ mod learning;
 mod level;
 mod list;
 mod look_ahead;
+mod lora;
 mod memory;
 mod models;
 mod names;
@@ -73,7 +74,8 @@ use voice::Voice;
 pub fn run(plan: &Plan) -> Result<u8> {
     let pool = pool(plan.threads)?;
     let (environment, model) = (plan.environment.clone(), plan.model.clone());
-    let models = Models::new(local_models(plan), environment, model, plan.steering.clone());
+    let (adapter, steering) = (plan.adapter.clone(), plan.steering.clone());
+    let models = Models::new(local_models(plan), environment, model, adapter, steering);
     let mut failures = Failures::default();
     let inputs = match plan.is_recursive {
         true => walk::expand(&plan.inputs, &|path| is_wanted(plan, path), &mut failures),

@@ -9,6 +9,7 @@ use super::decompress::Part;
 use super::exit::UsageError;
 use super::input::Input;
 use super::memory;
+use super::models::adapter_ref::AdapterRef;
 use super::models::args::Verb;
 use super::models::model_ref::ModelRef;
 use super::models::steering_ref::SteeringSpec;
@@ -60,6 +61,8 @@ pub struct Plan {
     pub progress: ProgressStyle,
     /// Model of `-m`.
     pub model: Option<ModelRef>,
+    /// Adapter of `--adapter`.
+    pub adapter: Option<AdapterRef>,
     /// Steering vectors of `--steer` or `--steer-random`.
     pub steering: Option<SteeringSpec>,
     /// Model settings of the environment, with `--offline`.
@@ -136,12 +139,17 @@ impl Plan {
             Command::Steer { verb: SteerVerb::Train(args) } => {
                 named_model(args.model.as_deref(), args.offline)?
             }
+            Command::Train { train: TrainArgs { lora, .. }, .. } => {
+                named_model(lora.model.as_deref(), lora.offline)?
+            }
             command => {
                 let typed = command.model();
                 let is_offline = typed.is_some_and(|typed| typed.offline);
                 named_model(typed.and_then(|typed| typed.model.as_deref()), is_offline)?
             }
         };
+        let adapter = command.model().and_then(|model| model.adapter.as_deref());
+        let adapter = adapter.map(AdapterRef::parse).transpose()?;
         let steering = SteeringSpec::of(
             command.model().and_then(|model| model.steer.as_deref()),
             command.coding().and_then(|coding| coding.steer_random),
@@ -150,6 +158,7 @@ impl Plan {
             Command::Compress { coding, output, .. } => compress(
                 &coding,
                 model.as_ref(),
+                adapter.is_some(),
                 steering.as_ref(),
                 output,
                 &inputs,
@@ -197,6 +206,7 @@ impl Plan {
             voice,
             progress,
             model,
+            adapter,
             steering,
             environment,
         })
@@ -255,6 +265,7 @@ fn part(
 fn compress(
     coding: &CodingArgs,
     model: Option<&ModelRef>,
+    has_adapter: bool,
     steering: Option<&SteeringSpec>,
     output: OutputArgs,
     inputs: &[Input],
@@ -276,6 +287,7 @@ fn compress(
     let ignored = match () {
         () if options.may_run_model() => None,
         () if coding.lanes.is_some() => Some("--lanes"),
+        () if has_adapter => Some("--adapter"),
         () if coding.context.is_some() => Some("--context"),
         () if coding.learn.is_some() => Some("--learn"),
         () if coding.fit.is_wanted() => Some("--steer-fit"),

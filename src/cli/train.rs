@@ -1,6 +1,7 @@
 //! `llmzip train`: trains a custom model.
 
 use super::exit::UsageError;
+use super::lora::{self, LoraArgs};
 use super::names::shown;
 use super::progress::{self, Display};
 use super::session::CliSession;
@@ -10,6 +11,7 @@ use super::voice::Voice;
 use crate::archive::{Options, compress};
 use crate::models::Model;
 use crate::ops::Isa;
+use crate::train::lora::LoraOptions;
 use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -33,7 +35,8 @@ pub struct TrainArgs {
     /// The same, after the option
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// Folder of the new model [default: the first file's name, with -model for its suffix]
+    /// Folder of the new model or adapter [default: the first file's name, with -model or -adapter for its
+    /// suffix]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Size of the network
@@ -46,7 +49,7 @@ pub struct TrainArgs {
     /// Total steps; the same data, options and steps give the same model
     #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
     steps: Option<u64>,
-    /// Total minutes [default: 10]
+    /// Total minutes [default: 10; with --lora, see --epochs]
     #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = number(0.0..=1e9_f64))]
     minutes: Option<f64>,
     /// Resume the run in DIR, which must have the same data and options; --steps and --minutes
@@ -66,6 +69,8 @@ pub struct TrainArgs {
     /// Threads to use, 0 for all cores; does not affect the model [default: 0]
     #[arg(short = 'T', long, value_name = "N", value_parser = number(0..=usize::MAX))]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub lora: LoraArgs,
 }
 
 fn device(name: &str) -> Result<Device, String> {
@@ -102,15 +107,32 @@ impl TrainArgs {
         self.files.iter().chain(&self.data).cloned().collect()
     }
 
-    /// Returns the folder of the new model.
+    /// Returns the folder of the new model or adapter.
     fn folder(&self) -> PathBuf {
         let stem = || Path::new(self.files.iter().chain(&self.data).next()?).file_stem();
         let named = || {
             let mut name = stem().unwrap_or_default().to_owned();
-            name.push("-model");
+            name.push(if self.lora.lora { "-adapter" } else { "-model" });
             name.into()
         };
         self.output.clone().unwrap_or_else(named)
+    }
+
+    /// Returns the budget as typed.
+    fn budget(&self) -> Result<Option<Budget>> {
+        let is_positive = |minutes: &f64| *minutes > 0.0 && minutes.is_finite();
+        if let Some(minutes) = self.minutes.filter(|minutes| !is_positive(minutes)) {
+            return Err(
+                UsageError(format!("--minutes is {minutes}, expected a positive number")).into()
+            );
+        }
+        Ok(self.steps.map(Budget::Steps).or(self.minutes.map(Budget::Minutes)))
+    }
+
+    /// Returns the options of a run that trains an adapter, if it does.
+    fn lora_options(&self) -> Result<Option<LoraOptions>> {
+        let options = || self.lora.options(self.budget()?, self.seed);
+        self.lora.lora.then(options).transpose()
     }
 
     /// Fills in all defaults.
@@ -128,12 +150,7 @@ impl TrainArgs {
             let message = format!("--vocab is {vocab_size}, expected 256 or 300 to 65536");
             return Err(UsageError(message).into());
         }
-        let minutes = self.minutes.unwrap_or(MINUTES);
-        if !(minutes > 0.0 && minutes.is_finite()) {
-            return Err(
-                UsageError(format!("--minutes is {minutes}, expected a positive number")).into()
-            );
-        }
+        let budget = self.budget()?.unwrap_or(Budget::Minutes(MINUTES));
         Ok(TrainOptions {
             arch,
             size: match self.size {
@@ -143,7 +160,7 @@ impl TrainArgs {
                 SizeName::Large => Size::Large,
             },
             vocab_size,
-            budget: self.steps.map_or(Budget::Minutes(minutes), Budget::Steps),
+            budget,
             seed: self.seed,
             crlf: self.crlf,
             resume: self.resume,
@@ -154,11 +171,14 @@ impl TrainArgs {
     }
 }
 
-/// Trains a model and reports progress.
+/// Trains a model or an adapter and reports progress.
 ///
 /// # Errors
-/// Errors of [`train::train`]; I/O errors.
+/// Errors of [`train::train`] and of [`lora::run`]; I/O errors.
 pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Result<()> {
+    if let Some(options) = args.lora_options()? {
+        return lora::run(session, &args.data(), &args.folder(), &options);
+    }
     let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
     let mut watch = |report: &TrainReport| show(&display, report);
     let summary = train::train(options, &args.data(), &args.folder(), &mut watch)?;

@@ -93,6 +93,13 @@ impl Parameters {
 /// What keeps the model from learning so.
 fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
     let starts_afresh = model.architecture().max_positions().is_some();
-    (learning.kind == LearningKind::All && starts_afresh)
-        .then_some("all of a model can learn only where its window slides: its head can")
+    match learning.kind {
+        LearningKind::All if starts_afresh => {
+            Some("all of a model can learn only where its window slides: its head can")
+        }
+        LearningKind::All if model.adapter().is_some() => {
+            Some("all of a model can learn only without an adapter: its head can")
+        }
+        _ => None,
+    }
 }

@@ -5,6 +5,7 @@
 //! to the network. [`Store`] finds models on this machine, [`pull`] fetches
 //! them, [`export`] and [`import`] carry one in a file.
 
+mod adapter_folders;
 #[cfg(feature = "cli")]
 mod bundle;
 #[cfg_attr(not(feature = "hub"), allow(dead_code, reason = "only downloads write there"))]
@@ -28,6 +29,7 @@ mod pull;
 #[cfg(feature = "hub")]
 mod retry;
 
+pub use adapter_folders::{FoundAdapter, is_adapter_name};
 #[cfg(feature = "cli")]
 pub use bundle::{copy, export, import};
 pub use environment::{AccessToken, Environment};

@@ -4,12 +4,13 @@
 mod loader;
 mod search;
 
-use crate::archive::{BuiltinModels, ModelName, ModelSource, SteeringName};
+use crate::archive::{AdapterName, BuiltinModels, ModelName, ModelSource, SteeringName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{
-    Environment, FoundModel, FoundSteering, Store, digest_mismatch, folder_digest, hex,
+    Environment, FoundAdapter, FoundModel, FoundSteering, Store, digest_mismatch, folder_digest,
+    hex,
 };
-use crate::models::{Model, Steering, SteeringFile};
+use crate::models::{AdapterFiles, Model, Steering, SteeringFile};
 use crate::ops::Isa;
 use crate::train::SeededModel;
 use loader::{Loader, Verified};
@@ -165,6 +166,26 @@ impl LocalModels {
         Ok(Arc::new(SteeringFile::parse(&file)?.steering))
     }
 
+    /// Reads the adapter in `found`, which must be the one that `wanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ModelMissing`] where its digest is another; those of reading it.
+    pub fn require_adapter(
+        &self,
+        found: &FoundAdapter,
+        wanted: &AdapterName,
+    ) -> Result<AdapterFiles> {
+        let files = found.read()?;
+        let got = files.digest();
+        match got == wanted.digest {
+            true => Ok(files),
+            false => {
+                let what = format!("the adapter named is '{}'", found.name.escape_debug());
+                Err(other(wanted, &what, &got))
+            }
+        }
+    }
+
     /// Checks that the model in `folder` can be loaded.
     ///
     /// # Errors
@@ -209,9 +230,28 @@ impl ModelSource for LocalModels {
         let what = "the imported file of that name has a different digest (another or modified)";
         Err(suspect.map_or_else(|| wanted.missing(), |got| other(wanted, what, &got)))
     }
+
+    /// Reads all imported adapters, the one of the name first.
+    fn find_adapter(&self, wanted: &AdapterName) -> Result<AdapterFiles> {
+        let mut adapters = self.store.adapters();
+        adapters.sort_by_key(|found| found.name != wanted.label);
+        let mut suspect = None;
+        for found in adapters {
+            let Ok(files) = found.read() else { continue };
+            let got = files.digest();
+            if got == wanted.digest {
+                return Ok(files);
+            }
+            if found.name == wanted.label {
+                suspect = Some(got);
+            }
+        }
+        let what = "the imported adapter of that name has a different digest (another or modified)";
+        Err(suspect.map_or_else(|| wanted.missing(), |got| other(wanted, what, &got)))
+    }
 }
 
-/// The error of an archive for which there is another model, or other steering vectors, than it needs.
+/// The error of an archive for which there is another model or adapter, or other steering vectors, than it needs.
 fn other(wanted: &dyn Display, what: &str, got: &[u8; 32]) -> Error {
     let message = format!("the archive needs {wanted}, but {what} ({})", hex(got));
     Error::new(ErrorKind::ModelMissing, message)

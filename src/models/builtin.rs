@@ -43,7 +43,9 @@ impl Model {
             let parts = architecture.and_then(|a| Parts::of_files(&a, FILES, isa));
             parts.expect("the compiled-in model is intact")
         };
-        Ok(Self { identity, isa, architecture, parts: LazyLock::new(Box::new(load)) })
+        let parts: LazyLock<Parts, Box<dyn FnOnce() -> Parts + Send>> =
+            LazyLock::new(Box::new(load));
+        Ok(Self { identity, isa, architecture, adapter: None, parts })
     }
 
     /// The identity of the default model; loads nothing.

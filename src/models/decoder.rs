@@ -47,14 +47,19 @@ impl Config {
 impl Transformer {
     /// Returns the same network over [`crate::nn`], with integers times their scales as weights and
     /// no rounding of activations, keys and values; its outputs are those of this network. Gradients
-    /// can be had of the inputs, and of the parameters that `trains` names.
+    /// can be had of the inputs, and of the parameters that `trains` names; an adapter's are
+    /// frozen.
     pub fn decoder(&self, trains: &dyn Fn(&DecoderTensor) -> bool) -> Decoder {
         let mut make = |tensor: &DecoderTensor| {
             let values = self.values(tensor);
             let parameter = Parameter::new(tensor.to_string(), &tensor.shape, values);
             Parameter { is_hidden: tensor.is_hidden(), is_frozen: !trains(tensor), ..parameter }
         };
-        Decoder::new(self.isa, self.shape, &self.outputs, &mut make)
+        let mut decoder = Decoder::new(self.isa, self.shape, &self.outputs, &mut make);
+        let adapters = self.adapters.iter().enumerate();
+        let adapters = adapters.flat_map(|(layer, adapters)| adapters.parameters(layer));
+        adapters.for_each(|adapter| decoder.adapt(adapter));
+        decoder
     }
 
     fn values(&self, tensor: &DecoderTensor) -> Vec<f32> {

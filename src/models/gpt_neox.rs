@@ -59,14 +59,17 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
     })
 }
 
-/// The checkpoint's rows stand by head, `[heads][query, key, value][D]`; ours by kind.
+/// Returns the checkpoint's row that output i of queries, keys and values has: there they stand by head,
+/// `[heads][query, key, value][D]`, here by kind.
+pub(super) fn stored_row(heads: usize, d: usize, i: usize) -> usize {
+    let (kind, head, dim) = (i / (heads * d), i / d % heads, i % d);
+    (head * 3 + kind) * d + dim
+}
+
 fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<Linear> {
     let (c, d, heads) = (config.hidden_size, config.head_dim, config.heads);
     let n = 3 * heads * d;
-    let theirs = |i: usize| {
-        let (kind, head, dim) = (i / (heads * d), i / d % heads, i % d);
-        (head * 3 + kind) * d + dim
-    };
+    let theirs = |i: usize| stored_row(heads, d, i);
     let w =
         weights.matrix(&format!("{part}.weight"), MatrixShape::new(c, n), config.quantization)?;
     let bias = match config.attention_bias {

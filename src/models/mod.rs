@@ -3,6 +3,7 @@
 //! [`Model`] is what the codec works with: a [`Network`] whose outputs stand in the order of its
 //! [`Vocabulary`], and the [`Tokenizer`] that the encoder uses. One file per family of networks.
 
+mod adapter;
 mod architecture;
 mod blocks;
 mod builtin;
@@ -35,6 +36,7 @@ mod weights;
 
 pub use crate::nn::feed_forward::Activation;
 pub use crate::nn::shape::RotaryConfig;
+pub use adapter::{AdaptableModule, AdaptedModule, Adapter, AdapterFiles, AdapterIdentity};
 pub use architecture::Architecture;
 pub use builtin::DEFAULT_CODE;
 pub use checkpoint_files::{CheckpointFiles, WeightsFormat};
@@ -56,7 +58,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Isa;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use weights::hashed;
 
 /// One input of a network: the `position`-th token of a lane, counted from 0.
@@ -161,6 +163,7 @@ pub struct Model {
     identity: Identity,
     isa: Isa,
     architecture: Architecture,
+    adapter: Option<AdapterIdentity>,
     /// Loaded when a compiled-in model is first used, at once for any other.
     parts: LazyLock<Parts, Box<dyn FnOnce() -> Parts + Send>>,
 }
@@ -168,8 +171,8 @@ pub struct Model {
 /// The parts that take time and memory to load.
 struct Parts {
     network: Box<dyn Network>,
-    tokenizer: Tokenizer,
-    vocabulary: Vocabulary,
+    tokenizer: Arc<Tokenizer>,
+    vocabulary: Arc<Vocabulary>,
 }
 
 impl Model {
@@ -244,7 +247,17 @@ impl Model {
     }
 
     fn of_parts(identity: Identity, isa: Isa, architecture: Architecture, parts: Parts) -> Self {
-        Self { identity, isa, architecture, parts: LazyLock::new(Box::new(|| parts)) }
+        let adapter = None;
+        Self { identity, isa, architecture, adapter, parts: LazyLock::new(Box::new(|| parts)) }
+    }
+
+    /// Returns the same model with another network of its architecture.
+    fn with_network(&self, network: Box<dyn Network>, adapter: Option<AdapterIdentity>) -> Self {
+        let (identity, architecture) = (self.identity.clone(), self.architecture.clone());
+        let Parts { tokenizer, vocabulary, .. } = &*self.parts;
+        let (tokenizer, vocabulary) = (Arc::clone(tokenizer), Arc::clone(vocabulary));
+        let parts = Parts { network, tokenizer, vocabulary };
+        Self { adapter, ..Self::of_parts(identity, self.isa, architecture, parts) }
     }
 
     /// Sets the label that archives carry: at most 255 bytes, no control characters.
@@ -257,6 +270,11 @@ impl Model {
     /// The identity that archives made with this model carry.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The adapter beside its weights, which archives made with it name too.
+    pub fn adapter(&self) -> Option<&AdapterIdentity> {
+        self.adapter.as_ref()
     }
 
     /// The instruction set that it runs on.
@@ -298,6 +316,7 @@ impl Parts {
         isa: Isa,
     ) -> Result<Self> {
         let network = architecture.load(weights, vocabulary.ids(), isa)?;
+        let (tokenizer, vocabulary) = (Arc::new(tokenizer), Arc::new(vocabulary));
         Ok(Self { network, tokenizer, vocabulary })
     }
 

@@ -5,6 +5,8 @@ use super::linear::apply_each;
 use super::recording::{Recording, Stage};
 use super::transformer::Transformer;
 use super::{Network, Row, Session};
+use crate::nn::low_rank::LowRankScratch;
+use crate::nn::shape::LayerPart;
 use crate::ops::{
     AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, Pinned, QuantRows, QueryRow,
     Rotary, add_assign, attention, rotate,
@@ -98,6 +100,7 @@ struct Workspace {
     scores: AttentionScratch,
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
+    low_rank: LowRankScratch,
     /// What is kept of rows with a prediction; nothing unless the network learns.
     recording: Recording,
 }
@@ -158,11 +161,11 @@ impl<E: KvElement> TransformerLanes<E> {
             }
         };
         let mut pinned = pinned.iter();
-        for (index, (layer, cache)) in network.layers.iter().zip(caches).enumerate() {
+        for (index, cache) in caches.iter_mut().enumerate() {
             work.recording.enter(index);
             let pinned = pinned.next().map(|pinned| (pinned, *vectors));
-            work.attend(network, layer, Seen { shape, cache, pinned }, rows, rotations);
-            work.feed_forward(network, layer);
+            work.attend(network, index, Seen { shape, cache, pinned }, rows, rotations);
+            work.feed_forward(network, index);
         }
         if !logits.is_empty() {
             network.final_norm.apply(network.isa, &work.x, &mut work.normed);
@@ -186,9 +189,9 @@ impl<E: KvElement> TransformerLanes<E> {
         let cache = || KvCache::new(1, shape.kv_heads, shape.head_dim, count, 0);
         self.pinned = network.layers.iter().map(|_| cache()).collect();
         self.vectors = count;
-        for (layer, cache) in network.layers.iter().zip(&mut self.pinned) {
-            work.attend(network, layer, Seen { shape: &shape, cache, pinned: None }, &rows, None);
-            work.feed_forward(network, layer);
+        for (index, cache) in self.pinned.iter_mut().enumerate() {
+            work.attend(network, index, Seen { shape: &shape, cache, pinned: None }, &rows, None);
+            work.feed_forward(network, index);
         }
     }
 
@@ -266,15 +269,17 @@ impl Workspace {
     fn attend<E: KvElement>(
         &mut self,
         network: &Transformer,
-        layer: &Layer,
+        index: usize,
         seen: Seen<'_, E>,
         rows: &[Row],
         rotations: Option<u32>,
     ) {
-        let isa = network.isa;
+        let (isa, layer) = (network.isa, &network.layers[index]);
         let Seen { shape, cache, pinned } = seen;
         layer.attention_norm.apply(isa, &self.x, &mut self.normed);
         layer.qkv.apply(isa, &self.normed, &mut self.qkv, &mut self.quantized);
+        let qkv = (index, LayerPart::Qkv);
+        network.adapt(qkv, &self.normed, &mut self.qkv, &mut self.low_rank);
         let kept = [(Stage::X, &self.x), (Stage::Normed, &self.normed), (Stage::Raw, &self.qkv)];
         kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         self.unrotated.clear();
@@ -302,6 +307,8 @@ impl Workspace {
         ];
         kept.into_iter().for_each(|(stage, x)| self.recording.keep(stage, x));
         layer.attention_out.apply(isa, &self.attended, &mut self.added, &mut self.quantized);
+        let out = (index, LayerPart::AttentionOut);
+        network.adapt(out, &self.attended, &mut self.added, &mut self.low_rank);
         if network.shape.parallel_residual {
             layer.mlp_norm.apply(isa, &self.x, &mut self.normed);
         }
@@ -346,14 +353,21 @@ impl Workspace {
     }
 
     /// x += down(act(up(normed))), or with a gate.
-    fn feed_forward(&mut self, network: &Transformer, layer: &Layer) {
-        let (isa, mlp) = (network.isa, &layer.mlp);
+    fn feed_forward(&mut self, network: &Transformer, index: usize) {
+        let (isa, mlp) = (network.isa, &network.layers[index].mlp);
         match &mlp.gate {
             Some(gate) => {
                 let layers = [(gate, &mut self.gate[..]), (&mlp.up, &mut self.up)];
                 apply_each(isa, &self.normed, layers, &mut self.quantized);
+                let Self { normed, gate, up, low_rank, .. } = self;
+                network.adapt((index, LayerPart::Gate), normed, gate, low_rank);
+                network.adapt((index, LayerPart::Up), normed, up, low_rank);
             }
-            None => mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantized),
+            None => {
+                mlp.up.apply(isa, &self.normed, &mut self.gate, &mut self.quantized);
+                let up = (index, LayerPart::Up);
+                network.adapt(up, &self.normed, &mut self.gate, &mut self.low_rank);
+            }
         }
         let kept = [
             (Stage::Middle, &self.x),
@@ -365,6 +379,8 @@ impl Workspace {
         mlp.activate(isa, &mut self.gate, &self.up);
         self.recording.keep(Stage::Activated, &self.gate);
         mlp.down.apply(isa, &self.gate, &mut self.added, &mut self.quantized);
+        let down = (index, LayerPart::Down);
+        network.adapt(down, &self.gate, &mut self.added, &mut self.low_rank);
         add_assign(isa, &mut self.x, &self.added);
     }
 }

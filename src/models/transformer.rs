@@ -5,13 +5,15 @@
 //!
 //! Legend: `R` rows, `C` hidden size, `F` feed-forward size, `D` head dimensions, `V` outputs.
 
+use super::adapter::LayerAdapters;
 use super::blocks::{Layer, Norm, Positions, Tables};
 use super::config::{Config, Family};
 use super::linear::Linear;
 use super::matrix::{Matrix, MatrixShape};
 use super::{Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
-use crate::nn::shape::DecoderShape;
+use crate::nn::low_rank::LowRankScratch;
+use crate::nn::shape::{DecoderShape, LayerPart};
 use crate::ops::Isa;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ pub struct Transformer {
     pub(super) shape: DecoderShape,
     pub(super) positions: Positions,
     pub(super) layers: Arc<Vec<Layer>>,
+    /// Adapters beside the layers; none where there is no adapter.
+    pub(super) adapters: Arc<Vec<LayerAdapters>>,
     pub(super) final_norm: Norm,
     embedding: Arc<Embedding>,
     pub(super) head: Arc<Linear>,
@@ -115,6 +119,7 @@ impl Transformer {
             shape: config.decoder_shape(),
             positions: parts.positions,
             layers: Arc::new(parts.layers),
+            adapters: Arc::default(),
             final_norm: parts.final_norm,
             embedding: Arc::new(embedding),
             head,
@@ -125,6 +130,20 @@ impl Transformer {
     /// Returns its dimensions.
     pub fn shape(&self) -> &DecoderShape {
         &self.shape
+    }
+
+    /// Adds what an adapter beside a linear layer adds to its outputs. x: `[R][inputs]`, y:
+    /// `[R][outputs]`
+    pub(super) fn adapt(
+        &self,
+        (layer, part): (usize, LayerPart),
+        x: &[f32],
+        y: &mut [f32],
+        scratch: &mut LowRankScratch,
+    ) {
+        if let Some(adapters) = self.adapters.get(layer) {
+            adapters.add(part, self.isa, x, y, scratch);
+        }
     }
 
     /// Returns the root of the mean square of all embeddings' numbers.

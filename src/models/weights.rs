@@ -195,6 +195,11 @@ impl<'a> Weights<'a> {
         Ok(Matrix { name: name.to_owned(), values, shape, scales })
     }
 
+    /// Returns the names of all tensors, in no order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// Lists all tensors of floats, by name.
     pub(super) fn tensors(&self) -> BTreeMap<String, StoredTensor> {
         let tensors = self.tensors.iter().filter_map(|(name, entry)| {

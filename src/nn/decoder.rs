@@ -10,6 +10,7 @@ use super::attention::AttentionLayer;
 use super::feed_forward::{Activation, FeedForward, FeedForwardTrace};
 use super::linear::LinearLayer;
 use super::loss::cross_entropy;
+use super::low_rank::LowRankLayer;
 use super::matrix::{accumulate, gathered};
 use super::norm::NormLayer;
 use super::parameter::{Gradients, Parameter};
@@ -45,6 +46,20 @@ struct DecoderLayer {
     attention: SelfAttention,
     mlp_norm: NormLayer,
     mlp: FeedForward,
+}
+
+/// A low-rank adapter beside a linear layer of a decoder.
+pub struct AdapterParameters {
+    /// Layer that has the linear layer.
+    pub layer: usize,
+    /// The linear layer.
+    pub part: LayerPart,
+    /// The linear layer's output to which the adapter's first is added.
+    pub first: usize,
+    /// Factor of A's outputs.
+    pub scale: f32,
+    /// A, `[rank][inputs]`, and B, `[outputs][rank]`.
+    pub matrices: [Parameter; 2],
 }
 
 /// Activations of a forward pass that the backward pass needs.
@@ -160,6 +175,18 @@ impl Decoder {
         for linear in layers.iter_mut().flat_map(DecoderLayer::linears) {
             linear.release_frozen(parameters);
         }
+    }
+
+    /// Puts an adapter beside a linear layer; its matrices follow the other parameters.
+    ///
+    /// # Panics
+    /// Where the part is no linear layer of the decoder.
+    pub fn adapt(&mut self, adapter: AdapterParameters) {
+        let AdapterParameters { layer, part, first, scale, matrices } = adapter;
+        let a = self.parameters.len();
+        self.parameters.extend(matrices);
+        let low_rank = LowRankLayer::new(&self.parameters, [a, a + 1], first, scale);
+        self.layers[layer].linear(part).adapt(low_rank);
     }
 
     /// Returns its dimensions.
@@ -334,5 +361,17 @@ impl Decoder {
 impl DecoderLayer {
     fn linears(&mut self) -> impl Iterator<Item = &mut LinearLayer> {
         self.attention.linears().chain(self.mlp.linears())
+    }
+
+    fn linear(&mut self, part: LayerPart) -> &mut LinearLayer {
+        let linear = match part {
+            LayerPart::Qkv => Some(&mut self.attention.qkv),
+            LayerPart::AttentionOut => Some(&mut self.attention.out),
+            LayerPart::Gate => self.mlp.gate.as_mut(),
+            LayerPart::Up => Some(&mut self.mlp.up),
+            LayerPart::Down => Some(&mut self.mlp.down),
+            _ => None,
+        };
+        linear.unwrap_or_else(|| panic!("{part:?} is no linear layer"))
     }
 }

@@ -1,5 +1,6 @@
-//! Linear layers: y = x w^T + b.
+//! Linear layers: y = x w^T + b, and what low-rank adapters add.
 
+use super::low_rank::{LowRankLayer, LowRankScratch};
 use super::matrix::{accumulate, accumulate_rows, product_with, transposed};
 use super::parameter::{Gradients, Parameter};
 use crate::ops::{Isa, PackedMatrix, matmul};
@@ -13,6 +14,7 @@ pub struct LinearLayer {
     rows: Option<Vec<u32>>,
     forward: PackedMatrix,
     backward: PackedMatrix,
+    adapters: Vec<LowRankLayer>,
 }
 
 impl LinearLayer {
@@ -43,7 +45,12 @@ impl LinearLayer {
         rows: Option<Vec<u32>>,
     ) -> Self {
         let [forward, backward] = packed(parameters, weight, bias, rows.as_deref());
-        Self { weight, bias, rows, forward, backward }
+        Self { weight, bias, rows, forward, backward, adapters: Vec::new() }
+    }
+
+    /// Puts an adapter beside the layer.
+    pub fn adapt(&mut self, adapter: LowRankLayer) {
+        self.adapters.push(adapter);
     }
 
     /// Packs the parameters' values anew, unless they are frozen.
@@ -52,6 +59,7 @@ impl LinearLayer {
             let rows = self.rows.as_deref();
             [self.forward, self.backward] = packed(parameters, self.weight, self.bias, rows);
         }
+        self.adapters.iter_mut().for_each(|adapter| adapter.pack(parameters));
     }
 
     /// Lets go of the weights' values if they are frozen.
@@ -68,6 +76,8 @@ impl LinearLayer {
     /// Computes y. x: `[rows][inputs]`, y: `[rows][outputs]`, overwritten.
     pub fn forward_into(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
         matmul(isa, x, &self.forward, y);
+        let mut scratch = LowRankScratch::default();
+        self.adapters.iter().for_each(|adapter| adapter.add(isa, x, y, &mut scratch));
     }
 
     /// Computes the output. x: `[rows][inputs]`; returns `[rows][outputs]`.
@@ -77,17 +87,20 @@ impl LinearLayer {
         y
     }
 
-    /// Computes the gradient of x, `[rows][inputs]`, from that of y, `[rows][outputs]`.
+    /// Computes the gradient of x, `[rows][inputs]`, from that of y, `[rows][outputs]`, adapters aside.
     pub fn backward_into(&self, isa: Isa, dy: &[f32], dx: &mut [f32]) {
         matmul(isa, dy, &self.backward, dx);
     }
 
-    /// Computes the same as [`LinearLayer::backward_into`], and adds the gradients of the
-    /// parameters.
+    /// Returns the gradient of x, `[rows][inputs]`, from that of y, `[rows][outputs]`, and adds those of
+    /// the parameters.
     pub fn backward(&self, isa: Isa, x: &[f32], dy: &[f32], gradients: &mut Gradients) -> Vec<f32> {
         self.learn(isa, x, dy, gradients);
         let mut dx = vec![0.0; x.len()];
         self.backward_into(isa, dy, &mut dx);
+        for adapter in &self.adapters {
+            adapter.backward(isa, x, dy, &mut dx, gradients);
+        }
         dx
     }
 

@@ -9,6 +9,7 @@ pub mod decoder;
 pub mod feed_forward;
 pub mod linear;
 pub mod loss;
+pub mod low_rank;
 pub mod matrix;
 pub mod norm;
 pub mod parameter;

@@ -12,6 +12,7 @@ mod curve;
 mod device;
 mod export;
 mod llama;
+pub mod lora;
 mod network;
 mod optimiser;
 mod options;

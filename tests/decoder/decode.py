@@ -3,7 +3,7 @@
 docs/adaptive-model.md, to show that they suffice. It is for small archives: the language model takes
 some fifth of a second for a token in floats, less in int8.
 
-    python3 decode.py [--model FOLDER] [--steering FILE] < ARCHIVE > CONTENT
+    python3 decode.py [--model FOLDER] [--adapter FOLDER] [--steering FILE] < ARCHIVE > CONTENT
 
 Needs numpy; with the package blake3 it also checks the BLAKE3 of contents and models.
 """
@@ -116,6 +116,7 @@ class Setup:
 
     model: int | bytes
     label: bytes = b""
+    adapter: bytes | None = None  # the digest of its files
     context: tuple | None = None
     table_log2: int = 26
     learning: tuple | None = None  # whether all matrices learn, log2 of the tokens between steps, millionths
@@ -126,7 +127,8 @@ class Setup:
 class Model:
     """The files of section 15 of the numerics; their digest is section 3 of the format."""
 
-    def __init__(self, folder, digest):
+    def __init__(self, folder, digest, adapter):
+        """adapter: the folder and the digest of one, or None."""
         names = "config.json", "model.safetensors", "tokenizer.json"
         config, weights, tokenizer = files = [(folder / name).read_bytes() for name in names]
         parts = [part for file in files for part in (len(file).to_bytes(8, "little"), file)]
@@ -134,11 +136,21 @@ class Model:
         config = json.loads(config)
         self.vocabulary = Vocabulary(tokenizer, config["vocab_size"])
         self.network = Network(config, weights, self.vocabulary.ids)
+        if adapter:
+            self.adapt(*adapter)
         self.first_token, self.digest = config.get("bos_token_id") or 0, digest
 
 
+    def adapt(self, folder, digest):
+        """Section 4 of the format, 24 of the numerics."""
+        files = [(folder / name).read_bytes() for name in ("adapter_config.json", "adapter_model.safetensors")]
+        parts = [part for file in files for part in (len(file).to_bytes(8, "little"), file)]
+        check_blake3(digest, "the adapter", *parts)
+        self.network.adapt(json.loads(files[0]), files[1])
+
+
 class SeededModel:
-    """Section 24 of the numerics."""
+    """Section 25 of the numerics."""
 
     first_token = 0
 
@@ -157,7 +169,7 @@ class ByteVocabulary:
 
 
 class Decoder:
-    """The streams of an archive; `model` gives the language model by code or digest."""
+    """The streams of an archive; `model` gives the language model by code or digest, with an adapter by digest."""
 
     def __init__(self, data, model, steering):
         """steering: the bytes of a file of steering vectors, or None."""
@@ -198,7 +210,7 @@ class Decoder:
 
     def apply(self, setup, extensions):
         """Section 4, once the header's checksum is right."""
-        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8, 10)]
+        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8, 10, 12)]
         check(not unknown, f"unsupported extensions {unknown}")
         if 2 in extensions:
             content = Reader(extensions[2])
@@ -221,6 +233,11 @@ class Decoder:
                 setup.steering = content.take(32),
                 content.take(content.varint())
             check(content.at == len(content.data), "the steering extension goes on")
+        if 12 in extensions:
+            content = Reader(extensions[12])
+            setup.adapter = content.take(32)
+            content.take(content.varint())
+            check(content.at == len(content.data), "the adapter extension goes on")
         if 4 in extensions:
             content = Reader(extensions[4])
             method, lanes = content.tag()
@@ -307,7 +324,7 @@ class Decoder:
             adaptive.read_prefix(prefix)
         check(setup.model != NO_MODEL, "a chunk runs a language model, and none is named")
         check(prefix.tokens or not prefix.text, "the prefix has no tokens")
-        model = self.model(setup.model, setup.label)
+        model = self.model(setup.model, setup.label, setup.adapter)
         most, context = model.network.most_positions, setup.context
         check((context is None) == (most is None), "the context is not one for the model")
         check(context is None or context[0] <= most, "the context is longer than the model's")
@@ -329,7 +346,7 @@ class Decoder:
 
     def steering_of(self, setup, model):
         """Section 21: the vectors of a stream, [K, C]."""
-        key = setup.model, setup.steering
+        key = setup.model, setup.adapter, setup.steering
         if key not in self.vectors:
             self.vectors[key] = self.read_steering(setup.steering, model)
         return self.vectors[key]
@@ -352,23 +369,27 @@ class Decoder:
 def main():
     parser = argparse.ArgumentParser(description="Decodes an archive: decode.py < ARCHIVE > CONTENT")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="for archives that name a digest")
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="for archives that name its digest")
     parser.add_argument("--steering", type=Path, metavar="FILE", help="for archives that name its digest")
     arguments = parser.parse_args()
     steering = arguments.steering and arguments.steering.read_bytes()
     loaded = {}
 
-    def model(name, label):
-        if name not in loaded:
-            loaded[name] = load(name, label)
-        return loaded[name]
+    def model(*names):
+        if names not in loaded:
+            loaded[names] = load(*names)
+        return loaded[names]
 
-    def load(name, label):
+    def load(name, label, adapter):
         if label.startswith(b"seed:"):
             return SeededModel(label, name)
+        if adapter:
+            check(arguments.adapter, f"needs the adapter {adapter.hex()}: --adapter")
+            adapter = arguments.adapter, adapter
         if isinstance(name, int):
-            return Model(MODELS / "default", bytes.fromhex(DEFAULT))
+            return Model(MODELS / "default", bytes.fromhex(DEFAULT), adapter)
         check(arguments.model, f"needs the model {name.hex()}: --model")
-        return Model(arguments.model, name)
+        return Model(arguments.model, name, adapter)
 
     try:
         sys.stdout.buffer.write(Decoder(sys.stdin.buffer.read(), model, steering).archive())

@@ -51,6 +51,23 @@ class FloatLinear:
         return acc
 
 
+class AdaptedLinear:
+    """Section 24: a linear layer with adapters beside it."""
+
+    def __init__(self, linear, scale, parts):
+        """parts: the first output of each adapter, its A and its B."""
+        self.linear, self.scale = linear, scale
+        self.parts = [(first, FloatLinear(a), FloatLinear(b)) for first, a, b in parts]
+
+    def __call__(self, x):
+        """x: [L, K] -> [L, N]."""
+        y = self.linear(x)
+        for first, a, b in self.parts:
+            added = b(a(x) * self.scale)
+            y[:, first:first + added.shape[1]] += added
+        return y
+
+
 def quantise(x, limit):
     """Section 16: integers, as binary32, and their scales. x: [L, K] -> [L, K], [L]."""
     greatest = (x.view(np.uint32) & np.uint32(0x7FFFFFFF)).max(axis=1).view(F32)

@@ -1,4 +1,4 @@
-"""The language model in order v1: docs/numerics.md, sections 2 to 9, 15 and 21. Slow, but every bit is right.
+"""The language model in order v1: docs/numerics.md, sections 2 to 9, 15, 21 and 24. Slow, but every bit is right.
 
 Vectors run over lanes, outputs and heads, never along a chain. Legend: L lanes, C hidden size,
 H heads, G key/value heads, D dimensions of a head, V codable tokens.
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from linear import F32, FloatLinear, Int8Linear, fma, quantise
+from linear import F32, AdaptedLinear, FloatLinear, Int8Linear, fma, quantise
 
 np.seterr(over="ignore", under="ignore")
 
@@ -155,6 +155,32 @@ class Network:
         self.most_positions = None if window else most
         theta, d = config.get("rope_theta", 10000.0), self.head_dim
         self.frequencies = [float(F32(1 / theta ** (2 * i / d))) for i in range(d // 2)]
+
+    def adapt(self, config, weights):
+        """Section 24: the adapter in these files of PEFT's beside the layers."""
+        tensors, r = read_safetensors(weights), config["r"]
+        divisor = math.sqrt(r) if config.get("use_rslora") else r
+        scale = F32(config["lora_alpha"] / divisor)
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        inner = self.config["intermediate_size"]
+        places = {
+            "qkv": [("self_attn.q_proj", 0), ("self_attn.k_proj", q), ("self_attn.v_proj", q + kv)],
+            "out": [("self_attn.o_proj", 0)],
+            "gate_up": [("mlp.gate_proj", 0), ("mlp.up_proj", inner)],
+            "down": [("mlp.down_proj", 0)],
+        }
+        used = 0
+        for i, layer in enumerate(self.layers):
+            for linear, modules in places.items():
+                parts = []
+                for module, first in modules:
+                    name = f"base_model.model.model.layers.{i}.{module}.lora_"
+                    if f"{name}A.weight" in tensors:
+                        parts.append((first, tensors[f"{name}A.weight"], tensors[f"{name}B.weight"]))
+                if parts:
+                    layer[linear] = AdaptedLinear(layer[linear], scale, parts)
+                    used += 2 * len(parts)
+        assert used == len(tensors), "an adapter for another network"
 
     def steer(self, vectors):
         """Section 21: keys and values of the vectors, by layer. vectors: [K, C]."""

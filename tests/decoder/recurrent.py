@@ -1,4 +1,4 @@
-"""Recurrent models drawn from a seed, and their learning: docs/numerics.md, sections 17, 19, 23 and 24.
+"""Recurrent models drawn from a seed, and their learning: docs/numerics.md, sections 17, 19, 23 and 25.
 
 L lanes or rows, E inputs, H width, G gates times H.
 """
@@ -28,7 +28,7 @@ class SplitMix64:
         return z ^ z >> 31
 
     def normal(self, deviation, *shape):
-        """Section 24."""
+        """Section 25."""
         uniform = np.array([self.bits() >> 40 for _ in range(12 * int(np.prod(shape)))], F32)
         uniform = (uniform / F32(1 << 24) - F32(0.5)).reshape(-1, 12)
         n = np.zeros(len(uniform), F32)
@@ -46,7 +46,7 @@ def tanh(x):
 
 
 class Recurrent:
-    """Section 17, for lanes that step together; weights of section 24."""
+    """Section 17, for lanes that step together; weights of section 25."""
 
     most_positions, learner = None, None
 

@@ -66,6 +66,8 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
     let long_prefix = extension(4, true, &[&[0xC0][..], &varint(70_000), b"xyz"].concat());
     let prefix = extension(4, true, &[&[0xC0][..], &varint(9), b"\x68xy"].concat());
     let steering_label = extension(8, true, &[&[1][..], &[7; 32], &[5], b"name"].concat());
+    let adapter_label = extension(12, true, &[&[7; 32][..], &[5], b"name"].concat());
+    let adapter_trailing = extension(12, true, &[&[7; 32][..], &[3], b"name"].concat());
     let no_tokens =
         [&extended_header(&prefix, 100)[..], &coded(1 << 6, b"xyz")[long_header(100).len()..]];
     let no_tokens = no_tokens.concat();
@@ -112,6 +114,8 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
         ("learning, tokens out of range", extended_header(&extension(10, true, &[0, 13, 1]), 9)),
         ("learning, rate 0", extended_header(&extension(10, true, &[0, 9, 0]), 9)),
         ("learning, trailing bytes", extended_header(&extension(10, true, &[0, 9, 1, 0]), 9)),
+        ("adapter, label cut off", extended_header(&adapter_label, 9)),
+        ("adapter, trailing bytes", extended_header(&adapter_trailing, 9)),
         ("no model for a chunk that runs one", single(0x80, 1 << 6, &[9, 3], b"xyz")),
         ("adaptive with two lanes", coded(0xC1, &[20 << 2, 0, 0, 0, 0, 0])),
         ("adaptive parameters unknown", coded(0xC0, &[9 << 2 | 3, 0, 0, 0, 0, 0])),

@@ -2,7 +2,7 @@
 //! candle, its logits against the session that codes, and the bits of its weights after some steps.
 
 use llmzip::models::{Architecture, Config, Row, Session, Transformer, Weights};
-use llmzip::nn::decoder::Decoder;
+use llmzip::nn::decoder::{AdapterParameters, Decoder};
 use llmzip::nn::feed_forward::Activation;
 use llmzip::nn::parameter::{Parameter, zeros};
 use llmzip::nn::random::Random;
@@ -171,6 +171,146 @@ fn gradients_are_those_of_finite_differences() {
     }
 }
 
+/// Places of adapters beside all linear layers of a layer, queries, keys and values apart: part, first
+/// output and outputs, inputs.
+fn places(shape: &DecoderShape) -> Vec<(LayerPart, usize, [usize; 2])> {
+    let (c, f) = (shape.hidden_size, shape.intermediate_size);
+    let (heads, d) = (shape.attention.heads, shape.attention.head_dim);
+    let (q, kv) = (heads * d, shape.attention.kv_heads * d);
+    let mut places = vec![
+        (LayerPart::Qkv, 0, [q, c]),
+        (LayerPart::Qkv, q, [kv, c]),
+        (LayerPart::Qkv, q + kv, [kv, c]),
+        (LayerPart::AttentionOut, 0, [c, q]),
+        (LayerPart::Up, 0, [f, c]),
+        (LayerPart::Down, 0, [c, f]),
+    ];
+    if shape.activation == Activation::Silu {
+        places.push((LayerPart::Gate, 0, [f, c]));
+    }
+    places
+}
+
+const RANK: usize = 3;
+const SCALE: f32 = 1.25;
+
+/// Puts random adapters beside all linear layers.
+fn adapt(decoder: &mut Decoder) {
+    let random = &mut Random::new(&[21]);
+    let shape = *decoder.shape();
+    for layer in 0..shape.layers {
+        for (part, first, [outputs, inputs]) in places(&shape) {
+            let mut matrix = |name: &str, shape: [usize; 2]| {
+                let name = format!("layers.{layer}.{part:?}.{first}.{name}");
+                Parameter::normal(name, &shape, 0.15, random)
+            };
+            let matrices = [matrix("A", [RANK, inputs]), matrix("B", [outputs, RANK])];
+            decoder.adapt(AdapterParameters { layer, part, first, scale: SCALE, matrices });
+        }
+    }
+}
+
+/// For A and B of each adapter, while the layers' own weights are frozen, and for the inputs.
+#[test]
+fn gradients_of_adapters_are_those_of_finite_differences() {
+    const STEP: f64 = 4e-3;
+    let (inputs, targets) = inputs_and_targets();
+    for (name, shape) in shapes() {
+        let mut decoder = decoder(shape, Isa::detect(), &|_| false);
+        let base = decoder.parameters().len();
+        let without = decoder.token_cost(&inputs, &targets, None);
+        adapt(&mut decoder);
+        assert!(without != decoder.token_cost(&inputs, &targets, None), "{name}");
+        let mut gradients = zeros(decoder.parameters());
+        let x = decoder.embed(&inputs);
+        let (_, dx) = decoder.cost(x.clone(), 0, &targets, Some(&mut gradients));
+        let check = |what: &str, gradient: &[f32], cost: &mut dyn FnMut(f64) -> f64| {
+            let (norm, slope) = (norm(gradient), (cost(STEP) - cost(-STEP)) / (2.0 * STEP));
+            println!("{name}, {what}: {norm:.4}, by differences {slope:.4}");
+            assert!((slope / norm - 1.0).abs() < 0.02, "{name}, {what}: {norm}, not {slope}");
+        };
+        check("inputs", &dx, &mut |step| decoder.cost(moved(&x, &dx, step), 0, &targets, None).0);
+        assert!(gradients[..base].iter().all(Vec::is_empty), "{name}");
+        for i in base..gradients.len() {
+            let Parameter { name, values, .. } = decoder.parameters()[i].clone();
+            let mut set = |values: Vec<f32>| {
+                let mut set = |parameters: &mut [Parameter]| {
+                    parameters[i].values.clone_from(&values);
+                    Ok(())
+                };
+                decoder.update(&mut set).unwrap();
+                decoder.token_cost(&inputs, &targets, None)
+            };
+            check(&name, &gradients[i], &mut |step| set(moved(&values, &gradients[i], step)));
+            set(values);
+        }
+    }
+}
+
+/// candle finds the gradient of W + scale * (B A), in float64; that of A and B follows.
+#[test]
+fn gradients_of_adapters_are_those_of_candle() {
+    use llmzip::train::{TokenShard, candle::decoder_gradients};
+    let (inputs, targets) = inputs_and_targets();
+    let shard = TokenShard { streams: 1, inputs: inputs.clone(), targets: targets.clone() };
+    for (name, shape) in shapes() {
+        let mut decoder = decoder(shape, Isa::detect(), &|_| true);
+        let mut merged = decoder.parameters().to_vec();
+        let base = merged.len();
+        adapt(&mut decoder);
+        let mut gradients = zeros(decoder.parameters());
+        let nats = decoder.token_cost(&inputs, &targets, Some(&mut gradients));
+        let adapters: Vec<_> = (0..shape.layers)
+            .flat_map(|layer| places(&shape).into_iter().map(move |place| (layer, place)))
+            .zip(decoder.parameters()[base..].chunks_exact(2))
+            .collect();
+        let weights = |layer: usize, part: LayerPart| {
+            let name = format!("layers.{layer}.{part:?}.weight");
+            decoder.parameters().iter().position(|p| p.name == name).unwrap()
+        };
+        for ((layer, (part, first, [outputs, inputs])), matrices) in &adapters {
+            let w = &mut merged[weights(*layer, *part)].values;
+            for n in 0..*outputs {
+                for k in 0..*inputs {
+                    let product = (0..RANK).map(|j| {
+                        f64::from(matrices[1].values[n * RANK + j])
+                            * f64::from(matrices[0].values[j * inputs + k])
+                    });
+                    w[(first + n) * inputs + k] += (f64::from(SCALE) * product.sum::<f64>()) as f32;
+                }
+            }
+        }
+        let (expected_nats, expected) =
+            decoder_gradients(&shape, &outputs(), &merged, &[], &shard).unwrap();
+        assert!((nats / expected_nats - 1.0).abs() < 1e-5, "{name}: {nats}, not {expected_nats}");
+        for (i, ((layer, (part, first, [outputs, inputs])), matrices)) in
+            adapters.iter().enumerate()
+        {
+            let dw = &expected[weights(*layer, *part)];
+            let mut expected = [vec![0.0f64; RANK * inputs], vec![0.0f64; outputs * RANK]];
+            for n in 0..*outputs {
+                for k in 0..*inputs {
+                    let dw = f64::from(SCALE) * dw[(first + n) * inputs + k];
+                    for j in 0..RANK {
+                        expected[0][j * inputs + k] +=
+                            f64::from(matrices[1].values[n * RANK + j]) * dw;
+                        expected[1][n * RANK + j] +=
+                            f64::from(matrices[0].values[j * inputs + k]) * dw;
+                    }
+                }
+            }
+            for (which, expected) in expected.iter().enumerate() {
+                let found = &gradients[base + 2 * i + which];
+                let length = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let differences = found.iter().zip(expected).map(|(a, b)| f64::from(*a) - b);
+                let off = differences.map(|x| x * x).sum::<f64>().sqrt() / length;
+                println!("{name}, {}: {off:e}", matrices[which].name);
+                assert!(off < 1e-4, "{name}, {}: {off:e}", matrices[which].name);
+            }
+        }
+    }
+}
+
 /// Frozen parameters change no gradient of others, and have none.
 #[test]
 fn gradients_of_some_are_those_of_all() {
@@ -293,6 +433,42 @@ fn logits_are_those_of_the_session_that_codes() {
         let off = norm(&difference) / norm(&expected);
         println!("{name}: {off:e}");
         assert!(off < 1e-6, "{name}: logits are off by {off:e}");
+    }
+}
+
+/// A loaded network's adapter acts the same where it learns and where it codes.
+#[test]
+fn adapters_are_those_of_the_session_that_codes() {
+    use llmzip::models::{AdaptedModule, Adapter};
+    for name in ORACLES {
+        let (network, v) = loaded(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(name);
+        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let random = &mut Random::new(&[22]);
+        let mut values = |n: usize| (0..n).map(|_| 0.1 * random.normal()).collect();
+        let modules = Architecture::parse(&config).unwrap().adaptable_modules().unwrap();
+        let modules = modules.into_iter().map(|module| AdaptedModule {
+            a: values(RANK * module.inputs),
+            b: values(RANK * module.outputs),
+            module,
+        });
+        let modules = modules.collect();
+        let adapter = Adapter { rank: RANK, alpha: 4.0, is_rank_stabilized: false, modules };
+        let adapted = network.with_adapter(&adapter);
+        let tokens = tokens(11, TOKENS, v);
+        let coded = |network: &Transformer| {
+            let mut session = network.session_with::<f32>(1, TOKENS, usize::MAX);
+            coded_logits(&mut session, v, &tokens)
+        };
+        let (expected, without) = (coded(&adapted), coded(&network));
+        let decoder = adapted.decoder(&|_| false);
+        let logits = decoder.logits(&decoder.forward(decoder.embed(&tokens), 0), 0);
+        let off = |logits: &[f32]| {
+            let difference: Vec<f32> = expected.iter().zip(logits).map(|(a, b)| a - b).collect();
+            norm(&difference) / norm(&expected)
+        };
+        println!("{name}: {:e}, without {:e}", off(&logits), off(&without));
+        assert!(off(&logits) < 1e-6 && off(&without) > 1e-3, "{name}");
     }
 }
 

@@ -7,9 +7,11 @@
 
 use crate::handmade::golden::{accepted, refused};
 use crate::random::Random;
-use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
+use llmzip::archive::{
+    self, AdapterName, BuiltinModels, ModelName, ModelSource, NamedSteering, Options,
+};
 use llmzip::codec::{Quantizer, SteeringCode};
-use llmzip::models::{DEFAULT_CODE, Learning, LearningKind, Model};
+use llmzip::models::{AdapterFiles, DEFAULT_CODE, Learning, LearningKind, Model};
 use llmzip::ops::Isa;
 use llmzip::train::SeededModel;
 use llmzip::{ErrorKind, Result};
@@ -69,7 +71,21 @@ impl ModelSource for Models {
         }
         self.builtin.find(wanted).or_else(|_| self.no_window.find(wanted))
     }
+
+    fn find_adapter(&self, wanted: &AdapterName) -> Result<AdapterFiles> {
+        let files = adapter();
+        if files.digest() == wanted.digest { Ok(files) } else { Err(wanted.missing()) }
+    }
 }
+
+/// The adapter for the default model in `tests/golden/adapter`.
+fn adapter() -> AdapterFiles {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/adapter");
+    AdapterFiles::open(&folder, "adapter".into()).unwrap()
+}
+
+/// Name of the archive that is made with it.
+const ADAPTED: &str = "good-1-adapter";
 
 fn goldens(models: &Models) -> Vec<Golden> {
     let contexts = goldens_of_contexts(ModelName::of(models.no_window.identity()));
@@ -263,6 +279,20 @@ fn golden_archives_are_read_and_made_again() {
 }
 
 #[test]
+fn the_golden_archive_with_an_adapter_is_read_and_made_again() {
+    let models = Models::new();
+    let model = models.find(&ModelName::Builtin(DEFAULT_CODE)).unwrap();
+    let model = model.with_adapter(&adapter()).unwrap();
+    let (mut made, options) = (Vec::new(), Options::default().lanes(7));
+    archive::compress(&text()[..], &mut made, &model, &options, &|_| ()).unwrap();
+    let golden = file_of(ADAPTED, &made);
+    let (plain, result) = decompress(&golden, &models);
+    result.unwrap();
+    assert!(plain == text(), "it decodes to something else");
+    assert!(made == golden, "it is made otherwise now: coded bytes changed");
+}
+
+#[test]
 fn golden_archives_of_other_makers_are_read() {
     let models = Models::new();
     for ((name, _, made), expected) in accepted() {
@@ -311,6 +341,7 @@ fn every_golden_file_is_tested() {
     let mut found: Vec<PathBuf> = archives.collect();
     let made = goldens(&Models::new()).into_iter().map(|golden| golden.name);
     let odd = accepted().into_iter().map(|((name, _, _), _)| name);
+    let made = made.chain([ADAPTED.to_owned()]);
     let names = made.chain(odd).chain(refused().into_iter().map(|(name, _, _)| name));
     let mut known: Vec<PathBuf> = names.map(|name| path(&name)).collect();
     found.sort();

@@ -5,8 +5,10 @@ use crate::floats;
 use crate::random::Random;
 use crate::shell::Shell;
 use crate::skip::skip;
-use llmzip::archive::{self, BuiltinModels, ModelName, ModelSource, NamedSteering, Options};
-use llmzip::models::{Model, Steering, SteeringFile};
+use llmzip::archive::{
+    self, AdapterName, BuiltinModels, ModelName, ModelSource, NamedSteering, Options,
+};
+use llmzip::models::{AdapterFiles, Model, Steering, SteeringFile};
 use llmzip::ops::Isa;
 use llmzip::train::SeededModel;
 use std::io::Write;
@@ -107,6 +109,33 @@ fn archives_whose_lanes_start_afresh_are_read() {
     let names = ["context-mixed", "context-prefix-3-lanes", "context-model-5-lanes"];
     let arguments = ["--model", folder.to_str().unwrap()];
     golden_archives_of_a_model_are_read(&names, &model, &arguments);
+}
+
+/// The default model and the adapter in `tests/golden/adapter`.
+struct Adapted(BuiltinModels);
+
+impl ModelSource for Adapted {
+    fn find(&self, wanted: &ModelName) -> llmzip::Result<Arc<Model>> {
+        self.0.find(wanted)
+    }
+
+    fn find_adapter(&self, _: &AdapterName) -> llmzip::Result<AdapterFiles> {
+        AdapterFiles::open(&path("tests/golden/adapter"), "adapter".into())
+    }
+}
+
+#[test]
+fn archives_with_an_adapter_are_read() {
+    let models = Adapted(BuiltinModels::new(Isa::detect()));
+    let folder = path("tests/golden/adapter");
+    let arguments = ["--adapter", folder.to_str().unwrap()];
+    golden_archives_of_a_model_are_read(&["adapter"], &models, &arguments);
+    if is_missing() {
+        return;
+    }
+    let output = run(&golden("adapter"), &[]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--adapter"));
 }
 
 /// Heads that learn, by both models.

@@ -2,6 +2,7 @@
 //!
 //! `run` takes any bytes and panics where a promise is broken; `seeds` makes inputs to begin with.
 
+mod adapter;
 mod arguments;
 mod chunks;
 mod coder;
@@ -32,7 +33,9 @@ macro_rules! targets {
     };
 }
 
-targets!(arguments, chunks, coder, config, container, decode, round_trip, tokenizer, weights);
+targets!(
+    adapter, arguments, chunks, coder, config, container, decode, round_trip, tokenizer, weights
+);
 
 /// The target of `name`, one of [`TARGETS`].
 pub fn target(name: &str) -> &'static Target {

@@ -22,8 +22,11 @@ pub(super) const STEERING: u64 = 8;
 /// How the language model learns from each chunk.
 pub(super) const LEARNING: u64 = 10;
 
+/// The adapter beside the language model's weights.
+pub(super) const ADAPTER: u64 = 12;
+
 /// All that this release knows.
-const KNOWN: [u64; 5] = [CONTEXT, PREFIX, TABLE, STEERING, LEARNING];
+const KNOWN: [u64; 6] = [CONTEXT, PREFIX, TABLE, STEERING, LEARNING, ADAPTER];
 
 /// Longest content of an extension, in bytes.
 const MAX_LEN: u32 = 1 << 20;
@@ -123,12 +126,12 @@ mod tests {
     #[test]
     fn odd_ids_are_skipped_and_even_ones_refused() {
         let mut bytes = Vec::new();
-        put(&mut bytes, &vec![(2, vec![7]), (3, vec![8]), (12, vec![])]);
+        put(&mut bytes, &vec![(2, vec![7]), (3, vec![8]), (14, vec![])]);
         let list = parse(&bytes).unwrap();
-        assert_eq!(list, [(2, vec![7]), (12, vec![])]);
+        assert_eq!(list, [(2, vec![7]), (14, vec![])]);
         let error = check_known(&list).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("extension 12"), "{error}");
+        assert!(error.to_string().contains("extension 14"), "{error}");
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn check_version(version: u8) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{ModelName, SteeringName};
+    use crate::archive::{AdapterName, ModelName, SteeringName};
     use crate::codec::{Coded, Coding, Method, Parameters};
     use crate::models::{Context, Learning, LearningKind};
 
@@ -208,6 +208,7 @@ mod tests {
         let coding = Coding { method: Method::Mixed, lanes: 1 };
         let builtin = Setup {
             model: Some(ModelName::Builtin(62)),
+            adapter: Some(AdapterName { digest: [0xCD; 32], label: "logs".into() }),
             parameters: Parameters {
                 context: Some(Context { len: 1000, overlap: 300 }),
                 table_log2: 20,

@@ -1,5 +1,6 @@
 //! The bytes of an archive: a file for each section of `docs/format.md`, reading and writing.
 
+mod adapter;
 mod checksum;
 mod chunk_header;
 mod extension;

@@ -1,14 +1,17 @@
 //! Start of a stream in either form: its model and its extensions (`docs/format.md`, sections 3
 //! and 4).
 
+use super::adapter;
 use super::chunk_header::Tag;
-use super::extension::{self, CONTEXT, Extensions, LEARNING, PREFIX, STEERING, TABLE, bad_content};
+use super::extension::{
+    self, ADAPTER, CONTEXT, Extensions, LEARNING, PREFIX, STEERING, TABLE, bad_content,
+};
 use super::label;
 use super::learning;
 use super::source::Source;
 use super::steering;
 use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
-use crate::archive::{ModelName, SteeringName};
+use crate::archive::{AdapterName, ModelName, SteeringName};
 use crate::codec::{Coded, Parameters, Prefix};
 use crate::error::{Error, Result};
 use crate::models::Context;
@@ -38,11 +41,12 @@ const MAX_CONTEXT: u64 = 1 << 24;
 /// Longest start that names a model by its digest, in bytes, extensions not counted.
 pub(super) const MAX_DIGEST_LEN: u64 = 6 + 32 + 2 + label::MAX_LEN as u64;
 
-/// Model, parameters, steering vectors and prefix that all chunks of a stream are coded with.
+/// Model, adapter, parameters, steering vectors and prefix that all chunks of a stream are coded with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::archive) struct Setup {
     /// `None` where no chunk runs a language model.
     pub(in crate::archive) model: Option<ModelName>,
+    pub(in crate::archive) adapter: Option<AdapterName>,
     pub(in crate::archive) parameters: Parameters,
     pub(in crate::archive) steering: Option<SteeringName>,
     /// The coded prefix.
@@ -91,6 +95,7 @@ impl UncheckedSetup {
                 CONTEXT => setup.parameters.context = Some(parse_context(&content)?),
                 PREFIX => setup.prefix = Some(parse_prefix(&content)?),
                 STEERING => setup.steering = Some(steering::parse(&content)?),
+                ADAPTER => setup.adapter = Some(adapter::parse(&content)?),
                 LEARNING => setup.parameters.learning = Some(learning::parse(&content)?),
                 _ => setup.parameters.table_log2 = parse_table(&content)?,
             }
@@ -108,6 +113,7 @@ impl Setup {
         if let Some(SteeringName::Digest { label, .. }) = &self.steering {
             label::check(label)?;
         }
+        self.adapter.as_ref().map_or(Ok(()), |adapter| label::check(&adapter.label))?;
         let extensions = self.extensions();
         let code = match self.model {
             None => NONE,
@@ -148,6 +154,9 @@ impl Setup {
         }
         if let Some(learning) = &self.parameters.learning {
             extensions.push((LEARNING, learning::to_bytes(learning)));
+        }
+        if let Some(name) = &self.adapter {
+            extensions.push((ADAPTER, adapter::to_bytes(name)));
         }
         extensions
     }

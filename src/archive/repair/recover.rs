@@ -78,7 +78,7 @@ struct Damaged<R> {
 
 enum DamagedStream {
     /// Offset, and header unless its chunk has been read.
-    Single(u64, Option<SingleHeader>),
+    Single(u64, Option<Box<SingleHeader>>),
     Long(Box<Long>),
 }
 
@@ -146,7 +146,7 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
         let slot = match &mut self.stream {
             Some(DamagedStream::Single(offset, header)) => {
                 let (offset, header) = (*offset, header.take());
-                return header.map(|header| self.read_single(offset, header)).transpose();
+                return header.map(|header| self.read_single(offset, *header)).transpose();
             }
             Some(DamagedStream::Long(long)) => long.slots.next(),
             None => None,

@@ -63,7 +63,7 @@ impl<R: Read + Seek> Scanner<R> {
         let fault = match Header::read(&mut self.source, offset == 0) {
             Ok(Some(Header::Single(header))) => {
                 let next = self.source.offset() + u64::from(header.extent.payload_len);
-                return Ok((Segment::Single(header), next));
+                return Ok((Segment::Single(Box::new(header)), next));
             }
             Ok(Some(Header::Long(header))) => {
                 let stream = LongStream::new(header, self.source.offset());

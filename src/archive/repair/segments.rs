@@ -6,7 +6,7 @@ use std::ops::{Range, RangeInclusive};
 
 /// One segment of an archive; segments fill it.
 pub(super) enum Segment {
-    Single(SingleHeader),
+    Single(Box<SingleHeader>),
     Long(Box<LongStream>),
     /// Zero bytes up to the end.
     Padding,

@@ -8,7 +8,7 @@ use crate::archive::{self, NamedSteering, Options, SteeringName};
 use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
 use crate::cli::session::CliSession;
-use crate::models::{Identity, Model};
+use crate::models::Model;
 use crate::profile::{Profile, Profiler};
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -31,7 +31,7 @@ pub fn run(
     let total = plain_len * 2 * u64::from(bench.runs);
     let progress = ProgressCounter::new(session.progress, session.voice, &shown(path), Some(total));
     let work = SelfBench { session, path, options, model: &model, progress: &progress };
-    let mut outcome = BenchOutcome::new("llmzip", &command(options, model.identity()));
+    let mut outcome = BenchOutcome::new("llmzip", &command(options, &model));
     let mut profiles = [Profile::default(); 2];
     let mut lanes = 0;
     for _ in 0..bench.runs {
@@ -105,7 +105,7 @@ fn most_lanes(mut archive: &File) -> Result<u8> {
 }
 
 /// Returns the command line that makes the same archive, with any prefix left out.
-fn command(options: &Options, model: &Identity) -> String {
+fn command(options: &Options, model: &Model) -> String {
     let Options { level, chunk_size, lanes, mix, context, table_log2, .. } = *options;
     let usual = Options::default();
     let mut command = format!("llmzip -{level}");
@@ -136,8 +136,12 @@ fn command(options: &Options, model: &Identity) -> String {
         }
         Some(SteeringName::Carried { .. }) | None => (),
     }
-    if model.builtin_code.is_none() {
-        command += &format!(" -m {}", model.label.escape_debug());
+    let identity = model.identity();
+    if identity.builtin_code.is_none() {
+        command += &format!(" -m {}", identity.label.escape_debug());
+    }
+    if let Some(adapter) = model.adapter() {
+        command += &format!(" --adapter {}", adapter.label.escape_debug());
     }
     command
 }

@@ -15,7 +15,7 @@ pub struct ReportArgs {
 }
 
 /// Verbs of `llmzip models`. MODEL is `default`, a folder, or ORG/NAME[@REVISION]; NAME.steer is a file of
-/// steering vectors.
+/// steering vectors, and the folder or name of an adapter is one of an adapter.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Download models from the Hugging Face hub
@@ -29,7 +29,7 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
-    /// List the models and steering vectors stored locally
+    /// List the models, adapters and steering vectors stored locally
     #[command(visible_alias = "ls")]
     List {
         #[command(flatten)]
@@ -71,7 +71,7 @@ pub enum Verb {
     Export {
         #[arg(value_name = "MODEL")]
         model: PathBuf,
-        /// The file to write
+        /// The file to write; of an adapter, the folder
         #[arg(short = 'o', long = "output", value_name = "FILE")]
         file: PathBuf,
         /// Overwrite it
@@ -112,7 +112,7 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
-    /// Import a model bundle or folder, or a file of steering vectors, NAME.steer
+    /// Import a model bundle or folder, an adapter's folder, or a file of steering vectors, NAME.steer
     Import {
         #[arg(value_name = "FILE|FOLDER")]
         source: PathBuf,

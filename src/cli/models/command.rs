@@ -3,6 +3,7 @@
 
 use super::model_ref::ModelRef;
 use super::show::ModelEntry;
+use super::show_adapter::AdapterEntry;
 use super::show_steering::SteeringEntry;
 use super::steering_ref::SteeringRef;
 use crate::cli::exit::{BROKEN_PIPE, code_of};
@@ -21,13 +22,15 @@ pub struct ModelCommand<'a> {
     pub failures: &'a mut Failures,
     pub entries: Vec<ModelEntry>,
     pub steering: Vec<SteeringEntry>,
+    pub adapters: Vec<AdapterEntry>,
     pub json: bool,
 }
 
 impl<'a> ModelCommand<'a> {
     /// Creates a command that has touched no model yet.
     pub fn new(session: &'a CliSession, failures: &'a mut Failures, json: bool) -> Self {
-        Self { session, failures, entries: Vec::new(), steering: Vec::new(), json }
+        let (entries, steering, adapters) = (Vec::new(), Vec::new(), Vec::new());
+        Self { session, failures, entries, steering, adapters, json }
     }
 
     pub fn each(
@@ -96,6 +99,15 @@ impl<'a> ModelCommand<'a> {
             say!("{label}: {done}, {len} bytes, digest {}", entry.short_digest());
         }
         self.entries.push(entry);
+    }
+
+    /// Reports what was `done` to the adapter of `entry`.
+    pub fn report_adapter(&mut self, entry: AdapterEntry, done: &str) {
+        if self.session.voice > Voice::Quiet && !self.json {
+            let (name, len) = (entry.name.escape_debug(), counted(entry.len, "byte"));
+            say!("{name}: {done}, {len}, digest {}", entry.short_digest());
+        }
+        self.adapters.push(entry);
     }
 
     /// Reports what was `done` to the steering vectors of `entry`.

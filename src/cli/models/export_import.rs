@@ -8,7 +8,7 @@ use crate::cli::names::{shown, without_suffix};
 use crate::cli::output::{OutputFile, OutputPlace};
 use crate::cli::progress::ProgressCounter;
 use crate::cli::staging::Staging;
-use crate::hub::{self, FoundModel, Manifest, STEERING_SUFFIX, Store, StoredModel};
+use crate::hub::{self, FoundAdapter, FoundModel, Manifest, STEERING_SUFFIX, Store, StoredModel};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
@@ -22,6 +22,9 @@ impl ModelCommand<'_> {
     pub fn export(&mut self, model: &Path, file: &Path, force: bool) -> Result<()> {
         if let Some(found) = self.find_steering(model)? {
             return self.export_steering(&found, file, force);
+        }
+        if let Some(found) = self.find_adapter(model)? {
+            return self.export_adapter(&found, file, force);
         }
         let found = self.find_unchanged(model)?;
         let Some(folder) = found.folder() else {
@@ -45,6 +48,9 @@ impl ModelCommand<'_> {
     pub fn import(&mut self, source: &Path) -> Result<()> {
         if without_suffix(source, STEERING_SUFFIX).is_some() && !source.is_dir() {
             return self.import_steering(source);
+        }
+        if FoundAdapter::is_in(source) {
+            return self.import_adapter(source);
         }
         let store = self.session.models.store();
         let root = store.imports()?;

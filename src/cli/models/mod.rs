@@ -1,5 +1,7 @@
 //! `llmzip models`: downloads, lists, verifies, removes, exports, imports and quantizes models.
 
+mod adapter;
+pub mod adapter_ref;
 pub mod args;
 mod command;
 mod evaluate;
@@ -7,6 +9,7 @@ mod export_import;
 pub mod model_ref;
 mod quantize;
 mod show;
+mod show_adapter;
 mod show_steering;
 pub mod source;
 mod steering;
@@ -28,6 +31,7 @@ use command::ModelCommand;
 use evaluate::Engine;
 use serde::Serialize;
 use show::ModelEntry;
+use show_adapter::AdapterEntry;
 use show_steering::SteeringEntry;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -68,6 +72,7 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
             schema: json::SCHEMA,
             models: &work.entries,
             steering: &work.steering,
+            adapters: &work.adapters,
             errors: &work.failures.files,
         })?;
     }
@@ -80,6 +85,7 @@ struct Document<'a> {
     schema: u32,
     models: &'a [ModelEntry],
     steering: &'a [SteeringEntry],
+    adapters: &'a [AdapterEntry],
     errors: &'a [FailedFile],
 }
 
@@ -112,6 +118,7 @@ impl ModelCommand<'_> {
         }
         self.steering
             .extend(store.steering_files().iter().filter_map(|f| SteeringEntry::of(f).ok()));
+        self.adapters.extend(store.adapters().iter().filter_map(|f| AdapterEntry::of(f).ok()));
         if self.json {
             return Ok(());
         }
@@ -128,12 +135,21 @@ impl ModelCommand<'_> {
                 _ => entry.print_line(&mut out)?,
             }
         }
+        for entry in &self.adapters {
+            match self.session.voice {
+                Voice::Quiet => writeln!(out, "{}", entry.name.escape_debug())?,
+                _ => entry.print_line(&mut out)?,
+            }
+        }
         Ok(out.flush()?)
     }
 
     fn info(&mut self, model: &Path) -> Result<()> {
         if let Some(found) = self.find_steering(model)? {
             return self.steering_info(&found);
+        }
+        if let Some(found) = self.find_adapter(model)? {
+            return self.adapter_info(&found);
         }
         let found = self.find(model)?;
         let entry = ModelEntry::of(&found, self.session.models.store())?;
@@ -161,12 +177,19 @@ impl ModelCommand<'_> {
             let done = self.verify_steering(&found);
             self.note(&found.name.escape_debug().to_string(), done)?;
         }
+        for found in self.session.models.store().adapters() {
+            let done = self.verify_adapter(&found);
+            self.note(&found.name.escape_debug().to_string(), done)?;
+        }
         Ok(())
     }
 
     fn verify_named(&mut self, model: &Path) -> Result<()> {
-        match self.find_steering(model)? {
-            Some(found) => self.verify_steering(&found),
+        if let Some(found) = self.find_steering(model)? {
+            return self.verify_steering(&found);
+        }
+        match self.find_adapter(model)? {
+            Some(found) => self.verify_adapter(&found),
             None => self.verify(&self.find(model)?),
         }
     }
@@ -193,6 +216,10 @@ impl ModelCommand<'_> {
             let stored = SteeringRef::parse(model)?.find_stored(store);
             return self.remove_steering(&stored.unwrap_or(found), dry_run);
         }
+        if let Some(found) = self.find_adapter(model)? {
+            let stored = model.to_str().and_then(|name| store.find_adapter(name));
+            return self.remove_adapter(&stored.unwrap_or(found), dry_run);
+        }
         let found = self.find(model)?;
         let FoundModel::Stored(model) = &found else {
             let message = format!(
@@ -215,6 +242,11 @@ impl ModelCommand<'_> {
         if let Some(found) = self.find_steering(model)? {
             self.print_path(&found.path)?;
             self.steering.push(SteeringEntry::of(&found)?);
+            return Ok(());
+        }
+        if let Some(found) = self.find_adapter(model)? {
+            self.print_path(&found.folder)?;
+            self.adapters.push(AdapterEntry::of(&found)?);
             return Ok(());
         }
         let found = self.find(model)?;

@@ -1,14 +1,17 @@
 //! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m`
 //! names for compression is downloaded. Steering vectors: those of `--steer`, and those on this machine.
 
+use super::adapter_ref::AdapterRef;
 use super::model_ref::ModelRef;
 use super::steering_ref::{RandomSteering, SteeringRef, SteeringSpec};
 use super::watch::Bars;
-use crate::archive::{BuiltinModels, ModelName, ModelSource, NamedSteering, Options, SteeringName};
+use crate::archive::{
+    AdapterName, BuiltinModels, ModelName, ModelSource, NamedSteering, Options, SteeringName,
+};
 use crate::cli::names::shown;
 use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::{self, Environment, FoundModel, Reference, Store};
-use crate::models::{Model, Steering};
+use crate::models::{AdapterFiles, Model, Steering};
 use crate::{Error, ErrorKind, LocalModels};
 use anyhow::Result;
 use std::borrow::Cow;
@@ -22,6 +25,10 @@ pub struct Models {
     local: LocalModels,
     /// The model of `-m`.
     spec: Option<ModelRef>,
+    /// The adapter of `--adapter`.
+    adapter: Option<AdapterRef>,
+    /// The model that it was put beside.
+    adapted: OnceLock<Arc<Model>>,
     /// The steering vectors of `--steer` or `--steer-random`.
     steering: Option<SteeringSpec>,
     /// The same, read or drawn.
@@ -37,10 +44,19 @@ impl Models {
         local: LocalModels,
         environment: Environment,
         spec: Option<ModelRef>,
+        adapter: Option<AdapterRef>,
         steering: Option<SteeringSpec>,
     ) -> Self {
-        let (named_steering, is_warned) = (OnceLock::new(), AtomicBool::new(false));
-        Self { local, spec, steering, named_steering, environment, is_warned }
+        Self {
+            local,
+            spec,
+            adapter,
+            adapted: OnceLock::new(),
+            steering,
+            named_steering: OnceLock::new(),
+            environment,
+            is_warned: AtomicBool::new(false),
+        }
     }
 
     /// Returns the store of models on disk.
@@ -56,12 +72,22 @@ impl Models {
         self.local.check(folder)
     }
 
-    /// Opens the model for compression, downloading it where it is not on this machine.
+    /// Opens the model for compression, with its adapter, downloading it where it is not on this machine.
     ///
     /// # Errors
-    /// Errors of finding, fetching and loading it.
+    /// Errors of finding, fetching and loading them.
     pub fn for_compression(&self, style: ProgressStyle, voice: Voice) -> Result<Arc<Model>> {
-        self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice)))
+        self.adapted(|| self.chosen(|reference, _| self.fetch(reference, &Bars::new(style, voice))))
+    }
+
+    /// Returns the model that `open` gives, with the adapter of this run, if any; opens it once.
+    fn adapted(&self, open: impl FnOnce() -> Result<Arc<Model>>) -> Result<Arc<Model>> {
+        let Some(adapter) = &self.adapter else { return open() };
+        if let Some(model) = self.adapted.get() {
+            return Ok(Arc::clone(model));
+        }
+        let model = Arc::new(open()?.with_adapter(&adapter.find(self.store())?.read()?)?);
+        Ok(Arc::clone(self.adapted.get_or_init(|| model)))
     }
 
     /// Returns a model for compression at a level that runs none, ignoring `-m`.
@@ -91,12 +117,12 @@ impl Models {
         Ok(self.local.builtin()?)
     }
 
-    /// Opens the model of `-m`, else the default one, without downloading.
+    /// Opens the model of `-m`, else the default one, with its adapter, without downloading.
     ///
     /// # Errors
     /// Errors of finding and loading it.
     pub fn here(&self) -> Result<Arc<Model>> {
-        self.chosen(|_, error| Err(error))
+        self.adapted(|| self.chosen(|_, error| Err(error)))
     }
 
     /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not
@@ -171,6 +197,14 @@ impl ModelSource for Models {
         let found = file.find(self.store()).map_err(|e| not_found(wanted, &e));
         let named = found.and_then(|found| self.local.require_steering(&found, wanted));
         named.or_else(|error| self.local.find_steering(wanted).map_err(|_| error))
+    }
+
+    /// Takes the adapter of `--adapter` where it is the one, else one that was imported.
+    fn find_adapter(&self, wanted: &AdapterName) -> crate::Result<AdapterFiles> {
+        let Some(adapter) = &self.adapter else { return self.local.find_adapter(wanted) };
+        let found = adapter.find(self.store()).map_err(|e| not_found(wanted, &e));
+        let named = found.and_then(|found| self.local.require_adapter(&found, wanted));
+        named.or_else(|error| self.local.find_adapter(wanted).map_err(|_| error))
     }
 }
 
