@@ -154,17 +154,12 @@ impl Plan {
             command.model().and_then(|model| model.steer.as_deref()),
             command.coding().and_then(|coding| coding.steer_random),
         )?;
+        let beside_model = adapter.as_ref().map(|_| "--adapter");
+        let beside_model = beside_model.or(steering.as_ref().map(SteeringSpec::option));
         let action = match command {
-            Command::Compress { coding, output, .. } => compress(
-                &coding,
-                model.as_ref(),
-                adapter.is_some(),
-                steering.as_ref(),
-                output,
-                &inputs,
-                threads,
-                memory,
-            )?,
+            Command::Compress { coding, output, .. } => {
+                compress(&coding, model.as_ref(), beside_model, output, &inputs, threads, memory)?
+            }
             Command::Decompress { output, limit, extract, .. } => Action::Decompress {
                 options: decompress_options(&limit, threads, memory, isa()?),
                 part: part(&limit, &extract, &output, &inputs)?,
@@ -262,11 +257,11 @@ fn part(
     })
 }
 
+/// Resolves compression; `beside_model` is the option that gives the language model something, if there is one.
 fn compress(
     coding: &CodingArgs,
     model: Option<&ModelRef>,
-    has_adapter: bool,
-    steering: Option<&SteeringSpec>,
+    beside_model: Option<&str>,
     output: OutputArgs,
     inputs: &[Input],
     threads: usize,
@@ -287,11 +282,10 @@ fn compress(
     let ignored = match () {
         () if options.may_run_model() => None,
         () if coding.lanes.is_some() => Some("--lanes"),
-        () if has_adapter => Some("--adapter"),
         () if coding.context.is_some() => Some("--context"),
         () if coding.learn.is_some() => Some("--learn"),
         () if coding.fit.is_wanted() => Some("--steer-fit"),
-        () => steering.map(SteeringSpec::option),
+        () => beside_model,
     };
     if let Some(option) = ignored {
         let level = options.level;
