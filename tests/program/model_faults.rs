@@ -32,13 +32,11 @@ const CALLS: [Call; 6] = [
         arguments: &["models", "quantize", "tiny", "--int8", "-o", "new"],
         most: 20,
     },
-    #[cfg(feature = "train")]
     Call {
         before: &[],
         arguments: &["train", "--size=tiny", "--steps=1", "-T1", "-o", "new", "text"],
         most: 24,
     },
-    #[cfg(feature = "train")]
     Call {
         before: &[],
         arguments: &[

@@ -17,7 +17,7 @@ fn nothing_but_the_program_is_needed() {
     for model in ["seed:gru:64:42", "seed:lstm:64x2:0", "seed:llama:64x1:1"] {
         let coding = ["-qc", "--no-mix", "--lanes=3", "-m", model, "a"];
         let archive = shell.run(&coding).expect(0).stdout;
-        assert!(archive.len() < text().len() / 2, "{model}: {} bytes", archive.len());
+        assert!(archive.len() < text().len() * 4 / 5, "{model}: {} bytes", archive.len());
         for threads in ["-T1", "-T4"] {
             let again = shell.run(&[&coding[..], &[threads]].concat()).expect(0).stdout;
             assert!(again == archive, "{model}, {threads}");
@@ -70,7 +70,7 @@ fn impossible_names_are_refused() {
         let ended = shell.run(&["-c", "-m", name, "a"]).expect(2);
         assert!(ended.stderr.contains(said), "{name}: {}", ended.stderr);
     }
-    let ended = shell.run(&["models", "show", "seed:gru:64:1"]).expect(2);
+    let ended = shell.run(&["models", "export", "-o", "x", "seed:gru:64:1"]).expect(2);
     assert!(ended.stderr.contains("has no files"), "{}", ended.stderr);
 }
 
