@@ -43,6 +43,8 @@ const CALLS: [Call; 6] = [
             "steer",
             "train",
             "text",
+            "-m",
+            "tiny",
             "-k=1",
             "--steps=1",
             "--piece=200",
