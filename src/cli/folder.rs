@@ -66,6 +66,16 @@ impl Folder {
         there.is_ok_and(|there| FileType::from_raw_mode(there.st_mode) == FileType::Directory)
     }
 
+    /// Returns whether `name` and the `other_name` in `other` are one file.
+    pub fn has_same(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> bool {
+        let id = |folder: &Self, name| {
+            let there = statat(&folder.0, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            Some((there.st_dev, there.st_ino))
+        };
+        let there = id(self, name);
+        there.is_some() && there == id(other, other_name)
+    }
+
     /// Returns the names in it, sorted.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Signals that end a process: remove the unfinished file, then stop. SIGXFSZ: let the write fail.
 
 use super::folder::Folder;
+use crate::train::remove_drafts;
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGSYS, SIGTERM, SIGTRAP,
     SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
@@ -25,6 +26,8 @@ pub enum Unfinished {
     File(Arc<Folder>, String),
     /// A folder of this name in a folder, with all that is in it.
     FolderIn(Arc<Folder>, String),
+    /// The drafts in the folder of a training run; what is complete stays, for `--resume`.
+    Drafts(PathBuf),
 }
 
 impl From<PathBuf> for Unfinished {
@@ -40,6 +43,7 @@ impl Unfinished {
             Self::Folder(path) => drop(fs::remove_dir_all(path)),
             Self::File(folder, name) => drop(folder.remove(name.as_ref())),
             Self::FolderIn(folder, name) => drop(folder.remove_all(name.as_ref())),
+            Self::Drafts(folder) => remove_drafts(folder),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::lora::{self, LoraArgs};
 use super::names::shown;
 use super::progress::{self, Display};
 use super::session::CliSession;
+use super::signals::{Unfinished, unfinished};
 use super::size::{grouped, number};
 use super::standard;
 use super::voice::Voice;
@@ -181,7 +182,10 @@ pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Re
     }
     let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
     let mut watch = |report: &TrainReport| show(&display, report);
-    let summary = train::train(options, &args.data(), &args.folder(), &mut watch)?;
+    *unfinished() = Some(Unfinished::Drafts(args.folder()));
+    let summary = train::train(options, &args.data(), &args.folder(), &mut watch);
+    *unfinished() = None;
+    let summary = summary?;
     drop(display);
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));

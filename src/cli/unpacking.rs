@@ -14,6 +14,7 @@ use crate::archive::Options;
 use crate::{Decoder, ErrorKind};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::syncfs;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -54,7 +55,7 @@ pub fn unpack(
     let files = || is_supported(syncfs(staging.folder.open_readable(".")?).map_err(Into::into));
     let has_files = sync(output, files).context("cannot sync to disk")?;
     let moved = settle(&staging.folder, &folder, path)?;
-    for Directory { path, mode, mtime } in directories.iter().rev() {
+    for (path, Attributes { mode, mtime }) in directories.iter().rev() {
         let set = |place: Place<'_>| place.set_folder_attributes(mode & MODE_BITS, *mtime);
         refused.note(path, Place::of(&folder, path).and_then(|place| place.map_or(Ok(()), set)));
     }
@@ -89,21 +90,21 @@ fn refuse_taken(folder: &Folder, path: &Path, name: &OsStr) -> Result<()> {
 }
 
 /// Mode and time of a directory, which it gets once all that is in it has its place: they may forbid that.
-struct Directory {
-    path: PathBuf,
+struct Attributes {
     mode: u32,
     mtime: i64,
 }
 
-/// Extracts the entries of the tar stream `plain` into `folder`; returns its directories.
+/// Extracts the entries of the tar stream `plain` into `folder`; returns its directories. Of several entries of one name
+/// the last one wins.
 fn extract(
     plain: &mut impl Read,
     folder: &Folder,
     sparse: bool,
     refused: &mut Refused,
-) -> Result<Vec<Directory>> {
+) -> Result<BTreeMap<PathBuf, Attributes>> {
     let mut tar = tar::Archive::new(plain);
-    let mut directories = Vec::new();
+    let mut directories = BTreeMap::new();
     for (number, entry) in tar.entries()?.enumerate() {
         let mut entry = entry.map_err(|e| match inner_error(e) {
             error if error.is::<crate::Error>() => error,
@@ -120,8 +121,9 @@ fn extract(
             kind => kind,
         };
         let (mode, mtime) = (entry.header().mode()?, entry.header().mtime()? as i64);
-        let is_below = path.components().any(|part| matches!(part, Component::Normal(_)));
-        if kind.is_dir() && !is_below {
+        let is_name = |part: &Component<'_>| matches!(part, Component::Normal(_));
+        let names: PathBuf = path.components().filter(is_name).collect();
+        if kind.is_dir() && names.as_os_str().is_empty() {
             continue; // the directory that is unpacked into
         }
         let cannot = || format!("cannot unpack {}", shown(&path));
@@ -145,7 +147,7 @@ fn extract(
         };
         refused.note(&path, set.map_err(inner_error).with_context(cannot)?);
         if kind.is_dir() {
-            directories.push(Directory { path, mode, mtime });
+            directories.insert(names, Attributes { mode, mtime });
         }
     }
     Ok(directories)

@@ -84,6 +84,17 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Calls `create`, once more where an earlier entry has the name: the last one wins, as in GNU tar. A folder stays.
+    fn replacing<T>(&self, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match create() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.folder.remove(self.name)?;
+                create()
+            }
+            created => created,
+        }
+    }
+
     /// Writes the content of `entry` to a new file, with holes for zeros if `sparse`. Returns whether mode and time
     /// could be set.
     ///
@@ -96,7 +107,7 @@ impl<'a> Place<'a> {
     ) -> io::Result<io::Result<()>> {
         let (mode, mtime, len) = (entry.header().mode()?, entry.header().mtime()?, entry.size());
         // Until it has its own mode, nobody else reads it.
-        let mut file = self.folder.create(self.name)?;
+        let mut file = self.replacing(|| self.folder.create(self.name))?;
         let n = match sparse {
             true => copy_with_holes(entry, &file)?,
             false => io::copy(entry, &mut file)?,
@@ -123,7 +134,7 @@ impl<'a> Place<'a> {
     /// # Errors
     /// I/O errors.
     pub fn make_link(&self, target: &[u8], mtime: i64) -> io::Result<io::Result<()>> {
-        self.folder.create_link(self.name, target)?;
+        self.replacing(|| self.folder.create_link(self.name, target))?;
         Ok(self.folder.set_link_time(self.name, mtime))
     }
 
@@ -132,7 +143,10 @@ impl<'a> Place<'a> {
     /// # Errors
     /// I/O errors.
     pub fn link(&self, first: &Self) -> io::Result<()> {
-        self.folder.link(self.name, &first.folder, first.name)
+        if self.folder.has_same(self.name, &first.folder, first.name) {
+            return Ok(());
+        }
+        self.replacing(|| self.folder.link(self.name, &first.folder, first.name))
     }
 
     /// Sets mode and time of the folder that has the name.

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::models::ModelFolder;
 use crate::models::checkpoint_files::CheckpointFiles;
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -32,7 +33,7 @@ pub fn export(
 ) -> Result<Manifest> {
     let manifest = Manifest::of_folder(folder, label)?;
     let mut out = Builder::new(out);
-    let write_failed = |e| Error::io("writing the model's file", e);
+    let write_failed = |e| own_or(e, |e| Error::io("writing the model's file", e));
     let json = manifest.to_json();
     let mut append = |name: &str, len: u64, data: &mut dyn Read| {
         let mut header = Header::new_ustar();
@@ -45,8 +46,7 @@ pub fn export(
     for file in &manifest.files {
         let path = folder.join(&file.name);
         let data = File::open(&path).map_err(|e| failed("reading", &path, e))?;
-        let mut data =
-            Hashing { inner: data.take(file.len), hasher: blake3::Hasher::new(), progress };
+        let mut data = Hashing::new(data.take(file.len), path.display(), progress);
         append(&file.name, file.len, &mut data)?;
         if data.hasher.finalize() != file.blake3 {
             let message = format!("{} was changed while it was read", path.display());
@@ -90,7 +90,8 @@ pub fn import(input: impl Read, folder: &Path, progress: &dyn Fn(u64)) -> Result
                 format!("{} has {} bytes, expected {}", file.name, entry.size(), file.len);
             return Err(corrupt(message));
         }
-        write_checked(entry, file, &folder.join(&file.name), progress)?;
+        let source = Hashing::new(entry, format!("{} in it", file.name), progress);
+        write_checked(source, file, &folder.join(&file.name))?;
     }
     if entries.next().is_some() {
         return Err(corrupt("has entries that its manifest does not list"));
@@ -109,7 +110,8 @@ pub fn copy(from: &Path, label: &str, folder: &Path, progress: &dyn Fn(u64)) -> 
     for file in &manifest.files {
         let path = if from.is_file() { from.to_owned() } else { from.join(&file.name) };
         let source = File::open(&path).map_err(|e| failed("reading", &path, e))?;
-        write_checked(source.take(file.len), file, &folder.join(&file.name), progress)?;
+        let source = Hashing::new(source.take(file.len), path.display(), progress);
+        write_checked(source, file, &folder.join(&file.name))?;
     }
     check_unpacked(&manifest, folder)?;
     Ok(manifest)
@@ -131,16 +133,15 @@ fn check_unpacked(manifest: &Manifest, folder: &Path) -> Result<()> {
 }
 
 /// Writes the bytes of `source` to `path`, which must be what `file` says.
-fn write_checked(
-    source: impl Read,
+fn write_checked<N: Display>(
+    mut source: Hashing<'_, impl Read, N>,
     file: &ManifestFile,
     path: &Path,
-    progress: &dyn Fn(u64),
 ) -> Result<()> {
-    let mut source = Hashing { inner: source, hasher: blake3::Hasher::new(), progress };
-    let mut out = File::create_new(path).map_err(|e| failed("writing", path, e))?;
-    let len = io::copy(&mut source, &mut out).map_err(|e| failed("writing", path, e))?;
-    out.sync_all().map_err(|e| failed("writing", path, e))?;
+    let write_failed = |e| own_or(e, |e| failed("writing", path, e));
+    let mut out = File::create_new(path).map_err(write_failed)?;
+    let len = io::copy(&mut source, &mut out).map_err(write_failed)?;
+    out.sync_all().map_err(write_failed)?;
     if len != file.len || source.hasher.finalize() != file.blake3 {
         drop(fs::remove_file(path)); // the folder goes anyway
         return Err(corrupt(format!(
@@ -151,16 +152,31 @@ fn write_checked(
     Ok(())
 }
 
-/// A reader that hashes and counts what passes.
-struct Hashing<'a, R> {
+/// Returns this library's own error where `error` has one inside, as those of [`Hashing`] have; else what `new` makes
+/// of it.
+fn own_or(error: io::Error, new: impl FnOnce(io::Error) -> Error) -> Error {
+    error.downcast().unwrap_or_else(new)
+}
+
+/// A reader that hashes and counts what passes, and has errors say that reading failed.
+struct Hashing<'a, R, N> {
     inner: R,
+    /// Name of what is read, in errors.
+    name: N,
     hasher: blake3::Hasher,
     progress: &'a dyn Fn(u64),
 }
 
-impl<R: Read> Read for Hashing<'_, R> {
+impl<'a, R, N> Hashing<'a, R, N> {
+    fn new(inner: R, name: N, progress: &'a dyn Fn(u64)) -> Self {
+        Self { inner, name, hasher: blake3::Hasher::new(), progress }
+    }
+}
+
+impl<R: Read, N: Display> Read for Hashing<'_, R, N> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
+        let failed = |e| Error::io(format!("reading {}", self.name), e);
+        let n = self.inner.read(buffer).map_err(failed)?;
         self.hasher.update(&buffer[..n]);
         (self.progress)(n as u64);
         Ok(n)

@@ -104,12 +104,29 @@ pub fn load(
     Ok(progress)
 }
 
+/// Beginning and end of the names of files that are not complete.
+const DRAFT: [&str; 2] = [".llmzip-", ".tmp"];
+
+/// Removes the files of a folder that [`write`] did not come to complete.
+#[cfg(feature = "cli")]
+pub fn remove_drafts(folder: &Path) {
+    let [begin, end] = DRAFT.map(str::as_bytes);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(begin) && name.ends_with(end) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a file of a folder atomically: its name has either the old content or the new.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]
 pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let (path, draft) = (folder.join(name), folder.join(format!(".{name}.tmp")));
+    let [begin, end] = DRAFT;
+    let (path, draft) = (folder.join(name), folder.join(format!("{begin}{name}{end}")));
     let io = |e| Error::io(format!("writing {}", path.display()), e);
     let write = || {
         let mut file = File::create(&draft)?;

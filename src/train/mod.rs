@@ -24,6 +24,8 @@ pub mod steering;
 mod vocabulary;
 
 pub use crate::nn::recurrent::{RecurrentNetwork, RecurrentShape};
+#[cfg(feature = "cli")]
+pub(crate) use checkpoint::remove_drafts;
 pub use device::Device;
 pub use llama::{LlamaNetwork, LlamaShape};
 pub use network::{TokenShard, TrainableNetwork};

@@ -220,6 +220,45 @@ fn directories_are_unpacked_with_what_the_file_system_has() {
     assert_eq!(fs::read_dir(shell.path("out")).unwrap().count(), 0, "no empty directory is left");
 }
 
+/// As `tar -r` adds them, and as GNU tar takes them.
+#[test]
+fn the_last_of_entries_of_one_name_wins() {
+    use tar::EntryType::{Directory, Link, Regular, Symlink};
+    let shell = Shell::new();
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, kind, mode, content) in [
+        ("d", Directory, 0o755, ""),
+        ("d/a", Regular, 0o600, "old, and longer"),
+        ("d/b", Link, 0o600, "d/a"),
+        ("d/link", Symlink, 0o777, "nowhere"),
+        ("d/e", Regular, 0o644, "old"),
+        ("d", Directory, 0o711, ""),
+        ("d/a", Regular, 0o640, "new"),
+        ("d/a", Link, 0o640, "./d/a"), // a file that was named twice
+        ("d/link", Symlink, 0o777, "a"),
+        ("d/e", Link, 0o640, "d/a"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(if kind == Regular { content.len() as u64 } else { 0 });
+        match kind {
+            Link | Symlink => tar.append_link(&mut header, name, content).unwrap(),
+            _ => tar.append_data(&mut header, name, content.as_bytes()).unwrap(),
+        }
+    }
+    shell.write("d.tar", &tar.into_inner().unwrap());
+    shell.run(&["-1", "d.tar"]).expect(0);
+    shell.run(&["-d", "--untar", "-C", "out", "d.tar.llmz"]).expect(0);
+    for (name, content) in
+        [("a", &b"new"[..]), ("b", b"old, and longer"), ("link", b"new"), ("e", b"new")]
+    {
+        assert_eq!(shell.read(format!("out/d/{name}")), content, "{name}");
+    }
+    assert_eq!(mode_of(&shell.path("out/d/a")), 0o640);
+    assert_eq!(mode_of(&shell.path("out/d")), 0o711);
+}
+
 /// A tar archive of one file, compressed.
 fn archive_of(shell: &Shell, path: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());

@@ -1,7 +1,10 @@
 //! Limits of control groups, as containers have them: the work fits in them, or is refused with what it would take. The
 //! system never ends the program for them.
+//!
+//! Normal tests take half of the limits, `LLMZIP_SWEEPS=full` all.
 
 use crate::random::Random;
+use crate::share;
 use crate::shell::{Ended, Shell, end};
 use crate::skip::skip;
 use std::fs;
@@ -81,12 +84,12 @@ fn the_limit_of_a_control_group_is_kept() {
         return skip("no right to make a control group with a limit on memory");
     };
     let shell = Shell::new();
-    shell.write("a", &words(60_000));
+    shell.write("a", &words(15_000));
     shell.write("long", &words(600_000));
     shell.run(&["-6", "a"]).expect(0);
     shell.run(&["-1", "long"]).expect(0);
     let mut refused = 0;
-    for mebibytes in [32, 64, 128, 256] {
+    for mebibytes in [256, 128, 64, 32].into_iter().step_by(share::step(2)) {
         assert!(group.set(mebibytes << 20));
         for (arguments, out) in [
             (&["-1", "-c", "a"][..], false),

@@ -17,7 +17,7 @@ fn nothing_but_the_program_is_needed() {
     for model in ["seed:gru:64:42", "seed:lstm:64x2:0", "seed:llama:64x1:1"] {
         let coding = ["-qc", "--no-mix", "--lanes=3", "-m", model, "a"];
         let archive = shell.run(&coding).expect(0).stdout;
-        assert!(archive.len() < text().len() * 4 / 5, "{model}: {} bytes", archive.len());
+        assert!(archive.len() < text().len() * 9 / 10, "{model}: {} bytes", archive.len());
         for threads in ["-T1", "-T4"] {
             let again = shell.run(&[&coding[..], &[threads]].concat()).expect(0).stdout;
             assert!(again == archive, "{model}, {threads}");
