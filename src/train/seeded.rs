@@ -69,8 +69,8 @@ impl SeededModel {
     /// Returns how such a model learns unless told otherwise, as measured (`docs/learning.md`).
     pub fn learning(&self, kind: Option<LearningKind>) -> Learning {
         let rate = match self.arch {
-            Arch::Gru | Arch::Lstm => 2000,
-            Arch::Llama => 1000,
+            Arch::Gru | Arch::Llama => 1000,
+            Arch::Lstm => 2000,
         };
         Learning { kind: kind.unwrap_or(LearningKind::All), tokens_log2: 7, rate }
     }
