@@ -98,17 +98,23 @@ impl GgufFile {
                 file.number(&format!("{name}.{key}"), n);
             }
         }
-        let fraction = |key: &str| config[key].as_f64().unwrap();
-        file.fraction(&format!("{name}.attention.layer_norm_rms_epsilon"), fraction("rms_norm_eps"));
-        file.fraction(&format!("{name}.rope.freq_base"), fraction("rope_theta"));
+        for (key, from) in [
+            ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
+            ("rope.freq_base", "rope_theta"),
+        ] {
+            if let Some(x) = config[from].as_f64() {
+                file.fraction(&format!("{name}.{key}"), x);
+            }
+        }
         file.number("tokenizer.ggml.bos_token_id", config["bos_token_id"].as_u64().unwrap());
         file.tokenizer(&tokenizer, config["vocab_size"].as_u64().unwrap() as usize);
-        let heads = |key: &str| config[key].as_u64().unwrap() as usize;
+        let heads = config["num_attention_heads"].as_u64().unwrap();
+        let kv_heads = config["num_key_value_heads"].as_u64().unwrap_or(heads);
         let interleaved = match name.as_str() {
-            "llama" => [("attn_q", heads("num_attention_heads")), ("attn_k", heads("num_key_value_heads"))],
-            _ => [("", 1), ("", 1)],
+            "llama" => &[("attn_q", heads as usize), ("attn_k", kv_heads as usize)][..],
+            _ => &[],
         };
-        file.tensors(&read("model.safetensors"), &interleaved);
+        file.tensors(&read("model.safetensors"), interleaved);
         file
     }
 
