@@ -82,7 +82,7 @@ pub fn advice_for(error: &Error) -> Option<&'static str> {
         ErrorKind::LimitExceeded => Some("--max-output allows more content"),
         ErrorKind::MemoryExceeded => Some("--memlimit allows more memory"),
         ErrorKind::TrailingData if error.downcast_ref::<Kept>().is_none() => {
-            Some("everything before the trailing data was verified; use -f to keep it")
+            Some("everything before the trailing data was verified; -df writes it to a file")
         }
         _ => None,
     }

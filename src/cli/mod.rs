@@ -81,6 +81,9 @@ pub fn run(plan: &Plan) -> Result<u8> {
         true => walk::expand(&plan.inputs, &|path| is_wanted(plan, path), &mut failures),
         false => plan.inputs.clone(),
     };
+    if let Action::Compress { output, .. } | Action::Decompress { output, .. } = &plan.action {
+        output.check_inputs(inputs.len())?;
+    }
     let session = CliSession::new(models, plan.voice, plan.progress, inputs.len());
     pool.install(|| act(&session, plan, &inputs, failures))
 }

@@ -426,11 +426,6 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     let OutputArgs { stdout, output, keep: _, rm, force, suffix, output_dir, no_sync } = output;
     let target = match output {
         Some(path) if path.as_os_str() == "-" => Target::Stdout,
-        Some(_) if inputs.len() > 1 => {
-            return Err(
-                UsageError("-o takes a single input; -c concatenates several".into()).into()
-            );
-        }
         Some(path) => Target::Named(path),
         None if stdout => Target::Stdout,
         None => output_dir.map_or(Target::BesideInput, Target::InFolder),
@@ -440,7 +435,7 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
     }
     let remove_input = rm && target != Target::Stdout;
     let suffix = if suffix.starts_with('.') { suffix } else { format!(".{suffix}") };
-    Ok(Output {
+    let output = Output {
         target,
         remove_input,
         force,
@@ -448,7 +443,9 @@ fn resolve_output(output: OutputArgs, inputs: &[Input]) -> anyhow::Result<Output
         syncs: !no_sync,
         sparse: false,
         claimed: Mutex::default(),
-    })
+    };
+    output.check_inputs(inputs.len())?;
+    Ok(output)
 }
 
 /// Resolves the number of threads: as typed, else from the environment; 0 means all cores.

@@ -113,7 +113,13 @@ fn extract(
             }
             _ => anyhow!("the tar archive in it is damaged after {number} entries"),
         })?;
+        if entry.header().entry_type() == EntryType::XGlobalHeader {
+            continue; // of git archive, and labels: nothing to unpack
+        }
         let path = entry.path()?.into_owned();
+        if is_sparse_by_extension(&mut entry)? {
+            bail!("{}: is sparse in a form that only tar unpacks: tar -I llmzip -xf", shown(&path));
+        }
         let kind = match entry.header().entry_type() {
             EntryType::Regular | EntryType::GNUSparse if entry.path_bytes().ends_with(b"/") => {
                 EntryType::Directory // an old one
@@ -151,6 +157,16 @@ fn extract(
         }
     }
     Ok(directories)
+}
+
+/// Returns whether pax extensions of GNU tar say that the content of a file is not what stands in the archive.
+fn is_sparse_by_extension(entry: &mut tar::Entry<'_, impl Read>) -> Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else { return Ok(false) };
+    let mut is_sparse = false;
+    for extension in extensions {
+        is_sparse |= extension?.key_bytes().starts_with(b"GNU.sparse.");
+    }
+    Ok(is_sparse)
 }
 
 /// Refuses what follows the end of a tar archive, up to the archive's last checksum; zeros pad it.

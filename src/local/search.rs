@@ -102,7 +102,9 @@ fn mismatch(wanted: &ModelName, label: &str, got: &[u8; 32]) -> Error {
 fn missing(wanted: &ModelName, label: &str) -> Error {
     let advice = match Reference::of_label(label) {
         Some(reference) => format!("get it with:  llmzip models pull {reference}"),
-        None => "name its folder with -m, or import it with:  llmzip models import".to_owned(),
+        None => {
+            "name its folder with -m, or import it with:  llmzip models import FOLDER".to_owned()
+        }
     };
     let message = format!("the archive needs {wanted}, not found here; {advice}");
     Error::new(ErrorKind::ModelMissing, message)

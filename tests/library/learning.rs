@@ -2,6 +2,7 @@
 
 use super::decoders::{decoder, outputs, shapes, tokens};
 use crate::family::folder;
+use crate::share;
 use llmzip::error::Result;
 use llmzip::models::{Cell, Model};
 use llmzip::nn::decoder::Decoder;
@@ -127,14 +128,17 @@ fn with_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(work)
 }
 
+/// The portable kernels are slow: of their steps a share.
 #[test]
 fn steps_have_the_same_bits_on_every_instruction_set() {
     for isa in Isa::available() {
-        let all = PINNED.into_par_iter().map(|(name, _)| (name, digests(name, isa, &[10, 100])));
+        let is_share = isa.name() == "scalar" && share::step(2) > 1;
+        let steps = if is_share { &[10][..] } else { &[10, 100] };
+        let all = PINNED.into_par_iter().map(|(name, _)| (name, digests(name, isa, steps)));
         let found: Vec<_> = all.collect();
         println!("{isa:?}: {found:#?}");
-        let expected: Vec<_> =
-            PINNED.map(|(name, pinned)| (name, pinned.map(str::to_owned).into())).into();
+        let pinned = |all: [&str; 2]| all[..steps.len()].iter().map(|&s| s.to_owned()).collect();
+        let expected: Vec<_> = PINNED.map(|(name, all)| (name, pinned(all))).into();
         assert_eq!(found, expected, "{isa:?}");
     }
 }

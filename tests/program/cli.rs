@@ -526,7 +526,7 @@ fn content_before_junk_is_kept_in_a_file_only_by_force() {
     let shell = with_archives();
     shell.write("b.llmz", &[shell.read("long.llmz"), b"junk".to_vec()].concat());
     assert_eq!(shell.run(&["-dc", "b.llmz"]).expect(1).stdout, text());
-    shell.run(&["-d", "b.llmz"]).expect(1).saying("-f");
+    shell.run(&["-d", "b.llmz"]).expect(1).saying("-df");
     assert!(!shell.names().contains(&"b".into()));
     shell.run(&["-df", "b.llmz"]).expect(1);
     assert_eq!(shell.read("b"), text());

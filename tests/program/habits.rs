@@ -202,7 +202,7 @@ fn advice_fits_the_call() {
     let shell = with_archive();
     let archive = shell.read("a.llmz");
     shell.write("junk.llmz", &[&archive[..], b"junk"].concat());
-    shell.run(&["-d", "junk.llmz"]).expect(1).saying("use -f to keep it");
+    shell.run(&["-d", "junk.llmz"]).expect(1).saying("-df writes it to a file");
     let kept = shell.run(&["-df", "junk.llmz"]).expect(1).saying("is in junk");
     assert!(!kept.stderr.contains("-f"), "{}", kept.stderr);
     let missing = shell.run(&["-d", "-m", "log-model", "a.llmz"]);
@@ -345,7 +345,7 @@ fn unpacking_with_trailing_data_does_not_advise_what_it_ignores() {
     shell.write("joined.tar.llmz", &[&shell.read("d.tar.llmz")[..], b"trailing"].concat());
     let ended = shell.run(&["-d", "-f", "--untar", "-C", "new", "joined.tar.llmz"]).expect(1);
     assert!(ended.stderr.contains("without --untar"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("use -f to keep it"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("-df writes it"), "{}", ended.stderr);
 }
 
 #[test]
@@ -551,4 +551,55 @@ fn progress_fits_a_line_and_counts_inputs() {
     assert!(drawn.iter().all(|line| line.chars().count() < 80 + 20), "{seen:?}");
     let plain = shell.run(&["-1", "-f", "--progress", "plain", &long, "b"]).expect(0);
     plain.saying("1 of 2: n").saying("2 of 2: b: 100 %, 5,290 bytes");
+}
+
+/// With -r the inputs are known only once directories are read.
+#[test]
+fn several_inputs_never_have_one_result() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.path("d")).unwrap();
+    for name in ["d/a", "d/b"] {
+        shell.write(name, name.as_bytes());
+    }
+    shell.run(&["-1", "-rf", "--rm", "-o", "x", "d"]).expect(2).saying("-o takes a single input");
+    assert_eq!(shell.read("d/a"), b"d/a");
+    assert_eq!(shell.read("d/b"), b"d/b");
+    assert!(!shell.path("x").exists());
+    // Both would be u.tar, under two spellings of the folder.
+    let archive = shell.run(&["-1", "-c", "d/a"]).expect(0).stdout;
+    shell.write("u.tar.llmz", &archive);
+    shell.write("u.tllmz", &archive);
+    let ended = shell.run(&["-df", "--rm", "./u.tar.llmz", "u.tllmz"]).expect(1);
+    ended.saying("is the result of another input already");
+    assert!(shell.path("u.tllmz").exists());
+}
+
+/// What `git archive` and labels put first is passed over; a sparse file that only tar puts together is refused.
+#[test]
+fn extensions_of_tar_archives_are_passed_over_or_refused() {
+    let shell = Shell::new();
+    let tar_of = |kind: tar::EntryType, record: &[u8]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(record.len() as u64);
+        tar.append_data(&mut header, "pax_header", record).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_size(3);
+        tar.append_data(&mut header, "d/file", &b"abc"[..]).unwrap();
+        tar.into_inner().unwrap()
+    };
+    let unpack = |name: &str, tar: &[u8]| {
+        let archive = format!("{name}.tar.llmz");
+        shell.write(&archive, &shell.pipe(&["-1"], tar).expect(0).stdout);
+        shell.run(&["-d", "--untar", "-C", name, &archive])
+    };
+    let global = tar_of(tar::EntryType::XGlobalHeader, b"19 comment=abcdefg\n");
+    unpack("global", &global).expect(0);
+    assert_eq!(shell.read("global/d/file"), b"abc");
+    let sparse = tar_of(tar::EntryType::XHeader, b"22 GNU.sparse.major=1\n");
+    unpack("sparse", &sparse).expect(1).saying("d/file").saying("sparse").saying("tar -I llmzip");
+    assert!(!shell.path("sparse/d").exists());
 }

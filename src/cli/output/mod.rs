@@ -7,6 +7,7 @@ mod place;
 pub use file::{OutputFile, refuse_name};
 pub use place::OutputPlace;
 
+use super::exit::UsageError;
 use super::names::shown;
 use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
@@ -42,6 +43,21 @@ pub enum Target {
 }
 
 impl Output {
+    /// Refuses several inputs whose results would be one file.
+    ///
+    /// # Errors
+    /// UsageError.
+    pub fn check_inputs(&self, n: usize) -> Result<()> {
+        match self.target {
+            Target::Named(_) if n > 1 => {
+                let message =
+                    "-o takes a single input; -c concatenates several, -C DIR takes a file of each";
+                Err(UsageError(message.into()).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns whether files are named after their inputs.
     pub fn is_beside(&self) -> bool {
         matches!(self.target, Target::BesideInput | Target::InFolder(_))
@@ -63,8 +79,11 @@ impl Output {
     /// # Errors
     /// An error where another input of this run has it.
     pub fn claim(&self, path: PathBuf) -> Result<PathBuf> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+        let place = folder.map(|folder| folder.join(path.file_name().unwrap_or_default()));
         let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.target != Target::BesideInput && !claimed.insert(path.clone()) {
+        if !claimed.insert(place.unwrap_or(path.clone())) {
             bail!("{} is the result of another input already", shown(&path));
         }
         Ok(path)
