@@ -44,7 +44,7 @@ pub fn export(
     };
     append(MANIFEST, json.len() as u64, &mut &json[..])?;
     for file in &manifest.files {
-        let path = folder.join(&file.name);
+        let path = if folder.is_file() { folder.to_owned() } else { folder.join(&file.name) };
         let data = File::open(&path).map_err(|e| failed("reading", &path, e))?;
         let mut data = Hashing::new(data.take(file.len), path.display(), progress);
         append(&file.name, file.len, &mut data)?;

@@ -2,12 +2,12 @@
 
 use crate::error::Result;
 use crate::models::ModelFolder;
-use crate::models::checkpoint_files::{CONFIG, CheckpointFiles, read_limited};
+use crate::models::checkpoint_files::{CONFIG, read_limited};
 use crate::models::json;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest header of a safetensors file, in bytes: the format's own limit.
 const MAX_HEADER_LEN: u64 = 100_000_000;
@@ -35,14 +35,12 @@ impl Facts {
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where there is no whole model in
     /// it, [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn of_folder(folder: &Path) -> Result<Self> {
-        let form = CheckpointFiles::of_folder(folder)?;
-        let config = ModelFolder::find(folder)?.config_json()?;
-        let n_parameters = |name: &String| {
-            n_parameters(
-                File::open(folder.join(name)).ok().filter(|_| name.ends_with(".safetensors"))?,
-            )
-        };
-        let counts = form.weights.iter().map(n_parameters);
+        let files = ModelFolder::find(folder)?;
+        let config = files.config_json()?;
+        let is_safetensors = |path: &Path| path.extension().is_some_and(|end| end == "safetensors");
+        let n_parameters =
+            |path: PathBuf| n_parameters(File::open(&path).ok().filter(|_| is_safetensors(&path))?);
+        let counts = files.weights_files().map(n_parameters);
         let n_parameters = sum(counts);
         let card = read_limited(&folder.join("README.md"), MAX_CARD_LEN).unwrap_or_default();
         Ok(Self::of_files(&config, n_parameters, &String::from_utf8_lossy(&card)))

@@ -45,6 +45,21 @@ impl ModelFolder {
         self.paths(self.form.identity_files())
     }
 
+    /// All files that the model is loaded from: an index of weights, too.
+    pub fn all_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.paths(self.form.files())
+    }
+
+    /// Files with weights.
+    pub fn weights_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.paths(&self.form.weights)
+    }
+
+    /// For people: the format of the weights, and in how many files they are.
+    pub fn description(&self) -> String {
+        self.form.description()
+    }
+
     fn paths<N: AsRef<Path>>(
         &self,
         names: impl IntoIterator<Item = N>,

@@ -33,6 +33,10 @@ pub struct SeededModel {
     seed: u64,
 }
 
+/// Bytes of memory that a weight takes while they are drawn: as a parameter, packed for both passes, in the
+/// files that are loaded, and loaded.
+const BYTES_OF_NUMBER: u64 = 20;
+
 /// What all names begin with.
 const PREFIX: &str = "seed:";
 
@@ -75,16 +79,16 @@ impl SeededModel {
         Learning { kind: kind.unwrap_or(LearningKind::All), tokens_log2: 7, rate }
     }
 
-    /// Draws the weights, unless they take more than `memory` bytes.
+    /// Draws the weights, unless that takes more than `memory` bytes.
     ///
     /// # Errors
     /// [`ErrorKind::MemoryExceeded`]
     pub fn draw(&self, isa: Isa, memory: u64) -> Result<Model> {
-        let needed = 4 * self.numbers() as u64;
+        let needed = BYTES_OF_NUMBER * self.numbers() as u64;
         if needed > memory {
             let (needed, memory) = (needed >> 20, memory >> 20);
             let message = format!(
-                "the weights of {self} take about {needed} MiB of memory, and {memory} MiB may be used"
+                "drawing the weights of {self} takes about {needed} MiB of memory, and {memory} MiB may be used"
             );
             return Err(Error::new(ErrorKind::MemoryExceeded, message));
         }

@@ -49,6 +49,11 @@ impl GgufFile {
         self.key(name, 8, &text(value));
     }
 
+    /// Adds a tensor of `n` zeros.
+    pub fn tensor(&mut self, name: &str, n: usize) {
+        self.tensors.push((name.to_owned(), vec![n as u64], 0, vec![0; 4 * n]));
+    }
+
     fn texts(&mut self, name: &str, values: &[String]) {
         let bytes: Vec<u8> = values.iter().flat_map(|value| text(value)).collect();
         self.array(name, 8, &bytes, values.len() as u64);

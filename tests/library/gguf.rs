@@ -67,6 +67,13 @@ fn what_is_not_computed_is_refused() {
     refused(&|file| file.text("llama.rope.scaling.type", "linear"), "scaled rotary positions");
     refused(&|file| file.number("llama.rope.dimension_count", 4), "rope.dimension_count is 4");
     refused(&|file| file.number("general.architecture", 1), "stands twice");
+    refused(&|file| file.number("llama.expert_count", 8), "llama.expert_count is 8");
+    refused(&|file| file.number("llama.attention.sliding_window", 8), "sliding_window is 8");
+    refused(&|file| file.fraction("llama.rope.scaling.factor", 2.0), "scaled rotary positions");
+    refused(&|file| file.tensor("rope_freqs.weight", 8), "scaled rotary positions");
+    for name in ["blk.0.attn_q.bias", "blk.2.attn_q.weight", "blk.00.attn_q.weight", "other"] {
+        refused(&|file| file.tensor(name, 8), &format!("unknown tensor {name}"));
+    }
     let mut other = GgufFile::default();
     other.text("general.architecture", "mamba");
     std::fs::write(&path, other.to_bytes()).unwrap();

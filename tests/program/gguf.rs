@@ -27,10 +27,17 @@ fn a_file_is_a_model_and_can_be_imported() {
     shell.run(&["-dc", "a.llmz"]).expect(3).saying("some.gguf");
     shell.run(&["models", "import", "some.gguf"]).expect(0);
     assert_eq!(shell.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
-    let listed = shell.run(&["models", "info", "--json", "some.gguf"]).expect(0).stdout;
-    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
-    assert_eq!(listed["models"][0]["form"], "gguf");
+    // By the file, then by the label of what was imported.
+    for _ in 0..2 {
+        let listed = shell.run(&["models", "info", "--json", "some.gguf"]).expect(0).stdout;
+        let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+        assert_eq!(listed["models"][0]["form"], "gguf");
+        shell.run(&["models", "verify", "some.gguf"]).expect(0);
+        shell.run(&["-c", "--no-mix", "-m", "some.gguf", "a"]).expect(0);
+        let _ = std::fs::remove_file(shell.path("some.gguf"));
+    }
     shell.run(&["models", "export", "some.gguf", "-o", "carried"]).expect(0);
+    shell.write("some.gguf", b"a file of that name");
     shell.run(&["models", "rm", "some.gguf"]).expect(0);
     shell.run(&["-dc", "a.llmz"]).expect(3);
     shell.run(&["models", "import", "carried"]).expect(0);

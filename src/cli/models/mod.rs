@@ -220,7 +220,13 @@ impl ModelCommand<'_> {
             let stored = model.to_str().and_then(|name| store.find_adapter(name));
             return self.remove_adapter(&stored.unwrap_or(found), dry_run);
         }
-        let found = self.find(model)?;
+        let mut found = self.find(model)?;
+        if !matches!(found, FoundModel::Stored(_))
+            && let [stored] = &store.imported(&model.to_string_lossy())[..]
+        {
+            // A folder or a file of that name cannot be meant.
+            found = FoundModel::Stored(stored.clone());
+        }
         let FoundModel::Stored(model) = &found else {
             let message = format!(
                 "{} is not in the store, and only stored models can be removed",

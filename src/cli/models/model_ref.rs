@@ -35,11 +35,8 @@ impl ModelRef {
         if typed.is_dir() {
             return Ok(Self::Folder(typed.to_owned()));
         }
-        if is_gguf(typed) {
-            return match typed.is_file() {
-                true => Ok(Self::Folder(typed.to_owned())),
-                false => Err(UsageError(format!("no such file: {}", shown(typed))).into()),
-            };
+        if is_gguf(typed) && typed.is_file() {
+            return Ok(Self::Folder(typed.to_owned()));
         }
         let name = typed.to_str().filter(|name| !name.is_empty());
         let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
@@ -49,7 +46,8 @@ impl ModelRef {
                 Ok(Self::Seeded(name.parse().map_err(|e: Error| UsageError(e.to_string()))?))
             }
             Some(name) => {
-                let reference = Reference::parse(name).ok();
+                // A file that is missing is not looked for on the hub.
+                let reference = Reference::parse(name).ok().filter(|_| !is_gguf(typed));
                 Ok(Self::Named { name: name.to_owned(), reference })
             }
             None => Err(UsageError(format!("no such folder: {}", shown(typed))).into()),
@@ -90,6 +88,12 @@ impl ModelRef {
                              models of the hub are named ORG/NAME"
                         );
                         Err(Error::new(ErrorKind::ModelMissing, message).into())
+                    }
+                    (None, None) if is_gguf(Path::new(name)) => {
+                        let name = shown(name.as_ref());
+                        let message =
+                            format!("no such file: {name}; nor is a model of that name here");
+                        Err(UsageError(message).into())
                     }
                     (None, None) => {
                         let name = name.escape_debug();

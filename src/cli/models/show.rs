@@ -4,11 +4,11 @@ use crate::cli::list::DIGEST_DIGITS;
 use crate::cli::names::shown;
 use crate::cli::size::grouped;
 use crate::hub::{Facts, FoundModel, Place, Store, hex};
-use crate::models::{CheckpointFiles, Model, ModelFolder};
+use crate::models::{Model, ModelFolder};
 use crate::ops::Isa;
 use serde::Serialize;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Description of a model.
 #[derive(Debug, Serialize)]
@@ -59,8 +59,8 @@ impl ModelEntry {
     /// InvalidModel where a folder holds no model; I/O errors.
     pub fn of(found: &FoundModel, store: &Store) -> crate::Result<Self> {
         let Some(folder) = found.folder() else { return Ok(Self::default_model()) };
-        let form = CheckpointFiles::of_folder(folder)?;
-        let len = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
+        let files = ModelFolder::find(folder)?;
+        let len = |path: PathBuf| path.metadata().map_or(0, |file| file.len());
         let (id, commit) = match found {
             FoundModel::Stored(model) => match &model.place {
                 Place::Hub { id, commit } => (Some(id.to_string()), Some(commit.clone())),
@@ -74,8 +74,8 @@ impl ModelEntry {
             id,
             commit,
             folder: Some(folder.to_string_lossy().into_owned()),
-            form: form.description(),
-            len: form.files().into_iter().map(len).sum(),
+            form: files.description(),
+            len: files.all_files().map(len).sum(),
             digest: store.records().fresh(folder).as_ref().map(hex),
             facts: None,
         })

@@ -181,7 +181,13 @@ impl Models {
 impl ModelSource for Models {
     fn find(&self, wanted: &ModelName) -> crate::Result<Arc<Model>> {
         match &self.spec {
-            Some(spec) if !BuiltinModels::has(wanted) && !matches!(spec, ModelRef::Seeded(_)) => {
+            Some(ModelRef::Seeded(seeded)) if !BuiltinModels::has(wanted) => {
+                if !wanted.matches(&seeded.identity()) {
+                    return Err(not_found(wanted, &format!("-m names {seeded}")));
+                }
+                self.local.find(wanted)
+            }
+            Some(spec) if !BuiltinModels::has(wanted) => {
                 let found = spec.find(self.store()).map_err(|e| not_found(wanted, &e))?;
                 self.local.require(&found, wanted)
             }

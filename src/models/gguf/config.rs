@@ -1,6 +1,7 @@
 //! The configuration that a file's metadata stand for, in the keys of transformers.
 
 use super::header::{Header, MetaValue, unexpected};
+use super::names::ROPE_FREQUENCIES;
 use crate::error::Result;
 use crate::models::invalid;
 use serde_json::{Map, Value, json};
@@ -66,12 +67,23 @@ impl Header {
     fn refuse_scaling(&self, name: &str) -> Result<()> {
         let scaling = format!("{name}.rope.scaling.type");
         let is_scaled = match self.metadata.get(&scaling) {
-            None => false,
+            None => {
+                let factor = self.float(&format!("{name}.rope.scaling.factor"))?;
+                factor.is_some_and(|factor| factor != 0.0 && factor != 1.0)
+            }
             Some(MetaValue::Text(kind)) => kind != "none",
             found => return Err(unexpected(&scaling, "text", found)),
         };
-        if is_scaled || self.tensors.iter().any(|tensor| tensor.name.starts_with("rope_freqs")) {
+        if is_scaled || self.tensors.iter().any(|tensor| tensor.name == ROPE_FREQUENCIES) {
             return Err(invalid("GGUF: scaled rotary positions are not supported"));
+        }
+        for key in ["attention.sliding_window", "expert_count"] {
+            let key = format!("{name}.{key}");
+            if let Some(n) = self.integer(&key)?.filter(|&n| n > 0) {
+                return Err(invalid(format!(
+                    "GGUF: {key} is {n}, which is not supported in {name}"
+                )));
+            }
         }
         let heads = self.integer(&format!("{name}.attention.head_count"))?.unwrap_or(1).max(1);
         let width = self.integer(&format!("{name}.embedding_length"))?.unwrap_or(0);

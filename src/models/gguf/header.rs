@@ -100,8 +100,8 @@ impl Header {
     pub(super) fn float(&self, key: &str) -> Result<Option<f64>> {
         match self.metadata.get(key) {
             None => Ok(None),
-            Some(&MetaValue::Float(x)) => Ok(Some(x)),
-            found => Err(unexpected(key, "a fraction", found)),
+            Some(&MetaValue::Float(x)) if x.is_finite() => Ok(Some(x)),
+            found => Err(unexpected(key, "a finite fraction", found)),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct TensorName {
     pub interleaved_heads: Option<usize>,
 }
 
+/// The tensor of factors by which rotary positions are scaled.
+pub const ROPE_FREQUENCIES: &str = "rope_freqs.weight";
+
 /// Parts of a block, and their names in transformers.
 const PARTS: [(&str, &str); 11] = [
     ("attn_norm", "input_layernorm"),
@@ -45,6 +48,7 @@ pub fn tensors(header: &Header) -> Result<Vec<TensorName>> {
         Ok(of_key.or(all).unwrap_or(1) as usize)
     };
     let is_interleaved = architecture == "llama";
+    let layers = header.integer(&format!("{architecture}.block_count"))?.unwrap_or(0) as usize;
     let named = |tensor: &TensorInfo| {
         let TensorInfo { shape, kind, start, len, .. } = tensor.clone();
         let part = tensor.name.split('.').nth(2);
@@ -53,7 +57,7 @@ pub fn tensors(header: &Header) -> Result<Vec<TensorName>> {
             Some("attn_k") => Some(heads("head_count_kv")?),
             _ => None,
         };
-        let name = name(&tensor.name).ok_or_else(|| {
+        let name = name(&tensor.name, layers).ok_or_else(|| {
             invalid(format!(
                 "GGUF: unknown tensor {} in {architecture}",
                 tensor.name.escape_debug()
@@ -61,19 +65,23 @@ pub fn tensors(header: &Header) -> Result<Vec<TensorName>> {
         })?;
         Ok(TensorName { name, shape, kind, range: start..start + len, interleaved_heads })
     };
-    header.tensors.iter().map(named).collect()
+    // What scales rotary positions, which the configuration refuses.
+    let tensors = header.tensors.iter().filter(|tensor| tensor.name != ROPE_FREQUENCIES);
+    tensors.map(named).collect()
 }
 
-/// Returns the name in transformers.
-fn name(name: &str) -> Option<String> {
+/// Returns the name in transformers, of a network of `layers` layers.
+fn name(name: &str, layers: usize) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     match parts[..] {
         ["token_embd", "weight"] => Some("model.embed_tokens.weight".to_owned()),
         ["output_norm", "weight"] => Some("model.norm.weight".to_owned()),
         ["output", "weight"] => Some("lm_head.weight".to_owned()),
-        ["blk", index, part, kind @ ("weight" | "bias")] => {
+        ["blk", index, part, "weight"] => {
+            let number: usize = index.parse().ok()?;
             let (_, part) = PARTS.iter().find(|(name, _)| *name == part)?;
-            Some(format!("model.layers.{index}.{part}.{kind}"))
+            let is_one = number < layers && number.to_string() == index;
+            is_one.then(|| format!("model.layers.{index}.{part}.weight"))
         }
         _ => None,
     }
