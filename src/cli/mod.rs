@@ -65,6 +65,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use session::CliSession;
 use size::grouped;
 use std::path::Path;
+use std::time::Duration;
 use voice::Voice;
 
 /// Executes `plan` and returns the exit code. An input that fails does not stop the others.
@@ -102,10 +103,17 @@ fn is_wanted(plan: &Plan, path: &Path) -> bool {
 /// Starts `threads` threads, or as many as the system grants.
 fn pool(threads: usize) -> Result<ThreadPool> {
     match ThreadPoolBuilder::new().num_threads(threads).build() {
-        Err(_) if threads > 1 => pool(threads / 2),
+        Err(_) if threads > 1 => {
+            // Those that did start count until they have ended.
+            std::thread::sleep(ENDING);
+            pool(threads / 2)
+        }
         pool => pool.context("cannot start a thread"),
     }
 }
+
+/// Time in which threads without work end.
+const ENDING: Duration = Duration::from_millis(50);
 
 /// Returns the models on this machine, with the limits of `plan`.
 fn local_models(plan: &Plan) -> LocalModels {

@@ -26,7 +26,8 @@ impl Packing {
         let name = PathBuf::from(folder.file_name().unwrap_or_default());
         let (reader, writer) = io::pipe()?;
         let folder = folder.to_owned();
-        let thread = std::thread::spawn(move || pack(&folder, &name, writer));
+        let thread = std::thread::Builder::new().spawn(move || pack(&folder, &name, writer));
+        let thread = thread.context("cannot start a thread")?;
         Ok((File::from(OwnedFd::from(reader)), Self { thread }))
     }
 
