@@ -1,6 +1,7 @@
 //! Steering vectors that learn: from texts of a kind, and from one text that carries them.
 
 use crate::family::folder;
+use crate::share;
 use llmzip::ErrorKind;
 use llmzip::archive::{self, NamedSteering, Options};
 use llmzip::codec::{Quantizer, SteeringCode};
@@ -91,12 +92,11 @@ fn a_fit_pays_and_is_the_same_everywhere() {
         assert_eq!(objective.bits(vectors.values(), &pieces), fit.with);
         assert_eq!(objective.bits(&[], &pieces), fit.without);
     }
-    // The portable kernels are slow.
-    let text = &text()[..400];
-    let first = fitted(SteeringPrior::Empirical, text, Isa::detect(), 1);
-    assert!(first.is_some(), "or this compares nothing");
-    for isa in Isa::available() {
-        assert!(fitted(SteeringPrior::Empirical, text, isa, 3) == first, "{isa:?}");
+    // The portable kernels are slow: a prompt, above, is learned by them.
+    let is_done = |isa: &Isa| isa.name() != "scalar" || share::step(2) == 1;
+    let first = fitted(SteeringPrior::Empirical, &text(), Isa::detect(), 1);
+    for isa in Isa::available().into_iter().filter(is_done) {
+        assert!(fitted(SteeringPrior::Empirical, &text(), isa, 3) == first, "{isa:?}");
     }
 }
 
