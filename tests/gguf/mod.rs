@@ -130,12 +130,16 @@ impl GgufFile {
             let id = id.as_u64().unwrap() as usize;
             (tokens[id], kinds[id]) = (token.clone(), 1);
         }
-        for added in tokenizer["added_tokens"].as_array().unwrap() {
+        for added in tokenizer["added_tokens"].as_array().into_iter().flatten() {
             kinds[added["id"].as_u64().unwrap() as usize] = 3;
         }
         let merges = tokenizer["model"]["merges"].as_array().unwrap();
         let part = |pair: &Value, i: usize| pair[i].as_str().unwrap().to_owned();
-        let merges: Vec<_> = merges.iter().map(|p| part(p, 0) + " " + &part(p, 1)).collect();
+        let line = |merge: &Value| match merge.as_str() {
+            Some(line) => line.to_owned(),
+            None => part(merge, 0) + " " + &part(merge, 1),
+        };
+        let merges: Vec<_> = merges.iter().map(line).collect();
         self.text("tokenizer.ggml.model", "gpt2");
         self.text("tokenizer.ggml.pre", "gpt-2");
         self.texts("tokenizer.ggml.tokens", &tokens);

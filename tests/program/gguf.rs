@@ -1,21 +1,20 @@
 //! GGUF files as models, as users meet them.
 
-use crate::family;
 use crate::gguf::GgufFile;
 use crate::shell::Shell;
+use crate::tiny;
 
+/// Content that shrinks by that model.
 fn text() -> Vec<u8> {
-    b"the cat and the hat in the box, again and again.\n".repeat(20)
+    b"the same words and the same words again, ".repeat(20)
 }
 
 /// A folder with the content `a` and the model `some.gguf`.
 fn with_model() -> Shell {
     let shell = Shell::new();
     shell.write("a", &text());
-    shell.write(
-        "some.gguf",
-        &GgufFile::of_folder(family::folder("llama-gqa-tied").path()).to_bytes(),
-    );
+    let folder = tiny::write(&shell.path("tiny"), &tiny::files());
+    shell.write("some.gguf", &GgufFile::of_folder(&folder).to_bytes());
     shell
 }
 
