@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-/// What the program takes that no limit counts, its own code above all: a group counts that, too.
+/// Bytes that the program takes and no limit counts, its own code above all: a group counts them, too.
 #[cfg(target_os = "linux")]
 const PROGRAM: u64 = 16 << 20;
 

@@ -90,7 +90,7 @@ impl Parameters {
     }
 }
 
-/// What keeps the model from learning so.
+/// Returns the reason why the model cannot learn so, if there is one.
 fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
     let starts_afresh = model.architecture().max_positions().is_some();
     match learning.kind {

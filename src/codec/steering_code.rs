@@ -10,7 +10,7 @@ use crate::models::{Steering, Transformer};
 /// Vectors as integers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SteeringCode {
-    /// What the integers mean, and how they are coded.
+    /// Meaning of the integers, and how they are coded.
     pub quantizer: Quantizer,
     /// For each vector the id of the token whose embedding it starts from; `None`: zeros.
     pub starts: Vec<Option<u32>>,

@@ -8,7 +8,7 @@ use crate::hub::{Reference, Store, StoredModel};
 use crate::models::Model;
 use std::sync::Arc;
 
-/// What a search needs.
+/// A search of the store.
 pub struct Search<'a> {
     pub store: &'a Store,
     pub loader: &'a Loader,

@@ -1,4 +1,4 @@
-//! What a session that learns keeps of the rows since the last step: results of its layers, by lane.
+//! Results of layers that a session which learns keeps of the rows since the last step, by lane.
 
 use super::Row;
 
@@ -23,7 +23,7 @@ pub enum Stage {
     MlpNormed,
     /// Its gate before the activation, or what is activated where there is none: `[rows][F]`.
     Gate,
-    /// What the gate multiplies: `[rows][F]`.
+    /// Values that the gate multiplies: `[rows][F]`.
     Up,
     /// The input of its last linear layer: `[rows][F]`.
     Activated,
@@ -31,7 +31,7 @@ pub enum Stage {
     Last,
     /// Values of the gates: `[rows][G]`.
     Gates,
-    /// What the last outputs make of a GRU's gate *new*: `[rows][H]`.
+    /// Inputs of a GRU's gate *new* from the last outputs: `[rows][H]`.
     NewY,
     /// Cells of an LSTM before the step: `[rows][H]`.
     LastC,

@@ -101,7 +101,7 @@ struct Workspace {
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
     low_rank: LowRankScratch,
-    /// What is kept of rows with a prediction; nothing unless the network learns.
+    /// Results of rows with a prediction; nothing unless the network learns.
     recording: Recording,
 }
 

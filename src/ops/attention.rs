@@ -40,7 +40,7 @@ pub struct QueryRow<'a, E> {
     pub position: usize,
     /// `[heads][head_dim]`
     pub q: &'a [f32],
-    /// What it sees beside the positions of its lane.
+    /// Keys and values that it sees beside the positions of its lane.
     pub pinned: Option<Pinned<'a, E>>,
 }
 

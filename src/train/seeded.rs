@@ -37,7 +37,7 @@ pub struct SeededModel {
 /// files that are loaded, and loaded.
 const BYTES_OF_NUMBER: u64 = 20;
 
-/// What all names begin with.
+/// Beginning of all names.
 const PREFIX: &str = "seed:";
 
 /// Tokens: the bytes.

@@ -303,3 +303,20 @@ fn the_command_line_never_panics_where_it_speaks() {
         }
     }
 }
+
+/// Doc comments begin with a noun or a verb.
+#[test]
+fn no_doc_comment_begins_with_what() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut comments = 0;
+    for file in sources(&root) {
+        let source = std::fs::read_to_string(&file).unwrap();
+        for line in source.lines().map(str::trim_start) {
+            let text = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            let Some(text) = text else { continue };
+            comments += 1;
+            assert!(!text.starts_with(" What "), "{}: {line}", file.display());
+        }
+    }
+    assert!(comments > 1000, "only {comments} comments were found: the search is broken");
+}

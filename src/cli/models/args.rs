@@ -103,7 +103,7 @@ pub enum Verb {
         /// Texts to measure
         #[arg(long = "text", value_name = "FILE", required = true, num_args = 1..)]
         texts: Vec<PathBuf>,
-        /// What computes: llmzip's kernels, the same bits on every machine, or candle
+        /// Engine: llmzip's kernels, the same bits on every machine, or candle
         #[arg(long, value_name = "NAME", value_enum, default_value_t)]
         engine: EngineName,
         /// Where candle computes [default: cpu]
@@ -121,7 +121,7 @@ pub enum Verb {
     },
 }
 
-/// What computes logits.
+/// Engine that computes logits.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EngineName {
     /// llmzip's own kernels

@@ -17,7 +17,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What computes logits, and where.
+/// Engine that computes logits, and its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// llmzip's kernels.
@@ -27,7 +27,7 @@ pub enum Engine {
     Candle { cuda: bool },
 }
 
-/// What a text costs.
+/// Cost of a text.
 #[derive(Serialize)]
 struct Evaluation {
     model: String,

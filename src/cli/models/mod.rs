@@ -79,7 +79,7 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
     Ok(())
 }
 
-/// What all verbs write as JSON.
+/// Document that all verbs write as JSON.
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,

@@ -24,7 +24,7 @@ pub enum OutputPlace {
 pub enum OutputStream {
     /// The same file or device as standard output.
     Stdout,
-    /// What is open under this number (`/dev/fd/3`).
+    /// The file that is open under this number (`/dev/fd/3`).
     #[cfg(target_os = "linux")]
     Descriptor(i32),
     /// A device, a pipe, a socket.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// The file's name.
 pub const CONFIG: &str = "adapter_config.json";
 
-/// What it has to say.
+/// Keys that an adapter must have, or may have.
 #[derive(Deserialize)]
 pub struct AdapterConfig {
     peft_type: String,

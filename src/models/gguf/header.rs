@@ -41,7 +41,7 @@ pub struct TensorInfo {
     pub len: u64,
 }
 
-/// What stands before the tensors' data.
+/// Metadata and directory, which stand before the tensors' data.
 pub struct Header {
     pub(super) metadata: HashMap<String, MetaValue>,
     pub(super) tensors: Vec<TensorInfo>,

@@ -70,7 +70,7 @@ impl Header {
         self.array(key)?.iter().map(text).collect()
     }
 
-    /// What a key says of each token, or nothing.
+    /// Returns the values of a key, one for each token, or none.
     fn of_tokens(&self, key: &str, tokens: usize) -> Result<&[MetaValue]> {
         let values = self.array(key)?;
         match values.len() {

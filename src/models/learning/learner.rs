@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub struct Learner {
     learning: Learning,
     network: SharedNetwork,
-    /// What learns: layer by layer, the head last.
+    /// Matrices that learn: layer by layer, the head last.
     matrices: Vec<LearningMatrix>,
     /// The same matrices for the backward pass, where layers learn.
     transposed: Vec<PackedMatrix>,

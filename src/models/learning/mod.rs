@@ -12,7 +12,7 @@ mod transformer;
 
 pub use learner::{Learner, LearningSession};
 
-/// What learns.
+/// Part of the network that learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LearningKind {
     /// The output head.
@@ -24,7 +24,7 @@ pub enum LearningKind {
 /// How a network learns; stands in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Learning {
-    /// What learns.
+    /// Part that learns.
     pub kind: LearningKind,
     /// Tokens of all lanes from one step to the next, log2: within [`Learning::TOKENS_LOG2`].
     pub tokens_log2: u8,

@@ -63,12 +63,12 @@ struct GateWorkspace {
     last_gates: Vec<f32>,
     /// Quantized inputs of an int8 layer.
     quantized: QuantRows,
-    /// What is kept of rows with a prediction; nothing unless the network learns.
+    /// Results of rows with a prediction; nothing unless the network learns.
     recording: Recording,
     steps_kept: KeptSteps,
 }
 
-/// What a layer keeps of its steps, where it learns: `[R][H]` each.
+/// Results of the steps of a layer, where it learns: `[R][H]` each.
 #[derive(Default)]
 struct KeptSteps {
     last: Vec<f32>,

@@ -74,7 +74,7 @@ pub fn continued(
     decoder.run(table, x, None, Some(past))?.squeeze(0)
 }
 
-/// What a row sees, and from where.
+/// Keys that a row sees, and from where.
 struct Sight {
     rotary: Option<RotaryTables>,
     /// Rows that are steering vectors, before those of tokens.

@@ -1,6 +1,6 @@
 //! Vectors for one text, which its archive carries: what they save must be more than they cost.
 //!
-//! What is learned is the difference from embeddings of tokens, under bits of text plus bits of
+//! Learned is the difference from embeddings of tokens, under bits of text plus bits of
 //! vectors; noise stands for the rounding to come (Balle et al., "Variational image compression with
 //! a scale hyperprior", 2018). Then numbers are rounded by what an error costs in bits of text
 //! against what each level costs itself (Chou, Lookabaugh and Gray, "Entropy-constrained vector

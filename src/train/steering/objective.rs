@@ -1,4 +1,4 @@
-//! What texts cost after steering vectors, and how that changes with them.
+//! Cost of texts after steering vectors, and its gradient with respect to them.
 
 use super::pieces::Piece;
 use crate::error::{Error, ErrorKind, Result};
