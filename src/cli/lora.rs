@@ -1,21 +1,22 @@
 //! `llmzip train --lora`: a low-rank adapter for texts of a kind.
 
+use super::adapter_folder::AdapterFolder;
 use super::exit::UsageError;
+use super::held_out::archives_len;
 use super::names::shown;
 use super::progress::{self, Display};
 use super::session::CliSession;
 use super::size::{grouped, number, parse_size};
-use super::staging::Staging;
 use super::standard;
 use super::voice::Voice;
-use crate::archive::{Options, compress};
+use crate::archive::Options;
 use crate::hub::label_of;
 use crate::models::{Adapter, AdapterFiles, Architecture, Model};
 use crate::train::Budget;
 use crate::train::lora::{LearnedAdapter, LoraBudget, LoraOptions, LoraReport, train_adapter};
 use anyhow::{Context, Result};
 use clap::Args;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -92,8 +93,7 @@ pub fn run(
     let read =
         |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", shown(path)));
     let texts = files.iter().map(read).collect::<Result<Vec<Vec<u8>>>>()?;
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let staging = Staging::new(parent.unwrap_or(Path::new("."))).with_context(|| shown(folder))?;
+    let out = AdapterFolder::create(folder)?;
     let model = session.models.for_compression(session.progress, session.voice)?;
     let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
     let mut watch = |report: &LoraReport| show(&display, report);
@@ -105,20 +105,11 @@ pub fn run(
     let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
     let base = &model.identity().label;
     let adapter = AdapterFiles::of_adapter(label, &learned.adapter, base, config);
-    for (name, bytes) in AdapterFiles::NAMES.into_iter().zip(adapter.bytes()) {
-        write(&staging.path().join(name), bytes).with_context(|| shown(&folder.join(name)))?;
-    }
-    staging.rename(folder).with_context(|| shown(folder))?;
+    out.write(&adapter)?;
     if session.voice > Voice::Quiet {
         report(folder, &learned, &adapter, &model)?;
     }
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Prints what the adapter is worth on the texts that were held out.
@@ -136,15 +127,7 @@ fn report(
         "{folder}: {n} parameters; on held-out text the model alone takes {with:.4} bits per byte with it, \
          {without:.4} without"
     )?;
-    let options = Options::default().verify(false);
-    let size = |model: &Model| -> Result<u64> {
-        let mut size = 0;
-        for text in held_out {
-            let mut archive = Vec::new();
-            size += compress(&text[..], &mut archive, model, &options, &|_| ())?.archive_len;
-        }
-        Ok(size)
-    };
+    let size = |model: &Model| archives_len(held_out, model, Options::default());
     let (with, without) = (size(&model.with_adapter(adapter)?)?, size(model)?);
     let (pieces, bytes) = (held_out.len(), held_out.iter().map(Vec::len).sum::<usize>() as u64);
     let sizes = format!(

@@ -4,6 +4,7 @@
 #[macro_use]
 mod stderr;
 
+mod adapter_folder;
 mod args;
 mod bench;
 mod command_line;
@@ -13,7 +14,7 @@ mod decompress;
 mod exit;
 mod failures;
 mod folder;
-
+mod held_out;
 mod input;
 mod json;
 mod learning;

@@ -1,6 +1,7 @@
 //! `llmzip steer`: steering vectors for texts of a kind.
 
 use super::exit::UsageError;
+use super::held_out::archives_len;
 use super::names::shown;
 use super::output::OutputFile;
 use super::progress::Display;
@@ -8,7 +9,7 @@ use super::session::CliSession;
 use super::size::{grouped, number, parse_size};
 use super::standard;
 use super::voice::{Voice, VoiceArgs};
-use crate::archive::{NamedSteering, Options, compress};
+use crate::archive::{NamedSteering, Options};
 use crate::models::{Model, Steering, SteeringFile};
 use crate::train::steering::{Prompt, PromptOptions, PromptReport, train_prompt};
 use anyhow::{Context, Result};
@@ -145,14 +146,8 @@ fn report(
         "{path}: {n} vectors; on held-out text the model alone takes {with:.4} bits per byte with them, \
          {without:.4} without"
     )?;
-    let size = |steering: Option<NamedSteering>| -> Result<u64> {
-        let options = Options::default().verify(false).steering(steering);
-        let mut size = 0;
-        for text in held_out {
-            let mut archive = Vec::new();
-            size += compress(&text[..], &mut archive, model, &options, &|_| ())?.archive_len;
-        }
-        Ok(size)
+    let size = |steering: Option<NamedSteering>| {
+        archives_len(held_out, model, Options::default().steering(steering))
     };
     let label = path.clone();
     let (with, without) = (size(Some(NamedSteering::of_file(file, &label, model)?))?, size(None)?);

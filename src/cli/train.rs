@@ -1,6 +1,7 @@
 //! `llmzip train`: trains a custom model.
 
 use super::exit::UsageError;
+use super::held_out::archives_len;
 use super::lora::{self, LoraArgs};
 use super::names::shown;
 use super::progress::{self, Display};
@@ -9,7 +10,7 @@ use super::signals::{Unfinished, unfinished};
 use super::size::{grouped, number};
 use super::standard;
 use super::voice::Voice;
-use crate::archive::{Options, compress};
+use crate::archive::Options;
 use crate::models::Model;
 use crate::ops::Isa;
 use crate::train::lora::LoraOptions;
@@ -210,15 +211,7 @@ fn worth(session: &CliSession, args: &TrainArgs, texts: &[Vec<u8>]) -> Result<St
     if len == 0 {
         return Ok(format!("use it with: llmzip -m {folder} FILE"));
     }
-    let options = Options::default().verify(false);
-    let size = |model: &Model| -> Result<u64> {
-        let mut size = 0;
-        for text in &texts {
-            let mut archive = Vec::new();
-            size += compress(&text[..], &mut archive, model, &options, &|_| ())?.archive_len;
-        }
-        Ok(size)
-    };
+    let size = |model: &Model| archives_len(&texts, model, Options::default());
     let with = size(&*session.models.of_folder(&args.folder())?)?;
     let without = size(&*session.models.builtin()?)?;
     let (len, with_text, without_text) = (grouped(len as u64), grouped(with), grouped(without));

@@ -1,5 +1,6 @@
 //! Low-rank adapters: beside networks of every family, in archives, and what is no adapter.
 
+use super::steering::{compress, decompress, text};
 use crate::family::{FAMILIES, folder};
 use crate::random::Random;
 use llmzip::archive::{self, AdapterName, ModelName, ModelSource, Options};
@@ -82,21 +83,6 @@ fn adapter(architecture: &Architecture, rank: usize, every: usize) -> Adapter {
 fn files_of(model: &Model, adapter: &Adapter) -> AdapterFiles {
     let Architecture::Transformer(config) = model.architecture() else { panic!("recurrent") };
     AdapterFiles::of_adapter("logs".into(), adapter, "base", config)
-}
-
-fn text() -> Vec<u8> {
-    b"the cat and the hat in the box, again and again.\n".repeat(20)
-}
-
-fn compress(model: &Model, options: &Options) -> Result<Vec<u8>> {
-    let mut packed = Vec::new();
-    archive::compress(&text()[..], &mut packed, model, options, &|_| ()).map(|_| packed)
-}
-
-fn decompress(packed: &[u8], models: &dyn ModelSource, threads: usize) -> Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    let options = Options::default().threads(threads);
-    archive::decompress(packed, &mut plain, models, &options, &|_| ()).map(|_| plain)
 }
 
 /// A model and an adapter.

@@ -129,6 +129,33 @@ fn moved(x: &[f32], direction: &[f32], step: f64) -> Vec<f32> {
     x.iter().zip(direction).map(|(x, d)| (f64::from(*x) + scale * f64::from(*d)) as f32).collect()
 }
 
+/// Checks that the derivative along a gradient is its norm; `cost` is that after a step along it.
+fn check_slope(what: &str, gradient: &[f32], step: f64, cost: &mut dyn FnMut(f64) -> f64) {
+    let (norm, slope) = (norm(gradient), (cost(step) - cost(-step)) / (2.0 * step));
+    println!("{what}: {norm:.4}, by differences {slope:.4}");
+    assert!((slope / norm - 1.0).abs() < 0.02, "{what}: {norm}, not {slope}");
+}
+
+/// The cost of the targets once the parameter `i` has moved a step along its gradient, where it stays.
+fn cost_of_parameter<'a>(
+    decoder: &'a mut Decoder,
+    i: usize,
+    gradient: &'a [f32],
+    inputs: &'a [u32],
+    targets: &'a [u32],
+) -> impl FnMut(f64) -> f64 + 'a {
+    let values = decoder.parameters()[i].values.clone();
+    move |step| {
+        let moved = moved(&values, gradient, step);
+        let mut set = |parameters: &mut [Parameter]| {
+            parameters[i].values.clone_from(&moved);
+            Ok(())
+        };
+        decoder.update(&mut set).unwrap();
+        decoder.token_cost(inputs, targets, None)
+    }
+}
+
 /// For each parameter, and for the inputs, the derivative along its own gradient, which is the
 /// gradient's norm.
 #[test]
@@ -138,24 +165,15 @@ fn gradients_are_those_of_finite_differences() {
     for (name, shape) in shapes() {
         let mut decoder = decoder(shape, Isa::detect(), &|_| true);
         let check = |what: &str, gradient: &[f32], cost: &mut dyn FnMut(f64) -> f64| {
-            let (norm, slope) = (norm(gradient), (cost(STEP) - cost(-STEP)) / (2.0 * STEP));
-            println!("{name}, {what}: {norm:.4}, by differences {slope:.4}");
-            assert!((slope / norm - 1.0).abs() < 0.02, "{name}, {what}: {norm}, not {slope}");
+            check_slope(&format!("{name}, {what}"), gradient, STEP, cost);
         };
         let mut gradients = zeros(decoder.parameters());
         decoder.token_cost(&inputs, &targets, Some(&mut gradients));
         for (i, gradient) in gradients.iter().enumerate() {
-            let Parameter { name, values, .. } = decoder.parameters()[i].clone();
-            let mut set = |values: Vec<f32>| {
-                let mut set = |parameters: &mut [Parameter]| {
-                    parameters[i].values.clone_from(&values);
-                    Ok(())
-                };
-                decoder.update(&mut set).unwrap();
-                decoder.token_cost(&inputs, &targets, None)
-            };
-            check(&name, gradient, &mut |step| set(moved(&values, gradient, step)));
-            set(values);
+            let name = decoder.parameters()[i].name.clone();
+            let mut cost = cost_of_parameter(&mut decoder, i, gradient, &inputs, &targets);
+            check(&name, gradient, &mut cost);
+            cost(0.0);
         }
         let x = [steering(VECTORS), decoder.embed(&inputs)].concat();
         let (_, gradient) = decoder.cost(x.clone(), VECTORS, &targets, Some(&mut gradients));
@@ -225,24 +243,15 @@ fn gradients_of_adapters_are_those_of_finite_differences() {
         let x = decoder.embed(&inputs);
         let (_, dx) = decoder.cost(x.clone(), 0, &targets, Some(&mut gradients));
         let check = |what: &str, gradient: &[f32], cost: &mut dyn FnMut(f64) -> f64| {
-            let (norm, slope) = (norm(gradient), (cost(STEP) - cost(-STEP)) / (2.0 * STEP));
-            println!("{name}, {what}: {norm:.4}, by differences {slope:.4}");
-            assert!((slope / norm - 1.0).abs() < 0.02, "{name}, {what}: {norm}, not {slope}");
+            check_slope(&format!("{name}, {what}"), gradient, STEP, cost);
         };
         check("inputs", &dx, &mut |step| decoder.cost(moved(&x, &dx, step), 0, &targets, None).0);
         assert!(gradients[..base].iter().all(Vec::is_empty), "{name}");
-        for i in base..gradients.len() {
-            let Parameter { name, values, .. } = decoder.parameters()[i].clone();
-            let mut set = |values: Vec<f32>| {
-                let mut set = |parameters: &mut [Parameter]| {
-                    parameters[i].values.clone_from(&values);
-                    Ok(())
-                };
-                decoder.update(&mut set).unwrap();
-                decoder.token_cost(&inputs, &targets, None)
-            };
-            check(&name, &gradients[i], &mut |step| set(moved(&values, &gradients[i], step)));
-            set(values);
+        for (i, gradient) in gradients.iter().enumerate().skip(base) {
+            let name = decoder.parameters()[i].name.clone();
+            let mut cost = cost_of_parameter(&mut decoder, i, gradient, &inputs, &targets);
+            check(&name, gradient, &mut cost);
+            cost(0.0);
         }
     }
 }

@@ -15,7 +15,7 @@ fn open(name: &str) -> Model {
     Model::open_on(folder(name).path(), Isa::detect()).unwrap()
 }
 
-fn text() -> Vec<u8> {
+pub fn text() -> Vec<u8> {
     b"the cat and the hat in the box, again and again.\n".repeat(20)
 }
 
@@ -27,12 +27,12 @@ fn options() -> Options {
     Options::default().mix(false).lanes(3).chunk_size(700)
 }
 
-fn compress(model: &Model, options: &Options) -> Result<Vec<u8>> {
+pub fn compress(model: &Model, options: &Options) -> Result<Vec<u8>> {
     let mut packed = Vec::new();
     archive::compress(&text()[..], &mut packed, model, options, &|_| ()).map(|_| packed)
 }
 
-fn decompress(packed: &[u8], models: &dyn ModelSource, threads: usize) -> Result<Vec<u8>> {
+pub fn decompress(packed: &[u8], models: &dyn ModelSource, threads: usize) -> Result<Vec<u8>> {
     let mut plain = Vec::new();
     let options = Options::default().threads(threads);
     archive::decompress(packed, &mut plain, models, &options, &|_| ()).map(|_| plain)

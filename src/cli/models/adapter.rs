@@ -1,19 +1,16 @@
 //! Verbs of `llmzip models` on low-rank adapters.
 
 use super::adapter_ref::AdapterRef;
-use super::command::ModelCommand;
+use super::command::{ModelCommand, damage_of};
 use super::show_adapter::AdapterEntry;
-use crate::ErrorKind;
+use crate::cli::adapter_folder::AdapterFolder;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::output::OutputFile;
-use crate::cli::staging::Staging;
 use crate::cli::standard;
 use crate::hub::{FoundAdapter, Store, is_adapter_name};
 use crate::models::AdapterFiles;
 use anyhow::{Context, Result};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 impl ModelCommand<'_> {
@@ -40,14 +37,7 @@ impl ModelCommand<'_> {
 
     /// Reads the files. There is no record of their digest: archives have it.
     pub fn verify_adapter(&mut self, found: &FoundAdapter) -> Result<()> {
-        let damaged = |e: crate::Error| match e.kind() {
-            ErrorKind::InvalidModel if found.is_stored => {
-                let advice = "remove it (llmzip models rm) and import it again";
-                crate::Error::new(ErrorKind::Corrupt, format!("{e}; {advice}"))
-            }
-            _ => e,
-        };
-        let entry = AdapterEntry::of(found).map_err(damaged)?;
+        let entry = AdapterEntry::of(found).map_err(|e| damage_of(e, found.is_stored))?;
         self.report_adapter(entry, "readable");
         Ok(())
     }
@@ -79,7 +69,7 @@ impl ModelCommand<'_> {
             let message = format!("{} exists already; -f overwrites it", shown(folder));
             return Err(UsageError(message).into());
         }
-        write(&files, folder, force)?;
+        AdapterFolder::create(folder)?.write(&files)?;
         self.report_adapter(entry, "exported");
         Ok(())
     }
@@ -115,26 +105,10 @@ fn put(store: &Store, name: &str, files: &AdapterFiles) -> Result<(FoundAdapter,
                        that one with:  llmzip models rm";
         return Err(UsageError(format!("{message} {}", shown(name.as_ref()))).into());
     }
-    let staging = Staging::new(&root).with_context(|| shown(&root))?;
-    write(files, staging.path(), true)?;
+    let out = AdapterFolder::create(&found.folder)?;
     if found.folder.symlink_metadata().is_ok() {
         fs::remove_dir_all(&found.folder).with_context(|| shown(&found.folder))?; // it was damaged
     }
-    staging.rename(&found.folder).with_context(|| shown(&found.folder))?;
+    out.write(files)?;
     Ok((found, true))
-}
-
-/// Writes the files into `folder`.
-fn write(files: &AdapterFiles, folder: &Path, overwrite: bool) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| shown(folder))?;
-    for (name, bytes) in AdapterFiles::NAMES.into_iter().zip(files.bytes()) {
-        let path = folder.join(name);
-        let write = || {
-            let mut out = OutputFile::create(&path, overwrite)?;
-            out.write_all(bytes)?;
-            out.finish(None, true)
-        };
-        write().with_context(|| shown(&path))?;
-    }
-    Ok(())
 }

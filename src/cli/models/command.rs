@@ -6,6 +6,7 @@ use super::show::ModelEntry;
 use super::show_adapter::AdapterEntry;
 use super::show_steering::SteeringEntry;
 use super::steering_ref::SteeringRef;
+use crate::ErrorKind;
 use crate::cli::exit::{BROKEN_PIPE, code_of};
 use crate::cli::failures::Failures;
 use crate::cli::names::{shown, without_suffix};
@@ -117,5 +118,17 @@ impl<'a> ModelCommand<'a> {
             say!("{name}: {done}, {len}, digest {}", entry.short_digest());
         }
         self.steering.push(entry);
+    }
+}
+
+/// Returns the error of what was read for an imported file, or for one of the user's own: of the first, what it
+/// should not be is damage.
+pub fn damage_of(error: crate::Error, is_stored: bool) -> crate::Error {
+    match error.kind() {
+        ErrorKind::InvalidModel if is_stored => {
+            let advice = "remove it (llmzip models rm) and import it again";
+            crate::Error::new(ErrorKind::Corrupt, format!("{error}; {advice}"))
+        }
+        _ => error,
     }
 }

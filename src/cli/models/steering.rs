@@ -1,9 +1,8 @@
 //! Verbs of `llmzip models` on files of steering vectors.
 
-use super::command::ModelCommand;
+use super::command::{ModelCommand, damage_of};
 use super::export_import::write_to;
 use super::show_steering::SteeringEntry;
-use crate::ErrorKind;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::output::OutputFile;
@@ -27,14 +26,7 @@ impl ModelCommand<'_> {
 
     /// Reads the file. There is no record of its digest: archives have it.
     pub fn verify_steering(&mut self, found: &FoundSteering) -> Result<()> {
-        let damaged = |e: crate::Error| match e.kind() {
-            ErrorKind::InvalidModel if found.is_stored => {
-                let advice = "remove it (llmzip models rm) and import it again";
-                crate::Error::new(ErrorKind::Corrupt, format!("{e}; {advice}"))
-            }
-            _ => e,
-        };
-        let entry = SteeringEntry::of(found).map_err(damaged)?;
+        let entry = SteeringEntry::of(found).map_err(|e| damage_of(e, found.is_stored))?;
         self.report_steering(entry, "readable");
         Ok(())
     }
