@@ -13,6 +13,8 @@ const MAX_TOKENIZER_LEN: u64 = 1 << 28;
 /// The files of a folder that are its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFolder {
+    /// The folder, or the GGUF file, by which it was found: the name that archives have as label.
+    named: PathBuf,
     folder: PathBuf,
     form: CheckpointFiles,
 }
@@ -29,15 +31,19 @@ impl ModelFolder {
     pub fn find(folder: &Path) -> Result<Self> {
         if let Some(name) = folder.file_name().and_then(OsStr::to_str).filter(|_| folder.is_file())
         {
-            let parent = folder.parent().unwrap_or(Path::new("")).to_owned();
-            return Ok(Self { folder: parent, form: CheckpointFiles::gguf(name) });
+            let (named, parent) = (folder.to_owned(), folder.parent().unwrap_or(Path::new("")));
+            return Ok(Self {
+                named,
+                folder: parent.to_owned(),
+                form: CheckpointFiles::gguf(name),
+            });
         }
         let form = CheckpointFiles::of_folder(folder).map_err(|missing| {
             let config = read_limited(&folder.join(CONFIG), MAX_JSON_LEN);
             let refused = config.ok().and_then(|config| Architecture::parse(&config).err());
             refused.map_or(missing, |error| error.at(folder.display()))
         })?;
-        Ok(Self { folder: folder.to_owned(), form })
+        Ok(Self { named: folder.to_owned(), folder: folder.to_owned(), form })
     }
 
     /// All files, in the order in which the model's digest takes them.
@@ -67,7 +73,7 @@ impl ModelFolder {
         names.into_iter().map(|name| self.folder.join(name))
     }
 
-    /// Computes the identity that archives name the model by, labelled with the folder's name:
+    /// Computes the identity that archives name the model by, labelled with the name of the folder or file:
     /// BLAKE3 over each file's length (64 bits, little-endian) and bytes, in the order of
     /// [`ModelFolder::files`]. Reads all files.
     ///
@@ -80,11 +86,7 @@ impl ModelFolder {
 
     /// The identity whose digest is that of `hasher`, which has all files.
     pub(super) fn identity_of(&self, hasher: &blake3::Hasher) -> Identity {
-        let path = match self.gguf() {
-            Some(file) if self.form.weights[0] != WeightsFormat::Gguf.file() => file,
-            _ => self.folder.clone(),
-        };
-        let name = path.file_name().unwrap_or(path.as_os_str());
+        let name = self.named.file_name().unwrap_or(self.named.as_os_str());
         let digest = hasher.finalize().into();
         Identity { digest, label: name.to_string_lossy().into(), builtin_code: None }
     }

@@ -7,8 +7,9 @@ use crate::skip::skip;
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -198,6 +199,39 @@ fn threads_that_do_not_start_are_done_without() {
     let ended = with_faults(&shell, &["clone3,clone:error=EAGAIN:when=5"], "-1 -T 4 a");
     ended.expect(0);
     assert_eq!(shell.names(), ["a", "a.llmz"]);
+}
+
+/// Under a limit on a user's processes, which threads are: by a user that has no others.
+#[test]
+fn as_many_threads_are_used_as_start() {
+    let shell = Shell::new();
+    fs::create_dir(shell.path("d")).unwrap();
+    shell.write("d/a", &b"some text, ".repeat(1000));
+    for (name, mode) in [(".", 0o755), ("d", 0o755), ("d/a", 0o644)] {
+        fs::set_permissions(shell.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let run = |limit: usize, arguments: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65533", "--regid=65533", "--clear-groups", "bash", "-c"]);
+        command.arg(format!("ulimit -u {limit}; exec \"$0\" {arguments}")).arg(PROGRAM);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        end(command.current_dir(shell.path("")).env_clear())
+    };
+    if run(100, "-1 -c d/a").code != Some(0) {
+        return skip("no setpriv that may become another user");
+    }
+    // One is the program's first, one waits for signals.
+    for limit in 3..=12 {
+        let archive = run(limit, "-1 -T 8 -c d/a").expect(0).stdout;
+        assert!(shell.pipe(&["-dc"], &archive).expect(0).stdout == shell.read("d/a"));
+    }
+    run(2, "-1 -T 8 -c d/a").expect(1).saying("Resource temporarily unavailable");
+    for limit in 1..=12 {
+        let ended = run(limit, "-1 -T 8 -c d");
+        if ended.code != Some(0) {
+            ended.expect(1).saying("Resource temporarily unavailable");
+        }
+    }
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn a_model_is_carried_to_a_machine_without_a_network() {
     let other = Shell::new();
     other.write("a.llmz", &shell.read("a.llmz"));
     other.write("tiny.tar", &shell.read("tiny.tar"));
-    other.run(&["-dc", "a.llmz"]).expect(3).saying("models import");
+    other.run(&["-dc", "a.llmz"]).expect(3).saying("models import FOLDER");
     let done = json(other.run(&["models", "import", "--json", "tiny.tar"]).expect(0));
     assert_eq!(done["models"][0]["digest"], digests().0);
     assert_eq!(other.run(&["-dc", "a.llmz"]).expect(0).stdout, text());
