@@ -2,6 +2,7 @@
 
 use super::chunk::{self, EncodedChunk};
 use super::format::{ChunkHeader, Extent, Footer, LongHeader, Setup, SingleHeader, index_bytes};
+use super::held::Held;
 use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
@@ -32,7 +33,7 @@ pub fn compress(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Summary> {
-    let mut encoder = Encoder::with_progress(output, model, options, progress)?;
+    let mut encoder = Encoder::with_progress(output, Held::Borrowed(model), options, progress)?;
     let mut buffer = vec![0; READ_LEN];
     loop {
         let reading = enter(Part::Io);
@@ -65,7 +66,7 @@ pub fn compress(
 pub struct Encoder<'a, W: Write> {
     output: W,
     /// `None` where no chunk may run it.
-    model: Option<&'a Model>,
+    model: Option<Held<'a, Model>>,
     setup: Setup,
     prefix: Prefix,
     steering: Option<Arc<Steering>>,
@@ -93,19 +94,28 @@ impl<'a, W: Write> Encoder<'a, W> {
     /// [`ErrorKind::InvalidArgument`] for options out of range; [`ErrorKind::Io`] where threads
     /// cannot be started; errors of coding the prefix.
     pub fn new(output: W, model: &'a Model, options: &Options) -> Result<Self> {
-        Self::with_progress(output, model, options, &|_| ())
+        Self::with_progress(output, Held::Borrowed(model), options, &|_| ())
+    }
+
+    /// The same with a share of the model in place of a reference.
+    ///
+    /// # Errors
+    /// Those of [`Encoder::new`].
+    pub fn with_shared(output: W, model: Arc<Model>, options: &Options) -> Result<Self> {
+        Self::with_progress(output, Held::Shared(model), options, &|_| ())
     }
 
     fn with_progress(
         output: W,
-        model: &'a Model,
+        model: Held<'a, Model>,
         options: &Options,
         progress: Progress<'a>,
     ) -> Result<Self> {
         options.check()?;
         let Options { context, table_log2, learning, threads, .. } = *options;
         let resources = Resources { isa: model.isa(), ..options.resources(progress) };
-        let model = Some(model).filter(|_| options.may_run_model());
+        let held = Some(model).filter(|_| options.may_run_model());
+        let model = held.as_deref();
         let parameters = match model {
             Some(model) => Parameters::new(model, context, table_log2, learning)?,
             None => Parameters { table_log2, ..Parameters::DEFAULT },
@@ -114,12 +124,14 @@ impl<'a, W: Write> Encoder<'a, W> {
         let steering = options.steering.as_ref().zip(model);
         let steering = steering.map(|(steering, model)| steering.check(model).map(|()| steering));
         let steering = steering.transpose()?.cloned();
+        let resources = resources.beside(model);
+        let adapter = model.and_then(Model::adapter).map(AdapterName::of);
         let mut encoder = Self {
             output,
-            model,
+            model: held,
             setup: Setup {
                 model: name,
-                adapter: model.and_then(Model::adapter).map(AdapterName::of),
+                adapter,
                 parameters,
                 steering: steering.as_ref().map(|steering| steering.name.clone()),
                 prefix: None,
@@ -129,7 +141,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             options: options.chunk_options(),
             chunk_size: options.resolved_chunk_size() as usize,
             verify: options.verify,
-            resources: resources.beside(model),
+            resources,
             pool: Pool::of(threads)?,
             batch: Vec::new(),
             load: BatchLoad::default(),
@@ -148,7 +160,8 @@ impl<'a, W: Write> Encoder<'a, W> {
 
     fn codec(&self) -> Codec<'_> {
         let Resources { isa, threads, memory, progress } = self.resources;
-        let (model, prefix, parameters) = (self.model, &self.prefix, &self.setup.parameters);
+        let (prefix, parameters) = (&self.prefix, &self.setup.parameters);
+        let model = self.model.as_deref();
         let steering = self.steering.as_deref().unwrap_or(Steering::NONE);
         Codec { model, isa, parameters, prefix, steering, threads, memory, progress }
     }

@@ -7,13 +7,15 @@ use super::format::{
     ChunkHeader, Extent, Footer, Header, Setup, SingleHeader, Source, index_bytes, read_and_compare,
 };
 use super::frame::{Frame, StreamDecoder};
+use super::held::Held;
 use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
 use super::{BatchLoad, ModelSource, Progress, Summary};
 use crate::error::{Error, Result};
 use crate::profile::{Part, enter};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::Arc;
 
 /// Decompresses all streams of `input` to `output`; to [`std::io::sink`] this is a test.
 ///
@@ -69,6 +71,7 @@ pub(super) fn drive(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Summary> {
+    let models = Held::Borrowed(models);
     let mut driver = Driver::new(output, models, options.clone(), progress)?;
     let result = loop {
         match driver.step(source) {
@@ -84,7 +87,7 @@ pub(super) fn drive(
 /// Decodes the chunks of a source, a batch at a step.
 pub(super) struct Driver<'a, W> {
     pub(super) output: W,
-    models: &'a dyn ModelSource,
+    models: Held<'a, dyn ModelSource + 'a>,
     options: Options,
     pool: Pool,
     progress: Progress<'a>,
@@ -109,7 +112,7 @@ impl<'a, W: Write> Driver<'a, W> {
     /// Io where no threads can be started.
     pub(super) fn new(
         output: W,
-        models: &'a dyn ModelSource,
+        models: Held<'a, dyn ModelSource + 'a>,
         options: Options,
         progress: Progress<'a>,
     ) -> Result<Self> {
@@ -182,7 +185,7 @@ impl<'a, W: Write> Driver<'a, W> {
     ) -> Result<()> {
         let frames: Vec<&Frame> = chunks.iter().flatten().collect();
         let resources = self.options.resources(self.progress);
-        let plains = decoder.decode(&frames, self.models, &self.pool, resources)?;
+        let plains = decoder.decode(&frames, &*self.models, &self.pool, resources)?;
         let mut plains = plains.into_iter();
         for chunk in &chunks {
             let plain = match chunk {
@@ -248,6 +251,22 @@ impl<'a, R: Read> Decoder<'a, R> {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where no threads can be started.
     pub fn new(archive: R, models: &'a dyn ModelSource, options: &Options) -> Result<Self> {
+        Self::of(archive, Held::Borrowed(models), options)
+    }
+
+    /// The same with a share of the source of models in place of a reference.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::new`].
+    pub fn with_shared(
+        archive: R,
+        models: Arc<dyn ModelSource + 'a>,
+        options: &Options,
+    ) -> Result<Self> {
+        Self::of(archive, Held::Shared(models), options)
+    }
+
+    fn of(archive: R, models: Held<'a, dyn ModelSource + 'a>, options: &Options) -> Result<Self> {
         let driver = Driver::new(Vec::new(), models, options.clone(), &|_| ())?;
         Ok(Self { archive: Forward::new(archive), driver, n_read: 0, error: None })
     }
@@ -263,6 +282,18 @@ impl<R: Read> Read for Decoder<'_, R> {
     /// # Errors
     /// Those of [`decompress`], as the inner error of an [`io::Error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(buffer)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl<R: Read> BufRead for Decoder<'_, R> {
+    /// The plain bytes that are decoded and not yet read, of one or more whole chunks; empty at the end.
+    ///
+    /// # Errors
+    /// Those of [`decompress`], as the inner error of an [`io::Error`].
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.n_read == self.driver.output.len() {
             if let Some(error) = &self.error {
                 return Err(error.duplicate().into());
@@ -271,13 +302,15 @@ impl<R: Read> Read for Decoder<'_, R> {
             self.n_read = 0;
             match self.driver.step(&mut self.archive) {
                 Ok(true) => (),
-                Ok(false) => return Ok(0),
+                Ok(false) => break,
                 Err(error) => self.error = Some(error),
             }
         }
-        let n = (&self.driver.output[self.n_read..]).read(buffer)?;
-        self.n_read += n;
-        Ok(n)
+        Ok(&self.driver.output[self.n_read..])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.n_read = self.driver.output.len().min(self.n_read + n);
     }
 }
 

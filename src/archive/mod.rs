@@ -24,6 +24,7 @@ mod compress;
 mod decompress;
 mod format;
 mod frame;
+mod held;
 mod list;
 mod model_name;
 mod options;

@@ -59,7 +59,7 @@ impl fmt::Display for ModelName {
 }
 
 /// Where a reader looks for models. Asked only when a chunk needs one.
-pub trait ModelSource {
+pub trait ModelSource: Send + Sync {
     /// The model that `wanted` names.
     ///
     /// # Errors

@@ -47,15 +47,14 @@ mod voice;
 mod walk;
 
 pub use args::Arguments;
-pub use exit::{BROKEN_PIPE, code_of};
 pub use output::Output;
 pub use plan::Plan;
-pub use signals::{die_of_broken_pipe, watch};
-pub use standard::{look, print_message};
+pub use standard::look;
 
 use crate::LocalModels;
 use anyhow::{Context, Result};
 use args::SUFFIX;
+use exit::{BROKEN_PIPE, code_of};
 use failures::Failures;
 use input::Input;
 use json::ListedFile;
@@ -64,10 +63,36 @@ use models::source::Models;
 use plan::Action;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use session::CliSession;
+use signals::{die_of_broken_pipe, watch};
 use size::grouped;
+use standard::print_message;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 use voice::Voice;
+
+/// Runs the program on `arguments`, the first of which is its name, says what is wrong, and returns the exit code.
+/// Dies of a broken pipe, as a program does.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    run_arguments(arguments).unwrap_or_else(|error| {
+        let code = code_of(&error);
+        if code == BROKEN_PIPE {
+            die_of_broken_pipe();
+        }
+        say!("llmzip: {error:#}");
+        code
+    })
+}
+
+fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<u8> {
+    let arguments = match Arguments::from_command_line(arguments)? {
+        Ok(arguments) => arguments,
+        Err(message) => return print_message(&message),
+    };
+    let plan = Plan::new(arguments)?;
+    watch().context("cannot watch for signals")?;
+    run(&plan)
+}
 
 /// Executes `plan` and returns the exit code. An input that fails does not stop the others.
 ///

@@ -2,6 +2,7 @@
 //! Never the network: what is read from an archive downloads nothing.
 
 mod loader;
+mod model_ref;
 mod search;
 
 use crate::archive::{AdapterName, BuiltinModels, ModelName, ModelSource, SteeringName};
@@ -14,6 +15,9 @@ use crate::models::{AdapterFiles, Model, Steering, SteeringFile};
 use crate::ops::Isa;
 use crate::train::SeededModel;
 use loader::{Loader, Verified};
+pub use model_ref::ModelRef;
+#[cfg(feature = "cli")]
+pub use model_ref::is_gguf;
 use search::Search;
 use std::fmt::Display;
 use std::path::Path;
@@ -121,6 +125,19 @@ impl LocalModels {
             }
         }
         loaded
+    }
+
+    /// Opens the model that people call `name`, as the program's `-m` takes it: a folder, a GGUF file, `default`,
+    /// `seed:...`, an imported model, or `ORG/NAME` of the hub's cache. Downloads nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where it can be no model's name; [`ErrorKind::ModelMissing`]; those of
+    /// [`open`](Self::open).
+    pub fn named(&self, name: &Path) -> Result<Arc<Model>> {
+        match ModelRef::parse(name)? {
+            ModelRef::Seeded(seeded) => self.draw(&seeded),
+            named => self.open(&named.find(&self.store)?),
+        }
     }
 
     /// Draws a model from its seed.

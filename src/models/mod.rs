@@ -42,7 +42,7 @@ pub use builtin::DEFAULT_CODE;
 pub use checkpoint_files::{CheckpointFiles, WeightsFormat};
 pub use config::{Config, Family, QUANT_METHOD, Quantization};
 pub use context::{Context, RestartingSession};
-pub use evaluate::TextCost;
+pub use evaluate::{TextCost, TokenCost};
 pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
 pub use learning::{Learner, Learning, LearningKind, LearningSession};

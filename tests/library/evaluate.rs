@@ -68,9 +68,26 @@ fn the_cost_is_that_of_a_chunk() {
     }
 }
 
+/// The tokens of a text spell it, and cost what it costs.
+#[test]
+fn tokens_cost_what_their_text_costs() {
+    for (name, model, context) in models() {
+        let tokens = model.token_costs(context, &text());
+        let spelled: Vec<u8> = tokens.iter().flat_map(|token| token.bytes).copied().collect();
+        assert_eq!(spelled, text(), "{name}");
+        let cost = model.cost(model.network(), context, &text());
+        let bits: f64 = tokens.iter().map(|token| token.bits).sum();
+        assert_eq!(tokens.len() as u64, cost.n_tokens, "{name}");
+        assert!((bits - cost.bits).abs() < 1e-6 * cost.bits, "{name}: {bits}, not {cost:?}");
+        let all_cost = tokens.iter().all(|token| token.bits >= 0.0);
+        assert!(all_cost, "{name}: a token costs less than nothing");
+    }
+}
+
 #[test]
 fn an_empty_text_costs_nothing() {
     let (_, model, context) = models().next().unwrap();
     let cost = model.cost(model.network(), context, b"");
     assert_eq!((cost.n_tokens, cost.bits), (0, 0.0));
+    assert_eq!(model.token_costs(context, b""), []);
 }

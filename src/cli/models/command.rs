@@ -1,7 +1,6 @@
 //! Steps that all verbs of `llmzip models` share: finding a model, checking its digest, reporting
 //! it.
 
-use super::model_ref::ModelRef;
 use super::show::ModelEntry;
 use super::show_adapter::AdapterEntry;
 use super::show_steering::SteeringEntry;
@@ -14,6 +13,7 @@ use crate::cli::session::CliSession;
 use crate::cli::size::{counted, grouped};
 use crate::cli::voice::Voice;
 use crate::hub::{self, FoundModel, FoundSteering, STEERING_SUFFIX, StoredModel};
+use crate::local::ModelRef;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ impl<'a> ModelCommand<'a> {
     }
 
     pub fn find(&self, model: &Path) -> Result<FoundModel> {
-        ModelRef::parse(model)?.find(self.session.models.store())
+        Ok(ModelRef::parse(model)?.find(self.session.models.store())?)
     }
 
     /// Finds the file of steering vectors, where `name` is that of one: it ends in `.steer`.

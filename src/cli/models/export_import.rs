@@ -1,7 +1,6 @@
 //! `models export` and `models import`: model bundles.
 
 use super::command::ModelCommand;
-use super::model_ref::is_gguf;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::{shown, without_suffix};
@@ -9,6 +8,7 @@ use crate::cli::output::{OutputFile, OutputPlace};
 use crate::cli::progress::ProgressCounter;
 use crate::cli::staging::Staging;
 use crate::hub::{self, FoundAdapter, FoundModel, Manifest, STEERING_SUFFIX, Store, StoredModel};
+use crate::local::is_gguf;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};

@@ -6,7 +6,6 @@ pub mod args;
 mod command;
 mod evaluate;
 mod export_import;
-pub mod model_ref;
 mod quantize;
 mod show;
 mod show_adapter;

@@ -2,7 +2,6 @@
 //! names for compression is downloaded. Steering vectors: those of `--steer`, and those on this machine.
 
 use super::adapter_ref::AdapterRef;
-use super::model_ref::ModelRef;
 use super::steering_ref::{RandomSteering, SteeringRef, SteeringSpec};
 use super::watch::Bars;
 use crate::archive::{
@@ -11,6 +10,7 @@ use crate::archive::{
 use crate::cli::names::shown;
 use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::{self, Environment, FoundModel, Reference, Store};
+use crate::local::ModelRef;
 use crate::models::{AdapterFiles, Model, Steering};
 use crate::{Error, ErrorKind, LocalModels};
 use anyhow::Result;
@@ -122,14 +122,14 @@ impl Models {
     /// # Errors
     /// Errors of finding and loading it.
     pub fn here(&self) -> Result<Arc<Model>> {
-        self.adapted(|| self.chosen(|_, error| Err(error)))
+        self.adapted(|| self.chosen(|_, error| Err(error.into())))
     }
 
     /// Opens the model of `-m`, else the default one; `elsewhere` gets the name of one that is not
     /// on this machine, and the error of that.
     fn chosen(
         &self,
-        elsewhere: impl FnOnce(&Reference, anyhow::Error) -> Result<FoundModel>,
+        elsewhere: impl FnOnce(&Reference, Error) -> Result<FoundModel>,
     ) -> Result<Arc<Model>> {
         let Some(spec) = &self.spec else { return Ok(self.local.open(&FoundModel::Default)?) };
         if let ModelRef::Seeded(seeded) = spec {
@@ -139,11 +139,11 @@ impl Models {
             (Ok(found), _) => found,
             // A name without a slash never leaves the machine: it is rather a mistyped folder.
             (Err(error), ModelRef::Named { reference: Some(reference), name })
-                if is_missing(&error) && name.contains('/') =>
+                if error.kind() == ErrorKind::ModelMissing && name.contains('/') =>
             {
                 elsewhere(reference, error)?
             }
-            (Err(error), _) => return Err(error),
+            (Err(error), _) => return Err(error.into()),
         };
         Ok(self.local.open(&found)?)
     }
@@ -218,8 +218,4 @@ impl ModelSource for Models {
 fn not_found(wanted: &dyn Display, error: &dyn Display) -> Error {
     let message = format!("the archive needs {wanted}, but {error}");
     Error::new(ErrorKind::ModelMissing, message)
-}
-
-fn is_missing(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(|e: &Error| e.kind() == ErrorKind::ModelMissing)
 }

@@ -1,11 +1,8 @@
-//! References to models as typed, and their resolution on this machine.
+//! References to models as people type them, and their resolution on this machine.
 
-use crate::cli::exit::UsageError;
-use crate::cli::names::shown;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{FoundModel, Reference, Store, StoredModel, not_here};
 use crate::train::SeededModel;
-use crate::{Error, ErrorKind};
-use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// Reference to a model.
@@ -30,7 +27,7 @@ impl ModelRef {
     /// Parses a reference. A folder of that name takes precedence.
     ///
     /// # Errors
-    /// UsageError for a missing folder.
+    /// [`ErrorKind::InvalidArgument`] for a missing folder or an impossible seed.
     pub fn parse(typed: &Path) -> Result<Self> {
         if typed.is_dir() {
             return Ok(Self::Folder(typed.to_owned()));
@@ -42,33 +39,31 @@ impl ModelRef {
         let is_path = typed.is_absolute() || typed.starts_with(".") || typed.starts_with("..");
         match name.filter(|_| !is_path) {
             Some("default") => Ok(Self::Default),
-            Some(name) if SeededModel::is_named(name) => {
-                Ok(Self::Seeded(name.parse().map_err(|e: Error| UsageError(e.to_string()))?))
-            }
+            Some(name) if SeededModel::is_named(name) => name.parse().map(Self::Seeded),
             Some(name) => {
                 // A file that is missing is not looked for on the hub.
                 let reference = Reference::parse(name).ok().filter(|_| !is_gguf(typed));
                 Ok(Self::Named { name: name.to_owned(), reference })
             }
-            None => Err(UsageError(format!("no such folder: {}", shown(typed))).into()),
+            None => Err(invalid(format!("no such folder: {}", shown(typed)))),
         }
     }
 
     /// Finds the model on this machine.
     ///
     /// # Errors
-    /// ModelMissing; UsageError for an ambiguous or impossible name.
+    /// [`ErrorKind::ModelMissing`]; [`ErrorKind::InvalidArgument`] for an ambiguous or impossible name.
     pub fn find(&self, store: &Store) -> Result<FoundModel> {
         match self {
             Self::Default => Ok(FoundModel::Default),
             Self::Folder(folder) => Ok(FoundModel::of_folder(folder, store)),
             Self::Seeded(seeded) => {
-                Err(UsageError(format!("{seeded} is drawn from its seed and has no files")).into())
+                Err(invalid(format!("{seeded} is drawn from its seed and has no files")))
             }
             Self::Named { name, reference } => {
                 let mut imported = store.imported(name);
                 if imported.len() > 1 {
-                    return Err(ambiguous(name, &imported).into());
+                    return Err(ambiguous(name, &imported));
                 }
                 let by_reference = || store.find(reference.as_ref()?);
                 match (imported.pop().or_else(by_reference), reference) {
@@ -77,29 +72,27 @@ impl ModelRef {
                         let message = "is a file: name the model's folder or a .gguf file, or import a bundle \
                                        with:  llmzip models import";
                         let name = shown(name.as_ref());
-                        Err(UsageError(format!("{name} {message} {name}")).into())
+                        Err(invalid(format!("{name} {message} {name}")))
                     }
-                    (None, Some(reference)) if name.contains('/') => {
-                        Err(not_here(reference).into())
-                    }
+                    (None, Some(reference)) if name.contains('/') => Err(not_here(reference)),
                     (None, Some(_)) => {
                         let message = format!(
                             "there is neither a folder '{name}' nor a model of that name on this machine; \
                              models of the hub are named ORG/NAME"
                         );
-                        Err(Error::new(ErrorKind::ModelMissing, message).into())
+                        Err(Error::new(ErrorKind::ModelMissing, message))
                     }
                     (None, None) if is_gguf(Path::new(name)) => {
                         let name = shown(name.as_ref());
                         let message =
                             format!("no such file: {name}; nor is a model of that name here");
-                        Err(UsageError(message).into())
+                        Err(invalid(message))
                     }
                     (None, None) => {
                         let name = name.escape_debug();
                         let message =
                             format!("'{name}' is neither a folder nor the name of a model");
-                        Err(UsageError(format!("{message}, expected ORG/NAME")).into())
+                        Err(invalid(format!("{message}, expected ORG/NAME")))
                     }
                 }
             }
@@ -113,9 +106,19 @@ pub fn is_gguf(path: &Path) -> bool {
 }
 
 /// Returns the error for a name that several imported models have.
-fn ambiguous(name: &str, models: &[StoredModel]) -> UsageError {
+fn ambiguous(name: &str, models: &[StoredModel]) -> Error {
     let folder = |model: &StoredModel| shown(model.folder.file_name().unwrap_or_default().as_ref());
     let folders: Vec<String> = models.iter().map(folder).collect();
     let (name, folders) = (name.escape_debug(), folders.join(", "));
-    UsageError(format!("{} models are named '{name}': choose one of {folders}", models.len()))
+    invalid(format!("{} models are named '{name}': choose one of {folders}", models.len()))
+}
+
+/// Returns `path` with the characters escaped that control a terminal.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
+}
+
+/// An [`ErrorKind::InvalidArgument`] error.
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
 }
