@@ -23,6 +23,10 @@ miri:
 fuzz SECONDS:
     fuzz/run.sh all {{SECONDS}}
 
+# A wheel for Python in target/wheels (docs/python.md); needs maturin.
+wheel:
+    maturin build --release -m python/Cargo.toml -o target/wheels
+
 # hf-hub itself and llmzip on one cache (tests/interop); hf-hub takes minutes to build.
 interop:
     cargo build --release --locked

@@ -9,7 +9,7 @@ use llmzip::models::Model;
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Result};
 use std::collections::HashSet;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, BufRead, Cursor, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -652,6 +652,56 @@ fn encoder_and_decoder_are_a_writer_and_a_reader() {
     assert!(decoder.read(&mut [0]).is_err(), "an error, then an end");
     assert_eq!(got, decompress(cut).0);
     assert!(!got.is_empty() && plain.starts_with(&got));
+}
+
+/// With a share of their models they outlive whoever made them, and go to another thread.
+#[test]
+fn encoder_and_decoder_go_to_other_threads() {
+    let plain = mixed_content();
+    let options = Options::default().chunk_size(40).level(2);
+    let of_text = plain.clone();
+    let encoder = {
+        let model = models().default_model().unwrap();
+        Encoder::with_shared(Vec::new(), model, &options).unwrap()
+    };
+    let write = move || {
+        let mut encoder = encoder;
+        encoder.write_all(&of_text).unwrap();
+        encoder.finish().unwrap().0
+    };
+    let archive = std::thread::spawn(write).join().unwrap();
+    assert_eq!(archive, compress(&plain, 40));
+
+    let models: Arc<dyn ModelSource> = Arc::new(BuiltinModels::new(Isa::detect()));
+    let decoder = Decoder::with_shared(Cursor::new(archive), models, &Options::default()).unwrap();
+    let read = move || {
+        let (mut decoder, mut got) = (decoder, Vec::new());
+        decoder.read_to_end(&mut got).unwrap();
+        got
+    };
+    assert_eq!(std::thread::spawn(read).join().unwrap(), plain);
+}
+
+/// The buffer of a decoder has whole chunks.
+#[test]
+fn a_decoder_has_a_buffer() {
+    let plain = mixed_content();
+    let archive = compress(&plain, 40);
+    let mut decoder = Decoder::new(&archive[..], models(), &Default::default()).unwrap();
+    let mut got = Vec::new();
+    loop {
+        let buffer = decoder.fill_buf().unwrap();
+        if buffer.is_empty() {
+            break;
+        }
+        assert!(buffer.len() % 40 == 0 || got.len() + buffer.len() == plain.len());
+        got.extend_from_slice(&buffer[..1]);
+        decoder.consume(1);
+        let rest = decoder.fill_buf().unwrap().to_vec();
+        got.extend(&rest);
+        decoder.consume(rest.len() + 7); // no more than there are
+    }
+    assert_eq!(got, plain);
 }
 
 /// Whatever pool the caller runs on, or none.

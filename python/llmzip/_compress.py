@@ -1,0 +1,190 @@
+"""Whole archives in memory, and what a model thinks of a text."""
+
+from __future__ import annotations
+
+from llmzip import _llmzip
+from llmzip._model import handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TypedDict, Union
+
+    from llmzip._model import ModelLike
+
+    Buffer = Any  # collections.abc.Buffer, from Python 3.12 on
+
+    class Options(TypedDict, total=False):
+        """Options of compression beside level and model."""
+
+        chunk_size: Union[int, None]
+        lanes: Union[int, None]
+        mix: bool
+        prefix: Buffer
+        context: Union[int, None]
+        learn: Union[Literal["head", "all"], None]
+        verify: bool
+        threads: Union[int, None]
+
+
+def as_bytes(data: Buffer) -> bytes:
+    """Return the bytes of an object with the buffer protocol, without a copy where they are `bytes`."""
+    if type(data) is bytes:
+        return data
+    view = memoryview(data)
+    if not view.c_contiguous:
+        raise BufferError("the buffer is not contiguous in C's order")
+    return view.tobytes()
+
+
+def coding_options(
+    level: int,
+    chunk_size: int | None = None,
+    lanes: int | None = None,
+    mix: bool = True,
+    prefix: Buffer = b"",
+    context: int | None = None,
+    learn: Literal["head", "all"] | None = None,
+    verify: bool = True,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Return all options of compression, as the extension takes them."""
+    options = {**locals(), "prefix": as_bytes(prefix)}
+    return options
+
+
+def compress(
+    data: Buffer, *, level: int = 6, model: ModelLike = None, **options: Any
+) -> bytes:
+    """Compress a buffer to an archive.
+
+    Works without the interpreter's lock, on as many threads as `threads` says. An interrupt (Ctrl-C) is looked
+    for between chunks.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Anything with the buffer protocol, contiguous in C's order.
+    level : int, default 6
+        1 is fast, 9 is small; levels 1 to 3 run no language model.
+    model : Model or str or path-like, optional
+        A model or its name (`Model.open`); by default the one that comes with the package.
+    chunk_size : int, optional
+        Plain bytes in a chunk, up to 64 MiB; by default by level. Chunks are coded on their own: smaller ones are
+        faster to seek in, and make a larger archive.
+    lanes : int, optional
+        Slices of a chunk that are decoded side by side, 1 to 64; by default by level and length.
+    mix : bool, default True
+        Whether the language model is mixed with the adaptive one.
+    prefix : bytes-like, default b""
+        A text that every chunk goes on from; it stands in the archive.
+    context : int, optional
+        Tokens until a model without a sliding window starts afresh.
+    learn : {"head", "all"}, optional
+        What of the model learns from each chunk; by default nothing, of a ``seed:`` model all.
+    verify : bool, default True
+        Whether each chunk is decoded and compared before it is written.
+    threads : int, optional
+        Changes no byte; by default as many as this process may use.
+
+    Returns
+    -------
+    bytes
+        The archive that ``llmzip`` makes with the same options.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An option is out of range; it is a ``ValueError``.
+
+    Examples
+    --------
+    >>> import llmzip
+    >>> len(llmzip.compress(b"to be or not to be, that is the question")) < 30
+    True
+    >>> archive = llmzip.compress(memoryview(b"id,name\\n" * 500), level=1)
+    >>> llmzip.decompress(archive) == b"id,name\\n" * 500
+    True
+    """
+    return _llmzip.compress(as_bytes(data), handle(model), coding_options(level, **options))
+
+
+def decompress(
+    data: Buffer,
+    *,
+    model: ModelLike = None,
+    max_output: int | None = None,
+    threads: int | None = None,
+) -> bytes:
+    """Decompress an archive, or several that are joined.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The whole archive.
+    model : Model or str or path-like, optional
+        A model that the archive may need; any other that it names is looked for on this machine, and never on the
+        network.
+    max_output : int, optional
+        Most bytes that may come of it, against archives that are small and enormous inside.
+    threads : int, optional
+        By default as many as this process may use.
+
+    Returns
+    -------
+    bytes
+        The content; every byte of it was checked.
+
+    Raises
+    ------
+    TruncatedError
+        The archive ends early; it is an ``EOFError``.
+    CorruptError, NotAnArchiveError, TrailingDataError, UnsupportedError
+        It is no archive, not a whole one, or a newer one.
+    ModelMissingError, InvalidModelError
+        Its model is not on this machine, or damaged.
+    LimitExceededError
+        `max_output` is not enough.
+
+    Examples
+    --------
+    >>> import llmzip
+    >>> archive = llmzip.compress(b"first, ", level=1) + llmzip.compress(b"second", level=1)
+    >>> llmzip.decompress(archive)
+    b'first, second'
+    >>> llmzip.decompress(archive[:-1])
+    Traceback (most recent call last):
+    ...
+    llmzip.TruncatedError: stream 1: chunk 0: the archive ends early at byte 32
+    """
+    named = None if model is None else handle(model)
+    return _llmzip.decompress(as_bytes(data), named, max_output, threads)
+
+
+def bits(text: str | Buffer, model: ModelLike = None) -> list[tuple[bytes, float]]:
+    """Return the tokens of a text, each with the bits that it costs.
+
+    The language model predicts alone here, without the adaptive model that it is mixed with in archives.
+
+    Parameters
+    ----------
+    text : str or bytes-like
+        A `str` is taken as UTF-8.
+    model : Model or str or path-like, optional
+        By default the one that comes with the package.
+
+    Returns
+    -------
+    list of (bytes, float)
+        The tokens' bytes, which joined are the text, and their cost in bits after all tokens before them.
+
+    Examples
+    --------
+    >>> import llmzip
+    >>> tokens = llmzip.bits("once upon a time")
+    >>> b"".join(token for token, _ in tokens)
+    b'once upon a time'
+    >>> dict(tokens)[b" time"] < 4
+    True
+    """
+    data = text.encode() if isinstance(text, str) else as_bytes(text)
+    return handle(model).bits(data)

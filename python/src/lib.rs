@@ -1,0 +1,129 @@
+//! Extension module of the Python package `llmzip`: what it needs of the library, and no more.
+//!
+//! Names, defaults and documentation are the package's (`python/llmzip`). Data comes as `bytes` and goes as
+//! `bytes`; all work is done without the interpreter's lock.
+
+mod error;
+mod file;
+mod fork;
+mod models;
+mod options;
+mod reader;
+mod writer;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _llmzip {
+    use super::*;
+    use error::Raise;
+    use file::PyFile;
+    use llmzip::archive::{self, ChunkInfo};
+    use llmzip::{Decoder, Encoder, Method, cli};
+    use models::{Source, share};
+    use options::{CodingOptions, n_threads};
+    use pyo3::types::PyBytes;
+    use std::ffi::OsString;
+    use std::io::{BufRead, Write};
+
+    #[pymodule_export]
+    use models::Model;
+    #[pymodule_export]
+    use reader::Reader;
+    #[pymodule_export]
+    use writer::Writer;
+
+    /// Plain bytes between two looks at the signals that came.
+    const PIECE: usize = 1 << 16;
+
+    /// Compresses `data` to an archive.
+    #[pyfunction]
+    fn compress<'py>(
+        py: Python<'py>,
+        data: &[u8],
+        model: &Model,
+        options: CodingOptions,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (model, options) = (model.share()?, options.resolve(model)?);
+        let archive = py.detach(|| {
+            let model = share(model);
+            let mut encoder = Encoder::new(Vec::new(), &model, &options).raise()?;
+            for piece in data.chunks(PIECE) {
+                encoder.write_all(piece).raise()?;
+                Python::attach(|py| py.check_signals())?;
+            }
+            encoder.finish().map(|(archive, _)| archive).raise()
+        })?;
+        Ok(PyBytes::new(py, &archive))
+    }
+
+    /// Decompresses all streams of `data`, by `model` or another on this machine.
+    #[pyfunction]
+    fn decompress<'py>(
+        py: Python<'py>,
+        data: &[u8],
+        model: Option<&Model>,
+        max_output: Option<u64>,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let source = Source::new(model)?;
+        let options = archive::Options::default().threads(n_threads(threads)?);
+        let options = options.max_output(max_output);
+        let plain = py.detach(|| {
+            let mut decoder = Decoder::new(data, &source, &options).raise()?;
+            let mut plain = Vec::new();
+            loop {
+                let piece = decoder.fill_buf().raise()?;
+                let len = piece.len();
+                if len == 0 {
+                    return Ok::<_, PyErr>(plain);
+                }
+                plain.extend_from_slice(piece);
+                decoder.consume(len);
+                Python::attach(|py| py.check_signals())?;
+            }
+        })?;
+        Ok(PyBytes::new(py, &plain))
+    }
+
+    /// The chunks of an archive, each as offset and length in the file, start and length in the content, and method.
+    #[pyfunction]
+    fn list(py: Python<'_>, file: Py<PyAny>) -> PyResult<Vec<(u64, u64, u64, u64, &'static str)>> {
+        let file = PyFile::seekable(py, file)?;
+        let streams = py.detach(|| file.raise(archive::list(file.clone())))?;
+        let mut plain_start = 0;
+        let chunk = |chunk: &ChunkInfo| {
+            let start = plain_start;
+            plain_start += chunk.plain_len;
+            (chunk.offset, chunk.archive_len, start, chunk.plain_len, method(chunk.coding.method))
+        };
+        Ok(streams.iter().flat_map(|stream| &stream.chunks).map(chunk).collect())
+    }
+
+    fn method(method: Method) -> &'static str {
+        match method {
+            Method::Stored => "stored",
+            Method::Model => "model",
+            Method::Mixed => "mixed",
+            Method::Adaptive => "adaptive",
+            _ => "other",
+        }
+    }
+
+    /// Runs the program on `arguments`, its name first, and returns its exit code.
+    #[pyfunction]
+    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+        py.detach(|| {
+            cli::look();
+            let code = cli::main(arguments);
+            let _ = std::io::stdout().flush();
+            code
+        })
+    }
+
+    /// Forgets what another thread may have held when this process was forked.
+    #[pyfunction]
+    fn after_fork_in_child() {
+        models::after_fork_in_child();
+    }
+}

@@ -1,0 +1,86 @@
+//! Options of compression, as the package passes them.
+
+use crate::error::Raise;
+use crate::models::Model;
+use llmzip::archive::Options;
+use llmzip::models::{Learning, LearningKind};
+use llmzip::train::SeededModel;
+use llmzip::{Error, ErrorKind};
+use pyo3::prelude::*;
+use std::thread::available_parallelism;
+
+/// Options as a dictionary has them; all of its keys are needed.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct CodingOptions {
+    level: i64,
+    chunk_size: Option<i64>,
+    lanes: Option<i64>,
+    mix: bool,
+    prefix: Vec<u8>,
+    context: Option<i64>,
+    learn: Option<String>,
+    verify: bool,
+    threads: Option<usize>,
+}
+
+impl CodingOptions {
+    /// Those of the library, for `model`.
+    ///
+    /// # Errors
+    /// InvalidArgumentError where one is out of range.
+    pub fn resolve(self, model: &Model) -> PyResult<Options> {
+        let learning = self.learning(model).raise()?;
+        let out_of_range =
+            |name, value| move |_| invalid(format!("{name} is {value}, out of range"));
+        let number = |name, value: Option<i64>| {
+            value.map(|value| u32::try_from(value).map_err(out_of_range(name, value))).transpose()
+        };
+        let byte = |name, value: i64| u8::try_from(value).map_err(out_of_range(name, value));
+        let lanes = self.lanes.map(|lanes| byte("lanes", lanes)).transpose().raise()?;
+        Ok(Options::default()
+            .level(byte("level", self.level).raise()?)
+            .chunk_size(number("chunk_size", self.chunk_size).raise()?)
+            .lanes(lanes)
+            .mix(self.mix)
+            .prefix(self.prefix)
+            .context(number("context", self.context).raise()?)
+            .learning(learning)
+            .verify(self.verify)
+            .threads(n_threads(self.threads)?))
+    }
+
+    /// How `model` learns: one that is drawn from a seed does so unasked, as in the program.
+    fn learning(&self, model: &Model) -> Result<Option<Learning>, Error> {
+        let kind = match self.learn.as_deref() {
+            None => None,
+            Some("head") => Some(LearningKind::Head),
+            Some("all") => Some(LearningKind::All),
+            Some(other) => {
+                let other = other.escape_debug();
+                return Err(invalid(format!("learn is '{other}', expected 'head', 'all' or None")));
+            }
+        };
+        let label = model.identity().label;
+        Ok(match label.parse::<SeededModel>() {
+            Ok(seeded) if SeededModel::is_named(&label) => Some(seeded.learning(kind)),
+            _ => kind.map(Learning::of),
+        })
+    }
+}
+
+/// As many threads as were asked for, else as many as this process may use.
+///
+/// # Errors
+/// InvalidArgumentError for none.
+pub fn n_threads(asked: Option<usize>) -> PyResult<usize> {
+    match asked {
+        Some(0) => Err(invalid("threads is 0, expected at least 1".into())).raise(),
+        Some(threads) => Ok(threads),
+        None => Ok(available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
+}
