@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     ) -> LlmzipFile | io.TextIOWrapper: ...
 
 
-def open(  # type: ignore[no-redef]
+def open(
     path_or_file: FileLike,
     mode: str = "rb",
     *,

@@ -65,7 +65,7 @@ class ChunkIndex:
     >>> with llmzip.open(archive) as file:  # what the second holds
     ...     _ = file.seek(index[1].plain_start)
     ...     file.read(4)
-    b'ne\\na'
+    b'line'
     """
 
     __slots__ = ("chunks",)
@@ -84,7 +84,7 @@ class ChunkIndex:
                 path_or_file.seek(here)
 
     def _read(self, file: BinaryIO) -> None:
-        self.chunks = tuple(Chunk(*chunk) for chunk in _llmzip.list(file))
+        self.chunks = tuple(Chunk(*chunk) for chunk in _llmzip.chunks(file))
 
     @property
     def plain_length(self) -> int:

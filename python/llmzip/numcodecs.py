@@ -8,6 +8,7 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from llmzip._compress import compress, decompress
+from llmzip._model import Model
 
 
 class LLMZip(Codec):  # type: ignore[misc]
@@ -18,7 +19,7 @@ class LLMZip(Codec):  # type: ignore[misc]
     level : int, default 6
         1 is fast, 9 is small. Numbers gain from the adaptive model alone, which is levels 1 to 3.
     model : str, optional
-        Name of a language model (`llmzip.Model.open`).
+        Name of a language model (`llmzip.Model.open`), which is loaded when it is first used.
 
     Examples
     --------
@@ -34,14 +35,23 @@ class LLMZip(Codec):  # type: ignore[misc]
 
     def __init__(self, level: int = 6, model: str | None = None) -> None:
         self.level, self.model = level, model
+        self._opened: Model | None = None
+
+    def _model(self) -> Model | None:
+        if self._opened is None and self.model is not None:
+            self._opened = Model.open(self.model)
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
 
     def encode(self, buf: Any) -> bytes:
         """Compress a buffer."""
-        return compress(ensure_contiguous_ndarray(buf), level=self.level, model=self.model)
+        return compress(ensure_contiguous_ndarray(buf), level=self.level, model=self._model())
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decompress a buffer, into `out` where it is given."""
         if out is not None:
             out = ensure_contiguous_ndarray(out)
-        plain = decompress(ensure_contiguous_ndarray(buf), model=self.model)
+        plain = decompress(ensure_contiguous_ndarray(buf), model=self._model())
         return ndarray_copy(plain, out)

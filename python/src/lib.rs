@@ -88,7 +88,10 @@ mod _llmzip {
 
     /// The chunks of an archive, each as offset and length in the file, start and length in the content, and method.
     #[pyfunction]
-    fn list(py: Python<'_>, file: Py<PyAny>) -> PyResult<Vec<(u64, u64, u64, u64, &'static str)>> {
+    fn chunks(
+        py: Python<'_>,
+        file: Py<PyAny>,
+    ) -> PyResult<Vec<(u64, u64, u64, u64, &'static str)>> {
         let file = PyFile::seekable(py, file)?;
         let streams = py.detach(|| file.raise(archive::list(file.clone())))?;
         let mut plain_start = 0;

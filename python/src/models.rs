@@ -39,9 +39,14 @@ fn default_model() -> PyResult<Arc<llmzip::Model>> {
     Ok(model)
 }
 
-/// The models on this machine, as the environment's variables are now.
+fn environment() -> Environment {
+    Environment::new(|name| std::env::var_os(name))
+}
+
+/// The models on this machine for archives that name them by their digests, as the environment's variables are
+/// now. The one that was found last stays loaded.
 fn local_models() -> Arc<LocalModels> {
-    let environment = Environment::new(|name| std::env::var_os(name));
+    let environment = environment();
     let mut shared = shared();
     match &shared.local {
         Some((of, local)) if *of == environment => Arc::clone(local),
@@ -108,10 +113,10 @@ impl Model {
         Self { loaded: None }
     }
 
-    /// The model that people call `name`.
+    /// The model that people call `name`, as its files are now.
     #[staticmethod]
     fn open(py: Python<'_>, name: PathBuf) -> PyResult<Self> {
-        let local = local_models();
+        let local = LocalModels::new(&environment());
         py.detach(|| local.named(&name)).raise().map(Self::of)
     }
 

@@ -55,7 +55,7 @@ class Pipe(io.RawIOBase):
         return False
 
     def readinto(self, buffer: memoryview) -> int:
-        return self.data.readinto(buffer[:7])
+        return self.data.readinto(memoryview(buffer)[:7])
 
 
 @pytest.fixture

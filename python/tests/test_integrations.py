@@ -27,7 +27,6 @@ def csv(tmp_path, table):
         "import fsspec, llmzip",
         "import llmzip, fsspec.compression",
         "import fsspec, llmzip; import importlib; importlib.reload(llmzip)",
-        "import llmzip, fsspec; import importlib, fsspec.compression as c; importlib.reload(c)",
     ],
 )
 def test_registered_whoever_comes_first(imports, csv, table):
@@ -76,7 +75,7 @@ def test_pandas(csv, table):
     pandas = pytest.importorskip("pandas")
     fsspec = pytest.importorskip("fsspec")
     expected = pandas.read_csv(io.BytesIO(table))
-    by_url = pandas.read_csv(f"file://{csv}", storage_options={"compression": "infer"})
+    by_url = pandas.read_csv(f"local://{csv}", storage_options={"compression": "infer"})
     assert by_url.equals(expected)
     with fsspec.open(csv, compression="infer") as file:
         assert pandas.read_csv(file).equals(expected)

@@ -69,7 +69,7 @@ def test_names_that_are_no_text(tmp_path):
 
 
 def test_a_reader_that_has_enough(tmp_path, text):
-    (tmp_path / "a.llmz").write_bytes(llmzip.compress(text * 200, level=1))
+    (tmp_path / "a.llmz").write_bytes(llmzip.compress(text * 40, level=1))
     process = subprocess.Popen([SCRIPT, "-dc", tmp_path / "a.llmz"], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     process.stdout.read(10)

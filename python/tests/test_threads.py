@@ -104,6 +104,7 @@ def test_a_fork_after_use(text):
 @fork
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_forks_while_another_thread_works(text, small_model):
+    text = text[:500]
     archive, stop = llmzip.compress(text, level=4, threads=2), threading.Event()
 
     def work():
@@ -114,7 +115,7 @@ def test_forks_while_another_thread_works(text, small_model):
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        for _ in range(10):
+        for _ in range(6):
             in_this = lambda: (  # noqa: E731
                 llmzip.decompress(archive) == text and llmzip.Model.open(small_model).label != ""
             )
@@ -189,10 +190,10 @@ def test_no_thread_outlives_a_call(text):
 def test_an_interrupt_ends_the_work():
     script = (
         "import llmzip, sys\n"
-        "text = b' '.join(b'%d' % (i * i) for i in range(400000))\n"
+        "text = b' '.join(b'%d' % (i * i) for i in range(500000))\n"
         "print('begun', flush=True)\n"
         "try:\n"
-        "    llmzip.compress(text, level=4, chunk_size=20000, threads=1)\n"
+        "    llmzip.compress(text * 5, level=1, chunk_size=20000, threads=1)\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(77)\n"
     )
