@@ -22,6 +22,7 @@ packed() {
 exec 3>&1
 
 must "Cargo.toml has version $version" grep -qx "version = \"$version\"" Cargo.toml
+must "python/Cargo.toml has version $version" grep -qx "version = \"$version\"" python/Cargo.toml
 must "Cargo.toml has repository = \"...\": set it to the address that the repository is published at" grep -q '^repository = "https://' Cargo.toml
 must "CHANGELOG.md has a section '## $version - DATE'" grep -qE "^## ${version//./\\.} - [0-9]{4}-[0-9]{2}-[0-9]{2}$" CHANGELOG.md
 must "README.md no longer says that no release has been made" bash -c '! grep -q "no release has been made" README.md'

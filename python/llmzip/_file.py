@@ -119,9 +119,9 @@ class LlmzipFile(io.BufferedIOBase):
     """An archive as a file of its content; made by `open`.
 
     Reading, any place can be gone to where the file object can seek: that costs the decoding of the chunk it is
-    in. What is read from the beginning on is checked as a whole, what is read after a seek chunk by chunk. Good
-    bytes before damage are given out; the exception comes in place of the first that is not. Writing, chunks go
-    out as they are full, and the archive is complete when the file is closed.
+    in. What is read from the beginning on is checked as a whole, what is read after a seek chunk by chunk. Chunks
+    before damage can be read; a read that goes further raises. Writing, chunks go out as they are full, and the
+    archive is complete when the file is closed, unless a write has failed.
 
     Not to be used on both sides of a fork: a `RuntimeError` says so.
 
@@ -150,6 +150,7 @@ class LlmzipFile(io.BufferedIOBase):
         self._reader: io.BufferedReader | None = None
         self._writer: _llmzip.Writer | None = None
         self._written = 0
+        self._is_broken = False
         kind = mode.replace("b", "", 1)
         if kind not in ("r", "w", "x", "a"):
             raise ValueError(f"the mode is {mode!r}, expected r, w, x or a, with b or t")
@@ -234,7 +235,11 @@ class LlmzipFile(io.BufferedIOBase):
         if self._open()._writer is None:
             raise io.UnsupportedOperation("not open for writing")
         data = as_bytes(data)
-        self._writer.write(data)  # type: ignore[union-attr]
+        try:
+            self._writer.write(data)  # type: ignore[union-attr]
+        except BaseException:
+            self._is_broken = True
+            raise
         self._written += len(data)
         return len(data)
 
@@ -253,7 +258,7 @@ class LlmzipFile(io.BufferedIOBase):
         reader, self._reader = self._reader, None
         owned, self._owned = self._owned, None
         try:
-            if writer is not None:
+            if writer is not None and not self._is_broken:
                 writer.finish()
             if reader is not None:
                 reader.close()

@@ -4,6 +4,7 @@ import gc
 import io
 import os
 import pathlib
+import tarfile
 
 import pytest
 
@@ -287,6 +288,30 @@ def test_exceptions_of_the_file_come_through(archive):
     with pytest.raises(Odd):
         file.close()
     assert file.closed
+
+
+def test_a_failed_write_is_the_last(text):
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    raw = Full()
+    with pytest.raises(OSError, match="No space"), llmzip.open(raw, "wb", level=1, chunk_size=9) as file:
+        for _ in range(100_000):
+            file.write(text)
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"x")
+
+
+def test_tar_files(text):
+    raw = io.BytesIO()
+    with llmzip.open(raw, "wb", level=1) as file, tarfile.open(fileobj=file, mode="w|") as tar:
+        info = tarfile.TarInfo("a")
+        info.size = len(text)
+        tar.addfile(info, io.BytesIO(text))
+    raw.seek(0)
+    with llmzip.open(raw) as file, tarfile.open(fileobj=file) as tar:
+        assert tar.extractfile("a").read() == text
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")

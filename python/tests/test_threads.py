@@ -131,10 +131,11 @@ def test_a_file_from_before_the_fork_is_refused(archive, tmp_path):
     import io
 
     reading, writing = llmzip.open(io.BytesIO(archive)), llmzip.open(io.BytesIO(), "wb", level=1)
+    closing = llmzip.open(io.BytesIO(), "wb", level=1)
 
     def work():
         said = []
-        for call in (lambda: reading.read(1), lambda: writing.write(b"x"), writing.close):
+        for call in (lambda: reading.read(1), lambda: writing.write(b"x"), closing.close):
             try:
                 call()
             except RuntimeError as error:
