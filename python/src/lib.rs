@@ -86,12 +86,12 @@ mod _llmzip {
         Ok(PyBytes::new(py, &plain))
     }
 
-    /// The chunks of an archive, each as offset and length in the file, start and length in the content, and method.
+    /// Offset and length in the file, start and length in the content, and method.
+    type Chunk = (u64, u64, u64, u64, &'static str);
+
+    /// The chunks of an archive.
     #[pyfunction]
-    fn chunks(
-        py: Python<'_>,
-        file: Py<PyAny>,
-    ) -> PyResult<Vec<(u64, u64, u64, u64, &'static str)>> {
+    fn chunks(py: Python<'_>, file: Py<PyAny>) -> PyResult<Vec<Chunk>> {
         let file = PyFile::seekable(py, file)?;
         let streams = py.detach(|| file.raise(archive::list(file.clone())))?;
         let mut plain_start = 0;

@@ -13,6 +13,7 @@ MODULES = {
     "llmzip._file": None,
     "llmzip._index": None,
     "llmzip._model": None,
+    "llmzip._filesystem": "fsspec",
     "llmzip.fsspec": "fsspec",
     "llmzip.numcodecs": "numcodecs",
     "llmzip.webdataset": "webdataset",

@@ -77,6 +77,7 @@ def test_pandas(csv, table):
     expected = pandas.read_csv(io.BytesIO(table))
     by_url = pandas.read_csv(f"local://{csv}", storage_options={"compression": "infer"})
     assert by_url.equals(expected)
+    assert pandas.read_csv(f"llmzip://table.csv::{csv}").equals(expected)
     with fsspec.open(csv, compression="infer") as file:
         assert pandas.read_csv(file).equals(expected)
     with llmzip.open(csv) as file:
@@ -103,8 +104,39 @@ def test_dask(tmp_path, table):
     assert lines.compute(scheduler="sync") == table.decode().splitlines(keepends=True) * 2
 
 
+@pytest.mark.parametrize("imports", ["import fsspec", "import llmzip, fsspec"])
+def test_a_filesystem_without_importing_llmzip(imports, csv, table):
+    pytest.importorskip("fsspec")
+    url = f"llmzip://table.csv::{csv}"
+    script = (
+        f"{imports}\n"
+        "import sys\n"
+        f"with fsspec.open({url!r}) as file:\n"
+        "    file.seek(1500)\n"
+        "    sys.stdout.buffer.write(file.read())\n"
+        f"fs, path = fsspec.url_to_fs({url!r})\n"
+        f"assert fs.info(path)['size'] == {len(table)}\n"
+        "assert fs.ls('', detail=False) == ['table.csv'] and fs.cat(path)[:2] == b'id'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, table[1500:], b"")
+
+
+def test_a_filesystem_has_one_file_and_is_read_only(csv):
+    fsspec = pytest.importorskip("fsspec")
+    with pytest.raises(FileNotFoundError):
+        fsspec.open(f"llmzip://other.csv::{csv}").open()
+    with pytest.raises((ValueError, NotImplementedError)):
+        fsspec.open(f"llmzip://table.csv::{csv}", "wb").open()
+    assert pickle.loads(pickle.dumps(fsspec.open(f"llmzip://table.csv::{csv}"))).open().read(2) == b"id"
+
+
 def test_datasets_streaming(csv, table):
     datasets = pytest.importorskip("datasets")
+    streamed = datasets.load_dataset(
+        "csv", data_files={"train": f"llmzip://table.csv::{csv}"}, split="train", streaming=True
+    )
+    assert [row["id"] for row in streamed] == list(range(300))
     rows = datasets.IterableDataset.from_generator(
         lambda path: ({"line": line} for line in llmzip.open(path, "rt", encoding="utf-8")),
         gen_kwargs={"path": str(csv)},

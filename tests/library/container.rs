@@ -694,7 +694,7 @@ fn a_decoder_has_a_buffer() {
         if buffer.is_empty() {
             break;
         }
-        assert!(buffer.len() % 40 == 0 || got.len() + buffer.len() == plain.len());
+        assert!(buffer.len().is_multiple_of(40) || got.len() + buffer.len() == plain.len());
         got.extend_from_slice(&buffer[..1]);
         decoder.consume(1);
         let rest = decoder.fill_buf().unwrap().to_vec();
