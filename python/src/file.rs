@@ -105,8 +105,14 @@ impl Write for PyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.call(|file| {
             let written = file.call_method1("write", (PyBytes::new(file.py(), bytes),))?;
-            // Files that take all say so by nothing, too.
-            Ok(written.extract().unwrap_or(bytes.len()).min(bytes.len()))
+            if !written.is_none() {
+                return Ok(written.extract::<usize>()?.min(bytes.len()));
+            }
+            // Files that take all may say nothing; raw ones say so that they took none.
+            match file.is_instance(&file.py().import("io")?.getattr("RawIOBase")?)? {
+                true => Err(PyBlockingIOError::new_err("the file takes no bytes yet")),
+                false => Ok(bytes.len()),
+            }
         })
     }
 

@@ -46,7 +46,7 @@ mod _llmzip {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (model, options) = (model.share()?, options.resolve(model)?);
         let archive = py.detach(|| {
-            let model = share(model);
+            let model = if options.may_run_model() { share(model) } else { model };
             let mut encoder = Encoder::new(Vec::new(), &model, &options).raise()?;
             for piece in data.chunks(PIECE) {
                 encoder.write_all(piece).raise()?;
@@ -64,7 +64,7 @@ mod _llmzip {
         data: &[u8],
         model: Option<&Model>,
         max_output: Option<u64>,
-        threads: Option<usize>,
+        threads: Option<i64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let source = Source::new(model)?;
         let options = archive::Options::default().threads(n_threads(threads)?);

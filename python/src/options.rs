@@ -21,7 +21,7 @@ pub struct CodingOptions {
     context: Option<i64>,
     learn: Option<String>,
     verify: bool,
-    threads: Option<usize>,
+    threads: Option<i64>,
 }
 
 impl CodingOptions {
@@ -69,15 +69,20 @@ impl CodingOptions {
     }
 }
 
+/// Upper limit of threads, as in the program: more than any machine has, fewer than would exhaust one.
+const MAX_THREADS: usize = 1024;
+
 /// As many threads as were asked for, else as many as this process may use.
 ///
 /// # Errors
-/// InvalidArgumentError for none.
-pub fn n_threads(asked: Option<usize>) -> PyResult<usize> {
-    match asked {
-        Some(0) => Err(invalid("threads is 0, expected at least 1".into())).raise(),
-        Some(threads) => Ok(threads),
-        None => Ok(available_parallelism().map_or(1, usize::from)),
+/// InvalidArgumentError for fewer than one.
+pub fn n_threads(asked: Option<i64>) -> PyResult<usize> {
+    let Some(asked) = asked else {
+        return Ok(available_parallelism().map_or(1, usize::from));
+    };
+    match usize::try_from(asked) {
+        Ok(threads) if threads > 0 => Ok(threads.min(MAX_THREADS)),
+        _ => Err(invalid(format!("threads is {asked}, expected at least 1"))).raise(),
     }
 }
 

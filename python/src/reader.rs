@@ -46,7 +46,7 @@ impl Reader {
         file: Py<PyAny>,
         seekable: bool,
         model: Option<&Model>,
-        threads: Option<usize>,
+        threads: Option<i64>,
     ) -> PyResult<Self> {
         let file = if seekable { PyFile::seekable(py, file)? } else { PyFile::new(file) };
         let state = State {
@@ -178,9 +178,9 @@ impl State {
         if self.index.is_none() {
             let mut file = self.file.clone();
             let here = self.file.raise(file.stream_position())?;
-            let streams = self.file.raise(archive::list(file.clone()))?;
+            let streams = self.file.raise(archive::list(file.clone()));
             self.file.raise(file.seek(SeekFrom::Start(here)))?;
-            self.index = Some(streams);
+            self.index = Some(streams?);
         }
         Ok(self.index.as_deref().unwrap_or_default())
     }

@@ -82,6 +82,7 @@ def test_other_objects_are_refused(data):
         {"lanes": 300},
         {"learn": "some"},
         {"threads": 0},
+        {"threads": -1},
         {"context": 12},
     ],
 )

@@ -290,6 +290,34 @@ def test_exceptions_of_the_file_come_through(archive):
     assert file.closed
 
 
+def test_a_raw_file_that_would_wait(archive):
+    class Waiting(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            return None
+
+        def write(self, data):
+            return None
+
+    with pytest.raises(BlockingIOError):
+        llmzip.open(Waiting()).read()
+    file = llmzip.open(Waiting(), "wb", level=1)
+    with pytest.raises(BlockingIOError):
+        file.close()
+
+
+def test_an_index_that_is_cut_off_does_not_harm_the_reading(text, archive):
+    file = opened(archive[:-5])
+    assert file.read(10) == text[:10]
+    with pytest.raises(llmzip.TruncatedError):
+        file.seek(0, io.SEEK_END)
+    assert file.read(len(text) - 10) == text[10:]
+    with pytest.raises(llmzip.TruncatedError):
+        file.read(1)
+
+
 def test_a_failed_write_is_the_last(text):
     class Full(io.BytesIO):
         def write(self, data):
