@@ -90,6 +90,9 @@ pub struct Config {
     pub first_token: u32,
     /// Whether the linear layers run in integers.
     pub quantization: Option<Quantization>,
+    /// Bytes of a weight that is kept as a float: 4, or 2 where the files have halves
+    /// ([`Config::with_weights`]).
+    pub float_len: usize,
 }
 
 /// Keys, each with others for the same: GPT-2's own, and those of other norms.
@@ -295,6 +298,7 @@ impl Keys {
             tied: self.tie_word_embeddings.unwrap_or(gpt2),
             first_token: first_token_of(&self.bos_token_id)?,
             quantization: quantization_of(&self.quantization_config)?,
+            float_len: 4,
         })
     }
 

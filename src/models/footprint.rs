@@ -27,8 +27,9 @@ impl Footprint {
         let gate = if config.has_gate() { f * c } else { 0 };
         let layer = (q + 2 * kv) * c + q * c + 2 * f * c + gate;
         let layers = n(config.layers) * layer;
-        let linear = if config.quantization.is_some() { 1 } else { 4 };
-        let table = if config.tied { 0 } else { 4 * v * c };
+        let float = n(config.float_len);
+        let linear = if config.quantization.is_some() { 1 } else { float };
+        let table = if config.tied { 0 } else { float * v * c };
         Self {
             weights: linear * (layers + v * c) + table,
             macs: layers + v * c,

@@ -2,16 +2,21 @@
 
 use super::Weights;
 use super::config::Quantization;
-use super::matrix::{Matrix, MatrixShape};
+use super::matrix::{Matrix, MatrixShape, Precision};
 use crate::error::Result;
 use crate::ops::{
     Isa, PackedMatrix, QuantMatrix, QuantRows, matmul, matmul_int8, quantize_weights,
 };
+use half::{bf16, f16};
 
 /// y = x w^T + bias.
 pub(super) enum Linear {
     /// Rule 1 of `docs/numerics.md`.
     F32(PackedMatrix),
+    /// The same of weights that are kept as they are stored.
+    F16(PackedMatrix<f16>),
+    /// As above.
+    Bf16(PackedMatrix<bf16>),
     /// Rule 16.
     Int8(QuantMatrix, Quantization),
 }
@@ -47,14 +52,22 @@ impl Linear {
     ) -> Result<Self> {
         let mut checked = Ok(());
         let Some(quantization) = quantization else {
+            let precision = |i: usize| source(i).0.precision();
+            let all_are = |kind| (0..n).all(|i| precision(i) == kind);
             let fill = |i: usize, row: &mut [f32]| {
                 let (matrix, j) = source(i);
                 if let Err(error) = matrix.output(j, row) {
                     checked = Err(error);
                 }
             };
-            let packed = PackedMatrix::pack_with(inputs, n, fill, bias);
-            return checked.map(|()| Self::F32(packed));
+            let packed = if all_are(Precision::F16) {
+                Self::F16(PackedMatrix::pack_with(inputs, n, fill, bias))
+            } else if all_are(Precision::Bf16) {
+                Self::Bf16(PackedMatrix::pack_with(inputs, n, fill, bias))
+            } else {
+                Self::F32(PackedMatrix::pack_with(inputs, n, fill, bias))
+            };
+            return checked.map(|()| packed);
         };
         let mut wide = vec![0.0; inputs];
         let mut integers = |i: usize, row: &mut [i8]| -> Result<f32> {
@@ -80,7 +93,7 @@ impl Linear {
         apply_each(isa, x, [(self, y)], quantized);
     }
 
-    /// Returns the same layer in floats: integers times their scales.
+    /// Returns the same layer in floats: halves widened, integers times their scales.
     pub fn to_floats(&self) -> Self {
         let bias: Vec<f32> = (0..self.outputs()).map(|i| self.bias(i)).collect();
         let fill = |i: usize, row: &mut [f32]| self.unpack_row(i, row);
@@ -90,11 +103,11 @@ impl Linear {
     /// Returns the matrix of floats.
     ///
     /// # Panics
-    /// Where it is of integers.
+    /// Where it is of anything else.
     pub fn floats_mut(&mut self) -> &mut PackedMatrix {
         match self {
             Self::F32(matrix) => matrix,
-            Self::Int8(..) => panic!("a layer of integers does not learn"),
+            _ => panic!("only a layer of floats learns"),
         }
     }
 
@@ -102,6 +115,8 @@ impl Linear {
     pub fn unpack_row(&self, i: usize, row: &mut [f32]) {
         match self {
             Self::F32(w) => w.unpack_row(i, row),
+            Self::F16(w) => w.unpack_row(i, row),
+            Self::Bf16(w) => w.unpack_row(i, row),
             Self::Int8(w, _) => w.unpack_row(i, row),
         }
     }
@@ -110,6 +125,8 @@ impl Linear {
     pub fn bias(&self, i: usize) -> f32 {
         match self {
             Self::F32(w) => w.bias(i),
+            Self::F16(w) => w.bias(i),
+            Self::Bf16(w) => w.bias(i),
             Self::Int8(w, _) => w.bias(i),
         }
     }
@@ -117,6 +134,8 @@ impl Linear {
     fn inputs(&self) -> usize {
         match self {
             Self::F32(w) => w.inputs(),
+            Self::F16(w) => w.inputs(),
+            Self::Bf16(w) => w.inputs(),
             Self::Int8(w, _) => w.inputs(),
         }
     }
@@ -125,6 +144,8 @@ impl Linear {
     pub fn outputs(&self) -> usize {
         match self {
             Self::F32(w) => w.outputs(),
+            Self::F16(w) => w.outputs(),
+            Self::Bf16(w) => w.outputs(),
             Self::Int8(w, _) => w.outputs(),
         }
     }
@@ -141,6 +162,8 @@ pub(super) fn apply_each<const N: usize>(
     for (layer, y) in layers {
         match layer {
             Linear::F32(w) => matmul(isa, x, w, y),
+            Linear::F16(w) => matmul(isa, x, w, y),
+            Linear::Bf16(w) => matmul(isa, x, w, y),
             Linear::Int8(w, Quantization { activations }) => {
                 if !is_quantized {
                     quantized.quantize(isa, *activations, x, layer.inputs());

@@ -40,7 +40,24 @@ pub(super) struct Matrix<'a> {
     pub scales: Option<Vec<f32>>,
 }
 
+/// The precision of a weight's float.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Precision {
+    F32,
+    F16,
+    Bf16,
+}
+
 impl Matrix<'_> {
+    /// Returns the least precision that loses nothing of its weights as floats.
+    pub fn precision(&self) -> Precision {
+        match &self.values {
+            Values::F16(_) => Precision::F16,
+            Values::Bf16(_) => Precision::Bf16,
+            Values::F32(_) | Values::I8(_) => Precision::F32,
+        }
+    }
+
     /// Writes output i's weights: widened exactly, integers times their scale. out: `[inputs]`.
     ///
     /// # Errors
@@ -98,6 +115,17 @@ pub(super) enum Values<'a> {
 }
 
 impl Values<'_> {
+    /// Returns the same, in memory of its own.
+    pub fn into_owned(self) -> Values<'static> {
+        let owned = |bytes: Cow<'_, [u8]>| Cow::Owned(bytes.into_owned());
+        match self {
+            Self::F32(bytes) => Values::F32(owned(bytes)),
+            Self::F16(bytes) => Values::F16(owned(bytes)),
+            Self::Bf16(bytes) => Values::Bf16(owned(bytes)),
+            Self::I8(bytes) => Values::I8(owned(bytes)),
+        }
+    }
+
     /// Widens those from `first` on.
     pub fn widen(&self, first: usize, out: &mut [f32]) {
         match self {

@@ -229,7 +229,7 @@ impl Model {
         admit: impl FnOnce(&Architecture) -> Result<()>,
     ) -> Result<Self> {
         let (header, weights) = Weights::open_gguf(path)?;
-        let architecture = Architecture::parse(&header.config()?)?;
+        let architecture = Architecture::parse(&header.config()?)?.with_weights(&weights);
         admit(&architecture)?;
         let tokenizer = Tokenizer::of_gguf(&header.tokenizer()?, architecture.vocab_size())?;
         let parts = Parts::load(&architecture, &weights, tokenizer, isa)?;

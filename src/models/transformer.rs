@@ -9,7 +9,7 @@ use super::adapter::LayerAdapters;
 use super::blocks::{Layer, Norm, Positions, Tables};
 use super::config::{Config, Family};
 use super::linear::Linear;
-use super::matrix::{Matrix, MatrixShape};
+use super::matrix::{Matrix, MatrixShape, Values};
 use super::{Weights, gpt_neox, gpt2, llama};
 use crate::error::Result;
 use crate::nn::low_rank::LowRankScratch;
@@ -36,7 +36,7 @@ pub struct Transformer {
 /// Tokens to vectors.
 enum Embedding {
     /// [vocab_size][C]
-    Table(Vec<f32>),
+    Table(Values<'static>),
     /// The output head's rows, by token id; of tokens that it lacks, only the first token of a lane
     /// is ever fed.
     Tied { head: Arc<Linear>, rows: Vec<u32>, first_token: Vec<f32> },
@@ -77,10 +77,11 @@ fn tables(family: Family, weights: &Weights<'_>) -> Tables {
 
 impl Config {
     /// The same as its weights have it: an output head of their own counts, whatever
-    /// `tie_word_embeddings` says, as in transformers 5.
+    /// `tie_word_embeddings` says, as in transformers 5; and so does their precision.
     #[must_use]
     pub fn with_weights(mut self, weights: &Weights<'_>) -> Self {
         self.tied &= !weights.has(tables(self.family, weights).head);
+        self.float_len = weights.float_len();
         self
     }
 }
@@ -107,7 +108,7 @@ impl Transformer {
         drop(matrix);
         let embedding = match tied {
             Some(embedding) => embedding,
-            None => Embedding::Table(weights.tensor(&tables.embedding, &[vocab_size, width])?),
+            None => Embedding::Table(weights.table(&tables.embedding, [vocab_size, width])?),
         };
         let parts = match config.family {
             Family::GptNeox => gpt_neox::load(config, weights)?,
@@ -162,7 +163,7 @@ impl Transformer {
     pub fn embed(&self, token: u32, out: &mut [f32]) {
         let (token, width) = (token as usize, self.shape.hidden_size);
         match &*self.embedding {
-            Embedding::Table(table) => out.copy_from_slice(&table[token * width..][..width]),
+            Embedding::Table(table) => table.widen(token * width, out),
             Embedding::Tied { head, rows, first_token } => match rows[token] {
                 NO_ROW => out.copy_from_slice(first_token),
                 row => head.unpack_row(row as usize, out),

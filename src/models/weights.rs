@@ -174,6 +174,28 @@ impl<'a> Weights<'a> {
         Ok(values)
     }
 
+    /// Reads the tensor `name` as it is stored, of which all rows must be finite. shape: rows, columns.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub(super) fn table(&self, name: &str, shape: [usize; 2]) -> Result<Values<'static>> {
+        let table = self.values(name, &shape, &FLOATS)?.into_owned();
+        let mut row = vec![0.0; shape[1]];
+        for first in (0..shape[0]).map(|i| i * shape[1]) {
+            table.widen(first, &mut row);
+            check_finite(name, &row)?;
+        }
+        Ok(table)
+    }
+
+    /// Returns the bytes of a float of its matrices, the longest: 4 or 2.
+    pub(super) fn float_len(&self) -> usize {
+        let matrices = self.tensors.values().filter(|entry| entry.shape.len() > 1);
+        let halves = |entry: &Entry| matches!(entry.dtype, Some(Dtype::F16 | Dtype::BF16));
+        let floats = |entry: &&Entry| halves(entry) || entry.dtype == Some(Dtype::F32);
+        if matrices.filter(floats).all(halves) { 2 } else { 4 }
+    }
+
     /// Reads the weights `name` of a linear layer as they are stored: floats, or where the model is
     /// quantized also integers, with the scale of each output in `{name}_scale`. Values are checked
     /// when they are widened.

@@ -179,7 +179,7 @@ fn by_rows<D: Int8, const P: usize>(
     macro_rules! pick {
         ($($r:literal)+) => {
             match x.scales.len() {
-                $($r if $r <= max_rows(D::ACCUMULATORS, P) => {
+                $($r if const { $r <= max_rows(D::ACCUMULATORS, P) } => {
                     by_panels::<D, P, $r>(d, x, w, panels, y)
                 })+
                 _ => unreachable!("tiles have 1 to 6 rows"),
@@ -201,8 +201,12 @@ fn by_panels<D: Int8, const P: usize, const R: usize>(
     let most = panels_at_once(D::ACCUMULATORS, P * R);
     while !panels.is_empty() {
         panels.start += match most.min(panels.len()) {
-            4.. if most >= 4 => micro_kernel::<D, P, R, 4>(d, x, w, panels.start, y),
-            2.. if most >= 2 => micro_kernel::<D, P, R, 2>(d, x, w, panels.start, y),
+            4.. if const { panels_at_once(D::ACCUMULATORS, P * R) >= 4 } => {
+                micro_kernel::<D, P, R, 4>(d, x, w, panels.start, y)
+            }
+            2.. if const { panels_at_once(D::ACCUMULATORS, P * R) >= 2 } => {
+                micro_kernel::<D, P, R, 2>(d, x, w, panels.start, y)
+            }
             _ => micro_kernel::<D, P, R, 1>(d, x, w, panels.start, y),
         };
     }

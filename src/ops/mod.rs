@@ -32,7 +32,7 @@ pub use attention::{AttentionScratch, AttentionShape, Pinned, QueryRow, attentio
 pub use exp::{counts, exp, softmax, softmax_backward};
 pub use int8::{MAX_INPUTS, QuantMatrix, matmul_int8};
 pub use kv_cache::{Bf16, KvCache, KvElement};
-pub use matmul::{Line, PackedMatrix, matmul};
+pub use matmul::{Line, PackedMatrix, Weight, matmul};
 pub use norm::{LayerNormGradients, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use quant::{ActivationBits, QuantRows, quantize_weights};
 pub use recurrent::{gru_cell, lstm_cell};

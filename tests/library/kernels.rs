@@ -1,9 +1,10 @@
 //! Every kernel on every instruction set of this machine against `ops::reference`, bit for bit.
 
 use crate::random::Random;
+use half::{bf16, f16};
 use llmzip::ops::{
     self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, LayerNormGradients, PackedMatrix,
-    Pinned, QuantMatrix, QuantRows, QueryRow, reference,
+    Pinned, QuantMatrix, QuantRows, QueryRow, Weight, reference,
 };
 
 /// Lengths around vector, tile and panel edges.
@@ -66,6 +67,47 @@ fn matmul_equals_the_reference() {
             }
         }
     });
+}
+
+/// Weights that are kept as halves, of every kind: subnormal, zeros of both signs, the greatest.
+#[test]
+fn matmul_of_halves_equals_that_of_the_same_floats() {
+    for_each_path(|isa, random| {
+        let f16s: Vec<f32> = (0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32()).collect();
+        let bf16s: Vec<f32> = (0..=u16::MAX).map(|bits| bf16::from_bits(bits).to_f32()).collect();
+        check_halves::<f16>(isa, random, &f16s);
+        // Sums of these stay finite.
+        let small: Vec<f32> = bf16s.into_iter().filter(|w| w.abs() < 1e30).collect();
+        check_halves::<bf16>(isa, random, &small);
+    });
+}
+
+/// Products with matrices of all finite numbers among `values`.
+fn check_halves<W: Weight>(isa: Isa, random: &mut Random, values: &[f32]) {
+    let finite: Vec<f32> = values.iter().copied().filter(|w| w.is_finite()).collect();
+    for (k, n) in [(1, 1), (33, 47), (64, finite.len() / 64)] {
+        if is_for_no_interpreter(3 * k * n) {
+            continue;
+        }
+        let w = &finite[finite.len() - k * n..];
+        let bias = random.values(n);
+        let row = |i: usize| &w[i * k..][..k];
+        let halves =
+            PackedMatrix::<W>::pack_with(k, n, |i, out| out.copy_from_slice(row(i)), &bias);
+        let floats = PackedMatrix::pack(k, n, row, &bias);
+        let mut unpacked = vec![0.0; k];
+        for i in 0..n {
+            halves.unpack_row(i, &mut unpacked);
+            assert_same_bits(&unpacked, row(i), "unpacked");
+        }
+        for rows in [1, 3, 12, 13] {
+            let x = random.values(rows * k);
+            let [mut y, mut expected] = [vec![f32::NAN; rows * n], vec![f32::NAN; rows * n]];
+            ops::matmul(isa, &x, &halves, &mut y);
+            ops::matmul(isa, &x, &floats, &mut expected);
+            assert_same_bits(&y, &expected, &format!("{isa:?} {rows} x {k} x {n}"));
+        }
+    }
 }
 
 /// Every path, with and without instructions for dot products of bytes.

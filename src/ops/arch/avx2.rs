@@ -3,22 +3,25 @@
 use super::{Int8, Int8Kernel, IntegerKernel, Integers, Kernel, LANES, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that this machine has AVX2 and FMA.
+/// Proof that this machine has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
 pub struct Avx2(());
 
 impl Avx2 {
     /// The proof, where there is one.
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let has_all = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has_all.then_some(Self(()))
     }
 }
 
-/// Runs `kernel` compiled for AVX2 and FMA.
+/// Runs `kernel` compiled for AVX2, FMA and F16C.
 ///
 /// # Safety
-/// The machine has AVX2 and FMA; an [`Avx2`] proves it.
-#[target_feature(enable = "avx2,fma")]
+/// The machine has AVX2, FMA and F16C; an [`Avx2`] proves it.
+#[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
     kernel.run(s)
 }
@@ -99,6 +102,15 @@ impl Simd for Avx2 {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
             )
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2 and F16C; the reference covers the 2 * 16 bytes read, unaligned.
+        unsafe {
+            let low = _mm_loadu_si128(x.as_ptr().cast());
+            let high = _mm_loadu_si128(x.as_ptr().add(8).cast());
+            Pair(_mm256_cvtph_ps(low), _mm256_cvtph_ps(high))
         }
     }
     #[inline(always)]

@@ -72,6 +72,11 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> __m512 {
+        // SAFETY: `self` proves AVX-512F; the reference covers the 32 bytes read, unaligned.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
     fn store(self, v: __m512, out: &mut [f32; LANES]) {
         // SAFETY: `self` proves AVX-512F; the reference covers the 64 bytes written, unaligned.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }

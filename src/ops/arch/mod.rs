@@ -45,6 +45,8 @@ pub trait Simd: Copy + Send + Sync {
     fn load(self, x: &[f32; LANES]) -> Self::V;
     /// Reads sixteen bfloat16 values, widened exactly.
     fn load_bf16(self, x: &[u16; LANES]) -> Self::V;
+    /// Reads sixteen binary16 values, widened exactly.
+    fn load_f16(self, x: &[u16; LANES]) -> Self::V;
     /// Writes sixteen values.
     fn store(self, v: Self::V, out: &mut [f32; LANES]);
     /// `a + b`

@@ -2,6 +2,7 @@
 
 use super::{Int8, Integers, LANES, Simd};
 use crate::ops::fma::fma;
+use half::f16;
 
 /// The path that every machine has.
 #[derive(Clone, Copy)]
@@ -37,6 +38,10 @@ impl Simd for Portable {
             out[l] = f32::from_bits(u32::from(x[l]) << 16);
         }
         out
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> V {
+        x.map(|bits| f16::from_bits(bits).to_f32())
     }
     #[inline(always)]
     fn store(self, v: V, out: &mut [f32; LANES]) {
