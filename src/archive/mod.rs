@@ -58,11 +58,7 @@ pub use steering_name::SteeringName;
 /// Plain length of a chunk at `level` unless the caller asks for another, in bytes
 /// (`docs/levels.md`).
 pub fn default_chunk_size(level: u8) -> u32 {
-    match level {
-        4..=6 => 1 << 20,
-        9.. => 8 << 20,
-        _ => 4 << 20,
-    }
+    if level < 9 { 4 << 20 } else { 8 << 20 }
 }
 
 /// Effort unless the caller asks for another: 1 is fast, 9 is small.

@@ -248,5 +248,6 @@ pub fn method_name(method: Method) -> &'static str {
         Method::Model => "model",
         Method::Mixed => "mixed",
         Method::Adaptive => "adaptive",
+        Method::Learning => "learning",
     }
 }

@@ -28,9 +28,9 @@ pub fn decode_all(codec: Codec<'_>, codes: &[Coded<'_>]) -> Vec<Result<Vec<u8>>>
 
 /// Neighbours to be stepped together, such that all threads have about as many lanes.
 fn groups(codes: &[Coded<'_>], threads: usize) -> Vec<Range<usize>> {
-    let lanes = |code: &Coded<'_>| match code.coding.runs_model() {
-        true => usize::from(code.coding.lanes),
-        false => 0,
+    let lanes = |code: &Coded<'_>| match code.coding.method {
+        Method::Model | Method::Mixed => usize::from(code.coding.lanes),
+        Method::Stored | Method::Adaptive | Method::Learning => 0, // each by itself
     };
     let share = codes.iter().map(lanes).sum::<usize>().div_ceil(threads.max(1));
     let most = share.min(MOST_TOGETHER);
@@ -69,11 +69,13 @@ fn decode_group(codec: Codec<'_>, codes: &[Coded<'_>]) -> Vec<Result<Vec<u8>>> {
 /// # Errors
 /// Those of [`decode_all`].
 pub fn decode(codec: Codec<'_>, code: &Coded<'_>) -> Result<Vec<u8>> {
+    let parameters = codec.parameters.for_method(code.coding.method);
+    let codec = Codec { parameters: &parameters, ..codec };
     check(codec, std::slice::from_ref(code))?;
     match code.coding.method {
         Method::Stored => Err(corrupt("a stored chunk has no code")),
         Method::Adaptive => bytes::decode(codec, &code.payload, code.plain_len),
-        Method::Model | Method::Mixed => {
+        Method::Model | Method::Mixed | Method::Learning => {
             tokens::decode(codec, std::slice::from_ref(code))?.remove(0)
         }
     }

@@ -1,7 +1,7 @@
 //! Lanes: equal slices of a chunk, stepped in lockstep, those of several chunks together where that
 //! is faster.
 //!
-//! Lanes are spread over shards, one for each thread, with a session each. How they are spread, and
+//! Lanes are spread over shards, with a session each. How they are spread, and
 //! how many steps a call takes, changes no bit (`docs/numerics.md`), so it is decided here and not
 //! written to the file.
 
@@ -36,19 +36,24 @@ pub struct Lanes<'m> {
 }
 
 impl<'m> Lanes<'m> {
-    /// `lanes` empty lanes of up to `lane_len` bytes over at most the codec's threads, to take up to
-    /// `steps` tokens each in one call.
+    /// `lanes` empty lanes of up to `lane_len` bytes in so many `parts`, which threads take one after the other, to take up
+    /// to `steps` tokens each in one call.
     ///
     /// # Errors
     /// [`ErrorKind::MemoryExceeded`] if they would take more than the codec's memory,
     /// [`ErrorKind::Corrupt`] where the codec has no model.
-    pub fn new(codec: Codec<'m>, lanes: usize, steps: usize, lane_len: usize) -> Result<Self> {
-        let Codec { parameters, threads, prefix, steering, .. } = codec;
+    pub fn new(
+        codec: Codec<'m>,
+        (lanes, parts): (usize, usize),
+        steps: usize,
+        lane_len: usize,
+    ) -> Result<Self> {
+        let Codec { parameters, prefix, steering, .. } = codec;
         let model = codec.language_model()?;
         // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
         let most = lane_len + prefix.tokens.len() + steps;
         check_memory(codec, model, lanes, steps, most)?;
-        let n_shards = threads.clamp(1, lanes);
+        let n_shards = parts.clamp(1, lanes);
         let opening = prefix.opening(model);
         let learner = parameters
             .learning

@@ -20,7 +20,7 @@ pub mod token_trie;
 mod tokens;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::models::{Model, Steering};
+use crate::models::{Learner, Model, Steering};
 use crate::ops::Isa;
 use crate::predict::MixingConfig;
 pub use batch::{decode, decode_all};
@@ -33,6 +33,9 @@ use strategy::Strategy;
 
 /// Most lanes a chunk can have.
 pub const MAX_LANES: u8 = 64;
+
+/// Memory of a learning head, in bytes, above which a model learns only where it is asked to.
+const MOST_UNASKED_LEARNING: u64 = 1 << 26;
 
 /// Coding method of a chunk; the numbers are those of `docs/format.md`, section 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +50,8 @@ pub enum Method {
     Mixed = 2,
     /// The adaptive model alone.
     Adaptive = 3,
+    /// The language model, whose head learns from the chunk, mixed with the adaptive model.
+    Learning = 4,
 }
 
 /// Method and lanes of a chunk: its tag.
@@ -69,7 +74,7 @@ impl Coding {
 
     /// Whether the language model runs.
     pub fn runs_model(self) -> bool {
-        matches!(self.method, Method::Model | Method::Mixed)
+        matches!(self.method, Method::Model | Method::Mixed | Method::Learning)
     }
 }
 
@@ -183,11 +188,34 @@ impl<'a> Codec<'a> {
 /// options out of range, [`ErrorKind::MemoryExceeded`] if the lanes would take too much memory.
 pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded<'static>> {
     check_options(options)?;
-    match Strategy::of(options, plain.len()) {
+    encode_by(Strategy::of(options, plain.len()), codec, plain)
+}
+
+fn encode_by(strategy: Strategy, codec: Codec<'_>, plain: &[u8]) -> Result<Coded<'static>> {
+    match strategy {
         Strategy::Bytes { tier } => Ok(bytes::encode(codec, plain, tier)),
         Strategy::Tokens { lanes, mix: false, .. } => tokens::encode(codec, plain, lanes, false),
+        Strategy::Tokens { lanes, learns, .. } if learns && learning_fits(codec, lanes) => {
+            let parameters = codec.parameters.for_method(Method::Learning);
+            let codec = Codec { parameters: &parameters, ..codec };
+            let mut coded = encode_best(codec, plain, lanes, true)?;
+            if coded.coding.method == Method::Mixed {
+                coded.coding.method = Method::Learning;
+            }
+            Ok(coded)
+        }
         Strategy::Tokens { lanes, try_both, .. } => encode_best(codec, plain, lanes, try_both),
     }
+}
+
+/// Whether a chunk of `lanes` lanes may learn without being asked to: the stream says nothing of learning, and the
+/// state that learns is small.
+fn learning_fits(codec: Codec<'_>, lanes: u8) -> bool {
+    let is_small = |model: &Model| {
+        let learning = Parameters::METHOD_LEARNING;
+        Learner::footprint(model.network(), learning, lanes.into()) <= MOST_UNASKED_LEARNING
+    };
+    codec.parameters.learning.is_none() && codec.model.is_some_and(is_small)
 }
 
 /// The smaller of both ways to code a chunk, one after the other so that one adaptive model is in memory
@@ -235,7 +263,7 @@ pub(crate) fn adaptive(coded: &Coded<'_>) -> Option<MixingConfig> {
     };
     match coded.coding.method {
         Method::Stored | Method::Model => None,
-        Method::Mixed => Some(largest),
+        Method::Mixed | Method::Learning => Some(largest),
         Method::Adaptive => {
             let (tier, table_log2) = bytes::parameters(*coded.payload.first()?).ok()?;
             Some(MixingConfig { tier, table_log2, with_lm: false, ..largest })
@@ -257,4 +285,36 @@ fn check_options(options: &ChunkOptions) -> Result<()> {
 
 fn corrupt(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupt, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::Learning;
+
+    /// A chunk that learns says so in its tag, and is what a stream that learns has; where the stream says how
+    /// it learns, its tag says nothing.
+    #[test]
+    fn a_chunk_can_learn_by_itself() {
+        let model = Model::builtin().unwrap();
+        let plain = b"the cat and the hat in the box, again and again.\n".repeat(60);
+        let learns = |learns| Strategy::Tokens { lanes: 3, mix: true, try_both: true, learns };
+        let encode = |strategy, learning| {
+            let parameters = Parameters { learning, ..Parameters::DEFAULT };
+            let codec = Codec { parameters: &parameters, ..Codec::new(&model, 2) };
+            encode_by(strategy, codec, &plain).unwrap()
+        };
+        let by_itself = encode(learns(true), None);
+        let by_stream = encode(learns(true), Some(Learning::HEAD));
+        let fixed = encode(learns(false), None);
+        assert_eq!(by_itself.coding, Coding { method: Method::Learning, lanes: 3 });
+        assert_eq!(by_stream.coding, Coding { method: Method::Mixed, lanes: 3 });
+        assert_eq!(fixed.coding, by_stream.coding);
+        assert!(by_itself.payload == by_stream.payload && by_itself.payload != fixed.payload);
+        // Beside chunks that do not learn.
+        let codes = [fixed, by_itself.clone(), by_itself];
+        for (i, decoded) in decode_all(Codec::new(&model, 2), &codes).into_iter().enumerate() {
+            assert!(decoded.unwrap() == plain, "chunk {i}");
+        }
+    }
 }

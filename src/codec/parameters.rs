@@ -1,6 +1,6 @@
 //! Parameters that all chunks of a stream are coded with, beside the model and the prefix.
 
-use super::corrupt;
+use super::{Method, corrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Context, Learning, LearningKind, Model};
 use crate::predict::MixingConfig;
@@ -60,6 +60,17 @@ impl Parameters {
             }
         };
         Ok(Self { context, table_log2, learning })
+    }
+
+    /// How the head learns in chunks of the method *learning*.
+    pub(super) const METHOD_LEARNING: Learning = Learning::HEAD;
+
+    /// Returns those of a chunk coded by `method` in a stream with these.
+    pub(super) fn for_method(self, method: Method) -> Self {
+        match method {
+            Method::Learning => Self { learning: Some(Self::METHOD_LEARNING), ..self },
+            _ => self,
+        }
     }
 
     /// Returns the same of a model that stays as it is.

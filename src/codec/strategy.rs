@@ -21,11 +21,16 @@ pub enum Strategy {
         mix: bool,
         /// Whether to run the language model whatever a probe says of it.
         try_both: bool,
+        /// Whether the head of the language model learns from the chunk, unless the stream says how it learns.
+        learns: bool,
     },
 }
 
 /// In chunks up to this length the language model is run whatever a probe says: it costs little.
 const SHORT: usize = 1 << 15;
+
+/// In chunks from this length on what the head of the language model learns pays (docs/learning.md).
+const LONG: usize = 1 << 19;
 
 impl Strategy {
     /// The strategy of `options` for a chunk of `len` bytes.
@@ -36,6 +41,7 @@ impl Strategy {
                 lanes: options.lanes.unwrap_or_else(|| lanes(level, len)),
                 mix: options.mix,
                 try_both: level >= 7 || len <= SHORT,
+                learns: level >= 8 && len >= LONG,
             },
         }
     }
@@ -55,9 +61,13 @@ fn lanes(level: u8, len: usize) -> u8 {
     (len / bytes_per_lane).clamp(1, most) as u8
 }
 
-/// Pieces of a chunk that the language model is tried on, and their length: it is slow, and knows all that it
-/// will ever know.
-const LM_PROBES: (usize, usize) = (4, 1 << 10);
+/// Bytes of each piece of a chunk that the language model is tried on: it is slow, and knows all that it will ever know.
+const LM_PROBE: usize = 1 << 10;
+
+/// Returns the number of those pieces in a chunk of `len` bytes, 4 to 64: one lane each.
+fn lm_probes(len: usize) -> u8 {
+    (len >> 18).clamp(4, 64) as u8
+}
 
 /// The language model's cost at which it no longer helps the adaptive model, in multiples of the
 /// latter's. Measured: at 2.2 times (a Russian text) mixing still gains 5 %, at 3.5 times (seismic
@@ -76,9 +86,10 @@ const NOISE: f64 = 5.5;
 pub fn lm_may_pay_off(codec: Codec<'_>, plain: &[u8], adaptive_len: usize) -> Result<bool> {
     let bits = |coded_len: usize, len: usize| 8.0 * coded_len as f64 / len as f64;
     let adaptive = bits(adaptive_len, plain.len());
-    let sample = pieces(plain, LM_PROBES);
+    let probes = lm_probes(plain.len());
+    let sample = pieces(plain, (probes.into(), LM_PROBE));
     let codec = Codec { parameters: &codec.parameters.fixed(), ..codec };
-    let coded = tokens::encode(codec.quiet(), &sample, LM_PROBES.0 as u8, false)?;
+    let coded = tokens::encode(codec.quiet(), &sample, probes, false)?;
     let alone = bits(coded.payload.len(), sample.len());
     Ok(alone < if adaptive > NOISE { adaptive } else { LM_COST_RATIO_LIMIT * adaptive })
 }
@@ -94,7 +105,18 @@ fn pieces(plain: &[u8], (n, len): (usize, usize)) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{lanes, pieces};
+    use super::{ChunkOptions, LONG, Strategy, lanes, pieces};
+
+    #[test]
+    fn long_chunks_learn_at_the_highest_levels() {
+        for (level, len, expected) in
+            [(9, LONG, true), (8, LONG, true), (8, LONG - 1, false), (7, LONG, false)]
+        {
+            let options = ChunkOptions { level, lanes: None, mix: true };
+            let Strategy::Tokens { learns, .. } = Strategy::of(&options, len) else { panic!() };
+            assert_eq!(learns, expected, "level {level}, {len} bytes");
+        }
+    }
 
     #[test]
     fn higher_levels_never_take_more_lanes() {

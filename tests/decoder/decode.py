@@ -28,7 +28,8 @@ except ImportError:
     blake3 = None
 
 MAGIC, TAIL_MAGIC, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x3F
-STORED, MODEL, MIXED, ADAPTIVE = range(4)
+STORED, MODEL, MIXED, ADAPTIVE, LEARNING = range(5)
+HEAD_LEARNS = False, 9, 500  # how the head learns in a chunk of the method learning
 MOST = 1 << 26
 MODELS = Path(__file__).parents[2] / "models"
 DEFAULT = "88a6cc52c3618c14afed182ece6097dbb8d7bdec04b67b8aaf036b80a52ad7a3"
@@ -309,7 +310,7 @@ class Decoder:
     def payload(self, tag, payload, plain_len, setup, trace=None):
         """The plain bytes; trace: section 18 of the numerics."""
         (method, n_lanes), prefix = tag, setup.prefix
-        check(method <= ADAPTIVE, f"unsupported method {method}")
+        check(method <= LEARNING, f"unsupported method {method}")
         if method == STORED:
             return payload
         if method == ADAPTIVE:
@@ -318,7 +319,7 @@ class Decoder:
             adaptive = AdaptiveModel(tier, table_log2, False, 1, len(prefix.text) + plain_len)
             return decode_bytes(payload[1:], plain_len, adaptive, prefix.text)
         adaptive = None
-        if method == MIXED:
+        if method in (MIXED, LEARNING):
             lane_len = len(prefix.text) + -(-plain_len // n_lanes)
             adaptive = AdaptiveModel(4, setup.table_log2, True, n_lanes, lane_len)
             adaptive.read_prefix(prefix)
@@ -329,16 +330,16 @@ class Decoder:
         check((context is None) == (most is None), "the context is not one for the model")
         check(context is None or context[0] <= most, "the context is longer than the model's")
         opening = [model.first_token, *(model.vocabulary.ids[rank] for rank in prefix.tokens)]
-        learner = self.learner(setup, model, n_lanes)
+        learner = self.learner(HEAD_LEARNS if method == LEARNING else setup.learning, model, n_lanes)
         lanes = Lanes(model.network, n_lanes, context, self.steering_of(setup, model), learner)
         return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive, trace)
 
 
-    def learner(self, setup, model, n_lanes):
-        """Section 23."""
-        if not setup.learning:
+    def learner(self, learning, model, n_lanes):
+        """Section 23; learning: as a stream's setup has it."""
+        if not learning:
             return None
-        is_all, *parameters = setup.learning
+        is_all, *parameters = learning
         if not is_all:
             return HeadLearner(model.network.head.floats(), *parameters, n_lanes)
         check(isinstance(model, SeededModel), "unsupported: more than the head learns of a model of files")

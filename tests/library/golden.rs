@@ -6,11 +6,12 @@
 //! bytes needs a new format or numerics version, and new files beside the old.
 
 use crate::handmade::golden::{accepted, refused};
+use crate::handmade::{single_of, varint};
 use crate::random::Random;
 use llmzip::archive::{
     self, AdapterName, BuiltinModels, ModelName, ModelSource, NamedSteering, Options,
 };
-use llmzip::codec::{Quantizer, SteeringCode};
+use llmzip::codec::{self, ChunkOptions, Codec, Parameters, Quantizer, SteeringCode};
 use llmzip::models::{AdapterFiles, DEFAULT_CODE, Learning, LearningKind, Model};
 use llmzip::ops::Isa;
 use llmzip::train::SeededModel;
@@ -289,6 +290,28 @@ fn the_golden_archive_with_an_adapter_is_read_and_made_again() {
     let (plain, result) = decompress(&golden, &models);
     result.unwrap();
     assert!(plain == text(), "it decodes to something else");
+    assert!(made == golden, "it is made otherwise now: coded bytes changed");
+}
+
+/// A chunk of the method *learning*, which the encoder leaves to long ones, in a stream that says nothing of it.
+#[test]
+fn the_golden_archive_of_a_chunk_that_learns_is_read_and_made_again() {
+    let models = Models::new();
+    let model = models.find(&ModelName::Builtin(DEFAULT_CODE)).unwrap();
+    let plain = text().repeat(4);
+    let parameters = Parameters { learning: Some(Learning::HEAD), ..Parameters::DEFAULT };
+    let codec = Codec { parameters: &parameters, ..Codec::new(&model, 1) };
+    let options = ChunkOptions { level: 9, lanes: Some(7), mix: true };
+    let coded = codec::encode(codec, &plain, &options).unwrap();
+    let lens = [plain.len(), coded.payload.len()].map(|len| varint(len as u64)).concat();
+    let fields = [&[0x80 | DEFAULT_CODE, 4 - 3, 7 - 1][..], &lens].concat();
+    let checked = single_of(&fields, &[&plain, &coded.payload[..]].concat());
+    let head = checked.len() - plain.len() - coded.payload.len();
+    let made = [&checked[..head], &coded.payload].concat();
+    let golden = file_of("good-1-learning-method", &made);
+    let (read, result) = decompress(&golden, &models);
+    result.unwrap();
+    assert!(read == plain, "it decodes to something else");
     assert!(made == golden, "it is made otherwise now: coded bytes changed");
 }
 

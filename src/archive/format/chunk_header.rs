@@ -29,7 +29,8 @@ pub(super) struct Tag {
 }
 
 /// The methods that this release knows, by number.
-const METHODS: [Method; 4] = [Method::Stored, Method::Model, Method::Mixed, Method::Adaptive];
+const METHODS: [Method; 5] =
+    [Method::Stored, Method::Model, Method::Mixed, Method::Adaptive, Method::Learning];
 
 impl Tag {
     pub(super) fn of(Coding { method, lanes }: Coding) -> Self {
@@ -303,7 +304,7 @@ mod tests {
 
     #[test]
     fn methods_to_come_are_unsupported_not_damage() {
-        for method in 4..=65 {
+        for method in 5..=65 {
             let tag = Tag { method, lanes: 3 };
             let extent = Extent { tag, plain_len: 9, payload_len: 2 };
             let header = ChunkHeader { extent, plain_crc: 1, payload_crc: 2 }.to_bytes();

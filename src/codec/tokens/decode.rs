@@ -51,7 +51,7 @@ fn decode_lanes<'a>(
     let trie = TokenTrie::new(model.vocabulary());
     let n_lanes = chunks.iter().map(|chunk| chunk.layout.lanes()).sum();
     let lane_len = chunks.iter().map(|chunk| chunk.layout.longest()).max().unwrap_or(0);
-    let mut network = Lanes::new(codec, n_lanes, 1, lane_len)?;
+    let mut network = Lanes::new(codec, (n_lanes, codec.threads), 1, lane_len)?;
     let mut lanes = Vec::with_capacity(n_lanes);
     for chunk in &mut chunks {
         let first = lanes.len();
@@ -92,7 +92,7 @@ struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     fn new(codec: Codec<'_>, code: &'a Coded<'_>) -> Self {
         let layout = LaneLayout::new(code.plain_len, usize::from(code.coding.lanes));
-        let predictor = Predictor::new(codec, code.coding.method == Method::Mixed, layout);
+        let predictor = Predictor::new(codec, code.coding.method != Method::Model, layout);
         Self {
             layout,
             lanes: 0..0,

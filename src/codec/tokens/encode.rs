@@ -1,4 +1,5 @@
-//! Encoding: the tokens are known, so many steps of all lanes are predicted in one call.
+//! Encoding: the tokens are known, so many steps of all lanes are predicted in one call, while those of the
+//! call before are coded.
 
 use super::Predictor;
 use crate::codec::lane_layout::LaneLayout;
@@ -10,9 +11,14 @@ use crate::error::Result;
 use crate::models::Model;
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
+use std::mem;
 
 /// Rows that a call of the network takes at most while encoding: enough to keep it busy.
 const ROWS_PER_CALL: usize = 256;
+
+/// Parts of the lanes for each of several threads: one that has coded the decisions of the last call takes fewer of the
+/// next one's.
+const PARTS_PER_THREAD: usize = 4;
 
 /// Logits that a call gives at most while encoding, where that leaves it [`MIN_ROWS_PER_CALL`].
 const LOGITS_PER_CALL: usize = 1 << 22;
@@ -57,25 +63,39 @@ fn encode_lanes(
     drop(waiting);
     let mut encoder = RangeEncoder::default();
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
-    let rows_per_step = n_lanes.div_ceil(threads.max(1));
-    let rows = LOGITS_PER_CALL / model.network().outputs();
+    let parts = if threads <= 1 { 1 } else { n_lanes.min(threads * PARTS_PER_THREAD) };
+    let rows_per_step = n_lanes.div_ceil(parts);
+    let rows = LOGITS_PER_CALL / model.network().outputs() / parts.div_ceil(threads.max(1));
     let mut steps =
         (rows.clamp(MIN_ROWS_PER_CALL, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
     if let Some(learning) = codec.parameters.learning {
         // A call ends where a step of learning is due.
         steps = 1 << steps.min(learning.interval(n_lanes)).ilog2();
     }
-    let mut teacher = TeacherForcing::new(codec, model, &texts, steps, layout)?;
+    let mut teacher = TeacherForcing::new(codec, model, &texts, (parts, steps), layout)?;
+    let no_steps = || -> Vec<Steps> { texts.iter().map(|_| Steps::default()).collect() };
+    let (mut predicted, mut next) = (no_steps(), no_steps());
+    teacher.predict(0, &mut predicted)?;
     for from in (0..n_steps).step_by(steps) {
-        let predicted = teacher.predict(from)?;
-        for step in from..from + steps {
-            for (lane, (text, predicted)) in texts.iter().zip(predicted).enumerate() {
-                for &(decision, outcome) in predicted.of(step - from) {
-                    predictor.code_decision(&mut encoder, lane, decision, outcome);
+        let code = || {
+            let _other = enter(Part::Other);
+            for step in from..from + steps {
+                for (lane, (text, predicted)) in texts.iter().zip(&predicted).enumerate() {
+                    for &(decision, outcome) in predicted.of(step - from) {
+                        predictor.code_decision(&mut encoder, lane, decision, outcome);
+                    }
+                    progress(text.token_len(step) as u64);
                 }
-                progress(text.token_len(step) as u64);
             }
-        }
+        };
+        let predict = || match from + steps {
+            from if from < n_steps => teacher.predict(from, &mut next),
+            _ => Ok(()),
+        };
+        let waiting = enter(Part::Waiting);
+        rayon::join(code, predict).1?;
+        drop(waiting);
+        mem::swap(&mut predicted, &mut next);
     }
     drop(teacher);
     let method = if predictor.mixed.is_some() { Method::Mixed } else { Method::Model };
@@ -153,7 +173,6 @@ struct TeacherForcing<'a> {
     trie: TokenTrie<'a>,
     lanes: Lanes<'a>,
     steps: usize,
-    predicted: Vec<Steps>,
 }
 
 impl<'a> TeacherForcing<'a> {
@@ -161,22 +180,21 @@ impl<'a> TeacherForcing<'a> {
         codec: Codec<'a>,
         model: &'a Model,
         texts: &'a [LaneText],
-        steps: usize,
+        (parts, steps): (usize, usize),
         layout: LaneLayout,
     ) -> Result<Self> {
         Ok(Self {
             model,
             texts,
             trie: TokenTrie::new(model.vocabulary()),
-            lanes: Lanes::new(codec, texts.len(), steps, layout.longest())?,
+            lanes: Lanes::new(codec, (texts.len(), parts), steps, layout.longest())?,
             steps,
-            predicted: texts.iter().map(|_| Steps::default()).collect(),
         })
     }
 
-    /// The decisions of `steps` steps from `from` on, by lane.
-    fn predict(&mut self, from: usize) -> Result<&[Steps]> {
-        let Self { model, texts, trie, lanes, steps, predicted } = self;
+    /// Predicts `steps` steps from `from` on: sets `predicted` to their decisions, by lane; none past the last.
+    fn predict(&mut self, from: usize, predicted: &mut [Steps]) -> Result<()> {
+        let Self { model, texts, trie, lanes, steps } = self;
         lanes.learn_if_due(from, |lane| &texts[lane].tokens);
         let first = lanes.first_input();
         let inputs = |lane: usize| {
@@ -193,7 +211,6 @@ impl<'a> TeacherForcing<'a> {
             let at = from + step;
             let room = texts[lane].rooms[at] as usize;
             out.push(Walk::new(trie, cumulative, room), texts[lane].tokens[at]);
-        })?;
-        Ok(predicted)
+        })
     }
 }
