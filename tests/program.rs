@@ -24,6 +24,7 @@ mod program {
     mod decoder;
     mod edges;
     mod evaluate;
+    mod explain;
     mod faults;
     mod filesystems;
     mod gguf;

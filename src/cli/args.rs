@@ -1,6 +1,7 @@
 //! Command-line arguments as typed.
 
 use super::bench::args::BenchArgs;
+use super::explain::ExplainArgs;
 use super::learning::{parse_kind, parse_rate, parse_tokens};
 use super::level::LevelArgs;
 use super::models::args::Verb;
@@ -155,6 +156,8 @@ pub enum Command {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Write a page that shows what each token of a text costs under a language model
+    Explain(#[command(flatten)] ExplainArgs),
     /// Train a language model on files (docs/training.md)
     Train {
         #[command(flatten)]
@@ -183,7 +186,7 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
-            Self::Train { .. } | Self::Steer { .. } => None,
+            Self::Explain(_) | Self::Train { .. } | Self::Steer { .. } => None,
             Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -195,7 +198,7 @@ impl Command {
             | Self::Decompress { model, .. }
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
-            Self::Train { .. } | Self::Steer { .. } => None,
+            Self::Explain(_) | Self::Train { .. } | Self::Steer { .. } => None,
             Self::List { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
@@ -229,6 +232,7 @@ impl Command {
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => &common.voice,
             Self::Models { verb } => verb.voice(),
+            Self::Explain(args) => &args.voice,
             Self::Train { voice, .. } => voice,
             Self::Steer { verb: SteerVerb::Train(args) } => &args.voice,
             Self::Completions { voice, .. } | Self::Man { voice, .. } => voice,

@@ -12,6 +12,7 @@ mod completions;
 mod compress;
 mod decompress;
 mod exit;
+mod explain;
 mod failures;
 mod folder;
 mod held_out;
@@ -205,6 +206,7 @@ fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failur
         Action::Completions(shell) => completions::print_completions(*shell)?,
         Action::Manual(command) => completions::print_manual(command)?,
         Action::Train { train, options } => train::run(session, train, options)?,
+        Action::Explain(args) => explain::run(session, args)?,
         Action::Steer(verb) => steer::run(session, verb)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }

@@ -7,6 +7,7 @@ use super::args::{
 use super::bench::args::BenchArgs;
 use super::decompress::Part;
 use super::exit::UsageError;
+use super::explain::ExplainArgs;
 use super::input::Input;
 use super::memory;
 use super::models::adapter_ref::AdapterRef;
@@ -97,6 +98,8 @@ pub enum Action {
         options: TrainOptions,
     },
     /// Runs without inputs.
+    Explain(ExplainArgs),
+    /// Runs without inputs.
     Steer(SteerVerb),
     /// Runs without inputs.
     Models(Verb),
@@ -136,6 +139,7 @@ impl Plan {
         let is_recursive = common.is_some_and(|common| common.recursive);
         let (voice, progress) = (command.voice().voice(), command.voice().progress);
         let (model, environment) = match &command {
+            Command::Explain(args) => named_model(args.model.as_deref(), args.offline)?,
             Command::Steer { verb: SteerVerb::Train(args) } => {
                 named_model(args.model.as_deref(), args.offline)?
             }
@@ -185,6 +189,7 @@ impl Plan {
             Command::Train { train, .. } => {
                 Action::Train { options: train.options(isa()?)?, train }
             }
+            Command::Explain(args) => Action::Explain(args),
             Command::Steer { verb } => Action::Steer(verb),
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),

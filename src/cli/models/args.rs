@@ -1,5 +1,6 @@
 //! Arguments of `llmzip models`.
 
+use crate::cli::size::number;
 use crate::cli::voice::VoiceArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -96,13 +97,22 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
-    /// Measure what texts cost in bits per byte by models alone, without coding them
+    /// Measure what texts cost in bits per byte by models alone, without coding them, and how many questions models answer
     Evaluate {
         #[arg(value_name = "MODEL", required = true)]
         models: Vec<PathBuf>,
         /// Texts to measure
-        #[arg(long = "text", value_name = "FILE", required = true, num_args = 1..)]
+        #[arg(long = "text", value_name = "FILE", required_unless_present = "choices", num_args = 1..)]
         texts: Vec<PathBuf>,
+        /// Multiple-choice questions as MMLU has them: CSV of question, four choices, letter; or JSON lines
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        choices: Vec<PathBuf>,
+        /// Questions with their answers before each question, from --examples
+        #[arg(long, value_name = "N", value_parser = number(0..=5_usize), default_value_t = 0, requires = "examples")]
+        shots: usize,
+        /// Questions to take them from, in the same format
+        #[arg(long, value_name = "FILE", requires = "choices")]
+        examples: Option<PathBuf>,
         /// Engine: llmzip's kernels, the same bits on every machine, or candle
         #[arg(long, value_name = "NAME", value_enum, default_value_t)]
         engine: EngineName,

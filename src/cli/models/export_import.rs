@@ -4,17 +4,17 @@ use super::command::ModelCommand;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::{shown, without_suffix};
-use crate::cli::output::{OutputFile, OutputPlace};
+use crate::cli::output::write_to;
 use crate::cli::progress::ProgressCounter;
 use crate::cli::staging::Staging;
 use crate::hub::{self, FoundAdapter, FoundModel, Manifest, STEERING_SUFFIX, Store, StoredModel};
 use crate::local::is_gguf;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes collected before they are written or handed out.
+/// Bytes collected before they are handed out.
 const BUFFER_LEN: usize = 1 << 16;
 
 impl ModelCommand<'_> {
@@ -83,34 +83,6 @@ impl ModelCommand<'_> {
 
     fn progress(&self, name: &str, total: Option<u64>) -> ProgressCounter {
         ProgressCounter::new(self.session.progress, self.session.voice, name, total)
-    }
-}
-
-/// Writes into what `file` names; a file gets its name once all is written.
-///
-/// # Errors
-/// Those of `write`; I/O errors.
-pub fn write_to<T>(
-    file: &Path,
-    force: bool,
-    write: impl FnOnce(&mut dyn Write) -> Result<T>,
-) -> Result<T> {
-    match OutputPlace::of(file, force).with_context(|| shown(file))? {
-        OutputPlace::Stream(stream) => {
-            let out = stream.open().context("cannot open").with_context(|| shown(file))?;
-            let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
-            let written = write(&mut out)?;
-            out.flush()?;
-            Ok(written)
-        }
-        OutputPlace::File(file) => {
-            let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
-            let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
-            let written = write(&mut out)?;
-            let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-            out.finish(None, true).with_context(|| shown(&file))?;
-            Ok(written)
-        }
     }
 }
 

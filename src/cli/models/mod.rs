@@ -3,6 +3,7 @@
 mod adapter;
 pub mod adapter_ref;
 pub mod args;
+mod choices;
 mod command;
 mod evaluate;
 mod export_import;
@@ -27,7 +28,7 @@ use crate::hub::{self, FoundModel, Reference};
 use anyhow::Result;
 use args::Verb;
 use command::ModelCommand;
-use evaluate::Engine;
+use evaluate::{Engine, Subjects};
 use serde::Serialize;
 use show::ModelEntry;
 use show_adapter::AdapterEntry;
@@ -61,8 +62,11 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
             let folder = folder.as_deref();
             work.each(from_ref(model), |w, m| w.quantize(m, *activation_bits, folder))?
         }
-        Verb::Evaluate { models, texts, engine, device, .. } => {
-            return evaluate::run(&mut work, models, texts, Engine::new(*engine, *device)?);
+        Verb::Evaluate { models, texts, choices, shots, examples, engine, device, .. } => {
+            let engine = Engine::new(*engine, *device)?;
+            let before = (examples.as_deref(), *shots);
+            let subjects = Subjects::read(&mut work, texts, choices, before)?;
+            return evaluate::run(&mut work, models, &subjects, engine);
         }
         Verb::Import { source, .. } => work.each(from_ref(source), ModelCommand::import)?,
     }

@@ -1,11 +1,10 @@
 //! Verbs of `llmzip models` on files of steering vectors.
 
 use super::command::{ModelCommand, damage_of};
-use super::export_import::write_to;
 use super::show_steering::SteeringEntry;
 use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
-use crate::cli::output::OutputFile;
+use crate::cli::output::{OutputFile, write_to};
 use crate::cli::standard;
 use crate::hub::{FoundSteering, Store, is_steering_name};
 use anyhow::{Context, Result};

@@ -12,8 +12,12 @@ use super::names::shown;
 use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+/// Bytes collected before they are written.
+const BUFFER_LEN: usize = 1 << 16;
 
 /// Output options, resolved.
 #[derive(Debug)]
@@ -98,5 +102,33 @@ impl Output {
         let Target::InFolder(folder) = &self.target else { return Ok(path) };
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", shown(folder)))?;
         Ok(folder.join(path.file_name().unwrap_or_default()))
+    }
+}
+
+/// Writes into what `file` names; a file gets its name once all is written.
+///
+/// # Errors
+/// Those of `write`; I/O errors.
+pub fn write_to<T>(
+    file: &Path,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    match OutputPlace::of(file, force).with_context(|| shown(file))? {
+        OutputPlace::Stream(stream) => {
+            let out = stream.open().context("cannot open").with_context(|| shown(file))?;
+            let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
+            let written = write(&mut out)?;
+            out.flush()?;
+            Ok(written)
+        }
+        OutputPlace::File(file) => {
+            let out = OutputFile::create(&file, force).with_context(|| shown(&file))?;
+            let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
+            let written = write(&mut out)?;
+            let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+            out.finish(None, true).with_context(|| shown(&file))?;
+            Ok(written)
+        }
     }
 }
