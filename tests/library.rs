@@ -13,6 +13,7 @@ mod tiny;
 
 mod library {
     mod adapters;
+    mod blocks;
     mod cheap;
     mod container;
     mod decoders;

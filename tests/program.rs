@@ -20,6 +20,7 @@ mod program {
     mod adapters;
     mod assets;
     mod bench;
+    mod blocks;
     mod cli;
     mod decoder;
     mod edges;

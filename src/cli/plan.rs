@@ -225,8 +225,10 @@ fn refuse_foreign_options(
         "--list and --test write no file: -o, -C and --rm do not apply"
     } else if !reads && !mode.decompress && is_limited {
         "--keep-going and --max-output are for decompression: use them with -d or -t"
-    } else if (reads || !mode.decompress) && (extract.untar || extract.range.is_some()) {
-        "--range and --untar are for decompression: use them with -d"
+    } else if (reads || !mode.decompress)
+        && (extract.untar || extract.range.is_some() || extract.block.is_some())
+    {
+        "--range, --block and --untar are for decompression: use them with -d"
     } else {
         return Ok(());
     };
@@ -241,16 +243,23 @@ fn part(
     inputs: &[Input],
 ) -> anyhow::Result<Part> {
     let is_named = output.stdout || output.output.is_some();
-    Ok(match &extract.range {
-        Some(_) if !is_named && inputs.iter().any(|input| matches!(input, Input::File(_))) => {
-            let message = "--range writes a part, which does not get the name of the whole: add -c, or -o FILE";
-            return Err(UsageError(message.into()).into());
+    let piece = extract.range.clone().map(|range| ("--range", Part::Range(range)));
+    let piece = piece.or(extract.block.map(|block| ("--block", Part::Block(block))));
+    Ok(match piece {
+        Some((option, _))
+            if !is_named && inputs.iter().any(|input| matches!(input, Input::File(_))) =>
+        {
+            let message = format!(
+                "{option} writes a part, which does not get the name of the whole: add -c, or -o FILE"
+            );
+            return Err(UsageError(message).into());
         }
-        Some(_) if output.rm => {
-            let message = "--range writes a part: the archive cannot be removed with --rm";
-            return Err(UsageError(message.into()).into());
+        Some((option, _)) if output.rm => {
+            let message =
+                format!("{option} writes a part: the archive cannot be removed with --rm");
+            return Err(UsageError(message).into());
         }
-        Some(range) => Part::Range(range.clone()),
+        Some((_, part)) => part,
         None if extract.untar => Part::Files,
         None if limit.keep_going => Part::Intact,
         None => Part::Whole,
@@ -307,6 +316,7 @@ fn coding_options(
     Ok(Options::default()
         .level(level.unwrap_or(DEFAULT_LEVEL))
         .chunk_size(chunk_size(coding.chunk_size)?)
+        .block_len(coding.block_bits)
         .lanes(coding.lanes)
         .mix(!coding.no_mix)
         .prefix(prefix(coding)?)

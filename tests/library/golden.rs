@@ -236,6 +236,17 @@ fn goldens_of_default() -> Vec<Golden> {
             default.clone().prefix(b"The keeper wrote: ").level(1),
         ),
         golden("good-1-joined", vec![text(), vec![], records()], default.clone()),
+        golden(
+            "good-1-blocks-adaptive",
+            vec![[noise(), text(), records()].concat(), text()],
+            default.clone().level(1).block_len(512),
+        ),
+        golden(
+            "good-1-blocks-mixed",
+            vec![[text(), text()].concat()],
+            default.clone().block_len(512).prefix(b"The keeper wrote: "),
+        ),
+        golden("good-1-blocks-model", vec![text()], no_mix.clone().block_len(512)),
     ]
 }
 
