@@ -17,6 +17,7 @@ mod library {
     mod cheap;
     mod container;
     mod decoders;
+    mod equalinfo;
     mod evaluate;
     mod families;
     mod fuzz;

@@ -24,6 +24,7 @@ mod program {
     mod cli;
     mod decoder;
     mod edges;
+    mod equalinfo;
     mod evaluate;
     mod faults;
     mod filesystems;

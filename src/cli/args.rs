@@ -1,6 +1,7 @@
 //! Command-line arguments as typed.
 
 use super::bench::args::BenchArgs;
+use super::equalinfo::EqualinfoVerb;
 use super::learning::{parse_kind, parse_rate, parse_tokens};
 use super::level::LevelArgs;
 use super::models::args::Verb;
@@ -167,6 +168,11 @@ pub enum Command {
         #[command(subcommand)]
         verb: SteerVerb,
     },
+    /// Cut text into tokens of equal information, to train a second model on (docs/equal-info.md)
+    Equalinfo {
+        #[command(subcommand)]
+        verb: EqualinfoVerb,
+    },
     /// Download, list, verify, export and import language models
     Models {
         #[command(subcommand)]
@@ -183,7 +189,7 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
-            Self::Train { .. } | Self::Steer { .. } => None,
+            Self::Train { .. } | Self::Steer { .. } | Self::Equalinfo { .. } => None,
             Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -195,7 +201,7 @@ impl Command {
             | Self::Decompress { model, .. }
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
-            Self::Train { .. } | Self::Steer { .. } => None,
+            Self::Train { .. } | Self::Steer { .. } | Self::Equalinfo { .. } => None,
             Self::List { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
@@ -216,6 +222,7 @@ impl Command {
         match self {
             Self::Train { train, .. } => train.threads,
             Self::Steer { verb: SteerVerb::Train(args) } => args.threads,
+            Self::Equalinfo { verb } => verb.common().threads,
             _ => self.common()?.threads,
         }
     }
@@ -231,6 +238,7 @@ impl Command {
             Self::Models { verb } => verb.voice(),
             Self::Train { voice, .. } => voice,
             Self::Steer { verb: SteerVerb::Train(args) } => &args.voice,
+            Self::Equalinfo { verb } => &verb.common().voice,
             Self::Completions { voice, .. } | Self::Man { voice, .. } => voice,
         }
     }

@@ -11,6 +11,7 @@ mod command_line;
 mod completions;
 mod compress;
 mod decompress;
+mod equalinfo;
 mod exit;
 mod failures;
 mod folder;
@@ -181,6 +182,7 @@ fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failur
         Action::Manual(command) => completions::print_manual(command)?,
         Action::Train { train, options } => train::run(session, train, options)?,
         Action::Steer(verb) => steer::run(session, verb)?,
+        Action::Equalinfo(verb) => equalinfo::run(session, verb)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }
     Ok(failures.exit_code())

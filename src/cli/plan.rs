@@ -6,6 +6,7 @@ use super::args::{
 };
 use super::bench::args::BenchArgs;
 use super::decompress::Part;
+use super::equalinfo::EqualinfoVerb;
 use super::exit::UsageError;
 use super::input::Input;
 use super::memory;
@@ -99,6 +100,8 @@ pub enum Action {
     /// Runs without inputs.
     Steer(SteerVerb),
     /// Runs without inputs.
+    Equalinfo(EqualinfoVerb),
+    /// Runs without inputs.
     Models(Verb),
     Completions(Shell),
     /// Page of that command; of the program where empty.
@@ -138,6 +141,9 @@ impl Plan {
         let (model, environment) = match &command {
             Command::Steer { verb: SteerVerb::Train(args) } => {
                 named_model(args.model.as_deref(), args.offline)?
+            }
+            Command::Equalinfo { verb } => {
+                named_model(verb.common().model.as_deref(), verb.common().offline)?
             }
             Command::Train { train: TrainArgs { lora, .. }, .. } => {
                 named_model(lora.model.as_deref(), lora.offline)?
@@ -186,6 +192,7 @@ impl Plan {
                 Action::Train { options: train.options(isa()?)?, train }
             }
             Command::Steer { verb } => Action::Steer(verb),
+            Command::Equalinfo { verb } => Action::Equalinfo(verb),
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
             Command::Man { command, .. } => Action::Manual(command),
