@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! archive -> codec -> predict -> models -> nn -> ops  error, profile: visible to all
-//! local -> archive, hub; hub -> models; train -> models, nn, ops
+//! local -> archive, hub; hub -> models; train -> models, nn, ops; equalinfo -> predict, models
 //! ```
 //!
 //! Programs need [`Encoder`], [`Decoder`], [`archive`] and the sources of models; what is hidden from
@@ -20,6 +20,9 @@ pub mod cli;
 #[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod codec;
+#[doc(hidden)]
+#[forbid(unsafe_code)]
+pub mod equalinfo;
 #[forbid(unsafe_code)]
 pub mod error;
 #[forbid(unsafe_code)]

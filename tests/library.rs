@@ -13,9 +13,11 @@ mod tiny;
 
 mod library {
     mod adapters;
+    mod blocks;
     mod cheap;
     mod container;
     mod decoders;
+    mod equalinfo;
     mod evaluate;
     mod families;
     mod fuzz;

@@ -20,9 +20,11 @@ mod program {
     mod adapters;
     mod assets;
     mod bench;
+    mod blocks;
     mod cli;
     mod decoder;
     mod edges;
+    mod equalinfo;
     mod evaluate;
     mod explain;
     mod faults;

@@ -1,6 +1,6 @@
 //! Compression: plain bytes to an archive of one stream, in bounded memory.
 
-use super::chunk::{self, EncodedChunk};
+use super::chunk::{self, EncodedChunk, Framing};
 use super::format::{ChunkHeader, Extent, Footer, LongHeader, Setup, SingleHeader, index_bytes};
 use super::held::Held;
 use super::options::Options;
@@ -135,6 +135,7 @@ impl<'a, W: Write> Encoder<'a, W> {
                 parameters,
                 steering: steering.as_ref().map(|steering| steering.name.clone()),
                 prefix: None,
+                block_len: options.block_len,
             },
             steering: steering.map(|steering| steering.vectors),
             prefix: Prefix::default(),
@@ -195,7 +196,8 @@ impl<'a, W: Write> Encoder<'a, W> {
     /// # Errors
     /// Those of [`compress`].
     pub fn finish(mut self) -> Result<(W, Summary)> {
-        if self.extents.is_empty() && self.batch.is_empty() {
+        let is_one = self.setup.block_len.is_none() || self.chunk.is_empty();
+        if self.extents.is_empty() && self.batch.is_empty() && is_one {
             self.write_only_chunk()?;
         } else {
             self.close_chunk();
@@ -207,9 +209,13 @@ impl<'a, W: Write> Encoder<'a, W> {
     }
 
     /// Encodes chunks side by side.
-    fn encode<'p>(&self, plains: &'p [Vec<u8>]) -> Vec<Result<EncodedChunk<'p>>> {
+    fn encode<'p>(
+        &self,
+        plains: &'p [Vec<u8>],
+        framing: Framing,
+    ) -> Vec<Result<Vec<EncodedChunk<'p>>>> {
         let (codec, options, verify) = (self.codec(), &self.options, self.verify);
-        self.pool.run(|| chunk::encode_all(codec, plains, options, verify))
+        self.pool.run(|| chunk::encode_all(codec, plains, options, framing, verify))
     }
 
     /// Writes content of one chunk in single form, with no more of the setup than that chunk needs.
@@ -219,8 +225,7 @@ impl<'a, W: Write> Encoder<'a, W> {
         let adaptive = codec::adaptive_for(self.codec(), &self.options, plains[0].len());
         load.add(plains[0].len() as u64, adaptive.as_ref());
         load.check(self.resources.memory)?;
-        let chunk = self.encode(&plains).remove(0)?;
-        let [plain] = &plains;
+        let chunk = self.encode(&plains, Framing::Chunks).remove(0)?.remove(0);
         if chunk.coded.coding.is_stored() {
             self.setup = Setup::default();
         }
@@ -230,7 +235,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             self.setup.steering = None;
             self.setup.parameters = Parameters::DEFAULT;
         }
-        let header = SingleHeader::to_bytes(&self.setup, plain, &chunk.coded)?;
+        let header = SingleHeader::to_bytes(&self.setup, chunk.plain, &chunk.coded)?;
         self.write_chunk(&header, &chunk)
     }
 
@@ -244,13 +249,28 @@ impl<'a, W: Write> Encoder<'a, W> {
         self.load.check(self.resources.memory)?;
         let batch = std::mem::take(&mut self.batch);
         self.load = BatchLoad::default();
-        for (plain, chunk) in batch.iter().zip(self.encode(&batch)) {
-            let chunk = chunk.map_err(|e| at_chunk(e, 0, self.extents.len()))?;
-            let header = ChunkHeader::of(plain, &chunk.coded);
-            self.extents.push(header.extent);
-            self.write_chunk(&header.to_bytes(), &chunk)?;
+        let framing = self.setup.block_len.map_or(Framing::Chunks, Framing::Blocks);
+        for chunks in self.encode(&batch, framing) {
+            for chunk in chunks.map_err(|e| at_chunk(e, 0, self.extents.len()))? {
+                self.write_framed(&chunk, framing)?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes a chunk of the long form, with its header, and fills its block up.
+    fn write_framed(&mut self, chunk: &EncodedChunk<'_>, framing: Framing) -> Result<()> {
+        let EncodedChunk { plain, coded, .. } = chunk;
+        let (header, zeros) = match framing {
+            Framing::Chunks => (ChunkHeader::of(plain, coded), Vec::new()),
+            Framing::Blocks(block_len) => {
+                let extent = Extent::of_block(coded, block_len).expect("it was made to fit");
+                ChunkHeader::of_block(plain, coded, extent, self.summary.plain_len)
+            }
+        };
+        self.extents.push(header.extent);
+        self.write_chunk(&header.to_bytes(), chunk)?;
+        self.write_bytes(&zeros)
     }
 
     /// Writes index and footer.

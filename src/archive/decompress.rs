@@ -321,6 +321,8 @@ struct Forward<R> {
     n_streams: u64,
     /// Chunks of the stream that were read.
     n_read: usize,
+    /// Their plain bytes.
+    plain_len: u64,
     /// Those of them that were given out.
     given: Vec<Extent>,
 }
@@ -328,14 +330,15 @@ struct Forward<R> {
 /// The rest of a stream, as far as its form tells.
 enum OpenStream {
     Single(Box<SingleHeader>),
-    Long { chunk_size: u32 },
+    Long { chunk_size: u32, block_len: Option<u32> },
     Ended,
 }
 
 impl<R: Read> Forward<BufReader<R>> {
     fn new(input: R) -> Self {
         let source = Source::new(BufReader::new(input));
-        Self { source, stream: OpenStream::Ended, n_streams: 0, n_read: 0, given: Vec::new() }
+        let (stream, given) = (OpenStream::Ended, Vec::new());
+        Self { source, stream, n_streams: 0, n_read: 0, plain_len: 0, given }
     }
 }
 
@@ -344,12 +347,14 @@ impl<R: Read> Forward<R> {
         match std::mem::replace(&mut self.stream, OpenStream::Ended) {
             OpenStream::Ended => Ok(None),
             OpenStream::Single(header) => Frame::read_single(*header, &mut self.source).map(Some),
-            OpenStream::Long { chunk_size } => {
-                self.stream = OpenStream::Long { chunk_size };
-                match ChunkHeader::read(chunk_size, &mut self.source)? {
-                    Some(header) => Frame::read(header, &mut self.source).map(Some),
-                    None => Ok(None),
-                }
+            OpenStream::Long { chunk_size, block_len } => {
+                self.stream = OpenStream::Long { chunk_size, block_len };
+                let Some(header) = ChunkHeader::read(chunk_size, &mut self.source)? else {
+                    return Ok(None);
+                };
+                header.check_block(block_len, self.plain_len)?;
+                self.plain_len += u64::from(header.extent.plain_len);
+                Frame::read(header, &mut self.source).map(Some)
             }
         }
     }
@@ -357,14 +362,17 @@ impl<R: Read> Forward<R> {
 
 impl<R: Read> ChunkSource for Forward<R> {
     fn next_stream(&mut self) -> Result<Option<Setup>> {
-        (self.n_read, self.given) = (0, Vec::new());
+        (self.n_read, self.plain_len, self.given) = (0, 0, Vec::new());
         let Some(header) = Header::read(&mut self.source, self.n_streams == 0)? else {
             return Ok(None);
         };
         let setup = header.setup().clone();
         self.stream = match header {
             Header::Single(header) => OpenStream::Single(Box::new(header)),
-            Header::Long(header) => OpenStream::Long { chunk_size: header.chunk_size },
+            Header::Long(header) => OpenStream::Long {
+                chunk_size: header.chunk_size,
+                block_len: header.setup.block_len,
+            },
         };
         Ok(Some(setup))
     }

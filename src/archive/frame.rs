@@ -34,8 +34,9 @@ impl Frame {
     /// # Errors
     /// Io, Truncated; Corrupt where its checksum differs.
     pub(super) fn read<R: Read>(header: ChunkHeader, source: &mut Source<R>) -> Result<Self> {
-        let payload = source.payload(header.extent.payload_len)?;
+        let mut payload = source.payload(header.extent.payload_len)?;
         source.expect("the payload's CRC", header.payload_crc, crc32(&payload))?;
+        header.extent.strip(&mut payload)?;
         Ok(Self { extent: header.extent, payload, check: Check::Crc(header.plain_crc) })
     }
 

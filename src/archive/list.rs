@@ -31,6 +31,8 @@ pub struct StreamInfo {
     pub prefix_len: u64,
     /// Its steering vectors, if any.
     pub steering: Option<SteeringName>,
+    /// Bytes of a block, where its chunks are blocks: they and the header fill one or several each.
+    pub block_len: Option<u32>,
     /// All that its chunks are coded with.
     pub(super) setup: Setup,
     /// BLAKE3 of the content; `None` in the single form, which has a CRC-32.
@@ -55,7 +57,7 @@ pub struct ChunkInfo {
 
 impl StreamInfo {
     fn new(offset: u64, setup: Setup, content: Option<[u8; 32]>, chunks: Vec<ChunkInfo>) -> Self {
-        let Setup { model, adapter, parameters, steering, prefix } = &setup;
+        let Setup { model, adapter, parameters, steering, prefix, block_len } = &setup;
         let prefix_len = prefix.as_ref().map_or(0, |prefix| prefix.plain_len as u64);
         Self {
             offset,
@@ -65,6 +67,7 @@ impl StreamInfo {
             parameters: *parameters,
             prefix_len,
             steering: steering.clone(),
+            block_len: *block_len,
             setup,
             content,
             chunks,
@@ -144,6 +147,9 @@ impl<R: Read + Seek> Lister<R> {
                 self.walk(number, &header)?
             }
         };
+        for (chunk, extent) in extents.iter().enumerate() {
+            extent.check_block(header.setup.block_len).map_err(|e| at_chunk(e, number, chunk))?;
+        }
         let chunks = chunk_infos(first_chunk, &extents);
         Ok(StreamInfo::new(offset, header.setup, Some(footer.content), chunks))
     }

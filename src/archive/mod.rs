@@ -46,11 +46,11 @@ pub use compress::{Encoder, compress};
 pub use decompress::{Decoder, decompress};
 #[cfg(feature = "cli")]
 pub(crate) use format::refuse_foreign;
-pub use format::{FORMAT_VERSION, MAGIC, MAX_CHUNK_SIZE, NUMERICS};
+pub use format::{BLOCK_UNIT, FORMAT_VERSION, MAGIC, MAX_BLOCK_LEN, MAX_CHUNK_SIZE, NUMERICS};
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use options::Options;
-pub use random_access::{read_chunk, read_range};
+pub use random_access::{Block, read_block, read_chunk, read_range};
 pub use repair::{Damage, Missing, Recovery, recover};
 pub use steering::NamedSteering;
 pub use steering_name::SteeringName;
@@ -60,6 +60,10 @@ pub use steering_name::SteeringName;
 pub fn default_chunk_size(level: u8) -> u32 {
     if level < 9 { 4 << 20 } else { 8 << 20 }
 }
+
+/// Plain bytes of a piece that is cut into blocks, unless the caller asks for another or a chunk has more: what
+/// its last block lacks is little beside it.
+const DEFAULT_PIECE: u32 = 4 << 20;
 
 /// Effort unless the caller asks for another: 1 is fast, 9 is small.
 pub const DEFAULT_LEVEL: u8 = 6;

@@ -1,7 +1,7 @@
 //! Options of compression and decompression.
 
-use super::format::MAX_CHUNK_SIZE;
-use super::{DEFAULT_LEVEL, NamedSteering, Progress, Resources, default_chunk_size};
+use super::format::{BLOCK_UNIT, MAX_BLOCK_LEN, MAX_CHUNK_SIZE};
+use super::{DEFAULT_LEVEL, DEFAULT_PIECE, NamedSteering, Progress, Resources, default_chunk_size};
 use crate::codec::{ChunkOptions, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Learning;
@@ -22,6 +22,10 @@ pub struct Options {
     pub level: u8,
     /// Plain bytes in a chunk, 1..=[`MAX_CHUNK_SIZE`]; `None` chooses by level.
     pub chunk_size: Option<u32>,
+    /// Bytes of a block, a multiple of [`BLOCK_UNIT`] up to [`MAX_BLOCK_LEN`], where the archive is to be one
+    /// of blocks: `chunk_size` plain bytes at a time are cut into chunks that fill a block each, as far as
+    /// there is text.
+    pub block_len: Option<u32>,
     /// Lanes of a chunk, 1..=[`MAX_LANES`]; `None` chooses by level and the chunk's length.
     pub lanes: Option<u8>,
     /// Whether the adaptive model may be mixed in.
@@ -59,6 +63,7 @@ impl Default for Options {
         Self {
             level: DEFAULT_LEVEL,
             chunk_size: None,
+            block_len: None,
             lanes: None,
             mix: true,
             prefix: Vec::new(),
@@ -107,6 +112,7 @@ setters! {
     isa: Isa,;
     into
     chunk_size: Option<u32>,
+    block_len: Option<u32>,
     lanes: Option<u8>,
     prefix: Vec<u8>,
     steering: Option<NamedSteering>,
@@ -121,9 +127,10 @@ impl Options {
         self.chunk_options().may_run_model()
     }
 
-    /// Plain bytes in a chunk, as set or by level.
+    /// Plain bytes in a chunk, as set or by level; those cut into blocks at a time.
     pub fn resolved_chunk_size(&self) -> u32 {
-        self.chunk_size.unwrap_or_else(|| default_chunk_size(self.level))
+        let least = self.block_len.map_or(0, |_| DEFAULT_PIECE);
+        self.chunk_size.unwrap_or_else(|| default_chunk_size(self.level).max(least))
     }
 
     pub(super) fn chunk_options(&self) -> ChunkOptions {
@@ -147,6 +154,10 @@ impl Options {
             format!("chunk_size is {chunk_size}, expected 1 to {MAX_CHUNK_SIZE}")
         } else if !(1..=MAX_LANES).contains(&lanes) {
             format!("lanes is {lanes}, expected 1 to {MAX_LANES}")
+        } else if let Some(len) = self.block_len.filter(|&len| !is_block_len(len)) {
+            format!("block_len is {len}, expected a multiple of {BLOCK_UNIT} up to {MAX_BLOCK_LEN}")
+        } else if self.block_len.is_some() && lanes > 1 {
+            format!("lanes is {lanes}, blocks have 1")
         } else if !(1..=9).contains(&self.level) {
             format!("level is {}, expected 1 to 9", self.level)
         } else if !Parameters::TABLE_LOG2.contains(&self.table_log2) {
@@ -175,4 +186,8 @@ impl Options {
             _ => Ok(()),
         }
     }
+}
+
+fn is_block_len(len: u32) -> bool {
+    (BLOCK_UNIT..=MAX_BLOCK_LEN).contains(&len) && len.is_multiple_of(BLOCK_UNIT)
 }

@@ -1,4 +1,4 @@
-//! Parts of an archive: one chunk, or a range of bytes.
+//! Parts of an archive: one chunk, one block, or a range of bytes.
 
 use super::decompress::write_error;
 use super::format::{ChunkHeader, Header, MAX_CHUNK_SIZE, Source};
@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, Write};
 use std::ops::Range;
+
+/// No bytes are read ahead: they would be the next chunk's.
+const READ_AHEAD: usize = 0;
 
 /// The plain bytes of chunk `chunk` of `stream`, one of those that [`list`](super::list()) found in
 /// `input`. Reads that chunk only.
@@ -26,12 +29,9 @@ pub fn read_chunk(
     options: &Options,
 ) -> Result<Vec<u8>> {
     let n_chunks = stream.chunks.len();
-    let out_of_range = || {
-        let message = format!("chunk {chunk} asked for, there are {n_chunks}");
-        Error::new(ErrorKind::InvalidArgument, message)
-    };
+    let out_of_range = || invalid(format!("chunk {chunk} asked for, there are {n_chunks}"));
     let info = stream.chunks.get(chunk).ok_or_else(out_of_range)?;
-    let mut source = Source::new(BufReader::new(input));
+    let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
     let frame = read_frame(&mut source, stream, info)?;
     let mut decoder = StreamDecoder::new(stream.setup.clone());
     let pool = Pool::of(options.threads)?;
@@ -53,7 +53,7 @@ pub fn read_range(
     progress: Progress<'_>,
 ) -> Result<Summary> {
     let streams = list(&mut input)?;
-    let mut source = Source::new(BufReader::new(input));
+    let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
     let pool = Pool::of(options.threads)?;
     let mut summary = Summary::default();
     let mut begin = 0; // of the chunk, in the content
@@ -84,6 +84,82 @@ pub fn read_range(
     Ok(summary)
 }
 
+/// A block of an archive, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Block {
+    /// Where its plain bytes begin in the content.
+    pub start: u64,
+    /// Plain bytes.
+    pub plain: Vec<u8>,
+    /// Its figures.
+    pub summary: Summary,
+}
+
+/// Block `number` of `input`, an archive of one stream of blocks (`Options::block_len`). Reads the header,
+/// finds the block by multiplication and reads nothing else.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] where there are no blocks, or not so many; all others of [`ErrorKind`] but
+/// `TrailingData`.
+pub fn read_block(
+    mut input: impl Read + Seek,
+    number: u64,
+    models: &dyn ModelSource,
+    options: &Options,
+) -> Result<Block> {
+    read_block_by_place(&mut input, number, models, options).map_err(|error| {
+        // Past the last block is the index: only now is it worth reading.
+        let n_blocks = list(&mut input).ok().map(|s| s.iter().map(|s| s.chunks.len() as u64).sum());
+        match n_blocks.filter(|&n: &u64| n <= number) {
+            Some(n) => invalid(format!("block {number} asked for, there are {n}")),
+            None => error.at(format!("block {number}")),
+        }
+    })
+}
+
+fn read_block_by_place(
+    input: impl Read + Seek,
+    number: u64,
+    models: &dyn ModelSource,
+    options: &Options,
+) -> Result<Block> {
+    let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
+    source.seek_to(0)?;
+    let header = match Header::read(&mut source, true)? {
+        Some(Header::Long(header)) => Some(header),
+        _ => None,
+    };
+    let blocks = header.and_then(|header| header.setup.block_len.map(|len| (header, len)));
+    let Some((header, block_len)) = blocks else {
+        return Err(invalid("the archive is not one of blocks".into()));
+    };
+    let offset = number.checked_mul(block_len.into());
+    let offset = offset.and_then(|offset| offset.checked_add(source.offset()));
+    source.seek_to(offset.filter(|&at| i64::try_from(at).is_ok()).ok_or_else(changed)?)?;
+    let chunk = ChunkHeader::read(header.chunk_size, &mut source)?.ok_or_else(changed)?;
+    let start = chunk.start.unwrap_or(0);
+    chunk.check_block(Some(block_len), start)?;
+    options.check_limit(chunk.extent.plain_len.into())?;
+    let frame = Frame::read(chunk, &mut source)?;
+    let summary = Summary {
+        plain_len: chunk.extent.plain_len.into(),
+        archive_len: block_len.into(),
+        n_streams: 1,
+        n_chunks: 1,
+        n_stored: chunk.extent.is_stored().into(),
+        ..Summary::default()
+    };
+    let (mut decoder, pool) = (StreamDecoder::new(header.setup), Pool::of(options.threads)?);
+    let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
+    let plain = plains.into_iter().next().expect("one frame was decoded")?.into_owned();
+    Ok(Block { start, plain, summary })
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
+}
+
 /// Reads the chunk of `stream` that `info` says where to find.
 fn read_frame<R: Read + Seek>(
     source: &mut Source<BufReader<R>>,
@@ -97,8 +173,8 @@ fn read_frame<R: Read + Seek>(
             _ => Err(changed()),
         },
         Some(_) => {
-            let header = ChunkHeader::read(MAX_CHUNK_SIZE, source)?;
-            Frame::read(header.ok_or_else(changed)?, source)
+            let header = ChunkHeader::read(MAX_CHUNK_SIZE, source)?.ok_or_else(changed)?;
+            Frame::read(header, source)
         }
     }
 }

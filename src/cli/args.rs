@@ -1,12 +1,13 @@
 //! Command-line arguments as typed.
 
 use super::bench::args::BenchArgs;
+use super::equalinfo::EqualinfoVerb;
 use super::explain::ExplainArgs;
 use super::learning::{parse_kind, parse_rate, parse_tokens};
 use super::level::LevelArgs;
 use super::models::args::Verb;
 use super::models::steering_ref::{RandomSteering, parse_random};
-use super::size::{number, parse_range, parse_size};
+use super::size::{number, parse_block_bits, parse_range, parse_size};
 use super::steer::SteerVerb;
 use super::steer_fit::SteerFitArgs;
 use super::train::TrainArgs;
@@ -170,6 +171,11 @@ pub enum Command {
         #[command(subcommand)]
         verb: SteerVerb,
     },
+    /// Cut text into tokens of equal information, to train a second model on (docs/equal-info.md)
+    Equalinfo {
+        #[command(subcommand)]
+        verb: EqualinfoVerb,
+    },
     /// Download, list, verify, export and import language models
     Models {
         #[command(subcommand)]
@@ -186,7 +192,8 @@ impl Command {
             | Self::List { common, .. }
             | Self::Test { common, .. }
             | Self::Bench { common, .. } => Some(common),
-            Self::Explain(_) | Self::Train { .. } | Self::Steer { .. } => None,
+            Self::Explain(_) | Self::Equalinfo { .. } => None,
+            Self::Train { .. } | Self::Steer { .. } => None,
             Self::Models { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -198,7 +205,8 @@ impl Command {
             | Self::Decompress { model, .. }
             | Self::Test { model, .. }
             | Self::Bench { model, .. } => Some(model),
-            Self::Explain(_) | Self::Train { .. } | Self::Steer { .. } => None,
+            Self::Explain(_) | Self::Equalinfo { .. } => None,
+            Self::Train { .. } | Self::Steer { .. } => None,
             Self::List { .. }
             | Self::Models { .. }
             | Self::Completions { .. }
@@ -219,6 +227,7 @@ impl Command {
         match self {
             Self::Train { train, .. } => train.threads,
             Self::Steer { verb: SteerVerb::Train(args) } => args.threads,
+            Self::Equalinfo { verb } => verb.common().threads,
             _ => self.common()?.threads,
         }
     }
@@ -235,6 +244,7 @@ impl Command {
             Self::Explain(args) => &args.voice,
             Self::Train { voice, .. } => voice,
             Self::Steer { verb: SteerVerb::Train(args) } => &args.voice,
+            Self::Equalinfo { verb } => &verb.common().voice,
             Self::Completions { voice, .. } | Self::Man { voice, .. } => voice,
         }
     }
@@ -267,6 +277,11 @@ pub struct CodingArgs {
     /// 8; 8M at 9]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub chunk_size: Option<u64>,
+    /// Cut the archive into blocks of N bits, whole sectors of 512 bytes up to 1 MiB, each with as much text as fits:
+    /// each stands at a multiple of its length and decodes alone. The text is cut at every --chunk-size bytes
+    /// [default: 4M; 8M at 9], too
+    #[arg(long, value_name = "N", value_parser = parse_block_bits, conflicts_with = "lanes")]
+    pub block_bits: Option<u32>, // parsed to bytes
     /// Slices of a chunk that are coded in lockstep, 1 to 64 [default: by length]
     #[arg(long, value_name = "N", value_parser = number(1..=64_u8))]
     pub lanes: Option<u8>,
@@ -391,8 +406,12 @@ pub struct ExtractArgs {
     /// Write only the bytes from BEGIN up to END of the content; decodes the chunks that have them
     #[arg(long, value_name = "BEGIN..END", value_parser = parse_range, conflicts_with = "keep_going")]
     pub range: Option<Range<u64>>,
+    /// Write only the content of block N, from 0, of an archive made with --block-bits; reads the header and that
+    /// block alone
+    #[arg(long, value_name = "N", conflicts_with_all = ["range", "keep_going"])]
+    pub block: Option<u64>,
     /// Unpack the archive of a directory, beside it or in the directory of -C
-    #[arg(long, conflicts_with_all = ["range", "keep_going", "stdout", "output", "rm"])]
+    #[arg(long, conflicts_with_all = ["range", "block", "keep_going", "stdout", "output", "rm"])]
     pub untar: bool,
 }
 

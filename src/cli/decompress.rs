@@ -24,6 +24,8 @@ pub enum Part {
     Intact,
     /// The bytes from one to another.
     Range(Range<u64>),
+    /// One block.
+    Block(u64),
     /// The files of the directory that was packed.
     Files,
 }
@@ -59,11 +61,14 @@ pub fn decompress(
     if passes_on && head != MAGIC {
         return pass_on(&transfer, if is_gone { &head } else { &[] }, options.max_output);
     }
-    let total = look_ahead(session, &transfer.input)?;
+    let total = match part {
+        Part::Block(_) => None, // the index tells, and is not to be read
+        _ => look_ahead(session, &transfer.input)?,
+    };
     let counted = match part {
         Part::Intact => return recover::decompress(session, &transfer, options, total),
         Part::Range(range) => total.map(|total| range.end.min(total).saturating_sub(range.start)),
-        Part::Whole | Part::Files => total,
+        Part::Whole | Part::Files | Part::Block(_) => total,
     };
     let style = transfer.progress(session.progress);
     let progress = session.counter(&transfer.name, style, counted);
@@ -71,6 +76,7 @@ pub fn decompress(
         Part::Range(range) => {
             write_range(session, input, range, output, options, &|n| progress.add(n))
         }
+        Part::Block(block) => write_block(session, input, *block, output, options),
         _ => {
             let input = head[..if is_gone { head.len() } else { 0 }].chain(input);
             archive::decompress(input, output, &session.models, options, &|n| progress.add(n))
@@ -108,6 +114,28 @@ fn pass_on(transfer: &Transfer<'_>, head: &[u8], limit: Option<u64>) -> Result<(
         }
         Ok(())
     })
+}
+
+/// Writes the content of a block. A pipe is spooled to a temporary file.
+fn write_block(
+    session: &CliSession,
+    mut input: &InputFile,
+    block: u64,
+    output: &mut dyn Write,
+    options: &Options,
+) -> crate::Result<Summary> {
+    let models = &session.models;
+    let block = match input.stream_position().is_ok_and(|position| position == 0) {
+        true => archive::read_block(input, block, models, options)?,
+        false => {
+            let spooled =
+                spool(input).map_err(|e| crate::Error::io("cannot spool the input", e))?;
+            archive::read_block(&spooled, block, models, options)?
+        }
+    };
+    let written = output.write_all(&block.plain).and_then(|()| output.flush());
+    written.map_err(|e| crate::Error::io("cannot write the output", e))?;
+    Ok(block.summary)
 }
 
 /// Writes the bytes `range` of the content. A pipe is spooled to a temporary file: the index is at its end.

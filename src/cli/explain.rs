@@ -4,7 +4,7 @@ use super::input::{Input, OpenInput};
 use super::names::shown;
 use super::output::write_to;
 use super::session::CliSession;
-use super::size::counted;
+use super::size::{counted, grouped};
 use super::standard;
 use super::voice::VoiceArgs;
 use crate::archive::Options;
@@ -90,10 +90,11 @@ fn page(session: &CliSession, name: &str, text: &[u8], is_cut: bool) -> Result<S
     let costs = model.token_costs(context, text);
     let bits: f64 = costs.iter().map(|cost| cost.bits).sum();
     let mut summary = format!(
-        "{}{} in {} take {bits:.0} bits by the language model {} alone",
+        "{}{} in {} take {} bits by the language model {} alone",
         if is_cut { "The first " } else { "" },
         counted(text.len() as u64, "byte"),
         counted(costs.len() as u64, "token"),
+        grouped(bits.round() as u64),
         escaped(&model.identity().label),
     );
     if !text.is_empty() {

@@ -165,6 +165,9 @@ fn print_stream(out: &mut dyn Write, stream: &StreamInfo) -> io::Result<()> {
         stream.chunks.iter().map(|chunk| chunk.coding.lanes.to_string()).collect();
     writeln!(out, "  stream    at byte {}", grouped(stream.offset))?;
     writeln!(out, "    chunks  {}, {}", stream.chunks.len(), joined(methods))?;
+    if let Some(block_len) = stream.block_len {
+        writeln!(out, "    blocks  of {} bytes", grouped(block_len.into()))?;
+    }
     writeln!(out, "    lanes   {}", joined(lanes.iter().map(String::as_str)))?;
     let model = stream.model.as_ref().filter(|_| stream.needs_model());
     let model = model.map_or_else(|| "none needed".into(), model_text);

@@ -11,6 +11,7 @@ mod command_line;
 mod completions;
 mod compress;
 mod decompress;
+mod equalinfo;
 mod exit;
 mod explain;
 mod failures;
@@ -208,6 +209,7 @@ fn act(session: &CliSession, plan: &Plan, inputs: &[Input], mut failures: Failur
         Action::Train { train, options } => train::run(session, train, options)?,
         Action::Explain(args) => explain::run(session, args)?,
         Action::Steer(verb) => steer::run(session, verb)?,
+        Action::Equalinfo(verb) => equalinfo::run(session, verb)?,
         Action::Models(verb) => models::run(session, verb, &mut failures)?,
     }
     Ok(failures.exit_code())

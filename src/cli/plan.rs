@@ -6,6 +6,7 @@ use super::args::{
 };
 use super::bench::args::BenchArgs;
 use super::decompress::Part;
+use super::equalinfo::EqualinfoVerb;
 use super::exit::UsageError;
 use super::explain::ExplainArgs;
 use super::input::Input;
@@ -102,6 +103,8 @@ pub enum Action {
     /// Runs without inputs.
     Steer(SteerVerb),
     /// Runs without inputs.
+    Equalinfo(EqualinfoVerb),
+    /// Runs without inputs.
     Models(Verb),
     Completions(Shell),
     /// Page of that command; of the program where empty.
@@ -142,6 +145,9 @@ impl Plan {
             Command::Explain(args) => named_model(args.model.as_deref(), args.offline)?,
             Command::Steer { verb: SteerVerb::Train(args) } => {
                 named_model(args.model.as_deref(), args.offline)?
+            }
+            Command::Equalinfo { verb } => {
+                named_model(verb.common().model.as_deref(), verb.common().offline)?
             }
             Command::Train { train: TrainArgs { lora, .. }, .. } => {
                 named_model(lora.model.as_deref(), lora.offline)?
@@ -191,6 +197,7 @@ impl Plan {
             }
             Command::Explain(args) => Action::Explain(args),
             Command::Steer { verb } => Action::Steer(verb),
+            Command::Equalinfo { verb } => Action::Equalinfo(verb),
             Command::Models { verb } => Action::Models(verb),
             Command::Completions { shell, .. } => Action::Completions(shell),
             Command::Man { command, .. } => Action::Manual(command),
@@ -230,8 +237,10 @@ fn refuse_foreign_options(
         "--list and --test write no file: -o, -C and --rm do not apply"
     } else if !reads && !mode.decompress && is_limited {
         "--keep-going and --max-output are for decompression: use them with -d or -t"
-    } else if (reads || !mode.decompress) && (extract.untar || extract.range.is_some()) {
-        "--range and --untar are for decompression: use them with -d"
+    } else if (reads || !mode.decompress)
+        && (extract.untar || extract.range.is_some() || extract.block.is_some())
+    {
+        "--range, --block and --untar are for decompression: use them with -d"
     } else {
         return Ok(());
     };
@@ -246,16 +255,23 @@ fn part(
     inputs: &[Input],
 ) -> anyhow::Result<Part> {
     let is_named = output.stdout || output.output.is_some();
-    Ok(match &extract.range {
-        Some(_) if !is_named && inputs.iter().any(|input| matches!(input, Input::File(_))) => {
-            let message = "--range writes a part, which does not get the name of the whole: add -c, or -o FILE";
-            return Err(UsageError(message.into()).into());
+    let piece = extract.range.clone().map(|range| ("--range", Part::Range(range)));
+    let piece = piece.or(extract.block.map(|block| ("--block", Part::Block(block))));
+    Ok(match piece {
+        Some((option, _))
+            if !is_named && inputs.iter().any(|input| matches!(input, Input::File(_))) =>
+        {
+            let message = format!(
+                "{option} writes a part, which does not get the name of the whole: add -c, or -o FILE"
+            );
+            return Err(UsageError(message).into());
         }
-        Some(_) if output.rm => {
-            let message = "--range writes a part: the archive cannot be removed with --rm";
-            return Err(UsageError(message.into()).into());
+        Some((option, _)) if output.rm => {
+            let message =
+                format!("{option} writes a part: the archive cannot be removed with --rm");
+            return Err(UsageError(message).into());
         }
-        Some(range) => Part::Range(range.clone()),
+        Some((_, part)) => part,
         None if extract.untar => Part::Files,
         None if limit.keep_going => Part::Intact,
         None => Part::Whole,
@@ -312,6 +328,7 @@ fn coding_options(
     Ok(Options::default()
         .level(level.unwrap_or(DEFAULT_LEVEL))
         .chunk_size(chunk_size(coding.chunk_size)?)
+        .block_len(coding.block_bits)
         .lanes(coding.lanes)
         .mix(!coding.no_mix)
         .prefix(prefix(coding)?)

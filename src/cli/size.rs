@@ -1,5 +1,6 @@
 //! Parsing and formatting of sizes.
 
+use crate::archive::{BLOCK_UNIT, MAX_BLOCK_LEN};
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
@@ -41,6 +42,20 @@ where
             (least, most) => format!("expected a number from {least} to {most}"),
         })
     }
+}
+
+/// Parses the bits of a block; returns its bytes.
+///
+/// # Errors
+/// A message for the user.
+pub fn parse_block_bits(text: &str) -> Result<u32, String> {
+    let (least, most) = (8 * BLOCK_UNIT, 8 * MAX_BLOCK_LEN);
+    let bits = text.parse().ok();
+    let bits =
+        bits.filter(|&bits: &u32| (least..=most).contains(&bits) && bits.is_multiple_of(least));
+    bits.map(|bits| bits / 8).ok_or_else(|| {
+        format!("expected a multiple of {least} up to {most}: whole sectors of {BLOCK_UNIT} bytes")
+    })
 }
 
 /// Parses BEGIN..END, two numbers as of [`parse_size`]; either may be missing.

@@ -1,5 +1,6 @@
 //! `llmzip train`: trains a custom model.
 
+use super::equalinfo::read_tokens;
 use super::exit::UsageError;
 use super::held_out::archives_len;
 use super::lora::{self, LoraArgs};
@@ -14,7 +15,9 @@ use crate::archive::Options;
 use crate::models::Model;
 use crate::ops::Isa;
 use crate::train::lora::LoraOptions;
-use crate::train::{self, Arch, Budget, Device, Size, TrainOptions, TrainReport};
+use crate::train::{
+    self, Arch, Budget, Device, IdMaterial, Size, TrainOptions, TrainReport, TrainSummary,
+};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::io::Write;
@@ -32,11 +35,18 @@ pub struct TrainArgs {
     #[arg(long, value_name = "ARCH", value_enum, default_value_t = ArchName::Gru)]
     arch: ArchName,
     /// Training files; a NUL byte ends a document
-    #[arg(value_name = "FILE", required_unless_present = "data")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["data", "tokens"])]
     files: Vec<PathBuf>,
     /// The same, after the option
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+    /// Train on tokens instead, as llmzip equalinfo encode writes them: u8 or u16 as numpy saves them, and FILE.npy.json with
+    /// plain_len, n_tokens and token_bits or vocab_size. The model codes no text
+    #[arg(long, value_name = "FILE.npy", conflicts_with_all = ["files", "data", "vocab", "crlf", "lora"])]
+    tokens: Option<PathBuf>,
+    /// Tokens to measure the model on [default: the last of --tokens, one in 50]
+    #[arg(long, value_name = "FILE.npy", requires = "tokens")]
+    held_out: Option<PathBuf>,
     /// Folder of the new model or adapter [default: the first file's name, with -model or -adapter for its
     /// suffix]
     #[arg(short, long, value_name = "DIR")]
@@ -111,7 +121,8 @@ impl TrainArgs {
 
     /// Returns the folder of the new model or adapter.
     fn folder(&self) -> PathBuf {
-        let stem = || Path::new(self.files.iter().chain(&self.data).next()?).file_stem();
+        let first = || self.files.iter().chain(&self.data).chain(&self.tokens).next();
+        let stem = || Path::new(first()?).file_stem();
         let named = || {
             let mut name = stem().unwrap_or_default().to_owned();
             name.push(if self.lora.lora { "-adapter" } else { "-model" });
@@ -181,13 +192,11 @@ pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Re
     if let Some(options) = args.lora_options()? {
         return lora::run(session, &args.data(), &args.folder(), &options);
     }
-    let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
-    let mut watch = |report: &TrainReport| show(&display, report);
-    *unfinished() = Some(Unfinished::Drafts(args.folder()));
-    let summary = train::train(options, &args.data(), &args.folder(), &mut watch);
-    *unfinished() = None;
-    let summary = summary?;
-    drop(display);
+    if let Some(tokens) = &args.tokens {
+        return run_on_tokens(session, args, options, tokens);
+    }
+    let summary =
+        watched(session, args, |watch| train::train(options, &args.data(), &args.folder(), watch))?;
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
         let folder = shown(&args.folder());
@@ -197,6 +206,56 @@ pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Re
             summary.held_out
         )?;
         writeln!(standard::stdout()?, "{}", worth(session, args, &summary.held_out_texts)?)?;
+    }
+    Ok(())
+}
+
+/// Runs `train`, which gets the callback that shows its progress.
+fn watched(
+    session: &CliSession,
+    args: &TrainArgs,
+    train: impl FnOnce(&mut dyn FnMut(&TrainReport)) -> crate::Result<TrainSummary>,
+) -> Result<TrainSummary> {
+    let display = Display::new(session.progress, session.voice, || progress::bar(Some(PARTS), BAR));
+    let mut watch = |report: &TrainReport| show(&display, report);
+    *unfinished() = Some(Unfinished::Drafts(args.folder()));
+    let summary = train(&mut watch);
+    *unfinished() = None;
+    Ok(summary?)
+}
+
+/// Trains a model on the tokens in the file `path`.
+fn run_on_tokens(
+    session: &CliSession,
+    args: &TrainArgs,
+    options: &TrainOptions,
+    path: &Path,
+) -> Result<()> {
+    let (learned, vocab_size) = read_tokens(path)?;
+    let held_out = args.held_out.as_deref().map(read_tokens).transpose()?;
+    if let Some(other) = held_out.as_ref().map(|held_out| held_out.1).filter(|n| *n != vocab_size) {
+        let message =
+            format!("--held-out has a vocabulary of {other} tokens, expected {vocab_size}");
+        return Err(UsageError(message).into());
+    }
+    let material = IdMaterial::new(learned, held_out.map(|(held_out, _)| held_out), vocab_size)?;
+    let options = TrainOptions { vocab_size, ..*options };
+    let names = [path.display().to_string()];
+    let summary = watched(session, args, |watch| {
+        train::train_ids(&options, &material, &names, &args.folder(), watch)
+    })?;
+    if session.voice > Voice::Quiet {
+        let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
+        let per_token = summary.held_out * material.held_out_bytes_per_token();
+        let even = (vocab_size as f64).log2();
+        let learnability = 100.0 * (1.0 - per_token / even);
+        writeln!(
+            standard::stdout()?,
+            "{}: {n} parameters, {steps} steps, {:.4} bits per byte on held-out data; {per_token:.4} bits per token \
+             of {even:.4}: learnability {learnability:.2} %",
+            shown(&args.folder()),
+            summary.held_out
+        )?;
     }
     Ok(())
 }

@@ -67,6 +67,18 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded<'static> {
     Coded { coding, plain_len: plain.len(), payload }
 }
 
+/// Bytes at the beginning of `plain` whose code has at most `room` bytes, while all of it is coded.
+pub fn fitting(codec: Codec<'_>, plain: &[u8], tier: u8, room: usize) -> usize {
+    let mut mixed = model(codec, tier, codec.parameters.table_log2.into(), plain.len());
+    let mut encoder = RangeEncoder::default();
+    let _mixing = enter(Part::Mixing);
+    let fits = |&byte: &u8| {
+        code_byte(&mut mixed, &mut encoder, byte);
+        encoder.coded_len() < room // beside the parameters
+    };
+    plain.iter().map(fits).take_while(|&fits| fits).count()
+}
+
 /// Decodes `plain_len` bytes.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 //! `range_coder` makes bytes of decisions. A `prefix` can stand before every chunk's text.
 
 mod batch;
+mod blocks;
 mod bytes;
 mod lane_layout;
 mod lanes;
@@ -24,6 +25,7 @@ use crate::models::{Learner, Model, Steering};
 use crate::ops::Isa;
 use crate::predict::MixingConfig;
 pub use batch::{decode, decode_all};
+pub use blocks::fill;
 pub use parameters::Parameters;
 pub use prefix::Prefix;
 use std::borrow::Cow;

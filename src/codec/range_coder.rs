@@ -69,6 +69,11 @@ impl RangeEncoder {
         self.low = (self.low & 0x00ff_ffff) << 8;
     }
 
+    /// Bytes that [`finish`](Self::finish) would return, or up to one more or fewer.
+    pub fn coded_len(&self) -> usize {
+        self.bytes.len() + self.pending_ff + usize::from(self.pending.is_some()) + 1
+    }
+
     /// The shortest bytes that decode to what was encoded. The decoder reads zeros past their end,
     /// so trailing zeros are not among them.
     pub fn finish(mut self) -> Vec<u8> {

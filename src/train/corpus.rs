@@ -2,6 +2,7 @@
 //!
 //! A NUL byte ends a document, and so does the end of a file.
 
+use super::material::{Material, Windows};
 use super::vocabulary::Tokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::random::Random;
@@ -108,6 +109,54 @@ impl Corpus {
         }
         let ends_in_crlf = random.below(8) == 0 && crlf;
         TokenStream { repeats: true, ends_in_crlf, ..TokenStream::new(text, at) }
+    }
+}
+
+/// A corpus and its tokens.
+pub struct Text<'a> {
+    pub corpus: &'a Corpus,
+    pub tokens: &'a Tokens,
+}
+
+impl Material for Text<'_> {
+    fn digest(&self) -> blake3::Hash {
+        self.corpus.digest()
+    }
+
+    fn stream<'a>(&'a self, random: &mut Random, crlf: bool) -> Box<dyn Windows + 'a> {
+        let stream = self.corpus.stream(random, crlf);
+        Box::new(TextWindows { stream, tokens: self.tokens })
+    }
+
+    fn held_out(&self) -> Vec<Box<dyn Windows + '_>> {
+        let windows = |text| {
+            let stream = TokenStream::new(text, 0);
+            Box::new(TextWindows { stream, tokens: self.tokens }) as _
+        };
+        pieces(self.corpus.held_out()).into_iter().map(windows).collect()
+    }
+
+    fn bytes(&self, targets: &[u32]) -> f64 {
+        self.tokens.bytes(targets) as f64
+    }
+}
+
+/// Cuts texts into pieces of about the same length.
+fn pieces(texts: &[Vec<u8>]) -> Vec<&[u8]> {
+    const LEN: usize = 1 << 12;
+    let of_text = |text: &'_ Vec<u8>| text.len().div_ceil(text.len().div_ceil(LEN).max(1)).max(1);
+    texts.iter().flat_map(|text| text.chunks(of_text(text))).collect()
+}
+
+/// A stream with its tokens.
+struct TextWindows<'a> {
+    stream: TokenStream<'a>,
+    tokens: &'a Tokens,
+}
+
+impl Windows for TextWindows<'_> {
+    fn window(&mut self, n: usize) -> Vec<u32> {
+        self.stream.window(self.tokens, n)
     }
 }
 

@@ -17,11 +17,11 @@ pub struct NetworkFiles {
     pub weights: Vec<u8>,
 }
 
-/// Writes configuration, tokenizer and weights: these in float16.
+/// Writes configuration, tokenizer, if there is one, and weights: these in float16.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; [`ErrorKind::InvalidModel`] where weights exceed the range of float16.
-pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> Result<()> {
+pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: Option<&Tokens>) -> Result<()> {
     let halves = |name: &str, values: Vec<f32>| {
         let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
         if halves.iter().any(|half| !half.is_finite()) {
@@ -32,7 +32,9 @@ pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: &Tokens) -> 
     };
     let NetworkFiles { config, weights } = files(network, "float16", Dtype::F16, halves)?;
     write(folder, "config.json", &config)?;
-    write(folder, "tokenizer.json", &tokens.json)?;
+    if let Some(tokens) = tokens {
+        write(folder, "tokenizer.json", &tokens.json)?;
+    }
     write(folder, "model.safetensors", &weights)
 }
 
@@ -110,5 +112,10 @@ pub fn card(
         names.join(", "),
     );
     write(folder, "README.md", text.as_bytes())?;
+    let point = |(steps, learned, held_out): &(u64, f64, f64)| {
+        format!("{steps},{learned:.4},{held_out:.4}\n")
+    };
+    let points: String = progress.curve.iter().map(point).collect();
+    write(folder, "curve.csv", format!("steps,learned,held_out\n{points}").as_bytes())?;
     write(folder, "curve.svg", svg(&progress.curve).as_bytes())
 }

@@ -4,9 +4,11 @@
 //! number of threads changes nothing, and a run of so many steps gives the same model again.
 
 use super::checkpoint::{self, RunProgress};
-use super::corpus::{Corpus, TokenStream};
+use super::corpus::{Corpus, Text};
 use super::device::Placed;
 use super::export;
+use super::ids::IdMaterial;
+use super::material::{Material, Windows};
 use super::network::{TokenShard, TrainableNetwork};
 use super::optimiser::{Optimiser, reduce};
 use super::options::{BatchShape, Budget, TrainOptions};
@@ -82,26 +84,57 @@ pub fn train(
         }
         false => Tokens::for_sample(&corpus.sample(SAMPLE_LEN), options.vocab_size)?,
     };
-    let mut run = Run::new(options, &corpus, &tokens)?;
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let material = Text { corpus: &corpus, tokens: &tokens };
+    let summary = fit(options, &material, Some(&tokens), &names, folder, watch)?;
+    Ok(TrainSummary { held_out_texts: corpus.held_out().to_vec(), ..summary })
+}
+
+/// Trains a model on tokens of the files `names` and writes it into `folder`: without a tokenizer, so that it codes
+/// no text.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn train_ids(
+    options: &TrainOptions,
+    material: &IdMaterial,
+    names: &[String],
+    folder: &Path,
+    watch: &mut dyn FnMut(&TrainReport),
+) -> Result<TrainSummary> {
+    prepare(folder, options.resume)?;
+    fit(options, material, None, names, folder, watch)
+}
+
+fn fit(
+    options: &TrainOptions,
+    material: &dyn Material,
+    tokens: Option<&Tokens>,
+    names: &[String],
+    folder: &Path,
+    watch: &mut dyn FnMut(&TrainReport),
+) -> Result<TrainSummary> {
+    let mut run = Run::new(options, material)?;
     if options.resume {
         let what = run.progress.what.clone();
         run.progress = checkpoint::load(folder, &what, &mut *run.network, &mut run.optimiser)?;
     }
-    checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
+    if let Some(tokens) = tokens {
+        checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
+    }
     if !options.resume {
         // A run can be resumed from the start.
         checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
     }
     run.go(folder, watch)?;
     checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
-    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    export::model(folder, &*run.network, &tokens)?;
-    export::card(folder, options, &names, &*run.network, &run.progress)?;
+    export::model(folder, &*run.network, tokens)?;
+    export::card(folder, options, names, &*run.network, &run.progress)?;
     Ok(TrainSummary {
         n_parameters: run.network.parameters().iter().map(|p| p.values.len()).sum(),
         steps: run.progress.steps,
         held_out: run.progress.curve.last().map_or(f64::NAN, |point| point.2),
-        held_out_texts: corpus.held_out().to_vec(),
+        held_out_texts: Vec::new(),
     })
 }
 
@@ -122,8 +155,7 @@ fn prepare(folder: &Path, resume: bool) -> Result<()> {
 struct Run<'a> {
     options: &'a TrainOptions,
     batch: BatchShape,
-    corpus: &'a Corpus,
-    tokens: &'a Tokens,
+    material: &'a dyn Material,
     network: Box<dyn TrainableNetwork>,
     optimiser: Optimiser,
     progress: RunProgress,
@@ -131,15 +163,15 @@ struct Run<'a> {
 
 /// Work of one thread: its streams, their states, and their gradients.
 struct Worker<'a> {
-    streams: Vec<TokenStream<'a>>,
+    streams: Vec<Box<dyn Windows + 'a>>,
     states: Vec<RecurrentState>,
     gradients: Gradients,
     nats: f64,
-    bytes: usize,
+    bytes: f64,
 }
 
 impl<'a> Run<'a> {
-    fn new(options: &'a TrainOptions, corpus: &'a Corpus, tokens: &'a Tokens) -> Result<Self> {
+    fn new(options: &'a TrainOptions, material: &'a dyn Material) -> Result<Self> {
         let random = &mut Random::new(&[options.seed]);
         let Placed { network, orthogonal, takes_all } =
             options.device.place(options.shape(), options.isa, random)?;
@@ -153,17 +185,17 @@ impl<'a> Run<'a> {
         let what = format!(
             "--arch {arch} --size {size} --vocab {vocab_size} --seed {seed}{} and data of digest {:.12}",
             if *crlf { " --crlf" } else { "" },
-            corpus.digest().to_hex()
+            material.digest().to_hex()
         );
         let progress = RunProgress { what, ..RunProgress::default() };
-        Ok(Self { options, batch, corpus, tokens, network, optimiser, progress })
+        Ok(Self { options, batch, material, network, optimiser, progress })
     }
 
     /// Runs all steps that the budget leaves.
     fn go(&mut self, folder: &Path, watch: &mut dyn FnMut(&TrainReport)) -> Result<()> {
         let (begin, before_s) = (Instant::now(), self.progress.elapsed_s);
         let mut workers = self.workers();
-        let (mut nats, mut bytes) = (0.0, 0);
+        let (mut nats, mut bytes) = (0.0, 0.0);
         let (mut saved_s, mut measured) = (before_s, self.share());
         while self.share() < 1.0 {
             let is_new = workers.iter().any(|worker| worker.streams.is_empty());
@@ -176,7 +208,7 @@ impl<'a> Run<'a> {
             }
             self.step(&mut workers)?;
             nats += workers.iter().map(|worker| worker.nats).sum::<f64>();
-            bytes += workers.iter().map(|worker| worker.bytes).sum::<usize>();
+            bytes += workers.iter().map(|worker| worker.bytes).sum::<f64>();
             if !nats.is_finite() {
                 let message = format!("the loss is not finite at step {}", self.progress.steps);
                 return Err(Error::new(ErrorKind::InvalidModel, message));
@@ -189,7 +221,7 @@ impl<'a> Run<'a> {
             if let Some(held_out) = held_out {
                 self.progress.curve.push((self.progress.steps, learned, held_out));
                 measured = share;
-                (nats, bytes) = (0.0, 0);
+                (nats, bytes) = (0.0, 0.0);
             }
             let RunProgress { steps, elapsed_s, bytes, .. } = self.progress;
             watch(&TrainReport { steps, share, elapsed_s, bytes, learned, held_out });
@@ -211,7 +243,7 @@ impl<'a> Run<'a> {
             states: Vec::new(),
             gradients: zeros(self.network.parameters()),
             nats: 0.0,
-            bytes: 0,
+            bytes: 0.0,
         };
         (0..self.batch.streams / self.batch.shard).map(worker).collect()
     }
@@ -221,24 +253,25 @@ impl<'a> Run<'a> {
         let (BatchShape { shard, episode, .. }, crlf) = (self.batch, self.options.crlf);
         let mut random = Random::new(&[self.options.seed, 1 + self.progress.steps / episode]);
         for worker in workers {
-            worker.streams = (0..shard).map(|_| self.corpus.stream(&mut random, crlf)).collect();
+            worker.streams = (0..shard).map(|_| self.material.stream(&mut random, crlf)).collect();
             worker.states = self.network.states(shard);
         }
     }
 
     fn step(&mut self, workers: &mut [Worker<'a>]) -> Result<()> {
-        let (network, tokens, n) = (&*self.network, self.tokens, self.batch.window);
+        let (network, material, n) = (&*self.network, self.material, self.batch.window);
         workers.par_iter_mut().try_for_each(|worker| {
-            let windows = worker.streams.iter_mut().map(|stream| stream.window(tokens, n));
+            let windows = worker.streams.iter_mut().map(|stream| stream.window(n));
             let shard = shard(&windows.collect::<Vec<_>>());
-            worker.bytes = tokens.bytes(&shard.targets);
+            worker.bytes = material.bytes(&shard.targets);
             worker.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
             worker.nats = network.run(&shard, &mut worker.states, Some(&mut worker.gradients))?;
             Ok(())
         })?;
         self.progress.steps += 1;
         self.progress.tokens += (self.batch.streams * n) as u64;
-        self.progress.bytes += workers.iter().map(|worker| worker.bytes as u64).sum::<u64>();
+        self.progress.bytes +=
+            workers.iter().map(|worker| worker.bytes).sum::<f64>().round() as u64;
         let (first, others) = workers.split_first_mut().expect("at least one shard");
         let scale = 1.0 / (self.batch.streams * n) as f32;
         let others: Vec<&Gradients> = others.iter().map(|worker| &worker.gradients).collect();
@@ -251,28 +284,26 @@ impl<'a> Run<'a> {
 
     /// Evaluates bits per byte on held-out data: pieces side by side, until the first ends.
     fn held_out(&self) -> Result<f64> {
-        let cost = |texts: &[&[u8]]| {
-            let mut streams: Vec<TokenStream<'_>> =
-                texts.iter().map(|text| TokenStream::new(text, 0)).collect();
-            let mut states = self.network.states(texts.len());
-            let (mut nats, mut bytes) = (0.0, 0);
+        let cost = |streams: &mut [Box<dyn Windows + '_>]| {
+            let mut states = self.network.states(streams.len());
+            let (mut nats, mut bytes) = (0.0, 0.0);
             loop {
-                let window =
-                    |stream: &mut TokenStream<'_>| stream.window(self.tokens, self.batch.window);
-                let mut windows: Vec<Vec<u32>> = streams.iter_mut().map(window).collect();
+                let windows = streams.iter_mut().map(|stream| stream.window(self.batch.window));
+                let mut windows: Vec<Vec<u32>> = windows.collect();
                 let len = windows.iter().map(Vec::len).min().unwrap_or(0);
                 if len < 2 {
                     return Ok((nats, bytes));
                 }
                 windows.iter_mut().for_each(|window| window.truncate(len));
                 let shard = shard(&windows);
-                bytes += self.tokens.bytes(&shard.targets);
+                bytes += self.material.held_out_bytes(&shard.targets);
                 nats += self.network.run(&shard, &mut states, None)?;
             }
         };
-        let texts = pieces(self.corpus.held_out());
-        let costs = texts.par_chunks(SIDE_BY_SIDE).map(cost).collect::<Result<Vec<_>>>()?;
-        let (nats, bytes): (Vec<f64>, Vec<usize>) = costs.into_iter().unzip();
+        let mut streams = self.material.held_out();
+        let costs = streams.par_chunks_mut(SIDE_BY_SIDE).map(cost);
+        let costs = costs.collect::<Result<Vec<_>>>()?;
+        let (nats, bytes): (Vec<f64>, Vec<f64>) = costs.into_iter().unzip();
         Ok(bits_per_byte(nats.iter().sum(), bytes.iter().sum()))
     }
 }
@@ -287,13 +318,6 @@ fn shard(windows: &[Vec<u32>]) -> TokenShard {
     TokenShard { streams: windows.len(), inputs: rows(0), targets: rows(1) }
 }
 
-/// Cuts texts into pieces of about the same length.
-fn pieces(texts: &[Vec<u8>]) -> Vec<&[u8]> {
-    const LEN: usize = 1 << 12;
-    let of_text = |text: &'_ Vec<u8>| text.len().div_ceil(text.len().div_ceil(LEN).max(1)).max(1);
-    texts.iter().flat_map(|text| text.chunks(of_text(text))).collect()
-}
-
-fn bits_per_byte(nats: f64, bytes: usize) -> f64 {
-    nats / std::f64::consts::LN_2 / bytes as f64
+fn bits_per_byte(nats: f64, bytes: f64) -> f64 {
+    nats / std::f64::consts::LN_2 / bytes
 }

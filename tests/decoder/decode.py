@@ -27,10 +27,10 @@ try:
 except ImportError:
     blake3 = None
 
-MAGIC, TAIL_MAGIC, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x3F
+MAGIC, TAIL_MAGIC, BLOCK, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x01, 0x3F
 STORED, MODEL, MIXED, ADAPTIVE, LEARNING = range(5)
 HEAD_LEARNS = False, 9, 500  # how the head learns in a chunk of the method learning
-MOST = 1 << 26
+MOST, MOST_BLOCK = 1 << 26, 1 << 20
 MODELS = Path(__file__).parents[2] / "models"
 DEFAULT = "88a6cc52c3618c14afed182ece6097dbb8d7bdec04b67b8aaf036b80a52ad7a3"
 NO_MODEL, DEFAULT_CODE, BY_DIGEST = 0, 1, 63
@@ -92,22 +92,31 @@ class Reader:
         check(self.u32() == expected, f"CRC-32 of {what}")
 
     def tag(self):
-        """Method and lanes: section 7."""
+        """Method and lanes, and whether it is a block: section 7."""
         tag = self.byte()
+        if tag == BLOCK:
+            check(self.data[self.at:self.at + 1] != bytes([BLOCK]), "a block in a block")
+            return *self.tag()[:2], True
+        method, lanes = self.method(tag)
+        return method, lanes, False
+
+    def method(self, tag):
+        """Method and lanes of a tag that begins with a byte."""
+        check(tag != END_TAG, "an end tag in place of a chunk's")
         if 1 <= tag < END_TAG:
-            return tag + 3, self.byte() + 1
+            return tag + 2, self.byte() + 1
         method, lanes = tag >> 6, (tag & 0x3F) + 1
         check(lanes == 1 or method in (MODEL, MIXED), "lanes where there can be none")
         return method, lanes
 
-    def lengths(self, method, least, most):
+    def lengths(self, method, is_block, least, most):
         """plain_len and the payload's length."""
         plain_len = self.varint()
         check(least <= plain_len <= most, "plain_len is out of range")
-        if method == STORED:
+        if method == STORED and not is_block:
             return plain_len, plain_len
         coded_len = self.varint()
-        check(1 <= coded_len < plain_len, "coded_len is out of range")
+        check(1 <= coded_len < (MOST_BLOCK + 1 if is_block else plain_len), "coded_len is out of range")
         return plain_len, coded_len
 
 
@@ -123,6 +132,7 @@ class Setup:
     learning: tuple | None = None  # whether all matrices learn, log2 of the tokens between steps, millionths
     steering: tuple | bytes | None = None  # count and seed, the digest of a file, or the code of carried vectors
     prefix: Prefix = field(default_factory=Prefix)
+    block_len: int | None = None
 
 
 class Model:
@@ -211,7 +221,7 @@ class Decoder:
 
     def apply(self, setup, extensions):
         """Section 4, once the header's checksum is right."""
-        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8, 10, 12)]
+        unknown = [id_ for id_ in extensions if id_ % 2 == 0 and id_ not in (2, 4, 6, 8, 10, 12, 14)]
         check(not unknown, f"unsupported extensions {unknown}")
         if 2 in extensions:
             content = Reader(extensions[2])
@@ -241,8 +251,8 @@ class Decoder:
             check(content.at == len(content.data), "the adapter extension goes on")
         if 4 in extensions:
             content = Reader(extensions[4])
-            method, lanes = content.tag()
-            check(lanes == 1 and method != STORED, "the prefix's tag")
+            method, lanes, is_block = content.tag()
+            check(lanes == 1 and method != STORED and not is_block, "the prefix's tag")
             plain_len = content.varint()
             check(1 <= plain_len <= 1 << 16, "the prefix's length")
             prefix, payload = Prefix(), content.data[content.at:]
@@ -256,14 +266,26 @@ class Decoder:
             check(4 <= tokens_log2 <= 12 and 1 <= rate <= 10 ** 6, "parameters of learning")
             check(content.at == len(content.data), "the learning extension goes on")
             setup.learning = kind == 1, tokens_log2, rate
+        setup.block_len = self.block_len(extensions)
+
+    def block_len(self, extensions):
+        """Section 4: the length of blocks, if there are any."""
+        if 14 not in extensions:
+            return None
+        content = Reader(extensions[14])
+        block_len = content.varint()
+        check(content.at == len(content.data), "the block length extension goes on")
+        check(512 <= block_len <= MOST_BLOCK and block_len % 512 == 0, "the length of blocks")
+        return block_len
 
     def single(self, start, setup, extensions):
         """Section 5."""
         reader = self.reader
-        tag = reader.tag()
-        plain_len, payload_len = reader.lengths(tag[0], 0, MOST)
+        *tag, is_block = reader.tag()
+        plain_len, payload_len = reader.lengths(tag[0], is_block, 0, MOST)
         check(reader.byte() == crc8(reader.data[start:reader.at - 1]), "CRC-8 of the header")
         self.apply(setup, extensions)
+        check(not is_block and setup.block_len is None, "the single form has no blocks")
         header, content_crc, payload = reader.data[start:reader.at], reader.u32(), reader.take(payload_len)
         plain = self.payload(tag, payload, plain_len, setup)
         parts = header + plain + (b"" if tag[0] == STORED else payload)
@@ -274,12 +296,16 @@ class Decoder:
         """Sections 6, 8 and 9."""
         reader = self.reader
         chunk_size = reader.varint()
+        block_len = self.block_len(extensions)
+        if block_len is not None:
+            check(not any(reader.take(-(reader.at - start + 4) % block_len)), "the header's padding")
         reader.crc32(start, "the header")
         check(1 <= chunk_size <= MOST, "chunk_size is out of range")
         self.apply(setup, extensions)
-        chunks = []
+        chunks, content_len = [], 0
         while reader.data[reader.at:reader.at + 1] != bytes([END_TAG]):
-            chunks.append(self.chunk(chunk_size, setup))
+            chunks.append(self.chunk(chunk_size, setup, content_len))
+            content_len += len(chunks[-1][2])
         index = reader.at
         reader.take(1)
         check(reader.varint() == len(chunks), "the index has another number of chunks")
@@ -294,16 +320,23 @@ class Decoder:
         check(reader.take(4) == TAIL_MAGIC, "tail magic")
         return content
 
-    def chunk(self, chunk_size, setup):
-        """Section 7."""
+    def chunk(self, chunk_size, setup, content_len):
+        """Section 7, after content_len plain bytes of the stream."""
         reader, start = self.reader, self.reader.at
-        tag = reader.tag()
-        plain_len, payload_len = reader.lengths(tag[0], 1, chunk_size)
+        method, lanes, is_block = tag = reader.tag()
+        plain_len, payload_len = reader.lengths(method, is_block, 1, chunk_size)
+        if is_block:
+            check(int.from_bytes(reader.take(8), "little") == content_len, "a block's start")
         plain_crc, payload_crc = reader.u32(), reader.u32()
         reader.crc32(start, "a chunk's header")
         payload = reader.take(payload_len)
         check(zlib.crc32(payload) == payload_crc, "CRC-32 of a payload")
-        plain = self.payload(tag, payload, plain_len, setup)
+        check((reader.at - start if is_block else None) == setup.block_len, "a block's length")
+        if is_block:
+            used = payload.rstrip(b"\0")
+            check(len(used) <= plain_len <= payload_len if method == STORED else len(used) < plain_len, "a block's padding")
+            payload = payload[:plain_len] if method == STORED else used
+        plain = self.payload((method, lanes), payload, plain_len, setup)
         check(zlib.crc32(plain) == plain_crc, "CRC-32 of a chunk's plain bytes")
         return tag, reader.at - start, plain
 

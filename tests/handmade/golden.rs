@@ -15,6 +15,8 @@ pub fn accepted() -> Vec<(Case, Vec<u8>)> {
     let letters: Vec<&[u8]> = std::iter::repeat_n(&b"z"[..], 130).collect();
     let joined = [single(0x80, 0, &[1], b"a"), long(9, &[b"bc"]), single(0x81, 0, &[0], b"")];
     let odd = [extension(1, false, b"of a later release"), extension(77, true, b"")].concat();
+    let blocks = [(block(0, b"abc", 512), &b"abc"[..]), (block(3, b"xyz", 512), b"xyz")];
+    let blocks = long_of_blocks(&block_header(512, 0), &blocks);
     let padded = [long(9, &[b"abc"]), vec![0; 5000]].concat();
     vec![
         case("no-chunks", "long form without chunks", long(9, &[]), b""),
@@ -28,6 +30,7 @@ pub fn accepted() -> Vec<(Case, Vec<u8>)> {
         ),
         case("longest-chunk-size", "chunk_size is the greatest", abc(&long_header(MAX)), b"abc"),
         case("130-chunks", "the number of chunks takes two bytes", long(1, &letters), &[b'z'; 130]),
+        case("blocks-stored", "a stream of blocks", blocks, b"abcxyz"),
         case("joined-forms", "both forms and models, back to back", joined.concat(), b"abc"),
     ]
 }
@@ -46,8 +49,39 @@ pub fn refused() -> Vec<Case> {
     hostile
         .chain(lying)
         .chain(damaged().into_iter().map(|(r, a)| bad(r, a)))
+        .chain(bad_blocks().into_iter().map(|(r, a)| bad(r, a)))
         .chain(newer())
         .collect()
+}
+
+/// Streams of blocks that break a rule of theirs.
+fn bad_blocks() -> Vec<(&'static str, Vec<u8>)> {
+    let header = block_header(512, 0);
+    let of = |frame: Vec<u8>| long_of_blocks(&header, &[(frame, b"abc")]);
+    let stuffed = [b"abc".to_vec(), vec![0; 487 - 4], vec![1]].concat();
+    let stuffed = block_of(&[1, 0], &[3, 487], 0, b"abc", &stuffed);
+    let not_shorter =
+        block_of(&[1, 0xC0], &[3, 487], 0, b"abc", &[vec![9; 3], vec![0; 484]].concat());
+    let twice =
+        block_of(&[1, 1, 0], &[3, 486], 0, b"abc", &[b"abc".to_vec(), vec![0; 483]].concat());
+    let no_block = [(stored(b"abc"), &b"abc"[..])];
+    let single = [&[0xC0][..], &extension(14, true, &varint(512)), &[0, 1]].concat();
+    vec![
+        ("blocks of 513 bytes", block_header(513, 0)),
+        ("blocks of 2 MiB", extended_header(&extension(14, true, &varint(2 << 20)), 9)),
+        ("blocks, padding of the header", block_header(512, 1)),
+        ("blocks, a chunk that is none", long_of_blocks(&header, &no_block)),
+        ("blocks, one of another length", of(block(0, b"abc", 1024))),
+        ("blocks, one that begins elsewhere", of(block(1, b"abc", 512))),
+        ("blocks, padding of a block", of(stuffed)),
+        ("blocks, code not shorter than the text", of(not_shorter)),
+        ("blocks, a block in a block", of(twice)),
+        (
+            "a block in a stream of chunks",
+            long_of_blocks(&long_header(9), &[(block(0, b"abc", 512), b"abc")]),
+        ),
+        ("blocks in single form", single_of(&single, b"a")),
+    ]
 }
 
 /// Good archives that something happened to.
@@ -146,7 +180,7 @@ fn newer() -> Vec<Case> {
     single_2[4] = 0x21;
     let with_extension = [&extension(98, true, b"x")[..], &[0, 1]].concat();
     let with_extension = single_of(&[&[0xC1][..], &with_extension].concat(), b"a");
-    let method_9 = single_of(&[0x80, 9 - 3, 0, 9, 3], b"xyz");
+    let method_9 = single_of(&[0x80, 9 - 2, 0, 9, 3], b"xyz");
     let foreign = [
         &digest_header([7; 32], 5, b"other")[..],
         &coded(1 << 6, b"xyz")[long_header(100).len()..],

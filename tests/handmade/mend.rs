@@ -10,6 +10,15 @@ pub fn mend(archive: &mut [u8]) {
     while walk.stream().is_some() {}
 }
 
+/// A chunk's tag and lengths.
+struct Extent {
+    is_block: bool,
+    is_stored: bool,
+    plain_len: usize,
+    /// Of the payload.
+    len: usize,
+}
+
 /// A place in an archive. Methods give `None` where it ends.
 struct Walk<'a> {
     archive: &'a mut [u8],
@@ -63,34 +72,44 @@ impl Walk<'_> {
             let label_len = self.varint()?;
             self.take(label_len)?;
         }
+        let mut block_len = None;
         if model & 0x40 != 0 {
-            while self.extension()? {}
+            while self.extension(&mut block_len)? {}
         }
-        if model & 0x80 != 0 { self.single(start) } else { self.long(start) }
+        if model & 0x80 != 0 { self.single(start) } else { self.long(start, block_len) }
     }
 
-    /// Passes over an extension; whether another follows.
-    fn extension(&mut self) -> Option<bool> {
-        let more = self.varint()? & 1 == 1;
-        let len = self.varint()?;
-        self.take(len).map(|_| more)
+    /// Passes over an extension, and takes the length of blocks from it; whether another follows.
+    fn extension(&mut self, block_len: &mut Option<usize>) -> Option<bool> {
+        let key = self.varint()?;
+        let (len, start) = (self.varint()?, self.at);
+        self.take(len)?;
+        if key / 2 == 14 {
+            let end = std::mem::replace(&mut self.at, start);
+            *block_len = self.varint().filter(|&len| len > 0);
+            self.at = end;
+        }
+        Some(key & 1 == 1)
     }
 
-    /// Tag and lengths: whether stored, and the payload's length.
-    fn extent(&mut self, tag: u8) -> Option<(bool, usize)> {
+    /// The rest of a tag, and lengths.
+    fn extent(&mut self, tag: u8) -> Option<Extent> {
+        let is_block = tag == 0x01;
+        let tag = if is_block { self.byte()? } else { tag };
         self.rest_of_tag(tag)?;
         let (is_stored, plain_len) = (tag == 0, self.varint()?);
-        Some((is_stored, if is_stored { plain_len } else { self.varint()? }))
+        let len = if is_stored && !is_block { plain_len } else { self.varint()? };
+        Some(Extent { is_block, is_stored, plain_len, len })
     }
 
-    /// Passes over the second byte of a tag, if it has one.
+    /// Passes over the second byte of a tag that is no block's, if it has one.
     fn rest_of_tag(&mut self, tag: u8) -> Option<()> {
-        if matches!(tag, 0x01..0x3F) { self.byte().map(drop) } else { Some(()) }
+        if matches!(tag, 0x02..0x3F) { self.byte().map(drop) } else { Some(()) }
     }
 
     fn single(&mut self, start: usize) -> Option<()> {
         let tag = self.byte()?;
-        let (is_stored, len) = self.extent(tag)?;
+        let Extent { is_stored, len, .. } = self.extent(tag)?;
         self.put(&[crc8(&self.archive[start..self.at])])?;
         let fields = self.archive[start..self.at].to_vec();
         let crc_at = self.at;
@@ -105,8 +124,12 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn long(&mut self, start: usize) -> Option<()> {
+    fn long(&mut self, start: usize, block_len: Option<usize>) -> Option<()> {
         self.varint()?;
+        if let Some(block_len) = block_len {
+            let with_crc = self.at - start + 4;
+            self.take(with_crc.checked_next_multiple_of(block_len)? - with_crc)?;
+        }
         self.seal(start)?;
         // While all chunks are stored.
         let mut content = Some(blake3::Hasher::new());
@@ -121,7 +144,10 @@ impl Walk<'_> {
             }
         };
         for _ in 0..self.varint()? {
-            let tag = self.byte()?;
+            let tag = match self.byte()? {
+                0x01 => self.byte()?,
+                tag => tag,
+            };
             self.rest_of_tag(tag)?;
             self.varint()?;
             self.varint()?;
@@ -139,12 +165,17 @@ impl Walk<'_> {
 
     /// A chunk whose tag was read; gives its plain bytes where it is stored.
     fn chunk(&mut self, start: usize, tag: u8) -> Option<Option<Vec<u8>>> {
-        let (is_stored, len) = self.extent(tag)?;
+        let Extent { is_block, is_stored, plain_len, len } = self.extent(tag)?;
+        if is_block {
+            self.take(8)?; // its start
+        }
         let crcs = self.at;
         let payload = self.archive.get((crcs + 12)..)?.get(..len).map(<[u8]>::to_vec);
         let crc = payload.as_deref().map(crc32fast::hash);
-        match crc {
-            Some(crc) if is_stored => self.put(&crc.to_le_bytes())?,
+        let plain = payload.filter(|_| is_stored);
+        let plain = plain.map(|payload| payload[..plain_len.min(payload.len())].to_vec());
+        match &plain {
+            Some(plain) => self.put(&crc32fast::hash(plain).to_le_bytes())?,
             _ => drop(self.take(4)?),
         }
         match crc {
@@ -153,6 +184,6 @@ impl Walk<'_> {
         }
         self.seal(start)?;
         self.take(len)?;
-        Some(payload.filter(|_| is_stored))
+        Some(plain)
     }
 }

@@ -113,6 +113,44 @@ pub fn long(chunk_size: u64, chunks: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+/// A stored block of `block_len` bytes, of up to 16 KiB, whose text begins at `start`.
+pub fn block(start: u64, plain: &[u8], block_len: usize) -> Vec<u8> {
+    let lens = varint(plain.len() as u64);
+    let room = block_len - (2 + lens.len() + 2 + 8 + 12);
+    let mut payload = plain.to_vec();
+    payload.resize(room, 0);
+    block_of(&[1, 0], &[plain.len() as u64, room as u64], start, plain, &payload)
+}
+
+/// A block of these fields.
+pub fn block_of(tag: &[u8], lens: &[u64], start: u64, plain: &[u8], payload: &[u8]) -> Vec<u8> {
+    let lens: Vec<u8> = lens.iter().flat_map(|len| varint(*len)).collect();
+    let crc = |bytes| crc32fast::hash(bytes).to_le_bytes();
+    let header = sealed(&[tag, &lens, &start.to_le_bytes(), &crc(plain), &crc(payload)]);
+    [&header[..], payload].concat()
+}
+
+/// The header of a stream of blocks, filled up by `padding`.
+pub fn block_header(block_len: u64, padding: u8) -> Vec<u8> {
+    let blocks = extension(14, true, &varint(block_len));
+    let fields = [&MAGIC[..], &[VERSION, 0x40], &blocks, &varint(1000)].concat();
+    let len = (block_len as usize).saturating_sub(fields.len() + 4);
+    sealed(&[&fields, &vec![padding; len]])
+}
+
+/// A stream of stored `blocks` of 512 bytes: each the block and its plain bytes.
+pub fn long_of_blocks(header: &[u8], blocks: &[(Vec<u8>, &[u8])]) -> Vec<u8> {
+    let entry = |(frame, plain): &(Vec<u8>, &[u8])| {
+        let (frame_len, plain_len) = (frame.len() as u64, plain.len() as u64);
+        [&frame[..2], &varint(frame_len), &varint(plain_len)].concat()
+    };
+    let entries: Vec<u8> = blocks.iter().flat_map(entry).collect();
+    let index = sealed(&[&[0x3F], &varint(blocks.len() as u64), &entries]);
+    let frames: Vec<u8> = blocks.iter().flat_map(|(frame, _)| frame.clone()).collect();
+    let content: Vec<u8> = blocks.iter().flat_map(|(_, plain)| plain.to_vec()).collect();
+    [header, &frames, &index, &footer(&content, index.len() as u32)].concat()
+}
+
 /// Archives that ask for much with little, by what they are.
 pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
     let header = long_header(MAX);

@@ -237,6 +237,17 @@ fn goldens_of_default() -> Vec<Golden> {
             default.clone().prefix(b"The keeper wrote: ").level(1),
         ),
         golden("good-1-joined", vec![text(), vec![], records()], default.clone()),
+        golden(
+            "good-1-blocks-adaptive",
+            vec![[noise(), text(), records()].concat(), text()],
+            default.clone().level(1).block_len(512),
+        ),
+        golden(
+            "good-1-blocks-mixed",
+            vec![[text(), text()].concat()],
+            default.clone().block_len(512).prefix(b"The keeper wrote: "),
+        ),
+        golden("good-1-blocks-model", vec![text()], no_mix.clone().block_len(512)),
     ]
 }
 
@@ -304,7 +315,7 @@ fn the_golden_archive_of_a_chunk_that_learns_is_read_and_made_again() {
     let options = ChunkOptions { level: 9, lanes: Some(7), mix: true };
     let coded = codec::encode(codec, &plain, &options).unwrap();
     let lens = [plain.len(), coded.payload.len()].map(|len| varint(len as u64)).concat();
-    let fields = [&[0x80 | DEFAULT_CODE, 4 - 3, 7 - 1][..], &lens].concat();
+    let fields = [&[0x80 | DEFAULT_CODE, 4 - 2, 7 - 1][..], &lens].concat();
     let checked = single_of(&fields, &[&plain, &coded.payload[..]].concat());
     let head = checked.len() - plain.len() - coded.payload.len();
     let made = [&checked[..head], &coded.payload].concat();

@@ -101,6 +101,11 @@ fn odd_archives_are_read() {
     golden_archives_are_read(&["130-chunks", "odd-extensions", "padded", "joined-forms"]);
 }
 
+#[test]
+fn archives_of_blocks_are_read() {
+    golden_archives_are_read(&["blocks-stored", "blocks-adaptive", "blocks-mixed", "blocks-model"]);
+}
+
 /// By a model from a folder, whose window does not slide.
 #[test]
 fn archives_whose_lanes_start_afresh_are_read() {

@@ -70,7 +70,8 @@ const FAULTS: [(&str, &str); 10] = [
 ];
 
 /// Files that are another each time, or that others may find: locks, records of digests, clocks.
-const OTHER: [&str; 5] = ["README.md", "curve.svg", "checkpoint.safetensors", ".digests", "lock"];
+const OTHER: [&str; 6] =
+    ["README.md", "curve.svg", "curve.csv", "checkpoint.safetensors", ".digests", "lock"];
 
 /// A folder with a model in `tiny`, a text in `text` and what `calls` make.
 fn prepared(calls: &[&[&str]]) -> Shell {

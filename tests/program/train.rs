@@ -51,7 +51,7 @@ fn a_trained_model_compresses_what_it_knows() {
         shell.run(&["-d", "-m", arch, "rest.llmz"]).expect(0);
         assert_eq!(shell.read("rest"), &text[80_000..], "{arch}");
         fs::remove_file(shell.path("rest.llmz")).unwrap();
-        for name in ["README.md", "curve.svg"] {
+        for name in ["README.md", "curve.svg", "curve.csv"] {
             assert!(!fs::read(shell.path(arch).join(name)).unwrap().is_empty());
         }
     }

@@ -25,8 +25,11 @@ pub(super) const LEARNING: u64 = 10;
 /// The adapter beside the language model's weights.
 pub(super) const ADAPTER: u64 = 12;
 
+/// The length of the stream's blocks.
+pub(super) const BLOCKS: u64 = 14;
+
 /// All that this release knows.
-const KNOWN: [u64; 6] = [CONTEXT, PREFIX, TABLE, STEERING, LEARNING, ADAPTER];
+const KNOWN: [u64; 7] = [CONTEXT, PREFIX, TABLE, STEERING, LEARNING, ADAPTER, BLOCKS];
 
 /// Longest content of an extension, in bytes.
 const MAX_LEN: u32 = 1 << 20;
@@ -126,12 +129,12 @@ mod tests {
     #[test]
     fn odd_ids_are_skipped_and_even_ones_refused() {
         let mut bytes = Vec::new();
-        put(&mut bytes, &vec![(2, vec![7]), (3, vec![8]), (14, vec![])]);
+        put(&mut bytes, &vec![(2, vec![7]), (3, vec![8]), (98, vec![])]);
         let list = parse(&bytes).unwrap();
-        assert_eq!(list, [(2, vec![7]), (14, vec![])]);
+        assert_eq!(list, [(2, vec![7]), (98, vec![])]);
         let error = check_known(&list).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("extension 14"), "{error}");
+        assert!(error.to_string().contains("extension 98"), "{error}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Header {
         is_first: bool,
     ) -> Result<Option<Self>> {
         source.begin_check();
+        let start = source.offset();
         if !read_magic(source, is_first)? {
             return Ok(None);
         }
@@ -56,7 +57,7 @@ impl Header {
         let model = source.byte("the model byte")?;
         let setup = UncheckedSetup::read(model, source)?;
         Ok(Some(match model & SINGLE {
-            0 => Self::Long(LongHeader::read(setup, source)?),
+            0 => Self::Long(LongHeader::read(start, setup, source)?),
             _ => Self::Single(SingleHeader::read(setup, source)?),
         }))
     }
@@ -71,9 +72,16 @@ impl Header {
 }
 
 impl LongHeader {
-    /// Reads the fields that follow `setup`.
-    fn read<R: Read>(setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
+    /// Reads the fields that follow `setup`, of a header that begins at `start`.
+    fn read<R: Read>(start: u64, setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
         let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
+        if let Some(block_len) = setup.block_len()? {
+            let len = padding_len(source.offset() - start, block_len);
+            let padding = source.field(len, "the header's padding")?;
+            if padding.iter().any(|&byte| byte != 0) {
+                return Err(source.corrupt("the header's padding is not zeros"));
+            }
+        }
         let expected = source.checksum().crc32();
         let got = source.u32("the header's CRC")?;
         source.expect("the header's CRC", got, expected).map_err(|e| setup.damage(e))?;
@@ -87,9 +95,18 @@ impl LongHeader {
     pub(in crate::archive) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut out = self.setup.to_bytes(0)?;
         varint::put(&mut out, self.chunk_size.into());
+        if let Some(block_len) = self.setup.block_len {
+            out.resize(out.len() + padding_len(out.len() as u64, block_len) as usize, 0);
+        }
         seal(&mut out);
         Ok(out)
     }
+}
+
+/// Zeros after which a header of `len` bytes fills whole blocks of `block_len` with its CRC.
+fn padding_len(len: u64, block_len: u32) -> u32 {
+    let with_crc = len + 4;
+    (with_crc.next_multiple_of(block_len.into()) - with_crc) as u32
 }
 
 /// Bytes that the damaged header of a long form at which `source` stands may fill. Where there are more,
@@ -216,12 +233,19 @@ mod tests {
             },
             steering: Some(SteeringName::Random { count: 3, seed: 1 << 40 }),
             prefix: Some(Coded { coding, plain_len: 9, payload: vec![1, 2, 3].into() }),
+            block_len: None,
         };
+        let blocks = [512, 2048].map(|block_len| LongHeader {
+            setup: Setup { block_len: Some(block_len), ..builtin.clone() },
+            chunk_size: 1 << 20,
+        });
         let builtin = LongHeader { setup: builtin, chunk_size: MAX_CHUNK_SIZE };
         let no_model = LongHeader { setup: Setup::default(), chunk_size: 1 };
         let digests = ["", "Qwen3 0.6B ü", &"x".repeat(255)].map(named);
-        for header in [builtin, no_model].into_iter().chain(digests) {
+        for header in [builtin, no_model].into_iter().chain(digests).chain(blocks) {
             let bytes = header.to_bytes().unwrap();
+            let whole = header.setup.block_len.unwrap_or(1) as usize;
+            assert!(bytes.len().is_multiple_of(whole), "{} bytes", bytes.len());
             let mut source = Source::new(&bytes[..]);
             match Header::read(&mut source, true).unwrap() {
                 Some(Header::Long(got)) => assert_eq!(got, header),

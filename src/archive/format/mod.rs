@@ -39,6 +39,12 @@ pub const NUMERICS: u8 = crate::ops::NUMERICS_VERSION;
 /// Largest plain length of a chunk, in bytes (section 11).
 pub const MAX_CHUNK_SIZE: u32 = 64 << 20;
 
+/// Bytes that a block's length is a multiple of (section 4): those of a disk's sector.
+pub const BLOCK_UNIT: u32 = 512;
+
+/// Longest block, in bytes (section 11).
+pub const MAX_BLOCK_LEN: u32 = 1 << 20;
+
 /// An error that a newer release would not give.
 fn unsupported(message: String) -> crate::Error {
     crate::Error::new(crate::ErrorKind::Unsupported, message)

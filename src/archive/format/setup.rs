@@ -4,13 +4,13 @@
 use super::adapter;
 use super::chunk_header::Tag;
 use super::extension::{
-    self, ADAPTER, CONTEXT, Extensions, LEARNING, PREFIX, STEERING, TABLE, bad_content,
+    self, ADAPTER, BLOCKS, CONTEXT, Extensions, LEARNING, PREFIX, STEERING, TABLE, bad_content,
 };
 use super::label;
 use super::learning;
 use super::source::Source;
 use super::steering;
-use super::{FORMAT_VERSION, MAGIC, NUMERICS, varint};
+use super::{BLOCK_UNIT, FORMAT_VERSION, MAGIC, MAX_BLOCK_LEN, NUMERICS, varint};
 use crate::archive::{AdapterName, ModelName, SteeringName};
 use crate::codec::{Coded, Parameters, Prefix};
 use crate::error::{Error, Result};
@@ -51,6 +51,8 @@ pub(in crate::archive) struct Setup {
     pub(in crate::archive) steering: Option<SteeringName>,
     /// The coded prefix.
     pub(in crate::archive) prefix: Option<Coded<'static>>,
+    /// Bytes of a block, where the chunks are blocks.
+    pub(in crate::archive) block_len: Option<u32>,
 }
 
 /// A [`Setup`] whose checksum has not been seen yet.
@@ -83,6 +85,15 @@ impl UncheckedSetup {
         steering.and_then(|(_, content)| steering::parse(content).err()).unwrap_or(wrong)
     }
 
+    /// Bytes of a block, where the chunks are blocks: the header of the long form is then filled up.
+    ///
+    /// # Errors
+    /// Corrupt.
+    pub(super) fn block_len(&self) -> Result<Option<u32>> {
+        let blocks = self.extensions.iter().find(|(id, _)| *id == BLOCKS);
+        blocks.map(|(_, content)| parse_blocks(content)).transpose()
+    }
+
     /// The setup, once its checksum has proved right.
     ///
     /// # Errors
@@ -97,6 +108,7 @@ impl UncheckedSetup {
                 STEERING => setup.steering = Some(steering::parse(&content)?),
                 ADAPTER => setup.adapter = Some(adapter::parse(&content)?),
                 LEARNING => setup.parameters.learning = Some(learning::parse(&content)?),
+                BLOCKS => setup.block_len = Some(parse_blocks(&content)?),
                 _ => setup.parameters.table_log2 = parse_table(&content)?,
             }
         }
@@ -158,6 +170,11 @@ impl Setup {
         if let Some(name) = &self.adapter {
             extensions.push((ADAPTER, adapter::to_bytes(name)));
         }
+        if let Some(block_len) = self.block_len {
+            let mut content = Vec::new();
+            varint::put(&mut content, block_len.into());
+            extensions.push((BLOCKS, content));
+        }
         extensions
     }
 }
@@ -185,6 +202,7 @@ fn parse_context(content: &[u8]) -> Result<Context> {
 fn parse_prefix(content: &[u8]) -> Result<Coded<'static>> {
     let mut source = Source::new(content);
     let tag = Tag::read(&mut source).and_then(|tag| tag.known()).ok();
+    let tag = tag.filter(|tag| *tag == Tag::of(tag.coding())); // no block
     let coding = tag.map(Tag::coding).filter(|coding| coding.lanes == 1 && !coding.is_stored());
     let plain_len = source.varint_in("", 1..=Prefix::MAX_LEN as u32);
     let payload = &content[source.offset() as usize..];
@@ -201,6 +219,14 @@ fn parse_table(content: &[u8]) -> Result<u8> {
         [table_log2] if Parameters::TABLE_LOG2.contains(table_log2) => Ok(*table_log2),
         _ => Err(bad_content("table size", content)),
     }
+}
+
+fn parse_blocks(content: &[u8]) -> Result<u32> {
+    let mut source = Source::new(content);
+    let block_len = source.varint_in("", BLOCK_UNIT..=MAX_BLOCK_LEN).ok();
+    let is_all = source.offset() == content.len() as u64;
+    let is_possible = |len: &u32| is_all && len.is_multiple_of(BLOCK_UNIT);
+    block_len.filter(is_possible).ok_or_else(|| bad_content("block length", content))
 }
 
 /// Reads digest and label.

@@ -51,6 +51,9 @@ impl SingleHeader {
         let checked = source.expect("the header's CRC-8", got.into(), expected.into());
         checked.map_err(|e| setup.damage(e))?;
         let (setup, extent) = (setup.checked()?, extent.known()?);
+        if setup.block_len.is_some() || extent.block_len().is_some() {
+            return Err(source.corrupt("the single form has no blocks"));
+        }
         let fields_crc = source.checksum().crc32();
         let content_crc = source.u32("the content's CRC")?;
         Ok(Self { setup, extent, fields_crc, content_crc })

@@ -4,7 +4,7 @@ use super::segments::{Fragment, LongStream};
 use crate::archive::format::Extent;
 use crate::error::{Error, ErrorKind};
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// A chunk's place in its stream. Where neither is damaged, slots are the chunks in order.
 pub(super) struct Slot {
@@ -50,7 +50,21 @@ impl LongStream {
         if let Some(gap) = self.pieces.iter().find(|piece| !piece.is_whole()) {
             return gap.error.as_ref().map(Error::duplicate);
         }
-        let most = self.header.as_ref()?.chunk_size;
+        let header = self.header.as_ref()?;
+        let extents = self.pieces.iter().filter_map(|piece| piece.extent);
+        let of_another = |extent: Extent| extent.check_block(header.setup.block_len).err();
+        if let Some(error) = extents.into_iter().find_map(of_another) {
+            return Some(error);
+        }
+        let mut end = 0;
+        for piece in &self.pieces {
+            if let Some(start) = piece.start.filter(|&start| start != end) {
+                let message = format!("a block's text begins at {start}, expected {end}");
+                return Some(Error::new(ErrorKind::Corrupt, message));
+            }
+            end += piece.extent.map_or(0, |extent| u64::from(extent.plain_len));
+        }
+        let most = header.chunk_size;
         let lens =
             self.pieces.iter().filter_map(|piece| piece.extent).map(|extent| extent.plain_len);
         let len = lens.max().filter(|&len| len > most)?;
@@ -65,13 +79,21 @@ impl LongStream {
 
     /// The pieces in order. `next` is the first chunk's number and first byte; unknown after a gap.
     fn slots_by_counting(&self, mut next: Option<(usize, u64)>) -> Vec<Slot> {
-        let mut slots = Vec::new();
+        let mut slots: Vec<Slot> = Vec::new();
         let mut pieces = self.pieces.iter().peekable();
         while let Some(piece) = pieces.next() {
             let Some(extent) = piece.extent else {
-                slots.push(Slot::gap(next.take(), piece.offset()));
+                let gap = Slot::gap(next.take(), piece.offset());
+                slots.push(Slot { chunk: self.only_block_in(piece), ..gap });
                 continue;
             };
+            if let Some((number, start)) = self.number_of_block(piece).zip(piece.start) {
+                // All between it and the last one is what is missing.
+                if let Some(gap) = slots.last_mut().filter(|slot| slot.plain_len.is_none()) {
+                    gap.plain_len = gap.start.and_then(|gap| start.checked_sub(gap));
+                }
+                next = Some((number, start));
+            }
             let plain_len = u64::from(extent.plain_len);
             let (chunk, start) = next.unzip();
             slots.push(Slot { chunk, start, plain_len: Some(plain_len), offset: piece.offset() });
@@ -87,6 +109,20 @@ impl LongStream {
             slots.push(Slot::gap(next, Err(lost("there is no index"))));
         }
         slots
+    }
+
+    /// Number of the block at whose place `piece` begins.
+    fn number_of_block(&self, piece: &Fragment) -> Option<usize> {
+        let block_len = u64::from(self.header.as_ref()?.setup.block_len?);
+        let before = piece.archive.start.checked_sub(self.first_chunk)?;
+        let number = before.is_multiple_of(block_len).then_some(before / block_len)?;
+        usize::try_from(number).ok()
+    }
+
+    /// Number of the block that `gap` is the place of.
+    fn only_block_in(&self, gap: &Fragment) -> Option<usize> {
+        let block_len = u64::from(self.block_len()?);
+        self.number_of_block(gap).filter(|_| gap.archive.end - gap.archive.start == block_len)
     }
 
     /// The chunks of `chunks`, and before them the header where it is lost. A chunk is the one of an
@@ -153,9 +189,16 @@ impl LongStream {
         };
         match (chunks_end.checked_sub(start + chunks_len), &self.header, first) {
             (Some(len_before), Some(_), None) => len_before != 0,
-            (Some(len_before), ..) => !self.room.contains(&len_before),
+            (Some(len_before), ..) => !self.room().contains(&len_before),
             (None, ..) => true,
         }
+    }
+
+    /// Bytes that may be before its first chunk; a header before blocks fills whole ones.
+    fn room(&self) -> RangeInclusive<u64> {
+        let (least, most) = (*self.room.start(), *self.room.end());
+        let block_len = self.block_len().unwrap_or(1);
+        least..=most.next_multiple_of(block_len.into())
     }
 
     /// Where the index begins or, where it is lost, would before the footer.

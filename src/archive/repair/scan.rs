@@ -103,15 +103,19 @@ impl<R: Read + Seek> Scanner<R> {
     /// The chunk at `offset` that an index tells of; `None` where there is a good one, but another.
     fn expected_chunk(&mut self, offset: u64, extent: Extent) -> Result<Option<Fragment>> {
         self.source.seek_to(offset)?;
+        let mut start = None;
         let checked = match ChunkHeader::read(MAX_CHUNK_SIZE, &mut self.source) {
-            Ok(Some(header)) if header.extent == extent => self.check_payload(&header)?,
+            Ok(Some(header)) if header.extent == extent => {
+                start = header.start;
+                self.check_payload(&header)?
+            }
             Err(e) if e.kind() == ErrorKind::Io => return Err(e),
             Err(e) => Err(e),
             Ok(Some(_)) => return Ok(None),
             Ok(None) => Err(self.source.corrupt("an end tag where the index has a chunk")),
         };
         let archive = offset..offset + u64::from(extent.frame_len());
-        Ok(Some(Fragment { archive, extent: Some(extent), error: checked.err() }))
+        Ok(Some(Fragment { archive, extent: Some(extent), start, error: checked.err() }))
     }
 
     /// Follows `stream` from its first chunk on.
@@ -119,8 +123,7 @@ impl<R: Read + Seek> Scanner<R> {
         let mut offset = stream.first_chunk;
         loop {
             if self.budget_exhausted() {
-                let (archive, error) = (offset..self.end, Some(given_up(offset)));
-                stream.pieces.push(Fragment { archive, extent: None, error });
+                stream.pieces.push(Fragment::gap(offset..self.end, given_up(offset)));
                 offset = self.end;
                 break;
             }
@@ -144,14 +147,16 @@ impl<R: Read + Seek> Scanner<R> {
                 }
                 Landmark::End => {
                     let message = format!("the stream breaks off at offset {offset}");
-                    let error = Some(Error::new(ErrorKind::Truncated, message));
-                    stream.pieces.push(Fragment { archive: offset..offset, extent: None, error });
+                    let error = Error::new(ErrorKind::Truncated, message);
+                    stream.pieces.push(Fragment::gap(offset..offset, error));
                     break;
                 }
                 Landmark::Nothing(error) => {
-                    let next = self.scan(offset + 1)?;
-                    let archive = offset..next;
-                    stream.pieces.push(Fragment { archive, extent: None, error: Some(error) });
+                    let next = match self.after_lost_blocks(offset, stream.block_len())? {
+                        Some(next) => next,
+                        None => self.scan(offset + 1)?,
+                    };
+                    stream.pieces.push(Fragment::gap(offset..next, error));
                     offset = next;
                 }
             }
@@ -190,20 +195,35 @@ impl<R: Read + Seek> Scanner<R> {
     /// The chunk with `header` at `offset`. Where its payload is damaged and nothing known follows,
     /// bytes were lost or added: then the piece ends where the next known thing begins.
     fn chunk(&mut self, offset: u64, header: &ChunkHeader) -> Result<Fragment> {
-        let extent = header.extent;
+        let ChunkHeader { extent, start, .. } = *header;
         let next = offset + u64::from(extent.frame_len());
-        let Err(error) = self.check_payload(header)? else {
-            return Ok(Fragment { archive: offset..next, extent: Some(extent), error: None });
-        };
-        let goes_on = next <= self.end && !matches!(self.landmark(next)?, Landmark::Nothing(_));
+        let checked = self.check_payload(header)?;
+        let goes_on = checked.is_ok()
+            || (next <= self.end && !matches!(self.landmark(next)?, Landmark::Nothing(_)))
+            || self.after_lost_blocks(offset, extent.block_len())?.is_some();
         let end = if goes_on { next } else { self.scan(offset + 1)? };
-        Ok(Fragment { archive: offset..end, extent: Some(extent), error: Some(error) })
+        Ok(Fragment { archive: offset..end, extent: Some(extent), start, error: checked.err() })
+    }
+
+    /// Where the next thing known begins that is a whole number of blocks of `block_len` after the lost one at
+    /// `offset`; `None` where bytes were lost or added, or there are no blocks.
+    fn after_lost_blocks(&mut self, offset: u64, block_len: Option<u32>) -> Result<Option<u64>> {
+        let Some(block_len) = block_len else { return Ok(None) };
+        let mut at = offset + u64::from(block_len);
+        while at <= self.end && !self.budget_exhausted() {
+            if !matches!(self.landmark(at)?, Landmark::Nothing(_)) {
+                return Ok(Some(at));
+            }
+            at += u64::from(block_len);
+        }
+        Ok(None)
     }
 
     /// Reads and checks the payload that follows `header`: damage is inside, Io outside.
     fn check_payload(&mut self, header: &ChunkHeader) -> Result<Result<()>> {
-        let checked = self.source.payload(header.extent.payload_len).and_then(|payload| {
-            self.source.expect("the payload's CRC", header.payload_crc, crc32(&payload))
+        let checked = self.source.payload(header.extent.payload_len).and_then(|mut payload| {
+            self.source.expect("the payload's CRC", header.payload_crc, crc32(&payload))?;
+            header.extent.strip(&mut payload)
         });
         match checked {
             Err(e) if e.kind() == ErrorKind::Io => Err(e),

@@ -40,8 +40,16 @@ pub(super) struct Fragment {
     pub(super) archive: Range<u64>,
     /// Tag and lengths from its header; `None`: a gap.
     pub(super) extent: Option<Extent>,
+    /// Of a block: where its plain bytes begin in the stream's content, as its header says.
+    pub(super) start: Option<u64>,
     /// Its damage; always there for a gap.
     pub(super) error: Option<Error>,
+}
+
+impl Fragment {
+    pub(super) fn gap(archive: Range<u64>, error: Error) -> Self {
+        Self { archive, extent: None, start: None, error: Some(error) }
+    }
 }
 
 impl LongStream {
@@ -56,8 +64,16 @@ impl LongStream {
         error: Error,
     ) -> Self {
         let mut stream = Self::headless(room, lost.end);
-        stream.pieces.push(Fragment { archive: lost, extent: None, error: Some(error) });
+        stream.pieces.push(Fragment::gap(lost, error));
         stream
+    }
+
+    /// Bytes of a block, where its chunks are blocks: as the header says or, where that is lost, the last chunk.
+    pub(super) fn block_len(&self) -> Option<u32> {
+        match &self.header {
+            Some(header) => header.setup.block_len,
+            None => self.pieces.iter().rev().find_map(|piece| piece.extent)?.block_len(),
+        }
     }
 
     fn headless(room: RangeInclusive<u64>, first_chunk: u64) -> Self {

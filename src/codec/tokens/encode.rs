@@ -33,8 +33,19 @@ const MIN_ROWS_PER_CALL: usize = 32;
 /// those of [`Lanes::new`].
 pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Coded<'static>> {
     let layout = LaneLayout::new(plain.len(), usize::from(lanes));
-    encode_lanes(codec, plain, &mut Predictor::new(codec, mix, layout), layout)
-        .map(|(coded, _)| coded)
+    let predictor = &mut Predictor::new(codec, mix, layout);
+    encode_lanes(codec, plain, predictor, layout, usize::MAX).map(|(coded, _)| coded)
+}
+
+/// Bytes at the beginning of `plain` whose tokens' code has at most `room` bytes, while all of it is encoded in
+/// one lane.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn fitting(codec: Codec<'_>, plain: &[u8], mix: bool, room: usize) -> Result<usize> {
+    let layout = LaneLayout::new(plain.len(), 1);
+    let predictor = &mut Predictor::new(codec, mix, layout);
+    encode_lanes(codec, plain, predictor, layout, room).map(|(coded, _)| coded.plain_len)
 }
 
 /// Encodes `text` in one lane, as a prefix.
@@ -44,16 +55,18 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], lanes: u8, mix: bool) -> Result<Co
 pub fn encode_prefix(codec: Codec<'_>, text: &[u8], mix: bool) -> Result<(Coded<'static>, Prefix)> {
     let layout = LaneLayout::new(text.len(), 1);
     let mut predictor = Predictor::new(codec, mix, layout).traced();
-    let (coded, mut lanes) = encode_lanes(codec, text, &mut predictor, layout)?;
+    let (coded, mut lanes) = encode_lanes(codec, text, &mut predictor, layout, usize::MAX)?;
     let (tokens, decisions) = (lanes.remove(0).tokens, predictor.trace.unwrap_or_default());
     Ok((coded, Prefix { text: text.to_vec(), tokens, decisions }))
 }
 
+/// Encodes the steps of all lanes whose code has, with that of all before, at most `room` bytes.
 fn encode_lanes(
     codec: Codec<'_>,
     plain: &[u8],
     predictor: &mut Predictor,
     layout: LaneLayout,
+    room: usize,
 ) -> Result<(Coded<'static>, Vec<LaneText>)> {
     let Codec { threads, progress, .. } = codec;
     let (model, n_lanes) = (codec.language_model()?, layout.lanes());
@@ -76,16 +89,22 @@ fn encode_lanes(
     let no_steps = || -> Vec<Steps> { texts.iter().map(|_| Steps::default()).collect() };
     let (mut predicted, mut next) = (no_steps(), no_steps());
     teacher.predict(0, &mut predicted)?;
+    let mut plain_len = 0;
     for from in (0..n_steps).step_by(steps) {
         let code = || {
             let _other = enter(Part::Other);
             for step in from..from + steps {
-                for (lane, (text, predicted)) in texts.iter().zip(&predicted).enumerate() {
+                for (lane, predicted) in predicted.iter().enumerate() {
                     for &(decision, outcome) in predicted.of(step - from) {
                         predictor.code_decision(&mut encoder, lane, decision, outcome);
                     }
-                    progress(text.token_len(step) as u64);
                 }
+                if encoder.coded_len() > room {
+                    return;
+                }
+                let step_len = texts.iter().map(|text| text.token_len(step)).sum::<usize>();
+                plain_len += step_len;
+                progress(step_len as u64);
             }
         };
         let predict = || match from + steps {
@@ -95,12 +114,15 @@ fn encode_lanes(
         let waiting = enter(Part::Waiting);
         rayon::join(code, predict).1?;
         drop(waiting);
+        if encoder.coded_len() > room {
+            break;
+        }
         mem::swap(&mut predicted, &mut next);
     }
     drop(teacher);
     let method = if predictor.mixed.is_some() { Method::Mixed } else { Method::Model };
     let coding = Coding { method, lanes: n_lanes as u8 };
-    let coded = Coded { coding, plain_len: plain.len(), payload: encoder.finish().into() };
+    let coded = Coded { coding, plain_len, payload: encoder.finish().into() };
     Ok((coded, texts))
 }
 

@@ -5,7 +5,7 @@ mod decode;
 mod encode;
 
 pub use decode::{decode, decode_prefix};
-pub use encode::{encode, encode_prefix};
+pub use encode::{encode, encode_prefix, fitting};
 
 use super::Codec;
 use super::bytes::BEST_TIER;

@@ -13,7 +13,8 @@ const ADAPTIVE: Coding = Coding { method: Method::Adaptive, lanes: 1 };
 fn chunk_header(coding: Coding, plain_len: usize, payload: &[u8]) -> Vec<u8> {
     let coded = Coded { coding, plain_len, payload: payload.into() };
     let crc = crc32(payload);
-    ChunkHeader { extent: Extent::of(&coded), plain_crc: crc, payload_crc: crc }.to_bytes()
+    let extent = Extent::of(&coded);
+    ChunkHeader { extent, start: None, plain_crc: crc, payload_crc: crc }.to_bytes()
 }
 
 fn stored(plain: &[u8]) -> Vec<u8> {

@@ -1,0 +1,245 @@
+//! Archives of blocks: each stands at a multiple of its length, holds what fits, and is read alone.
+
+use llmzip::archive::{self, Block, BuiltinModels, Options};
+use llmzip::ops::Isa;
+use llmzip::{ErrorKind, Model, Result};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+
+fn models() -> &'static BuiltinModels {
+    static MODELS: OnceLock<BuiltinModels> = OnceLock::new();
+    MODELS.get_or_init(|| BuiltinModels::new(Isa::detect()))
+}
+
+/// Prose, code, what shrinks to nothing, and noise.
+fn text() -> Vec<u8> {
+    let file = |name| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let mut random = crate::random::Random::new(5);
+    let noise: Vec<u8> = (0..1200).map(|_| random.bits() as u8).collect();
+    let mut text = file("docs/format.md")[..9000].to_vec();
+    text.extend([b' '; 20_000]);
+    text.extend(noise);
+    text.extend(&file("tests/library/blocks.rs")[..2000]);
+    text
+}
+
+fn compressed(plain: &[u8], options: &Options) -> Vec<u8> {
+    let model: std::sync::Arc<Model> = models().default_model().unwrap();
+    let mut archive = Vec::new();
+    archive::compress(plain, &mut archive, &model, options, &|_| ()).unwrap();
+    archive
+}
+
+fn decompressed(archive: &[u8]) -> Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    let options = Options::default();
+    archive::decompress(archive, &mut plain, models(), &options, &|_| ()).map(|_| plain)
+}
+
+fn block(archive: &[u8], number: u64) -> Result<Block> {
+    archive::read_block(Cursor::new(archive), number, models(), &Options::default())
+}
+
+/// Options of each kind: a level without a language model, with it, and with it alone; a prefix.
+fn kinds() -> [(u32, Options); 4] {
+    let default = Options::default();
+    [
+        (512, default.clone().level(1).block_len(512).prefix(b"llmzip ")),
+        (512, default.clone().level(6).block_len(512)),
+        (1024, default.clone().level(4).mix(false).block_len(1024).prefix(b"llmzip ")),
+        (4096, default.level(3).block_len(4096).chunk_size(30_000)),
+    ]
+}
+
+#[test]
+fn each_block_stands_at_a_multiple_of_its_length_and_decodes_alone() {
+    let text = text();
+    for (block_len, options) in kinds() {
+        let archive = compressed(&text, &options);
+        assert!(decompressed(&archive).unwrap() == text);
+        let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+        assert_eq!(stream.block_len, Some(block_len));
+        let (header_len, mut plain) = (stream.chunks[0].offset, Vec::new());
+        assert!(header_len.is_multiple_of(block_len.into()));
+        for (number, chunk) in stream.chunks.iter().enumerate() {
+            assert_eq!(chunk.archive_len, u64::from(block_len));
+            assert_eq!(chunk.offset, header_len + number as u64 * u64::from(block_len));
+            let block = block(&archive, number as u64).unwrap();
+            assert_eq!(block.start, plain.len() as u64);
+            plain.extend(block.plain);
+        }
+        assert!(plain == text, "{block_len}");
+        let n = stream.chunks.len() as u64;
+        for number in [n, n + 1, 1 << 40, u64::MAX] {
+            let error = block(&archive, number).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+            assert!(error.to_string().contains(&format!("there are {n}")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn blocks_are_filled() {
+    let text = &text()[..9000];
+    for (block_len, options) in kinds() {
+        let archive = compressed(text, &options);
+        let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+        let (_, all_but_the_last) = stream.chunks.split_last().unwrap();
+        for chunk in all_but_the_last {
+            let end = (chunk.offset + chunk.archive_len) as usize;
+            let zeros = archive[..end].iter().rev().take_while(|&&byte| byte == 0).count();
+            assert!(zeros <= 8 + block_len as usize / 100, "{zeros} of {block_len}");
+        }
+    }
+}
+
+#[test]
+fn what_no_block_can_do_is_refused() {
+    for (len, lanes) in [(0, 1), (511, 1), (513, 1), ((1 << 20) + 512, 1), (512, 2)] {
+        let options = Options::default().level(1).block_len(len).lanes(lanes);
+        let model = models().default_model().unwrap();
+        let mut archive = Vec::new();
+        let error = archive::compress(&b"abc"[..], &mut archive, &model, &options, &|_| ());
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    let chunks = compressed(b"abc", &Options::default().level(1));
+    let error = block(&chunks, 0).unwrap_err();
+    assert!(error.to_string().contains("not one of blocks"), "{error}");
+    let empty = compressed(b"", &Options::default().block_len(512));
+    assert!(decompressed(&empty).unwrap().is_empty());
+    assert!(empty.len() < 100, "{} bytes for nothing", empty.len());
+}
+
+/// An archive that notes where it is read.
+struct Watched<'a> {
+    inner: Cursor<&'a [u8]>,
+    reads: Vec<Range<u64>>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let from = self.inner.position();
+        let n = self.inner.read(buffer)?;
+        self.reads.push(from..from + n as u64);
+        Ok(n)
+    }
+}
+
+impl Seek for Watched<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+#[test]
+fn a_block_is_read_without_a_byte_of_the_others() {
+    let text = text();
+    for (block_len, options) in kinds() {
+        let archive = compressed(&text, &options);
+        let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+        let header = 0..stream.chunks[0].offset;
+        let last = stream.chunks.len() - 1;
+        for number in [0, last / 2, last] {
+            let at = stream.chunks[number].offset;
+            let own = at..at + u64::from(block_len);
+            let mut watched = Watched { inner: Cursor::new(&archive), reads: Vec::new() };
+            let options = Options::default();
+            archive::read_block(&mut watched, number as u64, models(), &options).unwrap();
+            let is_in = |read: &Range<u64>, all: &Range<u64>| {
+                all.start <= read.start && read.end <= all.end
+            };
+            let (of_header, of_block): (Vec<_>, Vec<_>) =
+                watched.reads.iter().partition(|read| is_in(read, &header));
+            assert!(of_block.iter().all(|read| is_in(read, &own)), "{own:?}: {of_block:?}");
+            assert_eq!(of_block.iter().map(|r| r.end - r.start).sum::<u64>(), u64::from(block_len));
+            assert!(of_header.iter().map(|r| r.end - r.start).sum::<u64>() <= header.end);
+
+            let mut watched = Watched { inner: Cursor::new(&archive), reads: Vec::new() };
+            archive::read_chunk(&mut watched, &stream, number, models(), &options).unwrap();
+            assert!(watched.reads.iter().all(|read| is_in(read, &own)), "{:?}", watched.reads);
+        }
+    }
+}
+
+/// Recovers `archive`; returns the content, and the damage as text.
+fn recovered(archive: &[u8]) -> (Vec<u8>, Vec<String>) {
+    let mut plain = Vec::new();
+    let options = Options::default();
+    let recovery =
+        archive::recover(Cursor::new(archive), &mut plain, models(), &options, &|_| ()).unwrap();
+    let place = |damage: &archive::Damage| match damage.chunk {
+        Some(chunk) => format!("chunk {chunk}: {}", damage.missing),
+        None => damage.missing.to_string(),
+    };
+    (plain, recovery.damage.iter().map(place).collect())
+}
+
+/// With and without the index, and where the plain text has the chunks of an archive in it.
+#[test]
+fn a_lost_sector_costs_one_block() {
+    let inner = compressed(&text(), &Options::default().level(1).block_len(512));
+    let text = [&text()[..5000], &inner].concat();
+    let archive = compressed(&text, &Options::default().level(2).block_len(1024));
+    let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+    let starts: Vec<u64> = stream
+        .chunks
+        .iter()
+        .scan(0, |end, chunk| {
+            *end += chunk.plain_len;
+            Some(*end - chunk.plain_len)
+        })
+        .collect();
+    let n = stream.chunks.len();
+    let index = stream.chunks[n - 1].offset as usize + 1024;
+    assert!(n > 6, "{n} blocks");
+    for (lost, sector) in [(0, 0), (2, 1), (n - 3, 0), (n - 3, 1)] {
+        let at = stream.chunks[lost].offset as usize + 512 * sector;
+        let mut damaged = archive.clone();
+        damaged[at..at + 512].fill(0);
+        let (start, end) = (starts[lost] as usize, starts[lost + 1] as usize);
+        let rest = [&text[..start], &text[end..]].concat();
+        let said = format!("chunk {lost}: bytes {start} to {} of the content are missing", end - 1);
+        let (plain, damage) = recovered(&damaged);
+        assert!(plain == rest, "block {lost}, sector {sector}");
+        assert_eq!(damage, std::slice::from_ref(&said));
+
+        damaged.truncate(index);
+        let (plain, damage) = recovered(&damaged);
+        assert!(plain == rest, "block {lost}, sector {sector}, without an index");
+        assert_eq!(damage[0], said);
+        assert_eq!(damage[1..], [format!("content may be missing from byte {} on", text.len())]);
+    }
+}
+
+#[test]
+fn neighbours_and_headers_are_lost_alone() {
+    let text = &text()[..9000];
+    let archive = compressed(text, &Options::default().level(1).block_len(512));
+    let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+    let at = |block: usize| stream.chunks[block].offset as usize;
+    let start = |block: usize| stream.chunks[..block].iter().map(|c| c.plain_len as usize).sum();
+    let index = at(stream.chunks.len() - 1) + 512;
+
+    let mut two = archive[..index].to_vec();
+    two[at(2)..at(4)].fill(0);
+    let (from, to): (usize, usize) = (start(2), start(4));
+    let (plain, damage) = recovered(&two);
+    assert!(plain == [&text[..from], &text[to..]].concat());
+    assert_eq!(damage[0], format!("bytes {from} to {} of the content are missing", to - 1));
+
+    let mut payload_and_next = archive.clone();
+    payload_and_next[at(2) + 100..at(4)].fill(0);
+    assert!(recovered(&payload_and_next).0 == plain);
+
+    let mut header = archive.clone();
+    header[..512].fill(0);
+    let (plain, damage) = recovered(&header);
+    assert!(plain == text, "{} bytes", plain.len());
+    assert_eq!(damage, ["no content is missing"]);
+
+    let cut = [&archive[..at(1) + 7], &archive[at(1) + 30..]].concat();
+    let (plain, _) = recovered(&cut);
+    assert!(plain == [&text[..start(1)], &text[start(2)..]].concat());
+}

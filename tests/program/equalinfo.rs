@@ -1,0 +1,105 @@
+//! `llmzip equalinfo`.
+
+use crate::shell::Shell;
+use std::fs;
+
+fn text() -> Vec<u8> {
+    (0..300).flat_map(|i| format!("<14>host app[{}]: started\n", i * 7 % 90).into_bytes()).collect()
+}
+
+const MODEL: [&str; 2] = ["-m", "seed:gru:64:42"];
+
+#[test]
+fn tokens_come_back_by_model_and_by_dictionary() {
+    let shell = Shell::new();
+    shell.write("log", &text());
+    let run = |arguments: &[&str]| shell.run(&[&["equalinfo"], arguments].concat());
+    let by_model = |arguments: &[&str]| run(&[arguments, &MODEL].concat());
+    for (name, how) in [("32", &["--bits=32"][..]), ("whole", &["--whole", "--token-bits=8"])] {
+        let tokens = format!("{name}.npy");
+        let said = by_model(&[&["encode", "log", "-o", &tokens], how].concat()).expect(0);
+        assert!(String::from_utf8_lossy(&said.stdout).contains("bytes each, ratio"));
+        assert!(fs::read(shell.path(&tokens)).unwrap().starts_with(b"\x93NUMPY"));
+        by_model(&["decode", &tokens, "-T1"]).expect(0);
+        assert!(fs::read(shell.path(name)).unwrap() == text());
+        by_model(&["decode", &tokens]).expect(1).saying("exists");
+    }
+    by_model(&["dictionary", "--bits=12", "-o", "log.windows"]).expect(0);
+    run(&["encode", "--dictionary", "log.windows", "log", "-o", "d.npy"]).expect(0);
+    by_model(&["encode", "--bits=12", "--token-bits=12", "log", "-o", "m.npy"]).expect(0);
+    for suffix in ["npy", "npy.json"] {
+        let read = |name: &str| fs::read(shell.path(format!("{name}.{suffix}"))).unwrap();
+        assert!(read("d") == read("m"), "{suffix}");
+    }
+    run(&["decode", "--dictionary", "log.windows", "m.npy"]).expect(0);
+    assert!(fs::read(shell.path("m")).unwrap() == text());
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_nothing() {
+    let shell = Shell::new();
+    shell.write("log", &text());
+    let run = |arguments: &[&str]| shell.run(&[&["equalinfo"], arguments].concat());
+    let by_model = |arguments: &[&str]| run(&[arguments, &MODEL].concat());
+    run(&["encode", "--bits=32", "log"]).expect(2).saying("-m names the model");
+    by_model(&["encode", "log"]).expect(2);
+    by_model(&["encode", "--bits=20", "--token-bits=16", "log"])
+        .expect(2)
+        .saying("not whole tokens");
+    by_model(&["encode", "--bits=32", "no"]).expect(1).saying("cannot read no");
+    run(&["encode", "--bits=32", "-m", "default", "log"]).saying("recurrent model");
+    assert!(!shell.path("log.npy").exists() && !shell.path("log.npy.json").exists());
+
+    by_model(&["encode", "--bits=32", "log"]).expect(0);
+    run(&["decode", "log.npy", "-m", "seed:gru:64:43", "-o", "x"])
+        .expect(3)
+        .saying("were made with the model");
+    let about = fs::read(shell.path("log.npy.json")).unwrap();
+    shell.write("log.npy.json", &about[..30]);
+    by_model(&["decode", "log.npy", "-o", "x"]).expect(4).saying("log.npy.json");
+    shell.write("log.npy.json", &about);
+    let mut tokens = fs::read(shell.path("log.npy")).unwrap();
+    let last = tokens.len() - 9;
+    tokens[last] ^= 1;
+    shell.write("log.npy", &tokens);
+    by_model(&["decode", "log.npy", "-o", "x"]).expect(4);
+    shell.write("log.npy", b"tokens");
+    by_model(&["decode", "log.npy", "-o", "x"]).expect(4).saying("numpy");
+    assert!(!shell.path("x").exists());
+}
+
+#[test]
+fn a_second_model_learns_on_tokens() {
+    let shell = Shell::new();
+    shell.write("log", &text());
+    shell
+        .run(&["equalinfo", "encode", "--bits=16", "--token-bits=8", "log", MODEL[0], MODEL[1]])
+        .expect(0);
+    let train = |more: &[&str]| {
+        let train = ["train", "--tokens", "log.npy", "--size=tiny", "--steps=3"];
+        shell.run(&[&train, more].concat())
+    };
+    let said = train(&["-o", "m2"]).expect(0).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("bits per token of 8.0000: learnability"), "{said}");
+    let names = ["config.json", "model.safetensors", "curve.csv"];
+    assert!(names.iter().all(|name| shell.path("m2").join(name).exists()));
+    assert!(!shell.path("m2/tokenizer.json").exists());
+    let measured = train(&["-o", "again", "--held-out", "log.npy", "-T1"]).expect(0).stdout;
+    assert!(String::from_utf8(measured).unwrap().contains("learnability"));
+    train(&["-o", "m2"]).expect(2).saying("not empty");
+
+    train(&["-o", "x", "log"]).expect(2);
+    train(&["-o", "x", "--vocab=300"]).expect(2);
+    shell.write("other.npy", &shell.read("log.npy"));
+    train(&["-o", "x", "--held-out", "other.npy"]).expect(1).saying("cannot read other.npy.json");
+    let n = shell.read("log.npy").len() - 128;
+    shell.write(
+        "other.npy.json",
+        format!("{{\"plain_len\": 9, \"n_tokens\": {n}, \"vocab_size\": 300}}").as_bytes(),
+    );
+    train(&["-o", "x", "--held-out", "other.npy"]).expect(2).saying("vocabulary of 300");
+    shell.write("other.npy.json", b"{\"plain_len\": 9, \"n_tokens\": 1, \"token_bits\": 8}");
+    train(&["-o", "x", "--held-out", "other.npy"]).expect(4).saying("it is about 1 tokens");
+    assert!(!shell.path("x").exists());
+}
