@@ -88,6 +88,22 @@ fn an_adapter_is_learned_the_same_everywhere_and_used() {
 }
 
 #[test]
+fn a_model_is_evaluated_with_an_adapter_beside_it() {
+    let (shell, _) = with_adapter();
+    let verb = ["models", "evaluate", "default", "--text", "log", "--adapter", "tuned", "--json"];
+    let found = shell.run(&verb).expect(0).stdout;
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    let [bare, adapted] = &found["evaluations"].as_array().unwrap()[..] else { panic!("{found}") };
+    assert_eq!((&bare["model"], &adapted["model"]), (&"default".into(), &"default + tuned".into()));
+    let of = |evaluation: &Value, name: &str| evaluation[name].as_f64().unwrap();
+    assert!(of(adapted, "bits") < of(bare, "bits"), "it was trained on this text");
+    assert!(of(adapted, "drop") < 0.0 && of(adapted, "ratio") < 1.0, "{adapted}");
+    let memory = of(bare, "weights_memory") + of(adapted, "adapter_memory");
+    assert!((of(adapted, "ratio") - of(bare, "weights_memory") / memory).abs() < 1e-12);
+    shell.run(&[&verb[..6], &["no-adapter"]].concat()).expect(3).saying("no adapter");
+}
+
+#[test]
 fn an_archive_opens_with_its_adapter_alone() {
     let (shell, _) = with_adapter();
     shell.run(&["--adapter", "tuned", "-o", "log.llmz", "log"]).expect(0);

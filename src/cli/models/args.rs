@@ -113,6 +113,9 @@ pub enum Verb {
         /// Questions to take them from, in the same format
         #[arg(long, value_name = "FILE", requires = "choices")]
         examples: Option<PathBuf>,
+        /// Evaluate each model with this low-rank adapter, too: a folder, or the name of an imported one
+        #[arg(long, value_name = "ADAPTER")]
+        adapter: Option<PathBuf>,
         /// Engine: llmzip's kernels, the same bits on every machine, or candle
         #[arg(long, value_name = "NAME", value_enum, default_value_t)]
         engine: EngineName,

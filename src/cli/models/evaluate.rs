@@ -1,5 +1,6 @@
 //! `models evaluate`: what texts cost by models alone, how many questions they answer, and what smaller ones lose.
 
+use super::adapter_ref::AdapterRef;
 use super::args::{EngineDevice, EngineName};
 use super::choices::Choices;
 use super::command::ModelCommand;
@@ -10,7 +11,7 @@ use crate::cli::names::shown;
 use crate::cli::size::{figure, grouped};
 use crate::cli::standard;
 use crate::codec::Parameters;
-use crate::models::{Model, Network, TextCost};
+use crate::models::{AdapterFiles, Model, Network, TextCost};
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -46,6 +47,8 @@ struct Evaluation {
     accuracy: Option<f64>,
     /// Bytes of memory that the weights take.
     weights_memory: u64,
+    /// Bytes of an adapter beside them.
+    adapter_memory: u64,
     /// Beside the first model: how many times smaller in memory.
     ratio: f64,
     /// Beside the first model: the share of its performance that is lost; `null` where it has none.
@@ -62,7 +65,8 @@ impl Evaluation {
 
     /// Sets what the model is beside the first one, with which `first` was made.
     fn compare(&mut self, first: &Self) {
-        self.ratio = first.weights_memory as f64 / self.weights_memory as f64;
+        let memory = |of: &Self| (of.weights_memory + of.adapter_memory) as f64;
+        self.ratio = memory(first) / memory(self);
         let own = self.performance().or(self.accuracy);
         self.drop = first.performance().zip(own).map(|(first, own)| (first - own) / first);
         self.score = self.drop.map(|drop| self.ratio / (1.0 + drop));
@@ -195,19 +199,26 @@ pub fn run(
     models: &[PathBuf],
     subjects: &Subjects,
     engine: Engine,
+    adapter: Option<&Path>,
 ) -> Result<()> {
+    if adapter.is_some() && engine != Engine::Exact {
+        return Err(UsageError("--adapter goes with --engine exact alone".into()).into());
+    }
+    let read = |adapter: &Path| -> Result<AdapterFiles> {
+        Ok(AdapterRef::parse(adapter)?.find(command.session.models.store())?.read()?)
+    };
+    let adapter = adapter.map(read).transpose()?;
     let mut found: Vec<Evaluation> = Vec::new();
     command.each(models, |command, model| {
-        let mut evaluations = evaluate(command, model, subjects, engine)?;
-        for (i, evaluation) in evaluations.iter_mut().enumerate() {
-            if let Some(first) = found.get(i) {
+        for mut evaluations in evaluate(command, model, subjects, engine, adapter.as_ref())? {
+            for (evaluation, first) in evaluations.iter_mut().zip(&found) {
                 evaluation.compare(first);
             }
+            if !command.json {
+                print(&evaluations, found.is_empty())?;
+            }
+            found.extend(evaluations);
         }
-        if !command.json {
-            print(&evaluations, found.is_empty())?;
-        }
-        found.extend(evaluations);
         Ok(())
     })?;
     if command.json {
@@ -216,19 +227,41 @@ pub fn run(
     Ok(())
 }
 
+/// Evaluates a model, and then the same with the adapter, if any.
 fn evaluate(
     command: &ModelCommand<'_>,
     model: &Path,
-    Subjects { texts, questions }: &Subjects,
+    subjects: &Subjects,
     engine: Engine,
-) -> Result<Vec<Evaluation>> {
+    adapter: Option<&AdapterFiles>,
+) -> Result<Vec<Vec<Evaluation>>> {
     let found = command.find(model)?;
     let models = &command.session.models;
     let loaded = found.folder().map_or_else(|| models.builtin(), |at| models.of_folder(at))?;
-    let costs = |texts: &[&[u8]]| engine.costs(&loaded, texts).context("cannot evaluate");
+    let adapted = adapter.map(|files| loaded.with_adapter(files)).transpose()?;
+    let label = found.label().escape_debug().to_string();
+    let mut evaluations = vec![measure(&loaded, &label, subjects, engine)?];
+    if let Some((adapted, files)) = adapted.zip(adapter) {
+        let label = format!("{label} + {}", files.label().escape_debug());
+        let mut adapted = measure(&adapted, &label, subjects, engine)?;
+        let [_, weights] = files.bytes();
+        adapted.iter_mut().for_each(|it| it.adapter_memory = weights.len() as u64);
+        evaluations.push(adapted);
+    }
+    Ok(evaluations)
+}
+
+/// Evaluates `model` on every file.
+fn measure(
+    model: &Model,
+    label: &str,
+    Subjects { texts, questions }: &Subjects,
+    engine: Engine,
+) -> Result<Vec<Evaluation>> {
+    let costs = |texts: &[&[u8]]| engine.costs(model, texts).context("cannot evaluate");
     let evaluation = |file: &str, texts: &[&[u8]], costs: &[TextCost]| Evaluation {
-        model: found.label().escape_debug().to_string(),
-        digest: loaded.identity().hex(),
+        model: label.to_owned(),
+        digest: model.identity().hex(),
         engine: engine.name(),
         file: file.to_owned(),
         len: texts.iter().map(|text| text.len() as u64).sum(),
@@ -238,7 +271,8 @@ fn evaluate(
         n_questions: None,
         n_correct: None,
         accuracy: None,
-        weights_memory: loaded.architecture().footprint().weights,
+        weights_memory: model.architecture().footprint().weights,
+        adapter_memory: 0,
         ratio: 1.0,
         drop: None,
         score: None,
@@ -283,7 +317,9 @@ fn print(evaluations: &[Evaluation], with_head: bool) -> Result<()> {
         )?;
     }
     for evaluation in evaluations {
-        let Evaluation { model, file, len, n_tokens, weights_memory, .. } = evaluation;
+        let Evaluation { model, file, len, n_tokens, weights_memory, adapter_memory, .. } =
+            evaluation;
+        let memory = (weights_memory + adapter_memory) as f64 / f64::from(1 << 20);
         let accuracy = evaluation.accuracy.map(|accuracy| 100.0 * accuracy);
         writeln!(
             out,
@@ -292,7 +328,7 @@ fn print(evaluations: &[Evaluation], with_head: bool) -> Result<()> {
             accuracy.map_or_else(|| "-".into(), |accuracy| format!("{accuracy:.2}%")),
             grouped(*len),
             grouped(*n_tokens),
-            format!("{:.1}M", *weights_memory as f64 / f64::from(1 << 20)),
+            format!("{memory:.1}M"),
             figure(evaluation.score, 4),
         )?;
     }
@@ -319,6 +355,7 @@ mod tests {
             n_correct: None,
             accuracy: Some(accuracy),
             weights_memory,
+            adapter_memory: 0,
             ratio: 1.0,
             drop: None,
             score: None,

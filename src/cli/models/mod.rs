@@ -62,11 +62,13 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
             let folder = folder.as_deref();
             work.each(from_ref(model), |w, m| w.quantize(m, *activation_bits, folder))?
         }
-        Verb::Evaluate { models, texts, choices, shots, examples, engine, device, .. } => {
+        Verb::Evaluate {
+            models, texts, choices, shots, examples, adapter, engine, device, ..
+        } => {
             let engine = Engine::new(*engine, *device)?;
             let before = (examples.as_deref(), *shots);
             let subjects = Subjects::read(&mut work, texts, choices, before)?;
-            return evaluate::run(&mut work, models, &subjects, engine);
+            return evaluate::run(&mut work, models, &subjects, engine, adapter.as_deref());
         }
         Verb::Import { source, .. } => work.each(from_ref(source), ModelCommand::import)?,
     }
