@@ -32,7 +32,8 @@ pub fn read_chunk(
     let out_of_range = || invalid(format!("chunk {chunk} asked for, there are {n_chunks}"));
     let info = stream.chunks.get(chunk).ok_or_else(out_of_range)?;
     let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
-    let frame = read_frame(&mut source, stream, info)?;
+    let start = stream.chunks[..chunk].iter().map(|chunk| chunk.plain_len).sum();
+    let frame = read_frame(&mut source, stream, info, start)?;
     let mut decoder = StreamDecoder::new(stream.setup.clone());
     let pool = Pool::of(options.threads)?;
     let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
@@ -59,6 +60,7 @@ pub fn read_range(
     let mut begin = 0; // of the chunk, in the content
     for stream in &streams {
         let mut decoder = StreamDecoder::new(stream.setup.clone());
+        let stream_begin = begin;
         let chunks = stream.chunks.iter().map(|chunk| {
             let at = begin..begin + chunk.plain_len;
             begin = at.end;
@@ -69,7 +71,7 @@ pub fn read_range(
         for (chunk, part, at) in wanted {
             summary.plain_len += part.end - part.start;
             options.check_limit(summary.plain_len)?;
-            let frame = read_frame(&mut source, stream, chunk)?;
+            let frame = read_frame(&mut source, stream, chunk, at - stream_begin)?;
             let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
             let plain = plains.into_iter().next().expect("one frame was decoded")?;
             let part = (part.start - at) as usize..(part.end - at) as usize;
@@ -160,11 +162,12 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }
 
-/// Reads the chunk of `stream` that `info` says where to find.
+/// Reads the chunk of `stream` that `info` says where to find, whose plain bytes begin at `start` of it.
 fn read_frame<R: Read + Seek>(
     source: &mut Source<BufReader<R>>,
     stream: &StreamInfo,
     info: &ChunkInfo,
+    start: u64,
 ) -> Result<Frame> {
     source.seek_to(info.offset)?;
     match stream.content {
@@ -174,6 +177,7 @@ fn read_frame<R: Read + Seek>(
         },
         Some(_) => {
             let header = ChunkHeader::read(MAX_CHUNK_SIZE, source)?.ok_or_else(changed)?;
+            header.check_block(stream.block_len, start)?;
             Frame::read(header, source)
         }
     }

@@ -1,8 +1,9 @@
 //! `llmzip equalinfo`: text as tokens of equal information, for the training of a second model (docs/equal-info.md).
 
 use super::exit::UsageError;
+use super::input::{Input, OpenInput};
 use super::names::{shown, with_suffix, without_suffix};
-use super::output::{OutputFile, refuse_name};
+use super::output::{OutputPlace, refuse_inputs, refuse_name, write_to};
 use super::session::CliSession;
 use super::size::{figure, grouped, number, parse_size};
 use super::standard;
@@ -186,6 +187,7 @@ pub fn read_tokens(path: &Path) -> Result<(TokenIds, usize)> {
         _ if n_tokens != ids.len() => {
             Err(corrupt(format!("it is about {n_tokens} tokens, there are {}", ids.len())))
         }
+        _ if plain_len == 0 && n_tokens > 0 => Err(corrupt("tokens of a text of no bytes".into())),
         Some(vocab_size @ 2..=65_536) => Ok((TokenIds { ids, plain_len }, vocab_size)),
         _ => Err(corrupt("expected token_bits, 1 to 16, or vocab_size, 2 to 65536".into())),
     }
@@ -193,9 +195,21 @@ pub fn read_tokens(path: &Path) -> Result<(TokenIds, usize)> {
 
 fn encode(session: &CliSession, args: &EncodeArgs) -> Result<()> {
     let (path, common) = (&args.file, &args.common);
-    let text = read(path)?;
+    let (input, text) = read_input(path)?;
     let output = common.output.clone().unwrap_or_else(|| with_suffix(path, TOKENS_SUFFIX));
+    let place = OutputPlace::of(&output, common.force).with_context(|| shown(&output))?;
+    let (OutputPlace::File(output), true) = (place, output.as_os_str() != "-") else {
+        let message = "tokens are two files, of which -o names the first: it can be no stream";
+        return Err(UsageError(message.into()).into());
+    };
     let about_path = with_suffix(&output, ABOUT_SUFFIX);
+    let read: Vec<&Path> = [Some(path), args.dictionary.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    refuse_inputs(&output, &read)?;
+    refuse_inputs(&about_path, &read)?;
     refuse_taken(&output, common.force)?;
     refuse_taken(&about_path, common.force)?;
     let dictionary = args.dictionary.as_deref().map(read_dictionary).transpose()?;
@@ -247,8 +261,8 @@ fn encode(session: &CliSession, args: &EncodeArgs) -> Result<()> {
         },
     };
     let about = format!("{}\n", serde_json::to_string(&about)?);
-    write(&about_path, about.as_bytes(), common.force)?;
-    write(&output, &write_npy(&tokens, layout.token_bits), common.force)?;
+    write(&about_path, about.as_bytes(), common.force, Some(&input))?;
+    write(&output, &write_npy(&tokens, layout.token_bits), common.force, Some(&input))?;
     if session.voice > Voice::Quiet {
         let (from, to) = (shown(path), shown(&output));
         let (n, len) = (grouped(tokens.len() as u64), grouped(text.len() as u64));
@@ -281,7 +295,8 @@ fn decode(session: &CliSession, args: &DecodeArgs) -> Result<()> {
             UsageError(format!("{}: does not end in .npy; -o names the output", shown(path)))
         })?,
     };
-    let tokens = read_npy(&read(path)?).with_context(|| shown(path))?;
+    let (input, bytes) = read_input(path)?;
+    let tokens = read_npy(&bytes).with_context(|| shown(path))?;
     let about_path = with_suffix(path, ABOUT_SUFFIX);
     let about: About = serde_json::from_slice(&read(&about_path)?)
         .map_err(|e| crate::Error::new(crate::ErrorKind::Corrupt, e.to_string()))
@@ -297,8 +312,16 @@ fn decode(session: &CliSession, args: &DecodeArgs) -> Result<()> {
         return Err(crate::Error::new(crate::ErrorKind::Corrupt, message).into());
     }
     let layout = about.layout();
-    layout.check().with_context(|| shown(&about_path))?;
-    refuse_taken(&output, common.force)?;
+    let corrupt = |e: crate::Error| crate::Error::new(crate::ErrorKind::Corrupt, e.to_string());
+    layout.check().map_err(corrupt).with_context(|| shown(&about_path))?;
+    let read = [Some(path), Some(&about_path), args.dictionary.as_ref()];
+    refuse_inputs(&output, &read.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    let is_stdout = output.as_os_str() == "-";
+    let place = OutputPlace::of(&output, common.force).with_context(|| shown(&output))?;
+    let is_stream = is_stdout || matches!(place, OutputPlace::Stream(_));
+    if !is_stdout {
+        refuse_taken(&output, common.force)?;
+    }
     let text = match &args.dictionary {
         Some(path) => {
             let dictionary = read_dictionary(path)?;
@@ -323,8 +346,11 @@ fn decode(session: &CliSession, args: &DecodeArgs) -> Result<()> {
         let message = "the tokens decode to another text than was encoded";
         return Err(crate::Error::new(crate::ErrorKind::Corrupt, message).into());
     }
-    write(&output, &text, common.force)?;
-    if session.voice > Voice::Quiet {
+    match is_stdout {
+        true => standard::stdout()?.write_all(&text).context("cannot write")?,
+        false => write(&output, &text, common.force, Some(&input))?,
+    }
+    if session.voice > Voice::Quiet && !is_stream {
         let (from, to, len) = (shown(path), shown(&output), grouped(text.len() as u64));
         writeln!(standard::stdout()?, "{from} -> {to}: {len} bytes")?;
     }
@@ -367,7 +393,7 @@ fn dictionary(session: &CliSession, args: &DictionaryArgs) -> Result<()> {
             say!("{found} of {} windows", 1u64 << bits);
         }
     })?;
-    write(output, &dictionary.to_bytes(), common.force)?;
+    write(output, &dictionary.to_bytes(), common.force, None)?;
     if session.voice > Voice::Quiet {
         let longest = dictionary.words().iter().map(Vec::len).max().unwrap_or(0) as u64;
         let (n, words) = (grouped(1 << bits), grouped(dictionary.n_words() as u64));
@@ -399,22 +425,31 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", shown(path)))
 }
 
+/// Reads a file whose mode the output will have.
+fn read_input(path: &Path) -> Result<(OpenInput, Vec<u8>)> {
+    let open = || {
+        let input = OpenInput::open(&Input::File(path.to_owned()), false, true)?;
+        let (bytes, _) = input.head(u64::MAX)?;
+        anyhow::Ok((input, bytes))
+    };
+    open().with_context(|| shown(path))
+}
+
 fn read_dictionary(path: &Path) -> Result<Dictionary> {
     Dictionary::parse(&read(path)?).with_context(|| shown(path))
 }
 
 /// Refuses a name that the output could not get, before any work is done.
 fn refuse_taken(path: &Path, force: bool) -> Result<()> {
-    refuse_name(path, force).with_context(|| shown(path))
+    let refuse = || match OutputPlace::of(path, force)? {
+        OutputPlace::File(path) => refuse_name(&path, force),
+        OutputPlace::Stream(_) => Ok(()),
+    };
+    refuse().with_context(|| shown(path))
 }
 
-fn write(path: &Path, content: &[u8], force: bool) -> Result<()> {
-    let written = || {
-        let mut out = OutputFile::create(path, force)?;
-        out.write_all(content)?;
-        out.finish(None, true)
-    };
-    written().map(drop).with_context(|| shown(path))
+fn write(path: &Path, content: &[u8], force: bool, like: Option<&OpenInput>) -> Result<()> {
+    write_to(path, force, like, |out| out.write_all(content).with_context(|| shown(path)))
 }
 
 fn hex(digest: [u8; 32]) -> String {

@@ -2,7 +2,7 @@
 
 use super::input::{Input, OpenInput};
 use super::names::shown;
-use super::output::write_to;
+use super::output::{refuse_inputs, write_to};
 use super::session::CliSession;
 use super::size::{counted, grouped};
 use super::standard;
@@ -67,9 +67,12 @@ pub fn run(session: &CliSession, args: &ExplainArgs) -> Result<()> {
         }
     };
     let name = shown(&args.file);
-    let text = OpenInput::open(&input, false, true)
-        .and_then(|input| Ok(input.head(args.bytes.saturating_add(1))?.0))
-        .with_context(|| name.clone())?;
+    if let Some(output) = &output {
+        refuse_inputs(output, &[&args.file])?;
+    }
+    let input = OpenInput::open(&input, false, true).with_context(|| name.clone())?;
+    let head = input.head(args.bytes.saturating_add(1));
+    let (text, _) = head.with_context(|| name.clone())?;
     let is_cut = text.len() as u64 > args.bytes;
     let text = &text[..text.len().min(args.bytes.try_into().unwrap_or(usize::MAX))];
     let write = |out: &mut dyn Write| {
@@ -77,7 +80,7 @@ pub fn run(session: &CliSession, args: &ExplainArgs) -> Result<()> {
         out.write_all(page.as_bytes()).context("cannot write the page")
     };
     match output {
-        Some(path) => write_to(&path, args.force, write),
+        Some(path) => write_to(&path, args.force, Some(&input), write),
         None => write(&mut standard::stdout()?),
     }
 }
@@ -88,7 +91,7 @@ fn page(session: &CliSession, name: &str, text: &[u8], is_cut: bool) -> Result<S
     let table_log2 = Options::default().table_log2;
     let Parameters { context, .. } = Parameters::new(&model, None, table_log2, None)?;
     let costs = model.token_costs(context, text);
-    let bits: f64 = costs.iter().map(|cost| cost.bits).sum();
+    let bits = costs.iter().fold(0.0, |sum, cost| sum + cost.bits);
     let mut summary = format!(
         "{}{} in {} take {} bits by the language model {} alone",
         if is_cut { "The first " } else { "" },

@@ -1,5 +1,6 @@
 //! Archives of blocks: each stands at a multiple of its length, holds what fits, and is read alone.
 
+use crate::handmade;
 use llmzip::archive::{self, Block, BuiltinModels, Options};
 use llmzip::ops::Isa;
 use llmzip::{ErrorKind, Model, Result};
@@ -242,4 +243,74 @@ fn neighbours_and_headers_are_lost_alone() {
     let cut = [&archive[..at(1) + 7], &archive[at(1) + 30..]].concat();
     let (plain, _) = recovered(&cut);
     assert!(plain == [&text[..start(1)], &text[start(2)..]].concat());
+}
+
+/// Blocks that were swapped, copied over another or twice in a row, and one whose text would end past all numbers: each has a good
+/// checksum, and stands where its text does not belong. Its text is never given out for another's.
+#[test]
+fn misplaced_blocks_are_no_others() {
+    let mut random = crate::random::Random::new(7);
+    let text: Vec<u8> = (0..4000).map(|_| random.bits() as u8).collect();
+    let archive = compressed(&text, &Options::default().level(1).block_len(512));
+    let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+    let at = |block: usize| stream.chunks[block].offset as usize;
+    let own = |block: usize| archive[at(block)..at(block) + 512].to_vec();
+    let starts: Vec<usize> = (0..stream.chunks.len())
+        .map(|block| stream.chunks[..block].iter().map(|c| c.plain_len as usize).sum())
+        .collect();
+    let index = at(stream.chunks.len() - 1) + 512;
+    let without = |lost: &[usize]| -> Vec<u8> {
+        let kept = (0..starts.len()).filter(|block| !lost.contains(block));
+        kept.flat_map(|block| &text[starts[block]..][..stream.chunks[block].plain_len as usize])
+            .copied()
+            .collect()
+    };
+    let put = |blocks: &[(usize, usize)]| {
+        let mut changed = archive.clone();
+        for &(place, block) in blocks {
+            changed[at(place)..at(place) + 512].copy_from_slice(&own(block));
+        }
+        changed
+    };
+    let read = |archive: &[u8], range: Range<u64>| {
+        let (mut plain, options) = (Vec::new(), Options::default());
+        archive::read_range(Cursor::new(archive), range, &mut plain, models(), &options, &|_| ())
+            .map(|_| plain)
+    };
+    for (changed, lost) in [
+        (put(&[(2, 6), (6, 2)]), &[2, 6][..]),
+        (put(&[(2, 3), (3, 2)]), &[2, 3]),
+        (put(&[(6, 2)]), &[6]),
+        (put(&[(2, 6)]), &[2]),
+    ] {
+        let (plain, damage) = recovered(&changed);
+        assert!(plain == without(lost), "{lost:?}: {damage:?}");
+        assert_eq!(damage.len(), lost.len(), "{damage:?}");
+        let first = lost[0];
+        let range = starts[first] as u64..starts[first] as u64 + 10;
+        assert_eq!(read(&changed, range.clone()).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(read(&changed, 0..100).unwrap() == text[..100]);
+        let stream = archive::list(Cursor::new(&changed)).unwrap().remove(0);
+        let options = Options::default();
+        let chunk = |number| {
+            archive::read_chunk(Cursor::new(&changed), &stream, number, models(), &options)
+        };
+        assert_eq!(chunk(first).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(chunk(0).is_ok());
+    }
+    // Without an index one of two neighbours that were swapped stands between the others as well.
+    let (plain, damage) = recovered(&put(&[(2, 6), (6, 2)])[..index]);
+    assert!(plain == without(&[2, 6]), "{damage:?}");
+    let (plain, damage) = recovered(&put(&[(2, 3), (3, 2)])[..index]);
+    assert!(plain == without(&[2]) || plain == without(&[3]), "{damage:?}");
+    let twice = [&archive[..at(3)], &archive[at(2)..index]].concat();
+    let (plain, _) = recovered(&twice);
+    assert!(plain == text);
+    for place in [0, 3] {
+        let crafted = handmade::block(u64::MAX, b"abc", 512);
+        let mut changed = archive.clone();
+        changed[at(place)..at(place) + 512].copy_from_slice(&crafted);
+        assert!(recovered(&changed).0 == without(&[place]), "block {place}");
+        assert!(recovered(&changed[..index]).0 == without(&[place]), "block {place}, no index");
+    }
 }

@@ -1,7 +1,8 @@
 //! `llmzip equalinfo`.
 
 use crate::shell::Shell;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 fn text() -> Vec<u8> {
     (0..300).flat_map(|i| format!("<14>host app[{}]: started\n", i * 7 % 90).into_bytes()).collect()
@@ -102,4 +103,41 @@ fn a_second_model_learns_on_tokens() {
     shell.write("other.npy.json", b"{\"plain_len\": 9, \"n_tokens\": 1, \"token_bits\": 8}");
     train(&["-o", "x", "--held-out", "other.npy"]).expect(4).saying("it is about 1 tokens");
     assert!(!shell.path("x").exists());
+}
+
+/// What is read is never replaced, links are followed, and text can go to standard output.
+#[test]
+fn outputs_are_where_they_are_asked_for() {
+    let shell = Shell::new();
+    let text = b"the cat and the hat\n".repeat(9);
+    shell.write("t", &text);
+    fs::set_permissions(shell.path("t"), Permissions::from_mode(0o600)).unwrap();
+    let model = ["-m", "seed:gru:64:1"];
+    let encode = [&["equalinfo", "encode", "--bits=32"], &model[..]].concat();
+    let decode = [&["equalinfo", "decode"], &model[..]].concat();
+    for name in ["t", "./t"] {
+        shell
+            .run(&[&encode[..], &["-f", "-o", name, "t"]].concat())
+            .expect(2)
+            .saying("another name");
+        assert!(shell.read("t") == text);
+    }
+    shell.run(&[&encode[..], &["-o", "-", "t"]].concat()).expect(2).saying("no stream");
+    shell.run(&[&encode[..], &["t"]].concat()).expect(0);
+    for name in ["t.npy", "t.npy.json"] {
+        let mode = shell.path(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+        shell.run(&[&decode[..], &["-f", "-o", name, "t.npy"]].concat()).expect(2);
+    }
+    let piped = shell.run(&[&decode[..], &["-o", "-", "t.npy"]].concat()).expect(0);
+    assert!(piped.stdout == text);
+    let piped = shell.run(&[&decode[..], &["-o", "/dev/stdout", "t.npy"]].concat()).expect(0);
+    assert!(piped.stdout == text);
+    shell.write("real", b"");
+    std::os::unix::fs::symlink("real", shell.path("link")).unwrap();
+    shell.run(&[&decode[..], &["-f", "-o", "link", "t.npy"]].concat()).expect(0);
+    assert!(shell.read("real") == text && shell.path("link").is_symlink());
+    let about = String::from_utf8(shell.read("t.npy.json")).unwrap();
+    shell.write("t.npy.json", about.replace("\"window_bits\":32", "\"window_bits\":3").as_bytes());
+    shell.run(&[&decode[..], &["-f", "t.npy"]].concat()).expect(4);
 }

@@ -1,6 +1,8 @@
 //! `llmzip explain`: the page has the text, and the costs of the model alone.
 
 use crate::shell::Shell;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 /// The text of a page: what stands between tags, as a browser shows it.
 fn text_of(page: &str) -> String {
@@ -51,4 +53,20 @@ fn it_overwrites_only_with_f_and_is_a_filter() {
     shell.write("empty", b"");
     shell.run(&["explain", "empty"]).expect(0);
     assert_eq!(text_of(std::str::from_utf8(&shell.read("empty.html")).unwrap()), "");
+}
+
+/// A page gets the mode of its text, and never replaces it, whatever its name.
+#[test]
+fn its_page_is_as_private_as_the_text_and_another_file() {
+    let shell = Shell::new();
+    shell.write("secret", b"abc");
+    std::fs::set_permissions(shell.path("secret"), Permissions::from_mode(0o600)).unwrap();
+    shell.run(&["explain", "secret"]).expect(0);
+    let mode = shell.path("secret.html").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    std::os::unix::fs::symlink("secret", shell.path("link")).unwrap();
+    for name in ["secret", "link", "./secret"] {
+        shell.run(&["explain", "-f", "secret", "-o", name]).expect(2).saying("another name");
+        assert_eq!(shell.read("secret"), b"abc");
+    }
 }

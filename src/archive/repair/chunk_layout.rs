@@ -151,7 +151,7 @@ impl LongStream {
         let mut start = (!may_precede_stream).then_some(0);
         for (chunk, (extent, piece)) in chunks.iter().zip(found).enumerate() {
             let offset = match piece {
-                Some(piece) => self.after_header()[piece].offset(),
+                Some(piece) => self.after_header()[piece].offset_of(start),
                 None => Err(self.why_lost(places.of(chunk).into_iter().flatten().next())),
             };
             let plain_len = u64::from(extent.plain_len);
@@ -335,6 +335,17 @@ impl Fragment {
     fn is_whole(&self) -> bool {
         let len = self.archive.end - self.archive.start;
         self.extent.is_some_and(|extent| u64::from(extent.frame_len()) == len)
+    }
+
+    /// Where its header is, if it is the chunk whose plain bytes begin at `start`, where that is known.
+    fn offset_of(&self, start: Option<u64>) -> Result<u64, Error> {
+        match self.start.zip(start) {
+            Some((got, expected)) if got != expected => {
+                let message = format!("a block's text begins at {got}, expected {expected}");
+                Err(Error::new(ErrorKind::Corrupt, message))
+            }
+            _ => self.offset(),
+        }
     }
 
     fn offset(&self) -> Result<u64, Error> {

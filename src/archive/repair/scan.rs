@@ -97,6 +97,7 @@ impl<R: Read + Seek> Scanner<R> {
         }
         stream.footer = Some(footer);
         stream.index = Some((offset, chunks));
+        stream.lose_misplaced_blocks();
         Ok((Segment::Long(Box::new(stream)), self.end))
     }
 
@@ -162,6 +163,7 @@ impl<R: Read + Seek> Scanner<R> {
             }
         }
         stream.trim_trailing_gap();
+        stream.lose_misplaced_blocks();
         Ok((Segment::Long(Box::new(stream)), offset))
     }
 

@@ -58,7 +58,7 @@ impl Choices {
     pub fn read(file: &Path, examples: Option<&Path>, shots: usize) -> Result<Self> {
         let questions = read(file)?;
         let mut before = match examples {
-            Some(examples) => read(examples)?,
+            Some(examples) => read(examples).with_context(|| shown(examples))?,
             None => Vec::new(),
         };
         if before.len() < shots {
@@ -114,13 +114,13 @@ fn asked(question: &Question) -> String {
 
 /// Reads all questions of a file.
 fn read(path: &Path) -> Result<Vec<Question>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", shown(path)))?;
-    let is_json = path.extension().is_some_and(|end| end == "jsonl");
+    let text = fs::read_to_string(path).context("cannot read")?;
+    let text = text.trim_start_matches('\u{feff}');
+    let is_json = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("jsonl"));
     let subject = subject_of(path);
-    let questions = if is_json { of_json(&text, &subject) } else { of_csv(&text, &subject) };
-    let questions = questions.with_context(|| shown(path))?;
+    let questions = if is_json { of_json(text, &subject) } else { of_csv(text, &subject) }?;
     if questions.is_empty() {
-        bail!("{}: there is no question in it", shown(path));
+        bail!("there is no question in it");
     }
     Ok(questions)
 }

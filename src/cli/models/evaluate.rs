@@ -69,7 +69,8 @@ impl Evaluation {
         self.ratio = memory(first) / memory(self);
         let own = self.performance().or(self.accuracy);
         self.drop = first.performance().zip(own).map(|(first, own)| (first - own) / first);
-        self.score = self.drop.map(|drop| self.ratio / (1.0 + drop));
+        let is_loss = |drop: &f64| *drop > -1.0; // else it does more than twice as well
+        self.score = self.drop.filter(is_loss).map(|drop| self.ratio / (1.0 + drop));
     }
 }
 
@@ -371,5 +372,8 @@ mod tests {
         assert_eq!((worse.drop, worse.score), (Some(0.5), Some(1.0 / 1.5)));
         worse.compare(&text(None));
         assert_eq!(worse.score, None);
+        let mut better = text(Some(1.0));
+        better.compare(&text(Some(2.0)));
+        assert_eq!((better.drop, better.score), (Some(-1.0), None));
     }
 }

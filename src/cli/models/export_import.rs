@@ -39,7 +39,7 @@ impl ModelCommand<'_> {
             progress.finish();
             anyhow::Ok(manifest)
         };
-        let manifest = write_to(file, force, export)?;
+        let manifest = write_to(file, force, None, export)?;
         self.report(entry.with_digest(&manifest.digest), "exported");
         Ok(())
     }

@@ -53,7 +53,7 @@ impl ModelCommand<'_> {
     ) -> Result<()> {
         let bytes = found.read()?;
         let entry = SteeringEntry::of_bytes(found, &bytes)?;
-        write_to(file, force, |out| Ok(out.write_all(&bytes)?))?;
+        write_to(file, force, None, |out| Ok(out.write_all(&bytes)?))?;
         self.report_steering(entry, "exported");
         Ok(())
     }

@@ -8,6 +8,7 @@ pub use file::{OutputFile, refuse_name};
 pub use place::OutputPlace;
 
 use super::exit::UsageError;
+use super::input::{OpenInput, is_same};
 use super::names::shown;
 use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
@@ -105,13 +106,14 @@ impl Output {
     }
 }
 
-/// Writes into what `file` names; a file gets its name once all is written.
+/// Writes into what `file` names; a file gets its name once all is written, and the mode, times and owner of `like`.
 ///
 /// # Errors
 /// Those of `write`; I/O errors.
 pub fn write_to<T>(
     file: &Path,
     force: bool,
+    like: Option<&OpenInput>,
     write: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<T> {
     match OutputPlace::of(file, force).with_context(|| shown(file))? {
@@ -127,8 +129,24 @@ pub fn write_to<T>(
             let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
             let written = write(&mut out)?;
             let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-            out.finish(None, true).with_context(|| shown(&file))?;
+            out.finish(like, true).with_context(|| shown(&file))?;
             Ok(written)
         }
+    }
+}
+
+/// Refuses an output that is one of `inputs`, under any name: `-f` would replace what is read.
+///
+/// # Errors
+/// UsageError.
+pub fn refuse_inputs(output: &Path, inputs: &[&Path]) -> Result<()> {
+    let Ok(there) = output.metadata() else { return Ok(()) };
+    let is_it = |input: &&&Path| input.metadata().is_ok_and(|input| is_same(&there, &input));
+    match inputs.iter().find(is_it) {
+        Some(input) if there.is_file() => {
+            let message = format!("{} is read: the output needs another name", shown(input));
+            Err(UsageError(message).into())
+        }
+        _ => Ok(()),
     }
 }
