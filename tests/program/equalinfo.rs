@@ -47,7 +47,7 @@ fn bad_input_is_named_and_leaves_nothing() {
     by_model(&["encode", "--bits=20", "--token-bits=16", "log"])
         .expect(2)
         .saying("not whole tokens");
-    by_model(&["encode", "--bits=32", "no"]).expect(1).saying("cannot read no");
+    by_model(&["encode", "--bits=32", "no"]).expect(1).saying("no: cannot open");
     run(&["encode", "--bits=32", "-m", "default", "log"]).saying("recurrent model");
     assert!(!shell.path("log.npy").exists() && !shell.path("log.npy.json").exists());
 
