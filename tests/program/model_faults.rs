@@ -145,7 +145,7 @@ fn system_calls_that_fail_leave_no_half_of_a_model() {
         let good = files_of(&shell);
         for (kind, (call, error)) in FAULTS.into_iter().enumerate() {
             // Another first call each time, so that a share is spread over all.
-            let step = share::step(25);
+            let step = share::step(50);
             for when in (1 + (number + 3 * kind) % step..=most).step_by(step) {
                 let fault = format!("{call}:error={error}:when={when}");
                 let shell = prepared(before);
