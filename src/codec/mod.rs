@@ -292,7 +292,6 @@ fn corrupt(message: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Learning;
 
     /// A chunk that learns says so in its tag, and is what a stream that learns has; where the stream says how
     /// it learns, its tag says nothing.
@@ -307,7 +306,7 @@ mod tests {
             encode_by(strategy, codec, &plain).unwrap()
         };
         let by_itself = encode(learns(true), None);
-        let by_stream = encode(learns(true), Some(Learning::HEAD));
+        let by_stream = encode(learns(true), Some(Parameters::METHOD_LEARNING));
         let fixed = encode(learns(false), None);
         assert_eq!(by_itself.coding, Coding { method: Method::Learning, lanes: 3 });
         assert_eq!(by_stream.coding, Coding { method: Method::Mixed, lanes: 3 });

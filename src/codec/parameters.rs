@@ -62,8 +62,10 @@ impl Parameters {
         Ok(Self { context, table_log2, learning })
     }
 
-    /// How the head learns in chunks of the method *learning*.
-    pub(super) const METHOD_LEARNING: Learning = Learning::HEAD;
+    /// How the head learns in chunks of the method *learning*: the numbers of `docs/numerics.md`, section 23, whatever
+    /// the defaults of `--learn` become.
+    pub(super) const METHOD_LEARNING: Learning =
+        Learning { kind: LearningKind::Head, tokens_log2: 9, rate: 500 };
 
     /// Returns those of a chunk coded by `method` in a stream with these.
     pub(super) fn for_method(self, method: Method) -> Self {

@@ -313,7 +313,8 @@ fn the_golden_archive_of_a_chunk_that_learns_is_read_and_made_again() {
     let models = Models::new();
     let model = models.find(&ModelName::Builtin(DEFAULT_CODE)).unwrap();
     let plain = text().repeat(4);
-    let parameters = Parameters { learning: Some(Learning::HEAD), ..Parameters::DEFAULT };
+    let learning = Learning { kind: LearningKind::Head, tokens_log2: 9, rate: 500 };
+    let parameters = Parameters { learning: Some(learning), ..Parameters::DEFAULT };
     let codec = Codec { parameters: &parameters, ..Codec::new(&model, 1) };
     let options = ChunkOptions { level: 9, lanes: Some(7), mix: true };
     let coded = codec::encode(codec, &plain, &options).unwrap();

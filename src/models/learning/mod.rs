@@ -39,13 +39,10 @@ impl Learning {
     /// Rates that there can be, in millionths.
     pub const RATE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 
-    /// The head, as measured (`docs/learning.md`).
-    pub const HEAD: Self = Self { kind: LearningKind::Head, tokens_log2: 9, rate: 500 };
-
     /// Returns the defaults of a kind, as measured (`docs/learning.md`).
     pub fn of(kind: LearningKind) -> Self {
         match kind {
-            LearningKind::Head => Self::HEAD,
+            LearningKind::Head => Self { kind, tokens_log2: 9, rate: 500 },
             LearningKind::All => Self { kind, tokens_log2: 9, rate: 300 },
         }
     }
