@@ -35,6 +35,8 @@ pub struct QuantMatrix {
     n: usize,
     panels: Vec<Int8Line>,
     outputs: Vec<Outputs>,
+    /// The greatest magnitude of a weight.
+    greatest: u8,
 }
 
 impl QuantMatrix {
@@ -55,10 +57,11 @@ impl QuantMatrix {
         let none = Outputs { offset: [0; LANES], scale: [0.0; LANES], bias: [0.0; LANES] };
         let mut panels = vec![Int8Line([0; 4 * LANES]); count * groups];
         let mut outputs = vec![none; count];
-        let mut row = vec![0; k];
+        let (mut row, mut greatest) = (vec![0; k], 0);
         for i in 0..n {
             let (panel, lane) = (i / LANES, i % LANES);
             let scale = fill(i, &mut row);
+            greatest = row.iter().fold(greatest, |most: u8, w: &i8| most.max(w.unsigned_abs()));
             for (line, four) in panels[panel * groups..].iter_mut().zip(row.chunks(4)) {
                 line.0[4 * lane..][..four.len()].copy_from_slice(four);
             }
@@ -67,7 +70,7 @@ impl QuantMatrix {
             output.scale[lane] = scale;
             output.bias[lane] = bias.get(i).copied().unwrap_or(0.0);
         }
-        Self { k, n, panels, outputs }
+        Self { k, n, panels, outputs, greatest }
     }
 
     /// Writes output i's weights, integer times scale, to `row`: `[k]`.
@@ -135,6 +138,10 @@ const fn max_rows(accumulators: usize, planes: usize) -> usize {
 }
 
 impl<const P: usize> Int8Kernel for MatmulInt8<'_, P> {
+    fn greatest(&self) -> u8 {
+        self.w.greatest
+    }
+
     /// Panels in the outer loop: a group of panels stays in the cache while all tiles of rows pass
     /// over it.
     #[inline(always)]
@@ -235,14 +242,14 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
             acc[c][0] = offset;
         }
     }
-    for i in 0..groups {
-        for c in 0..C {
-            let weights = d.weights(&panels[c][i].0);
-            for r in 0..R {
-                for p in 0..P {
-                    acc[r][c][p] = d.dot4(rows[r][p][i], weights, acc[r][c][p]);
-                }
-            }
+    let mut i = 0;
+    while i < groups {
+        if const { D::DEPTH == 4 } && i + 4 <= groups {
+            multiply::<D, P, R, C, 4>(d, &rows, &panels, i, &mut acc);
+            i += 4;
+        } else {
+            multiply::<D, P, R, C, 1>(d, &rows, &panels, i, &mut acc);
+            i += 1;
         }
     }
     for ((y, acc), &scale) in y.chunks_exact_mut(w.n).zip(acc).zip(x.scales) {
@@ -251,6 +258,26 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
         }
     }
     C
+}
+
+/// Adds the products of groups `i` to `i + N` of inputs.
+#[inline(always)]
+fn multiply<D: Int8, const P: usize, const R: usize, const C: usize, const N: usize>(
+    d: D,
+    rows: &[[&[[u8; 4]]; P]; R],
+    panels: &[&[Int8Line]; C],
+    i: usize,
+    acc: &mut [[[D::Sums; P]; C]; R],
+) {
+    for c in 0..C {
+        let weights = std::array::from_fn(|j| d.weights(&panels[c][i + j].0));
+        for r in 0..R {
+            for p in 0..P {
+                let x: [_; N] = std::array::from_fn(|j| rows[r][p][i + j]);
+                acc[r][c][p] = d.dot(x, weights, acc[r][c][p]);
+            }
+        }
+    }
 }
 
 /// Sums to outputs: y = fma(sum, row's scale * output's scale, bias), cut off at the row's end.

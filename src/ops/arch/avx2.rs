@@ -26,13 +26,17 @@ pub unsafe fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
     kernel.run(s)
 }
 
-/// Runs `kernel` compiled for AVX2 and FMA.
+/// Runs `kernel` compiled for AVX2 and FMA, by the way that its weights allow.
 ///
 /// # Safety
 /// The machine has AVX2 and FMA; an [`Avx2`] proves it.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn run_int8<K: Int8Kernel>(d: Avx2, kernel: K) {
-    kernel.run(d);
+    match kernel.greatest() {
+        ..=Narrow::<4>::GREATEST => kernel.run(Narrow::<4>(d)),
+        ..=Narrow::<1>::GREATEST => kernel.run(Narrow::<1>(d)),
+        _ => kernel.run(d),
+    }
 }
 
 /// Runs `kernel` compiled for AVX2 and FMA.
@@ -207,6 +211,64 @@ impl Int8 for Avx2 {
     fn to_floats(self, sums: Sums) -> Pair {
         // SAFETY: `self` proves AVX2.
         unsafe { Pair(_mm256_cvtepi32_ps(sums.0), _mm256_cvtepi32_ps(sums.1)) }
+    }
+}
+
+/// Products of bytes, `vpmaddubsw`, of weights so small that the sums of `DEPTH` pairs of products fit in 16 bits.
+#[derive(Clone, Copy)]
+pub struct Narrow<const DEPTH: usize>(Avx2);
+
+impl<const DEPTH: usize> Narrow<DEPTH> {
+    /// The greatest magnitude of a weight: pairs of products with 255 stay below 2^15.
+    const GREATEST: u8 = (64 / DEPTH) as u8;
+}
+
+impl<const DEPTH: usize> Int8 for Narrow<DEPTH> {
+    type Floats = Avx2;
+    type Sums = Sums;
+    type Weights = Sums;
+    const ACCUMULATORS: usize = 6;
+    const DEPTH: usize = DEPTH;
+
+    #[inline(always)]
+    fn floats(self) -> Avx2 {
+        self.0
+    }
+    #[inline(always)]
+    fn sums(self, x: &[i32; LANES]) -> Sums {
+        self.0.sums(x)
+    }
+    #[inline(always)]
+    fn weights(self, w: &[i8; 4 * LANES]) -> Sums {
+        // SAFETY: `self` proves AVX2; the reference covers the 2 * 32 bytes read, unaligned.
+        unsafe {
+            let low = _mm256_loadu_si256(w.as_ptr().cast());
+            Sums(low, _mm256_loadu_si256(w.as_ptr().add(32).cast()))
+        }
+    }
+    #[inline(always)]
+    fn dot4(self, x: [u8; 4], w: Sums, acc: Sums) -> Sums {
+        self.dot([x], [w], acc)
+    }
+    #[inline(always)]
+    fn dot<const N: usize>(self, x: [[u8; 4]; N], w: [Sums; N], acc: Sums) -> Sums {
+        debug_assert!(N <= DEPTH);
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let mut pairs = Sums(_mm256_setzero_si256(), _mm256_setzero_si256());
+            for (x, w) in x.into_iter().zip(w) {
+                let x = _mm256_set1_epi32(i32::from_le_bytes(x));
+                pairs.0 = _mm256_add_epi16(pairs.0, _mm256_maddubs_epi16(x, w.0));
+                pairs.1 = _mm256_add_epi16(pairs.1, _mm256_maddubs_epi16(x, w.1));
+            }
+            let ones = _mm256_set1_epi16(1);
+            let low = _mm256_add_epi32(acc.0, _mm256_madd_epi16(pairs.0, ones));
+            Sums(low, _mm256_add_epi32(acc.1, _mm256_madd_epi16(pairs.1, ones)))
+        }
+    }
+    #[inline(always)]
+    fn to_floats(self, sums: Sums) -> Pair {
+        self.0.to_floats(sums)
     }
 }
 
