@@ -152,7 +152,7 @@ impl<'a, E: KvElement> KeyRange<'a, E> {
     }
 
     /// scores[g][to + j] := chain over d of fma(q[g][d], k[j][d]), for whole blocks of sixteen
-    /// positions, two at a time.
+    /// positions, up to four at a time.
     #[inline(always)]
     fn score<S: Simd, const G: usize>(
         &self,
@@ -162,29 +162,56 @@ impl<'a, E: KvElement> KeyRange<'a, E> {
         stride: usize,
         to: usize,
     ) {
-        let d = q.len() / G;
-        let q: [&[f32]; G] = std::array::from_fn(|g| &q[g * d..][..d]);
-        let (base, end) = (self.first / LANES * LANES, self.block_positions());
+        let end = self.block_positions();
         let mut at = 0;
         while at < end {
-            let second = if at + LANES < end { at + LANES } else { at };
-            let block = |at| &self.cache.key_block(self.lane, self.head, base + at)[..d];
-            let (a, b) = (block(at), block(second));
-            let mut acc = [[s.splat(0.0); 2]; G];
-            for i in 0..d {
-                let (ka, kb) = (E::load(s, &a[i]), E::load(s, &b[i]));
+            at += match (end - at) / LANES {
+                4.. if G == 1 && stay_in_registers::<S>(4) => {
+                    self.score_blocks::<S, G, 4>(s, q, scores, stride, (at, to))
+                }
+                2.. if stay_in_registers::<S>(2 * G) => {
+                    self.score_blocks::<S, G, 2>(s, q, scores, stride, (at, to))
+                }
+                _ => self.score_blocks::<S, G, 1>(s, q, scores, stride, (at, to)),
+            };
+        }
+    }
+
+    /// [`score`](Self::score) of `N` blocks from `at` on; returns their positions.
+    #[inline(always)]
+    fn score_blocks<S: Simd, const G: usize, const N: usize>(
+        &self,
+        s: S,
+        q: &[f32],
+        scores: &mut [f32],
+        stride: usize,
+        (at, to): (usize, usize),
+    ) -> usize {
+        let d = q.len() / G;
+        let mut queries: [&[f32]; G] = [&[]; G];
+        for (g, query) in queries.iter_mut().enumerate() {
+            *query = &q[g * d..][..d];
+        }
+        let base = self.first / LANES * LANES + at;
+        let mut blocks: [&[[E; LANES]]; N] = [&[]; N];
+        for (n, block) in blocks.iter_mut().enumerate() {
+            *block = &self.cache.key_block(self.lane, self.head, base + n * LANES)[..d];
+        }
+        let mut acc = [[s.splat(0.0); N]; G];
+        for i in 0..d {
+            for n in 0..N {
+                let keys = E::load(s, &blocks[n][i]);
                 for g in 0..G {
-                    let x = s.splat(q[g][i]);
-                    acc[g][0] = s.fma(x, ka, acc[g][0]);
-                    acc[g][1] = s.fma(x, kb, acc[g][1]);
+                    acc[g][n] = s.fma(s.splat(queries[g][i]), keys, acc[g][n]);
                 }
             }
-            for (scores, acc) in scores.chunks_exact_mut(stride).zip(acc) {
-                s.store(acc[0], block_mut(scores, to + at));
-                s.store(acc[1], block_mut(scores, to + second));
-            }
-            at += 2 * LANES;
         }
+        for (scores, acc) in scores.chunks_exact_mut(stride).zip(acc) {
+            for (n, acc) in acc.into_iter().enumerate() {
+                s.store(acc, block_mut(scores, to + at + n * LANES));
+            }
+        }
+        N * LANES
     }
 }
 
@@ -223,8 +250,8 @@ impl<E: KvElement> Heads<'_, E> {
         self.weigh_values(s, &probabilities, &normalisers, out);
     }
 
-    /// out[g][i] := (chain over j of fma(p[g][j], v[j][i])) * r[g], four vectors of dimensions at a
-    /// time.
+    /// out[g][i] := (chain over j of fma(p[g][j], v[j][i])) * r[g], up to four vectors of dimensions at
+    /// a time.
     #[inline(always)]
     fn weigh_values<S: Simd, const G: usize>(
         &self,
@@ -236,11 +263,11 @@ impl<E: KvElement> Heads<'_, E> {
         let vectors = self.seen.cache.value_vectors();
         let mut from = 0;
         while from < vectors {
-            let n = match vectors - from {
-                n if S::ACCUMULATORS >= 16 && n >= 4 => self.weigh::<S, G, 4>(s, p, r, from, out),
+            from += match vectors - from {
+                4.. if stay_in_registers::<S>(4 * G) => self.weigh::<S, G, 4>(s, p, r, from, out),
+                2.. if stay_in_registers::<S>(2 * G) => self.weigh::<S, G, 2>(s, p, r, from, out),
                 _ => self.weigh::<S, G, 1>(s, p, r, from, out),
             };
-            from += n;
         }
     }
 
@@ -297,6 +324,12 @@ fn add_weighed<'v, S: Simd, E: KvElement, const G: usize, const N: usize>(
             }
         }
     }
+}
+
+/// Whether so many sums stay in registers, with a widened operand: the more there are, the less one waits for the last.
+#[inline(always)]
+const fn stay_in_registers<S: Simd>(sums: usize) -> bool {
+    sums < S::ACCUMULATORS
 }
 
 #[inline(always)]

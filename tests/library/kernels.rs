@@ -186,12 +186,8 @@ fn int8_matmul_is_exact_at_the_extremes() {
         .collect();
     for_each_int8_path(|isa, path, _| {
         for (least, greatest) in [(-128, 127), (-65, 65), (-64, 64), (-17, 17), (-16, 16)] {
-            let rows: [&dyn Fn(usize) -> i8; 4] = [
-                &|_| least,
-                &|_| greatest,
-                &|i| if i % 2 == 0 { least } else { greatest },
-                &|_| 0,
-            ];
+            let rows: [&dyn Fn(usize) -> i8; 4] =
+                [&|_| least, &|_| greatest, &|i| if i % 2 == 0 { least } else { greatest }, &|_| 0];
             let w: Vec<i8> = rows.iter().flat_map(|row| (0..k).map(row)).collect();
             check_int8(isa, path, &x, k, &w, &[1.0, 0.5, 1e-3, 1.0], &[0.0, 1.0, -1.0, 0.25]);
         }
