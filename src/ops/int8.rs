@@ -242,14 +242,14 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
             acc[c][0] = offset;
         }
     }
-    let mut i = 0;
-    while i < groups {
-        if const { D::DEPTH == 4 } && i + 4 <= groups {
-            multiply::<D, P, R, C, 4>(d, &rows, &panels, i, &mut acc);
-            i += 4;
-        } else {
-            multiply::<D, P, R, C, 1>(d, &rows, &panels, i, &mut acc);
-            i += 1;
+    for i in 0..groups {
+        for c in 0..C {
+            let weights = d.weights(&panels[c][i].0);
+            for r in 0..R {
+                for p in 0..P {
+                    acc[r][c][p] = d.dot4(rows[r][p][i], weights, acc[r][c][p]);
+                }
+            }
         }
     }
     for ((y, acc), &scale) in y.chunks_exact_mut(w.n).zip(acc).zip(x.scales) {
@@ -258,26 +258,6 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
         }
     }
     C
-}
-
-/// Adds the products of groups `i` to `i + N` of inputs.
-#[inline(always)]
-fn multiply<D: Int8, const P: usize, const R: usize, const C: usize, const N: usize>(
-    d: D,
-    rows: &[[&[[u8; 4]]; P]; R],
-    panels: &[&[Int8Line]; C],
-    i: usize,
-    acc: &mut [[[D::Sums; P]; C]; R],
-) {
-    for c in 0..C {
-        let weights = std::array::from_fn(|j| d.weights(&panels[c][i + j].0));
-        for r in 0..R {
-            for p in 0..P {
-                let x: [_; N] = std::array::from_fn(|j| rows[r][p][i + j]);
-                acc[r][c][p] = d.dot(x, weights, acc[r][c][p]);
-            }
-        }
-    }
 }
 
 /// Sums to outputs: y = fma(sum, row's scale * output's scale, bias), cut off at the row's end.

@@ -33,8 +33,7 @@ pub unsafe fn run<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn run_int8<K: Int8Kernel>(d: Avx2, kernel: K) {
     match kernel.greatest() {
-        ..=Narrow::<4>::GREATEST => kernel.run(Narrow::<4>(d)),
-        ..=Narrow::<1>::GREATEST => kernel.run(Narrow::<1>(d)),
+        ..=Narrow::GREATEST => kernel.run(Narrow(d)),
         _ => kernel.run(d),
     }
 }
@@ -214,21 +213,20 @@ impl Int8 for Avx2 {
     }
 }
 
-/// Products of bytes, `vpmaddubsw`, of weights so small that the sums of `DEPTH` pairs of products fit in 16 bits.
+/// Products of bytes, `vpmaddubsw`, of weights so small that its sums of two do not saturate.
 #[derive(Clone, Copy)]
-pub struct Narrow<const DEPTH: usize>(Avx2);
+pub struct Narrow(Avx2);
 
-impl<const DEPTH: usize> Narrow<DEPTH> {
-    /// The greatest magnitude of a weight: pairs of products with 255 stay below 2^15.
-    const GREATEST: u8 = (64 / DEPTH) as u8;
+impl Narrow {
+    /// The greatest magnitude of a weight: two products with 255 are below 2^15.
+    const GREATEST: u8 = 64;
 }
 
-impl<const DEPTH: usize> Int8 for Narrow<DEPTH> {
+impl Int8 for Narrow {
     type Floats = Avx2;
     type Sums = Sums;
     type Weights = Sums;
-    const ACCUMULATORS: usize = 6;
-    const DEPTH: usize = DEPTH;
+    const ACCUMULATORS: usize = 4;
 
     #[inline(always)]
     fn floats(self) -> Avx2 {
@@ -248,22 +246,12 @@ impl<const DEPTH: usize> Int8 for Narrow<DEPTH> {
     }
     #[inline(always)]
     fn dot4(self, x: [u8; 4], w: Sums, acc: Sums) -> Sums {
-        self.dot([x], [w], acc)
-    }
-    #[inline(always)]
-    fn dot<const N: usize>(self, x: [[u8; 4]; N], w: [Sums; N], acc: Sums) -> Sums {
-        debug_assert!(N <= DEPTH);
         // SAFETY: `self` proves AVX2.
         unsafe {
-            let mut pairs = Sums(_mm256_setzero_si256(), _mm256_setzero_si256());
-            for (x, w) in x.into_iter().zip(w) {
-                let x = _mm256_set1_epi32(i32::from_le_bytes(x));
-                pairs.0 = _mm256_add_epi16(pairs.0, _mm256_maddubs_epi16(x, w.0));
-                pairs.1 = _mm256_add_epi16(pairs.1, _mm256_maddubs_epi16(x, w.1));
-            }
-            let ones = _mm256_set1_epi16(1);
-            let low = _mm256_add_epi32(acc.0, _mm256_madd_epi16(pairs.0, ones));
-            Sums(low, _mm256_add_epi32(acc.1, _mm256_madd_epi16(pairs.1, ones)))
+            let (x, ones) = (_mm256_set1_epi32(i32::from_le_bytes(x)), _mm256_set1_epi16(1));
+            let low = _mm256_madd_epi16(_mm256_maddubs_epi16(x, w.0), ones);
+            let high = _mm256_madd_epi16(_mm256_maddubs_epi16(x, w.1), ones);
+            Sums(_mm256_add_epi32(acc.0, low), _mm256_add_epi32(acc.1, high))
         }
     }
     #[inline(always)]

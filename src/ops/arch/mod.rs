@@ -90,8 +90,6 @@ pub trait Int8: Copy + Send + Sync {
     type Weights: Copy;
     /// Vectors of sums that stay in registers, beside the operands.
     const ACCUMULATORS: usize;
-    /// Operands that [`dot`](Self::dot) takes best at a time.
-    const DEPTH: usize = 1;
 
     /// The floats' instruction set.
     fn floats(self) -> Self::Floats;
@@ -101,23 +99,13 @@ pub trait Int8: Copy + Send + Sync {
     fn weights(self, w: &[i8; 4 * LANES]) -> Self::Weights;
     /// `acc + x[0] * w[0] + .. + x[3] * w[3]` of each output's own four weights.
     fn dot4(self, x: [u8; 4], w: Self::Weights, acc: Self::Sums) -> Self::Sums;
-    /// [`dot4`](Self::dot4) of one pair of operands after the other, [`DEPTH`](Self::DEPTH) at most.
-    #[inline(always)]
-    fn dot<const N: usize>(
-        self,
-        x: [[u8; 4]; N],
-        w: [Self::Weights; N],
-        acc: Self::Sums,
-    ) -> Self::Sums {
-        x.into_iter().zip(w).fold(acc, |acc, (x, w)| self.dot4(x, w, acc))
-    }
     /// Rounded to the nearest, ties to even.
     fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
 }
 
 /// A computation over any [`Int8`]; `run` must be `#[inline(always)]`, as a [`Kernel`]'s.
 pub trait Int8Kernel {
-    /// The greatest magnitude of a weight: of small ones, sums of several products fit in 16 bits.
+    /// The greatest magnitude of a weight: of small ones, sums of two products fit in 16 bits.
     fn greatest(&self) -> u8;
     /// Runs it.
     fn run<D: Int8>(self, d: D);
