@@ -32,7 +32,7 @@ else:
         Where it begins in the file, and its bytes there.
     plain_start, plain_length : int
         Where it begins in the content, and its bytes there.
-    method : {"stored", "model", "mixed", "adaptive"}
+    method : {"stored", "model", "mixed", "adaptive", "learning"}
         How it is coded.
     """
 

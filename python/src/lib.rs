@@ -109,8 +109,15 @@ mod _llmzip {
             Method::Model => "model",
             Method::Mixed => "mixed",
             Method::Adaptive => "adaptive",
+            Method::Learning => "learning",
             _ => "other",
         }
+    }
+
+    /// The BLAKE3 of `data`, in hexadecimal.
+    #[pyfunction]
+    fn blake3(py: Python<'_>, data: &[u8]) -> String {
+        py.detach(|| ::blake3::hash(data).to_hex().to_string())
     }
 
     /// Runs the program on `arguments`, its name first, and returns its exit code.

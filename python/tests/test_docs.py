@@ -14,6 +14,8 @@ MODULES = {
     "llmzip._index": None,
     "llmzip._model": None,
     "llmzip._filesystem": "fsspec",
+    "llmzip.corpus._estimate": None,
+    "llmzip.corpus._parts": None,
     "llmzip.fsspec": "fsspec",
     "llmzip.numcodecs": "numcodecs",
     "llmzip.webdataset": "webdataset",
@@ -34,9 +36,11 @@ def test_docstrings(name):
 
 def test_all_that_is_public_has_a_docstring():
     import llmzip
+    import llmzip.corpus
 
-    for name in llmzip.__all__:
-        assert getattr(llmzip, name).__doc__, name
+    for module in (llmzip, llmzip.corpus):
+        for name in module.__all__:
+            assert getattr(module, name).__doc__, name
 
 
 def test_the_guide(tmp_path, monkeypatch):
