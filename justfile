@@ -44,9 +44,17 @@ advisories:
 release-check VERSION:
     packaging/release-check.sh {{VERSION}}
 
-# Binaries of VERSION for all installed targets, with checksums, in target/release-VERSION (docs/releasing.md).
-release-binaries VERSION:
-    packaging/release-binaries.sh {{VERSION}}
+# All files of a release of VERSION, in target/dist-VERSION (docs/releasing.md): binaries, packages, wheel, checksums.
+dist VERSION:
+    packaging/dist.sh {{VERSION}}
+
+# Installs and runs what dist made, and names what could not be checked here.
+install-check VERSION:
+    packaging/install-check.sh {{VERSION}}
+
+# What CI has no time for: Ray, releases, installs.
+everywhere:
+    packaging/everywhere.sh
 
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import llmzip
+import llmzip.corpus
+
 ROOT = Path(__file__).parents[2]
 MODULES = {
     "llmzip": None,
@@ -27,20 +30,24 @@ def test_docstrings(name):
     if MODULES[name] is not None:
         pytest.importorskip(MODULES[name])
     module = importlib.import_module(name)
-    import llmzip
-
     result = doctest.testmod(module, extraglobs={"llmzip": llmzip})
     assert result.attempted > 0
     assert result.failed == 0
 
 
 def test_all_that_is_public_has_a_docstring():
-    import llmzip
-    import llmzip.corpus
-
     for module in (llmzip, llmzip.corpus):
         for name in module.__all__:
             assert getattr(module, name).__doc__, name
+
+
+def test_the_page_on_corpora(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(
+        str(ROOT / "docs/corpora.md"), module_relative=False, globs={"llmzip": llmzip}
+    )
+    assert result.attempted > 5
+    assert result.failed == 0
 
 
 def test_the_guide(tmp_path, monkeypatch):

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# What CI has no time for: Ray, releases and installs. Runs what can be run here, and says at the end what held, what failed and
+# what could not be checked. Needs the network for pip.
+#
+# Usage: everywhere.sh
+# shellcheck disable=SC2317 # functions are called by name
+set -uo pipefail
+cd "$(dirname "$0")/.."
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
+venv=$PWD/target/venv-everywhere
+results=() failed=0
+
+step() { # step NAME COMMAND...
+    local name=$1 begun=$SECONDS code && shift
+    printf '\n== %s\n' "$name"
+    "$@" # not in the condition of an if, where -e would not hold
+    code=$?
+    if [ "$code" = 0 ]; then results+=("ok: $name ($((SECONDS - begun)) s)"); else results+=("FAILED: $name") && failed=1; fi
+}
+cannot() { results+=("NOT CHECKED: $*"); }
+
+if python3 -m venv "$venv" && "$venv/bin/pip" install --quiet maturin pytest mypy numpy fsspec pandas numcodecs webdataset; then
+    PATH=$venv/bin:$PATH step 'the wheel and its tests' python/check.sh --ignore python/tests/test_ray.py
+    if "$venv/bin/pip" install --quiet 'ray[data]'; then
+        step 'corpora on a local Ray cluster' "$venv/bin/python" -m pytest -q -c python/pyproject.toml --rootdir python python/tests/test_ray.py
+    else
+        cannot 'Ray: pip cannot install it'
+    fi
+    export PATH=$venv/bin:$PATH # maturin, for the wheel of the release
+else
+    cannot 'the wheel and Ray: their tools cannot be had'
+fi
+if command -v parallel >/dev/null; then
+    recipe() (
+        set -e
+        work=$(mktemp -d)
+        trap 'rm -r -- "${work:?}"' EXIT
+        cd "$work"
+        seq 20000 >in
+        python3 -m llmzip.corpus plan out in --level 1 --part-size 20K
+        set +o pipefail # check says by its exit code that parts are missing
+        python3 -m llmzip.corpus check out | parallel -j 2 python3 -m llmzip.corpus run out
+        python3 -m llmzip.corpus join out in.llmz
+        llmzip -dc in.llmz | cmp - in
+    )
+    step 'the recipe for GNU parallel' recipe
+else
+    cannot 'the recipe for GNU parallel: it is not here'
+fi
+step 'files of a release' packaging/dist.sh "$version"
+step 'installs of these files' packaging/install-check.sh "$version"
+
+printf '\n'
+printf '%s\n' "${results[@]}"
+exit $failed
