@@ -1,6 +1,8 @@
 //! Tests that call the library in their own process. None of them starts the program, so they also
 //! run where it is not built.
 
+#[allow(dead_code, reason = "tests that start the program use the rest")]
+mod cuda;
 mod family;
 mod gguf;
 mod handmade;
@@ -16,6 +18,7 @@ mod library {
     mod blocks;
     mod cheap;
     mod container;
+    mod cuda;
     mod decoders;
     mod equalinfo;
     mod evaluate;

@@ -1,0 +1,153 @@
+// The subset of CUDA C++ that src/cuda/kernels is written in, as C++ for this machine: included before the kernels.
+//
+// Blocks run one after the other, the threads of a block as fibers: each runs until a barrier or its end, then the
+// next one does. Between barriers the order of threads is a choice (`order`), so a result that depends on it shows.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <ucontext.h>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#ifdef MANY_THREADS
+#define __shared__ static thread_local
+#else
+#define __shared__ static // seen by the sanitizer
+#endif
+
+namespace host {
+
+struct Dim3 {
+    unsigned x, y, z;
+};
+
+/// Order in which the threads of a block are taken between barriers.
+enum Order { Ascending, Descending, Shuffled };
+
+/// A thread of a block: its own stack.
+struct Fiber {
+    ucontext_t context;
+    std::vector<char> stack = std::vector<char>(1 << 15);
+    bool is_done;
+};
+
+/// The block that runs on this thread of the machine.
+struct Block {
+    ucontext_t scheduler;
+    std::vector<Fiber> fibers;
+    unsigned running;
+    void (*call)(void **);
+    void **arguments;
+};
+
+inline thread_local Block block;
+inline thread_local Order order = Ascending;
+
+} // namespace host
+
+inline thread_local host::Dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+inline void __syncthreads() { swapcontext(&host::block.fibers[host::block.running].context, &host::block.scheduler); }
+
+inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fsqrt_rn(float a) { return std::sqrt(a); }
+inline float __int2float_rn(int a) { return (float)a; }
+inline float __uint_as_float(unsigned a) {
+    float to;
+    memcpy(&to, &a, 4);
+    return to;
+}
+inline unsigned __float_as_uint(float a) {
+    unsigned to;
+    memcpy(&to, &a, 4);
+    return to;
+}
+inline int __dp4a(int a, int b, int c) {
+    for (int i = 0; i < 4; i++) c += (int)(int8_t)(a >> 8 * i) * (int)(int8_t)(b >> 8 * i);
+    return c;
+}
+using std::max;
+using std::min;
+
+namespace host {
+
+/// A kernel whose arguments are where the driver's interface has them.
+template <auto kernel> struct Call;
+template <typename... A, void (*kernel)(A...)> struct Call<kernel> {
+    template <size_t... I> static void of(void **arguments, std::index_sequence<I...>) {
+        kernel(*(A *)arguments[I]...);
+    }
+    static void run(void **arguments) { of(arguments, std::index_sequence_for<A...>()); }
+    static constexpr size_t count = sizeof...(A);
+};
+
+struct Kernel {
+    void (*call)(void **);
+    size_t count;
+};
+
+inline void fiber() {
+    block.call(block.arguments);
+    block.fibers[block.running].is_done = true;
+    swapcontext(&block.fibers[block.running].context, &block.scheduler);
+}
+
+/// Runs the threads of the block `blockIdx`, all up to a barrier before any goes past it.
+inline void run_block(unsigned threads) {
+    if (block.fibers.size() < threads) block.fibers.resize(threads);
+    std::vector<unsigned> turns(threads);
+    std::iota(turns.begin(), turns.end(), 0);
+    for (unsigned i = 0; i < threads; i++) {
+        Fiber &fiber = block.fibers[i];
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.data();
+        fiber.context.uc_stack.ss_size = fiber.stack.size();
+        fiber.context.uc_link = nullptr;
+        fiber.is_done = false;
+        makecontext(&fiber.context, host::fiber, 0);
+    }
+    uint32_t state = 1;
+    while (!turns.empty()) {
+        if (order == Descending) std::sort(turns.rbegin(), turns.rend());
+        if (order == Shuffled)
+            for (size_t i = turns.size(); i > 1; i--) {
+                state = state * 1664525 + 1013904223;
+                std::swap(turns[i - 1], turns[(state >> 8) % i]);
+            }
+        for (unsigned turn : turns) {
+            block.running = turn;
+            threadIdx = {turn, 0, 0};
+            swapcontext(&block.scheduler, &block.fibers[turn].context);
+        }
+        auto is_done = [](unsigned turn) { return block.fibers[turn].is_done; };
+        turns.erase(std::remove_if(turns.begin(), turns.end(), is_done), turns.end());
+    }
+}
+
+inline void launch(const Kernel &kernel, Dim3 grid, Dim3 threads, void **arguments) {
+    block.call = kernel.call;
+    block.arguments = arguments;
+    gridDim = grid;
+    blockDim = threads;
+    for (unsigned y = 0; y < grid.y; y++)
+        for (unsigned x = 0; x < grid.x; x++) {
+            blockIdx = {x, y, 0};
+            run_block(threads.x);
+        }
+}
+
+} // namespace host
