@@ -35,6 +35,8 @@ pub enum ErrorKind {
     LimitExceeded,
     /// The limit on memory would be exceeded: raise it.
     MemoryExceeded,
+    /// A GPU failed or cannot be used: run on the processor.
+    Device,
 }
 
 /// An error: its kind, what was being done, and the operating system's error where there is one.
@@ -106,7 +108,9 @@ impl From<Error> for io::Error {
             (ErrorKind::InvalidArgument, None) => io::ErrorKind::InvalidInput,
             (ErrorKind::ModelMissing, None) => io::ErrorKind::NotFound,
             (ErrorKind::Unsupported, None) => io::ErrorKind::Unsupported,
-            (ErrorKind::LimitExceeded | ErrorKind::MemoryExceeded, None) => io::ErrorKind::Other,
+            (ErrorKind::LimitExceeded | ErrorKind::MemoryExceeded | ErrorKind::Device, None) => {
+                io::ErrorKind::Other
+            }
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

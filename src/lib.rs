@@ -21,6 +21,8 @@ pub mod cli;
 #[forbid(unsafe_code)]
 pub mod codec;
 #[doc(hidden)]
+pub mod cuda; // unsafe code: the driver's interface
+#[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod equalinfo;
 #[forbid(unsafe_code)]
@@ -54,7 +56,7 @@ struct Readme;
 pub use archive::{Decoder, Encoder, ModelSource, Options};
 pub use codec::{Coding, Method, Parameters};
 pub use error::{Error, ErrorKind, Result};
-pub use local::LocalModels;
+pub use local::{DeviceChoice, LocalModels};
 pub use models::Model;
 pub use ops::Isa;
 

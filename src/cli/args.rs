@@ -13,6 +13,7 @@ use super::steer_fit::SteerFitArgs;
 use super::train::TrainArgs;
 use super::voice::VoiceArgs;
 use crate::archive::{FORMAT_VERSION, NUMERICS};
+use crate::local::DeviceChoice;
 use crate::models::LearningKind;
 use clap::{Args, Parser, Subcommand};
 use std::ops::Range;
@@ -350,6 +351,10 @@ pub struct ModelArgs {
     /// Never download
     #[arg(long)]
     pub offline: bool,
+    /// Run the language model on a device: cpu, cuda or cuda:N, a GPU by its number, or auto, a GPU where there is one
+    /// that runs the model. Does not affect the output. Has never been run on a GPU (docs/cuda.md) [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
 }
 
 /// Output options.

@@ -81,6 +81,7 @@ pub fn advice_for(error: &Error) -> Option<&'static str> {
         ErrorKind::Unsupported => Some("a newer version of llmzip can read it"),
         ErrorKind::LimitExceeded => Some("--max-output allows more content"),
         ErrorKind::MemoryExceeded => Some("--memlimit allows more memory"),
+        ErrorKind::Device => Some("--device cpu needs no GPU, and gives the same bytes"),
         ErrorKind::TrailingData if error.downcast_ref::<Kept>().is_none() => {
             Some("everything before the trailing data was verified; -df writes it to a file")
         }

@@ -161,6 +161,12 @@ fn local_models(plan: &Plan) -> LocalModels {
         }
     };
     let local = LocalModels::new(&plan.environment).with_isa(plan.isa).with_memory(plan.memory);
+    let on_place = move |what: &str| {
+        if is_verbose {
+            say!("llmzip: {what}");
+        }
+    };
+    let local = local.with_device(plan.device, on_place);
     local.with_callback(on_load).with_search_callback(on_search)
 }
 

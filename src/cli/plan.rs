@@ -25,7 +25,7 @@ use super::voice::{ProgressStyle, Voice};
 use crate::archive::{DEFAULT_LEVEL, MAX_CHUNK_SIZE, Options};
 use crate::codec::{Parameters, Prefix};
 use crate::hub::Environment;
-use crate::local::ModelRef;
+use crate::local::{DeviceChoice, ModelRef};
 use crate::models::Learning;
 use crate::ops::Isa;
 use crate::train::TrainOptions;
@@ -59,6 +59,7 @@ pub struct Plan {
     /// Memory limit in bytes for a language model and its lanes.
     pub memory: u64,
     pub isa: Isa,
+    pub device: DeviceChoice,
     pub voice: Voice,
     pub progress: ProgressStyle,
     /// Model of `-m`.
@@ -164,6 +165,8 @@ impl Plan {
             command.model().and_then(|model| model.steer.as_deref()),
             command.coding().and_then(|coding| coding.steer_random),
         )?;
+        let device = command.model().and_then(|model| model.device).unwrap_or_default();
+        refuse_host_options(device, &command)?;
         let beside_model = adapter.as_ref().map(|_| "--adapter");
         let beside_model = beside_model.or(steering.as_ref().map(SteeringSpec::option));
         let action = match command {
@@ -210,6 +213,7 @@ impl Plan {
             threads,
             memory,
             isa,
+            device,
             voice,
             progress,
             model,
@@ -245,6 +249,26 @@ fn refuse_foreign_options(
         return Ok(());
     };
     Err(UsageError(message.into()).into())
+}
+
+/// Refuses options that compress by what runs on the processor alone, where a GPU is asked for.
+fn refuse_host_options(device: DeviceChoice, command: &Command) -> anyhow::Result<()> {
+    let (Some(coding), Some(model)) = (command.coding(), command.model()) else { return Ok(()) };
+    let option = match () {
+        () if coding.learn.is_some() => "--learn",
+        () if coding.fit.is_wanted() => "--steer-fit",
+        () if coding.steer_random.is_some() => "--steer-random",
+        () if model.steer.is_some() => "--steer",
+        () if model.adapter.is_some() => "--adapter",
+        () => return Ok(()),
+    };
+    match device {
+        DeviceChoice::Cuda(_) => {
+            let message = format!("{option} runs on the processor: use --device cpu or auto with it");
+            Err(UsageError(message).into())
+        }
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
+    }
 }
 
 /// Resolves how much of an archive is written.

@@ -222,6 +222,7 @@ impl Shard<'_> {
         let v = model.network().outputs();
         self.logits.resize(self.rows.len() * v, 0.0);
         self.session.forward(&self.rows, &mut self.logits);
+        self.session.check()?;
         let mut step = 0;
         let mut last_lane = None;
         for (row, logits) in self.rows.iter().zip(self.logits.chunks_exact_mut(v)) {

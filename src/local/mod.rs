@@ -3,6 +3,7 @@
 
 mod loader;
 mod model_ref;
+mod placement;
 mod search;
 
 use crate::archive::{AdapterName, BuiltinModels, ModelName, ModelSource, SteeringName};
@@ -15,6 +16,8 @@ use crate::models::{AdapterFiles, Model, Steering, SteeringFile};
 use crate::ops::Isa;
 use crate::train::SeededModel;
 use loader::{Loader, Verified};
+pub use placement::DeviceChoice;
+use placement::Placement;
 pub use model_ref::ModelRef;
 #[cfg(feature = "cli")]
 pub use model_ref::is_gguf;
@@ -40,6 +43,7 @@ pub struct LocalModels {
     builtin: BuiltinModels,
     store: Store,
     loader: Loader,
+    placement: Placement,
     on_search: OnSearch,
 }
 
@@ -51,6 +55,7 @@ impl LocalModels {
             builtin: BuiltinModels::new(isa),
             store: Store::new(environment),
             loader: Loader::new(isa),
+            placement: Placement::new(DeviceChoice::Cpu, Box::new(|_| ())),
             on_search: Box::new(|_, _| ()),
         }
     }
@@ -65,6 +70,17 @@ impl LocalModels {
     pub fn with_isa(mut self, isa: Isa) -> Self {
         self.loader.isa = isa;
         Self { builtin: BuiltinModels::new(isa), ..self }
+    }
+
+    /// Runs models on `device`, and calls `on_place` with what runs a model, and why, where a device is not out of the
+    /// question.
+    #[must_use]
+    pub fn with_device(
+        self,
+        device: DeviceChoice,
+        on_place: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
+        Self { placement: Placement::new(device, Box::new(on_place)), ..self }
     }
 
     /// Refuses models whose weights take more than `memory` bytes.
@@ -109,8 +125,13 @@ impl LocalModels {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where its files are not those that were recorded when it came: an
     /// archive made with them could not be opened anywhere else. [`ErrorKind::MemoryExceeded`],
-    /// [`ErrorKind::InvalidModel`], [`ErrorKind::Io`].
+    /// [`ErrorKind::InvalidModel`], [`ErrorKind::Io`]; those of the device.
     pub fn open(&self, found: &FoundModel) -> Result<Arc<Model>> {
+        self.placement.place(self.open_here(found)?)
+    }
+
+    /// Opens `found` on the processor.
+    fn open_here(&self, found: &FoundModel) -> Result<Arc<Model>> {
         let Some(folder) = found.folder() else { return self.builtin.default_model() };
         let recorded = self.store.records().recorded(folder);
         let loaded = self.loader.load(folder, Some(found.label()));
@@ -143,9 +164,9 @@ impl LocalModels {
     /// Draws a model from its seed.
     ///
     /// # Errors
-    /// [`ErrorKind::MemoryExceeded`]
+    /// [`ErrorKind::MemoryExceeded`]; those of the device.
     pub fn draw(&self, seeded: &SeededModel) -> Result<Arc<Model>> {
-        self.loader.draw(seeded)
+        self.placement.place(self.loader.draw(seeded)?)
     }
 
     /// Loads `found`, which must be the model that `wanted` names.
@@ -156,7 +177,7 @@ impl LocalModels {
         let got = match found.folder() {
             None => Model::default_identity().digest,
             Some(folder) => match self.loader.verify(folder, wanted)? {
-                Verified::Model(model) => return Ok(model),
+                Verified::Model(model) => return self.placement.place(model),
                 Verified::Other(got) => got,
             },
         };
@@ -212,8 +233,9 @@ impl LocalModels {
     }
 }
 
-impl ModelSource for LocalModels {
-    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+impl LocalModels {
+    /// Finds the model that an archive names, to run on the processor.
+    fn find_here(&self, wanted: &ModelName) -> Result<Arc<Model>> {
         if BuiltinModels::has(wanted) {
             return self.builtin.find(wanted);
         }
@@ -228,6 +250,12 @@ impl ModelSource for LocalModels {
                 Search { store, loader, on_search }.find(wanted, digest, label)
             }
         }
+    }
+}
+
+impl ModelSource for LocalModels {
+    fn find(&self, wanted: &ModelName) -> Result<Arc<Model>> {
+        self.placement.place(self.find_here(wanted)?)
     }
 
     /// Reads all imported files: they are few and small.

@@ -5,6 +5,7 @@
 //! from position 0 on, and it goes on from there (`docs/numerics.md`, section 14).
 
 use super::{LearningSession, Network, Row, Session};
+use crate::error::Result;
 use std::collections::VecDeque;
 
 /// The context window: when lanes start afresh. Stands in the archive.
@@ -159,6 +160,10 @@ impl Session for RestartingSession<'_> {
 
     fn learning(&mut self) -> Option<&mut LearningSession> {
         self.inner.learning()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.inner.check()
     }
 
     fn copy_lane(&mut self, from: usize, to: usize, fed: usize) {

@@ -131,7 +131,8 @@ impl Linear {
         }
     }
 
-    fn inputs(&self) -> usize {
+    /// Inputs.
+    pub fn inputs(&self) -> usize {
         match self {
             Self::F32(w) => w.inputs(),
             Self::F16(w) => w.inputs(),

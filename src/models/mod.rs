@@ -10,6 +10,7 @@ mod builtin;
 pub(crate) mod checkpoint_files;
 mod config;
 mod context;
+mod cuda;
 mod decoder;
 mod evaluate;
 mod folder;
@@ -54,8 +55,10 @@ pub use transformer::Transformer;
 pub use vocabulary::{Token, TokenKind, Vocabulary};
 pub use weights::Weights;
 
+use crate::cuda::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::Isa;
+use cuda::CudaNetwork;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -99,7 +102,8 @@ pub trait Session: Send {
     /// Feeds `rows` and writes each one's prediction of the next token.
     ///
     /// logits: `[rows][outputs]`, or empty where no prediction is wanted. Rows of different lanes
-    /// may come in any order; how rows are spread over calls changes no bit of the logits.
+    /// may come in any order; how rows are spread over calls changes no bit of the logits. A session on
+    /// a device that failed gives NaNs, which no coder takes; [`check`](Self::check) says why.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
 
     /// Puts steering vectors, `[k][C]`, before all lanes, none of which was fed any row.
@@ -111,6 +115,14 @@ pub trait Session: Send {
     /// Returns the session of the network itself, where it learns.
     fn learning(&mut self) -> Option<&mut LearningSession> {
         None
+    }
+
+    /// Returns the error that ended the session, if it is on a device that failed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Device`]
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Copies the state of lane `from`, which was fed `fed` rows, to lane `to`, which was fed none.
@@ -285,6 +297,20 @@ impl Model {
     /// The kind of network, and its size.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// Returns the same model on a CUDA device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where it is none that runs there; [`ErrorKind::Device`], also where the device's
+    /// memory is too small.
+    pub fn on_cuda(&self, device: &Device) -> Result<Self> {
+        let network = self.network().as_transformer().filter(|_| self.adapter.is_none());
+        let network = network.ok_or_else(|| {
+            let message = "only transformers without adapters run on a CUDA device";
+            Error::new(ErrorKind::InvalidArgument, message)
+        })?;
+        Ok(self.with_network(Box::new(CudaNetwork::new(network, device)?), None))
     }
 
     /// Its network.

@@ -27,14 +27,14 @@ pub struct Transformer {
     /// Adapters beside the layers; none where there is no adapter.
     pub(super) adapters: Arc<Vec<LayerAdapters>>,
     pub(super) final_norm: Norm,
-    embedding: Arc<Embedding>,
+    pub(super) embedding: Arc<Embedding>,
     pub(super) head: Arc<Linear>,
     /// Token ids of the head's rows.
     pub(super) outputs: Vec<u32>,
 }
 
 /// Tokens to vectors.
-enum Embedding {
+pub(super) enum Embedding {
     /// [vocab_size][C]
     Table(Values<'static>),
     /// The output head's rows, by token id; of tokens that it lacks, only the first token of a lane
@@ -42,7 +42,8 @@ enum Embedding {
     Tied { head: Arc<Linear>, rows: Vec<u32>, first_token: Vec<f32> },
 }
 
-const NO_ROW: u32 = u32::MAX;
+/// Stands for tokens that the head lacks.
+pub(super) const NO_ROW: u32 = u32::MAX;
 
 impl Embedding {
     fn tied(

@@ -83,6 +83,25 @@ impl QuantMatrix {
         }
     }
 
+    /// Returns the integers in words of four, `[ceil(K / 4)][N]`, with zeros after the last of K.
+    pub fn words(&self) -> Vec<i8> {
+        let groups = self.k.div_ceil(4);
+        let mut words = vec![0; 4 * groups * self.n];
+        for panel in 0..self.outputs.len() {
+            for (row, line) in words.chunks_exact_mut(4 * self.n).zip(self.panel(panel)) {
+                let outputs = &mut row[4 * panel * LANES..];
+                outputs.iter_mut().zip(line.0).for_each(|(to, w)| *to = w);
+            }
+        }
+        words
+    }
+
+    /// Returns the scale of output i's weights, and the sum of its integers.
+    pub fn scale_and_sum(&self, i: usize) -> (f32, i32) {
+        let Outputs { offset, scale, .. } = &self.outputs[i / LANES];
+        (scale[i % LANES], offset[i % LANES] / -128)
+    }
+
     /// Returns output i's bias.
     pub fn bias(&self, i: usize) -> f32 {
         self.outputs[i / LANES].bias[i % LANES]

@@ -25,6 +25,8 @@ pub struct HalfLine([u16; LANES]);
 pub trait Weight: Clone + 'static {
     /// Sixteen of them.
     type Line: Copy + Send + Sync + 'static;
+    /// One as it is kept: its bits, where it is a half.
+    type Kept: Copy + Default;
     /// Sixteen zeros.
     const ZEROS: Self::Line;
     /// Most rows of a tile.
@@ -36,10 +38,13 @@ pub trait Weight: Clone + 'static {
     fn get(line: &Self::Line, lane: usize) -> f32;
     /// Reads all, widened exactly.
     fn load<S: Simd>(s: S, line: &Self::Line) -> S::V;
+    /// Returns all as they are kept.
+    fn kept(line: &Self::Line) -> &[Self::Kept; LANES];
 }
 
 impl Weight for f32 {
     type Line = Line;
+    type Kept = f32;
     const ZEROS: Line = Line([0.0; LANES]);
     const MAX_ROWS: usize = 12;
 
@@ -55,6 +60,9 @@ impl Weight for f32 {
     fn load<S: Simd>(s: S, line: &Line) -> S::V {
         s.load(&line.0)
     }
+    fn kept(line: &Line) -> &[f32; LANES] {
+        &line.0
+    }
 }
 
 /// Halves, by the operation that widens sixteen of them.
@@ -62,6 +70,7 @@ macro_rules! half_weight {
     ($type:ty, $load:ident) => {
         impl Weight for $type {
             type Line = HalfLine;
+            type Kept = u16;
             const ZEROS: HalfLine = HalfLine([0; LANES]);
             const MAX_ROWS: usize = 6; // more gain little, and take the compiler long
 
@@ -76,6 +85,9 @@ macro_rules! half_weight {
             #[inline(always)]
             fn load<S: Simd>(s: S, line: &HalfLine) -> S::V {
                 s.$load(&line.0)
+            }
+            fn kept(line: &HalfLine) -> &[u16; LANES] {
+                &line.0
             }
         }
     };
@@ -134,6 +146,18 @@ impl<W: Weight> PackedMatrix<W> {
     /// Returns output i's bias.
     pub fn bias(&self, i: usize) -> f32 {
         self.bias[i / LANES].0[i % LANES]
+    }
+
+    /// Returns the weights as they are kept: `[K][N]`.
+    pub fn columns(&self) -> Vec<W::Kept> {
+        let mut columns = vec![W::Kept::default(); self.k * self.n];
+        for (panel, lines) in self.panels.chunks_exact(self.k.max(1)).enumerate() {
+            for (column, line) in columns.chunks_exact_mut(self.n).zip(lines) {
+                let outputs = &mut column[panel * LANES..];
+                outputs.iter_mut().zip(W::kept(line)).for_each(|(to, w)| *to = *w);
+            }
+        }
+        columns
     }
 
     /// Inputs.
