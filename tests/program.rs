@@ -1,5 +1,7 @@
 //! Tests that start the program, some beside calls of the library.
 
+#[allow(dead_code, reason = "tests in the process use the rest")]
+mod cuda;
 mod family;
 mod floats;
 #[allow(dead_code, reason = "tests of the library use the rest")]
@@ -22,6 +24,7 @@ mod program {
     mod bench;
     mod blocks;
     mod cli;
+    mod cuda;
     mod decoder;
     mod edges;
     mod equalinfo;

@@ -264,7 +264,8 @@ fn refuse_host_options(device: DeviceChoice, command: &Command) -> anyhow::Resul
     };
     match device {
         DeviceChoice::Cuda(_) => {
-            let message = format!("{option} runs on the processor: use --device cpu or auto with it");
+            let message =
+                format!("{option} runs on the processor: use --device cpu or auto with it");
             Err(UsageError(message).into())
         }
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),

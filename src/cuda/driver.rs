@@ -106,7 +106,8 @@ fn functions() -> Result<&'static Functions> {
         let functions = Functions::load(Box::leak(Box::new(library)))?;
         let mut version = 0;
         // SAFETY: the address is of an integer; the version can be asked before anything else.
-        functions.check("asking for its version", unsafe { (functions.driver_version)(&mut version) })?;
+        functions
+            .check("asking for its version", unsafe { (functions.driver_version)(&mut version) })?;
         if version < OLDEST_DRIVER {
             let shown = |version: c_int| format!("{}.{}", version / 1000, version % 1000 / 10);
             return Err(failure(format!(
@@ -172,7 +173,9 @@ impl Device {
         let index = c_int::try_from(ordinal).ok().filter(|&index| index < count);
         let index = index.ok_or_else(|| match count {
             0 => failure("there is no CUDA device on this machine"),
-            n => failure(format!("there is no CUDA device {ordinal}: this machine has {n}, counted from 0")),
+            n => failure(format!(
+                "there is no CUDA device {ordinal}: this machine has {n}, counted from 0"
+            )),
         })?;
         let mut device = 0;
         // SAFETY: the address is of an integer, the index below the count.
@@ -194,10 +197,17 @@ impl Device {
         }
         let mut context = null_mut();
         // SAFETY: the address is of a pointer, the device is one.
-        functions.check("opening it", unsafe { (functions.retain_context)(&mut context, device) })?;
+        functions
+            .check("opening it", unsafe { (functions.retain_context)(&mut context, device) })?;
         // From here on dropped with all that it has.
-        let mut loaded =
-            Loaded { functions, device, name, context, module: null_mut(), kernels: OnceLock::new() };
+        let mut loaded = Loaded {
+            functions,
+            device,
+            name,
+            context,
+            module: null_mut(),
+            kernels: OnceLock::new(),
+        };
         loaded.enter()?;
         // SAFETY: the address is of a pointer, the text ends with a zero.
         let result = unsafe { (functions.load_module)(&mut loaded.module, PTX.as_ptr().cast()) };
@@ -325,14 +335,16 @@ impl Stream {
     pub fn zeros<T: Element>(&self, len: usize) -> Result<Buffer<T>> {
         let functions = self.enter()?;
         let bytes = len.max(1).checked_mul(size_of::<T>());
-        let bytes = bytes.ok_or_else(|| failure("no CUDA device has memory for so many numbers"))?;
+        let bytes =
+            bytes.ok_or_else(|| failure("no CUDA device has memory for so many numbers"))?;
         let mut address = 0;
         // SAFETY: the address is of an integer.
         let result = unsafe { (functions.allocate)(&mut address, bytes) };
         functions.check(&format!("allocating {bytes} bytes"), result)?;
         let buffer = Buffer { device: self.device.clone(), address, len, element: PhantomData };
         // SAFETY: the buffer has so many bytes.
-        functions.check("clearing memory", unsafe { (functions.set)(address, 0, bytes, self.handle) })?;
+        functions
+            .check("clearing memory", unsafe { (functions.set)(address, 0, bytes, self.handle) })?;
         Ok(buffer)
     }
 
@@ -394,13 +406,15 @@ impl Stream {
         [from, to]: [usize; 2],
         len: usize,
     ) -> Result<()> {
-        assert!(from.max(to) + len <= buffer.len && from.abs_diff(to) >= len, "copies within a buffer");
+        assert!(
+            from.max(to) + len <= buffer.len && from.abs_diff(to) >= len,
+            "copies within a buffer"
+        );
         let functions = self.enter()?;
         let at = |place: usize| buffer.address + (place * size_of::<T>()) as u64;
         // SAFETY: the buffer has both places.
-        let result = unsafe {
-            (functions.copy_within)(at(to), at(from), len * size_of::<T>(), self.handle)
-        };
+        let result =
+            unsafe { (functions.copy_within)(at(to), at(from), len * size_of::<T>(), self.handle) };
         functions.check("copying in it", result)
     }
 

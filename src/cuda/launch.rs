@@ -193,7 +193,13 @@ impl Places {
     /// No rows.
     pub fn new(stream: &Stream) -> Result<Self> {
         let index = || Index::new(stream);
-        Ok(Self { lanes: index()?, positions: index()?, entries: index()?, turns: index()?, rows: 0 })
+        Ok(Self {
+            lanes: index()?,
+            positions: index()?,
+            entries: index()?,
+            turns: index()?,
+            rows: 0,
+        })
     }
 
     /// Becomes those of rows with these lanes and positions, rows of the table of embeddings (-1 for the first token's
@@ -251,12 +257,7 @@ impl HeadsShape {
 }
 
 /// Panics unless the buffers have all rows and lanes.
-fn check_places(
-    qkv: &Buffer<f32>,
-    shape: &HeadsShape,
-    places: &Places,
-    caches: [&Buffer<u16>; 2],
-) {
+fn check_places(qkv: &Buffer<f32>, shape: &HeadsShape, places: &Places, caches: [&Buffer<u16>; 2]) {
     assert!(qkv.len() >= places.rows * shape.qkv());
     let lane_len = shape.lane_len().expect("there are buffers of that length");
     let lanes = places.lanes.most + 1;
@@ -287,7 +288,12 @@ impl Stream {
     ///
     /// # Safety
     /// As [`Stream::launch`].
-    unsafe fn call_flat(&self, kernel: usize, count: usize, arguments: &[&dyn Argument]) -> Result<()> {
+    unsafe fn call_flat(
+        &self,
+        kernel: usize,
+        count: usize,
+        arguments: &[&dyn Argument],
+    ) -> Result<()> {
         let grid = [blocks(count.div_ceil(FLAT as usize)), 1];
         // SAFETY: as the caller says.
         unsafe { self.call(kernel, grid, FLAT, arguments) }
@@ -419,15 +425,16 @@ impl Stream {
         assert!(x.len() >= rows * c);
         let count = rows * c;
         let (rows, width) = (int(rows), int(c));
-        let of_floats = |kernel, table: &dyn Argument, len: usize, [row_stride, step]: [usize; 2]| {
-            assert!(index.most * row_stride + (c - 1) * step < len, "a vector for each token");
-            let (row_stride, step) = (int(row_stride), int(step));
-            let arguments: [&dyn Argument; 8] =
-                [table, &index.buffer, first, x, &rows, &width, &row_stride, &step];
-            // SAFETY: x, first and the index have the lengths of rows and width, and the table has the greatest
-            // row, as was checked.
-            unsafe { self.call_flat(kernel, count, &arguments) }
-        };
+        let of_floats =
+            |kernel, table: &dyn Argument, len: usize, [row_stride, step]: [usize; 2]| {
+                assert!(index.most * row_stride + (c - 1) * step < len, "a vector for each token");
+                let (row_stride, step) = (int(row_stride), int(step));
+                let arguments: [&dyn Argument; 8] =
+                    [table, &index.buffer, first, x, &rows, &width, &row_stride, &step];
+                // SAFETY: x, first and the index have the lengths of rows and width, and the table has the greatest
+                // row, as was checked.
+                unsafe { self.call_flat(kernel, count, &arguments) }
+            };
         match *table {
             Table::F32(table, strides) => of_floats(EMBED_F32, table, table.len(), strides),
             Table::F16(table, strides) => of_floats(EMBED_F16, table, table.len(), strides),
@@ -556,8 +563,21 @@ impl Stream {
         for row0 in (0..rows).step_by(at_once) {
             let grid = [blocks(heads), blocks(at_once.min(rows - row0))];
             let arguments: [&dyn Argument; 15] = [
-                qkv, lanes, positions, keys, values, scratch, out, &int(row0), &heads_, &kv_heads, &d,
-                &window, &ring, &scale, &room,
+                qkv,
+                lanes,
+                positions,
+                keys,
+                values,
+                scratch,
+                out,
+                &int(row0),
+                &heads_,
+                &kv_heads,
+                &d,
+                &window,
+                &ring,
+                &scale,
+                &room,
             ];
             // SAFETY: as was checked; a row sees at most room positions, for which each head of each row of the
             // launch has scores.
@@ -575,7 +595,9 @@ impl Stream {
         finite: &mut Buffer<i32>,
         [rows, v]: [usize; 2],
     ) -> Result<()> {
-        assert!(logits.len() >= rows * v && cumulative.len() >= rows * (v + 1) && finite.len() >= rows);
+        assert!(
+            logits.len() >= rows * v && cumulative.len() >= rows * (v + 1) && finite.len() >= rows
+        );
         let (grid, v) = ([blocks(rows), 1], int(v));
         // SAFETY: the buffers have rows of v numbers, or v + 1.
         unsafe { self.call(COUNTS, grid, FLAT, &[logits, cumulative, finite, &v]) }
@@ -585,17 +607,13 @@ impl Stream {
     ///
     /// # Panics
     /// Where a place is past the end: the caller's places are `places`, uploaded here.
-    pub fn gather(
-        &self,
-        values: &Buffer<u32>,
-        places: &[u64],
-        out: &mut [u32],
-    ) -> Result<()> {
-        assert!(places.iter().all(|&place| place < values.len() as u64) && out.len() == places.len());
+    pub fn gather(&self, values: &Buffer<u32>, places: &[u64], out: &mut [u32]) -> Result<()> {
+        assert!(
+            places.iter().all(|&place| place < values.len() as u64) && out.len() == places.len()
+        );
         let uploaded = self.upload(places)?;
         let gathered = self.zeros::<u32>(places.len())?;
-        let arguments: [&dyn Argument; 4] =
-            [values, &uploaded, &gathered, &(places.len() as u64)];
+        let arguments: [&dyn Argument; 4] = [values, &uploaded, &gathered, &(places.len() as u64)];
         // SAFETY: each place is one of values, as was checked.
         unsafe { self.call_flat(GATHER, places.len(), &arguments)? };
         self.read(&gathered, out)

@@ -16,11 +16,11 @@ use crate::models::{AdapterFiles, Model, Steering, SteeringFile};
 use crate::ops::Isa;
 use crate::train::SeededModel;
 use loader::{Loader, Verified};
-pub use placement::DeviceChoice;
-use placement::Placement;
 pub use model_ref::ModelRef;
 #[cfg(feature = "cli")]
 pub use model_ref::is_gguf;
+pub use placement::DeviceChoice;
+use placement::Placement;
 use search::Search;
 use std::fmt::Display;
 use std::path::Path;

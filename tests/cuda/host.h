@@ -5,10 +5,12 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <csetjmp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <ucontext.h>
@@ -34,17 +36,19 @@ struct Dim3 {
 /// Order in which the threads of a block are taken between barriers.
 enum Order { Ascending, Descending, Shuffled };
 
-/// A thread of a block: its own stack.
+/// A thread of a block: its own stack, used again by the threads of other blocks.
 struct Fiber {
     ucontext_t context;
-    std::vector<char> stack = std::vector<char>(1 << 15);
+    jmp_buf place;
+    std::vector<char> stack;
     bool is_done;
 };
 
 /// The block that runs on this thread of the machine.
 struct Block {
     ucontext_t scheduler;
-    std::vector<Fiber> fibers;
+    jmp_buf place;
+    std::vector<std::unique_ptr<Fiber>> fibers;
     unsigned running;
     void (*call)(void **);
     void **arguments;
@@ -53,11 +57,55 @@ struct Block {
 inline thread_local Block block;
 inline thread_local Order order = Ascending;
 
+#ifdef __SANITIZE_ADDRESS__
+/// The sanitizer follows this switch; the other one takes no system call.
+inline void enter(Fiber &fiber) { swapcontext(&block.scheduler, &fiber.context); }
+inline void leave(Fiber &fiber) { swapcontext(&fiber.context, &block.scheduler); }
+#else
+inline void enter(Fiber &fiber) {
+    if (_setjmp(block.place) == 0) _longjmp(fiber.place, 1);
+}
+inline void leave(Fiber &fiber) {
+    if (_setjmp(fiber.place) == 0) _longjmp(block.place, 1);
+}
+#endif
+
+/// What a fiber does: threads of block after block.
+inline void fiber() {
+    Fiber &fiber = *block.fibers[block.running];
+#ifndef __SANITIZE_ADDRESS__
+    if (_setjmp(fiber.place) == 0) swapcontext(&fiber.context, &block.scheduler);
+#endif
+    for (;;) {
+        block.call(block.arguments);
+        fiber.is_done = true;
+        leave(fiber);
+    }
+}
+
+/// Makes fibers until there are so many.
+inline void make_fibers(unsigned count) {
+    while (block.fibers.size() < count) {
+        block.running = block.fibers.size();
+        block.fibers.push_back(std::make_unique<Fiber>());
+        Fiber &made = *block.fibers.back();
+        made.stack.resize(1 << 15);
+        getcontext(&made.context);
+        made.context.uc_stack.ss_sp = made.stack.data();
+        made.context.uc_stack.ss_size = made.stack.size();
+        made.context.uc_link = nullptr;
+        makecontext(&made.context, fiber, 0);
+#ifndef __SANITIZE_ADDRESS__
+        swapcontext(&block.scheduler, &made.context);
+#endif
+    }
+}
+
 } // namespace host
 
 inline thread_local host::Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-inline void __syncthreads() { swapcontext(&host::block.fibers[host::block.running].context, &host::block.scheduler); }
+inline void __syncthreads() { host::leave(*host::block.fibers[host::block.running]); }
 
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fadd_rn(float a, float b) { return a + b; }
@@ -100,26 +148,12 @@ struct Kernel {
     size_t count;
 };
 
-inline void fiber() {
-    block.call(block.arguments);
-    block.fibers[block.running].is_done = true;
-    swapcontext(&block.fibers[block.running].context, &block.scheduler);
-}
-
 /// Runs the threads of the block `blockIdx`, all up to a barrier before any goes past it.
 inline void run_block(unsigned threads) {
-    if (block.fibers.size() < threads) block.fibers.resize(threads);
+    make_fibers(threads);
     std::vector<unsigned> turns(threads);
     std::iota(turns.begin(), turns.end(), 0);
-    for (unsigned i = 0; i < threads; i++) {
-        Fiber &fiber = block.fibers[i];
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = nullptr;
-        fiber.is_done = false;
-        makecontext(&fiber.context, host::fiber, 0);
-    }
+    for (unsigned turn : turns) block.fibers[turn]->is_done = false;
     uint32_t state = 1;
     while (!turns.empty()) {
         if (order == Descending) std::sort(turns.rbegin(), turns.rend());
@@ -131,9 +165,9 @@ inline void run_block(unsigned threads) {
         for (unsigned turn : turns) {
             block.running = turn;
             threadIdx = {turn, 0, 0};
-            swapcontext(&block.scheduler, &block.fibers[turn].context);
+            enter(*block.fibers[turn]);
         }
-        auto is_done = [](unsigned turn) { return block.fibers[turn].is_done; };
+        auto is_done = [](unsigned turn) { return block.fibers[turn]->is_done; };
         turns.erase(std::remove_if(turns.begin(), turns.end(), is_done), turns.end());
     }
 }

@@ -188,7 +188,9 @@ fn transposed<T: Copy>(w: &[T], k: usize) -> Vec<T> {
 fn packed(w: &[i8], k: usize) -> Vec<i8> {
     let rows: Vec<Vec<[i8; 4]>> = w
         .chunks_exact(k)
-        .map(|row| row.chunks(4).map(|four| std::array::from_fn(|i| *four.get(i).unwrap_or(&0))).collect())
+        .map(|row| {
+            row.chunks(4).map(|four| std::array::from_fn(|i| *four.get(i).unwrap_or(&0))).collect()
+        })
         .collect();
     (0..k.div_ceil(4)).flat_map(|i| rows.iter().flat_map(move |row| row[i])).collect()
 }
@@ -205,7 +207,8 @@ fn products(launches: &mut Launches, random: &mut Random) {
         let w = random.values(n * k);
         let halves: Vec<f16> = w.iter().map(|&w| f16::from_f32(w * 1e-4)).collect(); // subnormals, too
         let brains: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
-        let of_bits = |bits: Vec<u16>| Buffer(bits.into_iter().flat_map(u16::to_ne_bytes).collect());
+        let of_bits =
+            |bits: Vec<u16>| Buffer(bits.into_iter().flat_map(u16::to_ne_bytes).collect());
         let widths: [(&str, Vec<f32>, Argument); 3] = [
             ("f32", w.clone(), floats(&transposed(&w, k))),
             (
@@ -221,8 +224,15 @@ fn products(launches: &mut Launches, random: &mut Random) {
         ];
         for (kind, wide, w) in widths {
             let expected = x.chunks_exact(k).flat_map(|x| reference::matmul_row(x, &wide, &bias));
-            let arguments =
-                vec![floats(&x), w, floats(&bias), result(expected.collect()), int(rows), int(k), int(n)];
+            let arguments = vec![
+                floats(&x),
+                w,
+                floats(&bias),
+                result(expected.collect()),
+                int(rows),
+                int(k),
+                int(n),
+            ];
             let grid = [n.div_ceil(tile_outputs), rows.div_ceil(tile_rows)];
             launches.push(&format!("matmul_{kind}_{tile}"), grid, threads, arguments);
         }
@@ -418,7 +428,13 @@ struct Heads {
 
 /// Rows of two lanes, far enough for the ring to be used again; queries and keys rotate, the last dimensions do
 /// not. What is stored and attended is compared row by row.
-fn attend(launches: &mut Launches, random: &mut Random, shape: &Heads, positions: usize, odd: Option<f32>) {
+fn attend(
+    launches: &mut Launches,
+    random: &mut Random,
+    shape: &Heads,
+    positions: usize,
+    odd: Option<f32>,
+) {
     let Heads { heads, kv_heads, d, window } = *shape;
     let (rows, width) = (2 * positions, (heads + 2 * kv_heads) * d);
     let pairs = d / 2 - usize::from(d > 4);
@@ -456,7 +472,8 @@ fn attend(launches: &mut Launches, random: &mut Random, shape: &Heads, positions
     );
     // All rows stored in one ring for all positions; then in a ring that is used again.
     let ring = positions.next_multiple_of(32);
-    let (mut keys, mut values) = (vec![0u16; 2 * kv_heads * ring * d], vec![0u16; 2 * kv_heads * ring * d]);
+    let (mut keys, mut values) =
+        (vec![0u16; 2 * kv_heads * ring * d], vec![0u16; 2 * kv_heads * ring * d]);
     for ((row, &lane), &place) in rotated.chunks_exact(width).zip(&lanes).zip(&places) {
         for head in 0..kv_heads {
             let first = (lane as usize * kv_heads + head) * ring;
@@ -473,9 +490,8 @@ fn attend(launches: &mut Launches, random: &mut Random, shape: &Heads, positions
         }
     }
     let of_bits = |bits: &[u16]| -> Vec<u8> { bits.iter().flat_map(|x| x.to_ne_bytes()).collect() };
-    let stored = |bits: &[u16]| {
-        Argument::Result(vec![0; 2 * bits.len()], Expected::Bytes(of_bits(bits)))
-    };
+    let stored =
+        |bits: &[u16]| Argument::Result(vec![0; 2 * bits.len()], Expected::Bytes(of_bits(bits)));
     launches.push_flat(
         "store",
         rows * kv_heads * d,
@@ -500,7 +516,8 @@ fn attend(launches: &mut Launches, random: &mut Random, shape: &Heads, positions
         let seen = (place + 1).saturating_sub(window)..place + 1;
         for head in 0..heads {
             let first = (lane * kv_heads + head / (heads / kv_heads)) * ring;
-            let key = |at: usize| (0..d).map(move |i| (first + at / 32 * 32) * d + i * 32 + at % 32);
+            let key =
+                |at: usize| (0..d).map(move |i| (first + at / 32 * 32) * d + i * 32 + at % 32);
             let k: Vec<f32> = seen.clone().flat_map(key).map(|at| wide(keys[at])).collect();
             let value = |at: usize| values[(first + at) * d..][..d].iter().map(|&x| wide(x));
             let v: Vec<f32> = seen.clone().flat_map(value).collect();

@@ -21,7 +21,9 @@ pub struct CudaSession<'a> {
 /// Where a session computes.
 enum State<'a> {
     /// Nothing was fed yet.
-    New { steps: usize },
+    New {
+        steps: usize,
+    },
     Device(Box<Lanes>),
     /// On the processor, with steering vectors.
     Host(Box<dyn Session + 'a>),
@@ -70,12 +72,15 @@ impl<'a> CudaSession<'a> {
     /// Returns the lanes on the device, which are made when the first row comes.
     fn lanes(&mut self) -> Result<&mut Lanes> {
         if let State::New { .. } = self.state {
-            self.state = State::Device(Box::new(Lanes::new(self.network, self.lanes, &self.heads)?));
+            self.state =
+                State::Device(Box::new(Lanes::new(self.network, self.lanes, &self.heads)?));
         }
         match &mut self.state {
             State::Device(lanes) => Ok(lanes),
             State::Failed(error) => Err(error.duplicate()),
-            State::New { .. } | State::Host(_) => unreachable!("made just now, or asked for before"),
+            State::New { .. } | State::Host(_) => {
+                unreachable!("made just now, or asked for before")
+            }
         }
     }
 
@@ -132,7 +137,10 @@ impl Lanes {
     fn new(network: &CudaNetwork, lanes: usize, heads: &HeadsShape) -> Result<Self> {
         let stream = network.stream()?;
         let len = heads.lane_len().and_then(|len| len.checked_mul(lanes)).ok_or_else(|| {
-            Error::new(ErrorKind::Device, "no CUDA device has memory for keys and values of such lanes")
+            Error::new(
+                ErrorKind::Device,
+                "no CUDA device has memory for keys and values of such lanes",
+            )
         })?;
         let cache = |_: &DeviceLayer| Ok([stream.zeros(len)?, stream.zeros(len)?]);
         let caches = network.weights.layers.iter().map(cache).collect::<Result<_>>()?;
@@ -315,10 +323,18 @@ impl Lanes {
 
 impl Stream {
     /// x, out: `[R][C]`
-    fn norm(&self, norm: &DeviceNorm, x: &Buffer<f32>, out: &mut Buffer<f32>, rows: usize) -> Result<()> {
+    fn norm(
+        &self,
+        norm: &DeviceNorm,
+        x: &Buffer<f32>,
+        out: &mut Buffer<f32>,
+        rows: usize,
+    ) -> Result<()> {
         match norm {
             DeviceNorm::Rms { gain, eps } => self.rms_norm(x, (gain, *eps), out, rows),
-            DeviceNorm::Layer { gain, bias, eps } => self.layer_norm(x, (gain, bias, *eps), out, rows),
+            DeviceNorm::Layer { gain, bias, eps } => {
+                self.layer_norm(x, (gain, bias, *eps), out, rows)
+            }
         }
     }
 

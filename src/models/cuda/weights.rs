@@ -54,7 +54,9 @@ impl DeviceWeights {
         let width = network.shape.hidden_size;
         let mut first_token = vec![0.0; width];
         let embedding = match &*network.embedding {
-            Embedding::Table(Values::F16(bytes)) => DeviceEmbedding::F16(stream.upload(&halves(bytes))?),
+            Embedding::Table(Values::F16(bytes)) => {
+                DeviceEmbedding::F16(stream.upload(&halves(bytes))?)
+            }
             Embedding::Table(Values::Bf16(bytes)) => {
                 DeviceEmbedding::Bf16(stream.upload(&halves(bytes))?)
             }
@@ -137,11 +139,9 @@ impl DeviceLayer {
 fn norm(norm: &Norm, stream: &Stream) -> Result<DeviceNorm> {
     Ok(match norm {
         Norm::Rms { gain, eps } => DeviceNorm::Rms { gain: stream.upload(gain)?, eps: *eps },
-        Norm::Layer { gain, bias, eps } => DeviceNorm::Layer {
-            gain: stream.upload(gain)?,
-            bias: stream.upload(bias)?,
-            eps: *eps,
-        },
+        Norm::Layer { gain, bias, eps } => {
+            DeviceNorm::Layer { gain: stream.upload(gain)?, bias: stream.upload(bias)?, eps: *eps }
+        }
     })
 }
 
