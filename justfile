@@ -12,6 +12,12 @@ invariance:
     cargo build --release --locked
     tests/invariance.sh full target/release/llmzip target/debug/llmzip
 
+# The PTX of the CUDA kernels is what their sources make, ptxas takes it for every architecture, and the program gives the same bytes
+# behind a stand-in for the driver (docs/cuda.md); nvcc comes from PyPI.
+cuda:
+    tests/cuda/ptx.sh
+    cargo test --release --locked --test library --test program -- cuda::
+
 # Undefined behaviour and overflows, by Miri (a nightly toolchain with miri and rust-src): containers and coders, and the kernels
 # on the portable path and on AVX2 (docs/reliability.md).
 miri:

@@ -86,7 +86,9 @@ fn main() -> ExitCode {
     let (ids, weights) = (cpu.vocabulary().ids(), cpu.architecture().footprint().weights);
     let (compared, differ) = compare(cpu.network(), gpu.network(), ids, logits as usize);
     println!("{} on {}: {differ} of {compared} logits differ", model, device.name());
-    println!("rows a call, rows/s on the GPU, on one thread of the processor, GB/s of weights, share");
+    println!(
+        "rows a call, rows/s on the GPU, on one thread of the processor, GB/s of weights, share"
+    );
     for rows in ROWS {
         let (gpu, cpu) = (seconds(gpu.network(), ids, rows), seconds(cpu.network(), ids, rows));
         let rate = weights as f64 / gpu / 1e9;

@@ -2,7 +2,7 @@
 
 use super::format::Extent;
 use crate::codec::{self, ChunkOptions, Codec, Coded};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
 
@@ -41,8 +41,8 @@ pub(super) fn encode_all<'a>(
         Framing::Blocks(block_len) => encode_blocks(share, plain, options, block_len),
     };
     let mut pieces: Vec<_> = plains.par_iter().map(encode).collect();
-    if verify {
-        verify_all(codec, &mut pieces);
+    if verify && let Err(error) = verify_all(codec, &mut pieces) {
+        pieces[0] = Err(error);
     }
     if let Framing::Blocks(block_len) = framing {
         pieces.iter_mut().flatten().for_each(|chunks| cut_stored(chunks, block_len));
@@ -98,7 +98,10 @@ fn stored_len(len: usize, block_len: u32) -> usize {
 }
 
 /// Stores those chunks of `pieces` from which a reader would not get its plain bytes back.
-fn verify_all(codec: Codec<'_>, pieces: &mut [Result<Vec<EncodedChunk<'_>>>]) {
+///
+/// # Errors
+/// [`ErrorKind::Device`]: a device that failed says nothing of a chunk.
+fn verify_all(codec: Codec<'_>, pieces: &mut [Result<Vec<EncodedChunk<'_>>>]) -> Result<()> {
     let _other = enter(Part::Other);
     let (mut coded, mut places) = (Vec::new(), Vec::new());
     for chunk in pieces.iter_mut().flatten().flatten() {
@@ -115,9 +118,11 @@ fn verify_all(codec: Codec<'_>, pieces: &mut [Result<Vec<EncodedChunk<'_>>>]) {
     for ((chunk, coded), decoded) in places.into_iter().zip(coded).zip(decoded) {
         match decoded {
             Ok(decoded) if decoded == chunk.plain => chunk.coded = coded,
+            Err(error) if error.kind() == ErrorKind::Device => return Err(error),
             _ => chunk.verify_failed = true,
         }
     }
+    Ok(())
 }
 
 /// Cuts stored chunks that are too long for a block, because they were coded first, into several.

@@ -21,7 +21,7 @@ struct Shard<'m> {
     rows: Vec<Row>,
     /// [rows][V]
     logits: Vec<f32>,
-    /// [V + 1]
+    /// [V + 1]; where the session gives counts: [rows][V + 1]
     cumulative: Vec<u32>,
 }
 
@@ -53,7 +53,7 @@ impl<'m> Lanes<'m> {
         // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
         let most = lane_len + prefix.tokens.len() + steps;
         check_memory(codec, model, lanes, steps, most)?;
-        let n_shards = parts.clamp(1, lanes);
+        let n_shards = if model.network().is_on_device() { 1 } else { parts.clamp(1, lanes) };
         let opening = prefix.opening(model);
         let learner = parameters
             .learning
@@ -220,21 +220,35 @@ impl Shard<'_> {
         visit: &impl Fn(usize, usize, &[u32], &mut T),
     ) -> Result<()> {
         let v = model.network().outputs();
+        if self.session.gives_counts() {
+            self.cumulative.resize(self.rows.len() * (v + 1), 0);
+            self.session.counts(&self.rows, &mut self.cumulative)?;
+            for ((lane, step), counts) in steps(&self.rows).zip(self.cumulative.chunks_exact(v + 1))
+            {
+                visit(self.lanes.start + lane, step, counts, &mut outputs[lane]);
+            }
+            return Ok(());
+        }
         self.logits.resize(self.rows.len() * v, 0.0);
         self.session.forward(&self.rows, &mut self.logits);
         self.session.check()?;
-        let mut step = 0;
-        let mut last_lane = None;
-        for (row, logits) in self.rows.iter().zip(self.logits.chunks_exact_mut(v)) {
-            step = if last_lane == Some(row.lane) { step + 1 } else { 0 };
-            last_lane = Some(row.lane);
+        for ((lane, step), logits) in steps(&self.rows).zip(self.logits.chunks_exact_mut(v)) {
             cumulative_counts(model.isa(), logits, &mut self.cumulative)?;
-            let index = row.lane as usize;
-            visit(self.lanes.start + index, step, &self.cumulative, &mut outputs[index]);
+            visit(self.lanes.start + lane, step, &self.cumulative, &mut outputs[lane]);
         }
         if let Some(session) = self.session.learning() {
             session.keep_outputs(&self.rows, &self.logits);
         }
         Ok(())
     }
+}
+
+/// The lane of each row of a call, and how many rows of that lane come before it.
+fn steps(rows: &[Row]) -> impl Iterator<Item = (usize, usize)> {
+    let mut last = (None, 0);
+    rows.iter().map(move |row| {
+        let step = if last.0 == Some(row.lane) { last.1 + 1 } else { 0 };
+        last = (Some(row.lane), step);
+        (row.lane as usize, step)
+    })
 }

@@ -106,8 +106,8 @@ fn functions() -> Result<&'static Functions> {
         let functions = Functions::load(Box::leak(Box::new(library)))?;
         let mut version = 0;
         // SAFETY: the address is of an integer; the version can be asked before anything else.
-        functions
-            .check("asking for its version", unsafe { (functions.driver_version)(&mut version) })?;
+        let result = unsafe { (functions.driver_version)(&mut version) };
+        functions.check("asking for its version", result)?;
         if version < OLDEST_DRIVER {
             let shown = |version: c_int| format!("{}.{}", version / 1000, version % 1000 / 10);
             return Err(failure(format!(
@@ -117,7 +117,8 @@ fn functions() -> Result<&'static Functions> {
             )));
         }
         // SAFETY: 0 is the only flag there is.
-        functions.check("starting it", unsafe { (functions.init)(0) })?;
+        let result = unsafe { (functions.init)(0) };
+        functions.check("starting it", result)?;
         Ok(functions)
     };
     LOADED.get_or_init(load).as_ref().map_err(Error::duplicate)
@@ -169,7 +170,8 @@ impl Device {
         let functions = functions()?;
         let mut count = 0;
         // SAFETY: the address is of an integer.
-        functions.check("counting devices", unsafe { (functions.device_count)(&mut count) })?;
+        let result = unsafe { (functions.device_count)(&mut count) };
+        functions.check("counting devices", result)?;
         let index = c_int::try_from(ordinal).ok().filter(|&index| index < count);
         let index = index.ok_or_else(|| match count {
             0 => failure("there is no CUDA device on this machine"),
@@ -179,7 +181,8 @@ impl Device {
         })?;
         let mut device = 0;
         // SAFETY: the address is of an integer, the index below the count.
-        functions.check("opening it", unsafe { (functions.device)(&mut device, index) })?;
+        let result = unsafe { (functions.device)(&mut device, index) };
+        functions.check("opening it", result)?;
         let name = name(functions, device)?;
         let mut capability = [0; 2];
         for (value, attribute) in capability.iter_mut().zip(CAPABILITY) {
@@ -197,8 +200,8 @@ impl Device {
         }
         let mut context = null_mut();
         // SAFETY: the address is of a pointer, the device is one.
-        functions
-            .check("opening it", unsafe { (functions.retain_context)(&mut context, device) })?;
+        let result = unsafe { (functions.retain_context)(&mut context, device) };
+        functions.check("opening it", result)?;
         // From here on dropped with all that it has.
         let mut loaded = Loaded {
             functions,
@@ -301,7 +304,7 @@ pub struct Buffer<T> {
 
 impl<T> Buffer<T> {
     /// Returns how many numbers it holds.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 }
@@ -343,8 +346,8 @@ impl Stream {
         functions.check(&format!("allocating {bytes} bytes"), result)?;
         let buffer = Buffer { device: self.device.clone(), address, len, element: PhantomData };
         // SAFETY: the buffer has so many bytes.
-        functions
-            .check("clearing memory", unsafe { (functions.set)(address, 0, bytes, self.handle) })?;
+        let result = unsafe { (functions.set)(address, 0, bytes, self.handle) };
+        functions.check("clearing memory", result)?;
         Ok(buffer)
     }
 

@@ -58,6 +58,8 @@ pub struct RestartingSession<'a> {
     rounds: Vec<Round>,
     /// [rows of a round][outputs]
     logits: Vec<f32>,
+    /// [rows of a round][outputs + 1]
+    cumulative: Vec<u32>,
 }
 
 /// Rows between which no lane starts afresh.
@@ -98,6 +100,7 @@ impl<'a> RestartingSession<'a> {
             recent: vec![VecDeque::new(); lanes],
             rounds: Vec::new(),
             logits: Vec::new(),
+            cumulative: Vec::new(),
         }
     }
 
@@ -152,6 +155,28 @@ impl Session for RestartingSession<'_> {
                 logits[place * *outputs..][..*outputs].copy_from_slice(from);
             }
         }
+    }
+
+    fn gives_counts(&self) -> bool {
+        self.inner.gives_counts()
+    }
+
+    fn counts(&mut self, rows: &[Row], cumulative: &mut [u32]) -> Result<()> {
+        let n_rounds = self.arrange(rows);
+        let Self { inner, outputs, rounds, cumulative: scratch, .. } = self;
+        let width = *outputs + 1;
+        for round in &rounds[..n_rounds] {
+            round.again.chunks(ROWS_AGAIN).for_each(|rows| inner.forward(rows, &mut []));
+            if n_rounds == 1 {
+                return inner.counts(&round.rows, cumulative);
+            }
+            scratch.resize(round.rows.len() * width, 0);
+            inner.counts(&round.rows, scratch)?;
+            for (&place, from) in round.places.iter().zip(scratch.chunks_exact(width)) {
+                cumulative[place * width..][..width].copy_from_slice(from);
+            }
+        }
+        Ok(())
     }
 
     fn steer(&mut self, vectors: &[f32]) {

@@ -83,6 +83,11 @@ pub trait Network: Send + Sync {
     /// Positions that are kept at most of a lane, its own included.
     fn window(&self) -> usize;
 
+    /// Whether it computes on a device, which takes the rows of many lanes better in one session than in several.
+    fn is_on_device(&self) -> bool {
+        false
+    }
+
     /// The network, where it is a transformer: one that takes steering vectors, and whose gradients
     /// can be had.
     fn as_transformer(&self) -> Option<&Transformer>;
@@ -105,6 +110,23 @@ pub trait Session: Send {
     /// may come in any order; how rows are spread over calls changes no bit of the logits. A session on
     /// a device that failed gives NaNs, which no coder takes; [`check`](Self::check) says why.
     fn forward(&mut self, rows: &[Row], logits: &mut [f32]);
+
+    /// Returns whether the session computes counts itself ([`counts`](Self::counts)), as one on a device does.
+    fn gives_counts(&self) -> bool {
+        false
+    }
+
+    /// Feeds `rows` and writes the cumulative counts (`docs/numerics.md`, section 9) that follow from each one's
+    /// logits, which stay where they are. cumulative: `[rows][outputs + 1]`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where a logit is not finite, [`ErrorKind::Device`].
+    ///
+    /// # Panics
+    /// Where [`gives_counts`](Self::gives_counts) is false.
+    fn counts(&mut self, _rows: &[Row], _cumulative: &mut [u32]) -> Result<()> {
+        panic!("a session on the processor gives logits");
+    }
 
     /// Puts steering vectors, `[k][C]`, before all lanes, none of which was fed any row.
     ///
@@ -359,6 +381,11 @@ impl Parts {
     ) -> Result<Self> {
         Self::load(architecture, weights, Tokenizer::load(file, architecture.vocab_size())?, isa)
     }
+}
+
+/// The error of a model whose logits overflow.
+pub(crate) fn non_finite() -> Error {
+    invalid("the model produced a non-finite logit")
 }
 
 /// An [`ErrorKind::InvalidModel`] error.

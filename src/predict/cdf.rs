@@ -1,6 +1,7 @@
 //! Conversion of logits to cumulative integer counts: the end of floating point.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::models::non_finite;
 use crate::ops::{Isa, counts};
 use crate::profile::{Part, enter};
 
@@ -16,7 +17,7 @@ pub fn cumulative_counts(isa: Isa, logits: &mut [f32], cumulative: &mut [u32]) -
     let _counts = enter(Part::Counts);
     cumulative[0] = 0;
     if !counts(isa, logits, &mut cumulative[1..]) {
-        return Err(Error::new(ErrorKind::InvalidModel, "the model produced a non-finite logit"));
+        return Err(non_finite());
     }
     let mut total = 0u32;
     for count in &mut cumulative[1..] {

@@ -90,7 +90,9 @@ impl Launches {
         for Launch { kernel, grid, threads, arguments } in &self.0 {
             put(&mut script, kernel.len());
             script.extend(kernel.as_bytes());
-            [grid[0], grid[1], *threads, arguments.len()].map(|x| put(&mut script, x));
+            for x in [grid[0], grid[1], *threads, arguments.len()] {
+                put(&mut script, x);
+            }
             for argument in arguments {
                 match argument {
                     Word(x) => {
@@ -623,3 +625,94 @@ fn kernels_give_the_bits_of_the_reference() {
     counts(&mut launches, random);
     launches.check();
 }
+
+/// What the driver gets.
+const PTX: &str = include_str!("../../src/cuda/kernels/kernels.ptx");
+
+/// The instructions of each kernel of `ptx`, without their arguments.
+fn instructions(ptx: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut kernels: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in ptx.lines().map(str::trim) {
+        if let Some(entry) = line.strip_prefix(".visible .entry ") {
+            kernels.push((entry.trim_end_matches('('), Vec::new()));
+        } else if let Some((_, instructions)) = kernels.last_mut() {
+            let words = line.split_whitespace().filter(|word| !word.starts_with('@'));
+            let names =
+                words.filter(|word| word.contains('.') && !word.starts_with(['.', '$', '[']));
+            instructions.extend(names.take(1));
+        }
+    }
+    kernels
+}
+
+/// Whether an operation on floats rounds once, to nearest, and keeps subnormals; any other operation is exact.
+fn is_exact(instruction: &str) -> bool {
+    let parts: Vec<&str> = instruction.split('.').collect();
+    let is_float = parts.iter().any(|part| ["f32", "f64", "f16", "bf16", "f16x2"].contains(part));
+    let rounds = [
+        "add", "sub", "mul", "fma", "mad", "div", "sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin",
+        "cos", "tanh",
+    ];
+    let loose = ["approx", "full", "ftz", "sat"].iter().any(|word| parts.contains(word));
+    match parts[0] {
+        _ if loose => false,
+        "add" | "sub" | "mul" | "fma" | "div" | "sqrt" if is_float => {
+            parts.contains(&"rn") && parts.contains(&"f32")
+        }
+        "cvt" if is_float => parts.contains(&"rn") || parts.contains(&"rzi"),
+        name => !(is_float && rounds.contains(&name)),
+    }
+}
+
+/// No operation approximates, flushes subnormals or leaves a rounding to the assembler, and fused ones are those that
+/// were written: none in kernels without any, in the others so many as the unrolled loops have.
+#[test]
+fn ptx_rounds_as_the_kernels_are_written() {
+    let kernels = instructions(PTX);
+    let fused =
+        |instructions: &[&str]| instructions.iter().filter(|i| i.starts_with("fma.")).count();
+    let counted: Vec<String> = kernels
+        .iter()
+        .map(|(name, instructions)| format!("{name} {}", fused(instructions)))
+        .collect();
+    for (name, instructions) in &kernels {
+        assert!(!instructions.is_empty(), "{name}");
+        let odd = instructions.iter().find(|instruction| !is_exact(instruction));
+        assert_eq!(odd, None, "{name}");
+    }
+    assert_eq!(counted.join("\n"), FUSED.trim());
+    assert!(!is_exact("mul.f32") && !is_exact("div.full.f32") && !is_exact("fma.rn.ftz.f32"));
+    assert!(!is_exact("mad.f32") && !is_exact("ex2.approx.f32") && !is_exact("sqrt.approx.f32"));
+    assert!(is_exact("mad.lo.s32") && is_exact("fma.rn.f32") && is_exact("ld.global.f32"));
+}
+
+/// Kernels in the order of the module, with the fused operations of each.
+const FUSED: &str = "
+rms_norm 1
+layer_norm 2
+quantize 0
+embed_f32 0
+embed_f16 0
+embed_bf16 0
+embed_int8 0
+add_positions 0
+add 0
+silu_mul 9
+gelu_erf 14
+gelu_tanh 10
+rotate 0
+store 0
+attention 59
+counts 45
+gather 0
+matmul_f32_wide 112
+matmul_f32_narrow 44
+matmul_f16_wide 112
+matmul_f16_narrow 44
+matmul_bf16_wide 112
+matmul_bf16_narrow 44
+matmul_w8a8_wide 16
+matmul_w8a8_narrow 4
+matmul_w8a16_wide 32
+matmul_w8a16_narrow 8
+";

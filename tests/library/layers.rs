@@ -81,6 +81,21 @@ fn training_stands_beside() {
     );
 }
 
+/// What runs on a device knows kernels' dimensions, and is known by the models that run on it and by what chooses.
+#[test]
+fn the_device_stands_beside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let imports_of = |room: &str| -> BTreeSet<String> {
+        let files = sources(&root.join(room)).into_iter();
+        files.flat_map(|file| imports(&std::fs::read_to_string(file).unwrap())).collect()
+    };
+    assert_eq!(imports_of("cuda"), ["error", "ops"].map(str::to_owned).into());
+    for room in ["ops", "nn", "predict", "codec", "archive", "hub", "train", "equalinfo"] {
+        assert!(!imports_of(room).contains("cuda"), "{room}: imports cuda");
+    }
+    assert!(imports_of("models").contains("cuda"));
+}
+
 /// Equal-information windows know models and their predictions, and nothing but the program knows them.
 #[test]
 fn windows_stand_beside() {
@@ -95,7 +110,7 @@ fn windows_stand_beside() {
 #[test]
 fn local_models_stand_beside() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let allowed = ["archive", "hub", "models", "ops", "train", "error"];
+    let allowed = ["archive", "cuda", "hub", "models", "ops", "train", "error"];
     for file in sources(&root.join("local")) {
         for import in imports(&std::fs::read_to_string(&file).unwrap()) {
             let is_allowed = allowed.contains(&import.as_str());

@@ -23,6 +23,9 @@ const PARTS_PER_THREAD: usize = 4;
 /// Logits that a call gives at most while encoding, where that leaves it [`MIN_ROWS_PER_CALL`].
 const LOGITS_PER_CALL: usize = 1 << 22;
 
+/// The same where the network is on a device: rows, and logits.
+const ON_DEVICE: [usize; 2] = [1024, 1 << 26];
+
 /// Rows below which the efficiency of matrix products drops.
 const MIN_ROWS_PER_CALL: usize = 32;
 
@@ -76,11 +79,15 @@ fn encode_lanes(
     drop(waiting);
     let mut encoder = RangeEncoder::default();
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
-    let parts = if threads <= 1 { 1 } else { n_lanes.min(threads * PARTS_PER_THREAD) };
+    let is_on_device = model.network().is_on_device();
+    let parts =
+        if threads <= 1 || is_on_device { 1 } else { n_lanes.min(threads * PARTS_PER_THREAD) };
+    let [rows_per_call, logits_per_call] =
+        if is_on_device { ON_DEVICE } else { [ROWS_PER_CALL, LOGITS_PER_CALL] };
     let rows_per_step = n_lanes.div_ceil(parts);
-    let rows = LOGITS_PER_CALL / model.network().outputs() / parts.div_ceil(threads.max(1));
+    let rows = logits_per_call / model.network().outputs() / parts.div_ceil(threads.max(1));
     let mut steps =
-        (rows.clamp(MIN_ROWS_PER_CALL, ROWS_PER_CALL) / rows_per_step).clamp(1, n_steps.max(1));
+        (rows.clamp(MIN_ROWS_PER_CALL, rows_per_call) / rows_per_step).clamp(1, n_steps.max(1));
     if let Some(learning) = codec.parameters.learning {
         // A call ends where a step of learning is due.
         steps = 1 << steps.min(learning.interval(n_lanes)).ilog2();

@@ -14,7 +14,7 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #define KERNEL extern "C" __global__ void
-#define DEVICE static __device__ __forceinline__
+#define DEVICE __device__ __forceinline__
 
 /// Lanes of a sum (rule 2).
 constexpr int LANES = 16;

@@ -1,7 +1,7 @@
 //! A [`Transformer`] on a CUDA device: its weights there, and sessions that compute there, the same bits as on the
 //! processor (`docs/cuda.md`).
 //!
-//! What learns, and lanes with steering vectors, run on the processor.
+//! Networks that learn, and lanes with steering vectors, run on the processor.
 
 mod session;
 mod weights;
@@ -44,6 +44,10 @@ impl Network for CudaNetwork {
 
     fn window(&self) -> usize {
         self.network.window()
+    }
+
+    fn is_on_device(&self) -> bool {
+        true
     }
 
     fn as_transformer(&self) -> Option<&Transformer> {

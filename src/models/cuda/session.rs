@@ -5,7 +5,7 @@ use super::weights::{DeviceLayer, DeviceNorm};
 use crate::cuda::{Buffer, HeadsShape, Places, Product, Stream, Weights, grow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::blocks::Positions;
-use crate::models::{Row, Session};
+use crate::models::{Row, Session, non_finite};
 use crate::nn::feed_forward::Activation;
 use crate::ops::{AttentionShape, Rotary};
 use crate::profile::{Part, enter};
@@ -50,8 +50,12 @@ struct Lanes {
     /// `[R][F]` each
     gate: Buffer<f32>,
     up: Buffer<f32>,
-    /// `[R][N]`
+    /// `[R][V]`
     logits: Buffer<f32>,
+    /// `[R][V + 1]`
+    cumulative: Buffer<u32>,
+    /// Whether all logits of a row are finite: `[R]`
+    finite: Buffer<i32>,
     /// Rotations of the positions of a call, from its lowest on: `[positions][pairs]`
     rotations: [Buffer<f32>; 2],
     scores: Option<Buffer<f32>>,
@@ -106,6 +110,22 @@ impl Session for CudaSession<'_> {
         self.note(result);
     }
 
+    /// Unless it is on the processor, with steering vectors.
+    fn gives_counts(&self) -> bool {
+        !matches!(self.state, State::Host(_))
+    }
+
+    fn counts(&mut self, rows: &[Row], cumulative: &mut [u32]) -> Result<()> {
+        let _model = enter(Part::Model);
+        let (network, heads) = (self.network, self.heads);
+        let result = self.lanes().and_then(|lanes| {
+            lanes.compute(network, &heads, rows, true)?;
+            lanes.counts(rows.len(), cumulative)
+        });
+        self.note(result);
+        self.check()
+    }
+
     fn steer(&mut self, vectors: &[f32]) {
         let State::New { steps } = self.state else {
             unreachable!("vectors come before any row");
@@ -157,6 +177,8 @@ impl Lanes {
             gate: empty()?,
             up: empty()?,
             logits: empty()?,
+            cumulative: stream.zeros(0)?,
+            finite: stream.zeros(0)?,
             rotations: [empty()?, empty()?],
             scores: None,
             quantized: stream.zeros(0)?,
@@ -200,6 +222,33 @@ impl Lanes {
         rows: &[Row],
         logits: &mut [f32],
     ) -> Result<()> {
+        self.compute(network, heads, rows, !logits.is_empty())?;
+        if logits.is_empty() { Ok(()) } else { self.stream.read(&self.logits, logits) }
+    }
+
+    /// Reads the cumulative counts of the last call's rows. cumulative: `[R][V + 1]`
+    fn counts(&mut self, rows: usize, cumulative: &mut [u32]) -> Result<()> {
+        let v = cumulative.len() / rows.max(1) - 1;
+        let Self { stream, logits, finite, .. } = self;
+        grow(stream, &mut self.cumulative, cumulative.len())?;
+        grow(stream, finite, rows)?;
+        stream.counts(logits, &mut self.cumulative, finite, [rows, v])?;
+        let mut is_finite = vec![0; rows];
+        stream.read(finite, &mut is_finite)?;
+        if is_finite.contains(&0) {
+            return Err(non_finite());
+        }
+        stream.read(&self.cumulative, cumulative)
+    }
+
+    /// Feeds rows; gives their logits, on the device, where they are wanted.
+    fn compute(
+        &mut self,
+        network: &CudaNetwork,
+        heads: &HeadsShape,
+        rows: &[Row],
+        with_logits: bool,
+    ) -> Result<()> {
         let c = network.network.shape().hidden_size;
         self.make_room(network, rows.len())?;
         let pairs = self.place(network, rows)?;
@@ -213,15 +262,14 @@ impl Lanes {
             self.attend(network, heads, index, layer, pairs)?;
             self.feed_forward(layer)?;
         }
-        if logits.is_empty() {
+        if !with_logits {
             return Ok(());
         }
         let _head = enter(Part::Head);
         grow(&self.stream, &mut self.logits, rows.len() * weights.head.n)?;
         self.stream.norm(&weights.final_norm, &self.x, &mut self.normed, rows.len())?;
         let to = (&mut self.quantized, &mut self.scales);
-        self.stream.apply(&weights.head, &self.normed, to, &mut self.logits, rows.len(), false)?;
-        self.stream.read(&self.logits, logits)
+        self.stream.apply(&weights.head, &self.normed, to, &mut self.logits, rows.len(), false)
     }
 
     /// Tells the device where the rows stand, and the rotations of their positions; returns the pairs of dimensions
