@@ -100,7 +100,8 @@ impl<'m> Lanes<'m> {
     ///
     /// `inputs(lane)` gives the lane's next tokens as ids, from a position on, where
     /// [`Lanes::first_input`] has position 0; `outputs` has an
-    /// element for each lane, and `visit(lane, step, cumulative counts, output)` is called for
+    /// element for each lane; `ask(lane, step, places)` may append the ranks whose cumulative counts are
+    /// to be read after a token, if it knows them; and `visit(lane, step, cumulative counts, output)` is called for
     /// each token in turn, on any thread.
     ///
     /// # Errors
@@ -108,6 +109,7 @@ impl<'m> Lanes<'m> {
     pub fn step<I, T, V>(
         &mut self,
         inputs: impl Fn(usize) -> (u32, I) + Sync,
+        ask: impl Fn(usize, usize, &mut Vec<u32>) + Sync,
         outputs: &mut [T],
         visit: V,
     ) -> Result<()>
@@ -128,7 +130,7 @@ impl<'m> Lanes<'m> {
         parts.into_par_iter().try_for_each(|(shard, outputs)| {
             let _other = enter(Part::Other);
             shard.take_rows(&inputs, opened);
-            if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, outputs, &visit) }
+            if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, &ask, outputs, &visit) }
         })
     }
 }
@@ -216,13 +218,21 @@ impl Shard<'_> {
     fn predict<T>(
         &mut self,
         model: &Model,
+        ask: &impl Fn(usize, usize, &mut Vec<u32>),
         outputs: &mut [T],
         visit: &impl Fn(usize, usize, &[u32], &mut T),
     ) -> Result<()> {
         let v = model.network().outputs();
         if self.session.gives_counts() {
             self.cumulative.resize(self.rows.len() * (v + 1), 0);
-            self.session.counts(&self.rows, &mut self.cumulative)?;
+            let (mut asked, mut places) = (Vec::new(), Vec::new());
+            for ((lane, step), row) in steps(&self.rows).zip((0u64..).step_by(v + 1)) {
+                ask(self.lanes.start + lane, step, &mut places);
+                places.sort_unstable();
+                places.dedup();
+                asked.extend(places.drain(..).map(|place| row + u64::from(place)));
+            }
+            self.session.counts(&self.rows, &asked, &mut self.cumulative)?;
             for ((lane, step), counts) in steps(&self.rows).zip(self.cumulative.chunks_exact(v + 1))
             {
                 visit(self.lanes.start + lane, step, counts, &mut outputs[lane]);

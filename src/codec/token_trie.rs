@@ -126,8 +126,13 @@ enum WalkState {
 impl<'a> Walk<'a> {
     /// Begins a token in a lane with `room` (not 0) bytes left. cumulative: [V + 1].
     pub fn new(trie: &'a TokenTrie<'a>, cumulative: &'a [u32], room: usize) -> Self {
+        debug_assert!(cumulative.len() == trie.vocabulary.len() + 1);
+        Self::begin(trie, cumulative, room)
+    }
+
+    fn begin(trie: &'a TokenTrie<'a>, cumulative: &'a [u32], room: usize) -> Self {
         let high = trie.vocabulary.len() as u32;
-        debug_assert!(room > 0 && cumulative.len() == high as usize + 1);
+        debug_assert!(room > 0);
         let state = WalkState::AskBit;
         let mut walk =
             Self { trie, cumulative, low: 0, high, depth: 0, room, partial: 1, middle: 0, state };
@@ -189,6 +194,19 @@ impl<'a> Walk<'a> {
     /// The rank of the token that the answers spelled, at the end of a possible walk.
     pub fn token(&self) -> Option<u32> {
         (self.state == WalkState::Done).then_some(self.low)
+    }
+
+    /// Appends the ranks whose cumulative counts the walk to the token `rank` reads.
+    pub fn places(trie: &'a TokenTrie<'a>, room: usize, rank: u32, places: &mut Vec<u32>) {
+        let mut walk = Self::begin(trie, &[], room);
+        loop {
+            match walk.state {
+                WalkState::AskEnd => places.extend([walk.low, walk.low + 1, walk.high]),
+                WalkState::AskBit => places.extend([walk.low, walk.middle, walk.high]),
+                WalkState::Done | WalkState::Impossible => break,
+            }
+            walk.answer(walk.outcome_towards(rank));
+        }
     }
 
     /// The answer to the question on the way to the token of `rank`.

@@ -161,17 +161,17 @@ impl Session for RestartingSession<'_> {
         self.inner.gives_counts()
     }
 
-    fn counts(&mut self, rows: &[Row], cumulative: &mut [u32]) -> Result<()> {
+    fn counts(&mut self, rows: &[Row], asked: &[u64], cumulative: &mut [u32]) -> Result<()> {
         let n_rounds = self.arrange(rows);
         let Self { inner, outputs, rounds, cumulative: scratch, .. } = self;
         let width = *outputs + 1;
         for round in &rounds[..n_rounds] {
             round.again.chunks(ROWS_AGAIN).for_each(|rows| inner.forward(rows, &mut []));
             if n_rounds == 1 {
-                return inner.counts(&round.rows, cumulative);
+                return inner.counts(&round.rows, asked, cumulative);
             }
             scratch.resize(round.rows.len() * width, 0);
-            inner.counts(&round.rows, scratch)?;
+            inner.counts(&round.rows, &[], scratch)?;
             for (&place, from) in round.places.iter().zip(scratch.chunks_exact(width)) {
                 cumulative[place * width..][..width].copy_from_slice(from);
             }

@@ -117,14 +117,15 @@ pub trait Session: Send {
     }
 
     /// Feeds `rows` and writes the cumulative counts (`docs/numerics.md`, section 9) that follow from each one's
-    /// logits, which stay where they are. cumulative: `[rows][outputs + 1]`.
+    /// logits, which stay where they are: all of them, or at the places `asked`, where there are any, and anything
+    /// elsewhere. cumulative: `[rows][outputs + 1]`; asked: places in it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where a logit is not finite, [`ErrorKind::Device`].
     ///
     /// # Panics
     /// Where [`gives_counts`](Self::gives_counts) is false.
-    fn counts(&mut self, _rows: &[Row], _cumulative: &mut [u32]) -> Result<()> {
+    fn counts(&mut self, _rows: &[Row], _asked: &[u64], _cumulative: &mut [u32]) -> Result<()> {
         panic!("a session on the processor gives logits");
     }
 

@@ -66,10 +66,15 @@ fn decode_lanes<'a>(
         }
         network.learn_if_due(step, |lane| &lanes[lane].tokens);
         let inputs = |lane: usize| (lanes[lane].position, lanes[lane].next_input());
-        network.step(inputs, &mut cumulative, |_, _, counts, out: &mut Vec<u32>| {
-            out.clear();
-            out.extend_from_slice(counts);
-        })?;
+        network.step(
+            inputs,
+            |_, _, _| (),
+            &mut cumulative,
+            |_, _, counts, out: &mut Vec<u32>| {
+                out.clear();
+                out.extend_from_slice(counts);
+            },
+        )?;
         for chunk in &mut chunks {
             let (lanes, counts) =
                 (&mut lanes[chunk.lanes.clone()], &cumulative[chunk.lanes.clone()]);

@@ -236,7 +236,12 @@ impl<'a> TeacherForcing<'a> {
             (from as u32, range.map(before))
         };
         predicted.iter_mut().for_each(Steps::clear);
-        lanes.step(inputs, predicted, |lane, step, cumulative, out| {
+        let ask = |lane: usize, step: usize, places: &mut Vec<u32>| {
+            let at = from + step;
+            let room = texts[lane].rooms[at] as usize;
+            Walk::places(trie, room, texts[lane].tokens[at], places);
+        };
+        lanes.step(inputs, ask, predicted, |lane, step, cumulative, out| {
             let at = from + step;
             let room = texts[lane].rooms[at] as usize;
             out.push(Walk::new(trie, cumulative, room), texts[lane].tokens[at]);

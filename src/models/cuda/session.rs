@@ -115,12 +115,12 @@ impl Session for CudaSession<'_> {
         !matches!(self.state, State::Host(_))
     }
 
-    fn counts(&mut self, rows: &[Row], cumulative: &mut [u32]) -> Result<()> {
+    fn counts(&mut self, rows: &[Row], asked: &[u64], cumulative: &mut [u32]) -> Result<()> {
         let _model = enter(Part::Model);
         let (network, heads) = (self.network, self.heads);
         let result = self.lanes().and_then(|lanes| {
             lanes.compute(network, &heads, rows, true)?;
-            lanes.counts(rows.len(), cumulative)
+            lanes.counts(rows.len(), asked, cumulative)
         });
         self.note(result);
         self.check()
@@ -226,8 +226,8 @@ impl Lanes {
         if logits.is_empty() { Ok(()) } else { self.stream.read(&self.logits, logits) }
     }
 
-    /// Reads the cumulative counts of the last call's rows. cumulative: `[R][V + 1]`
-    fn counts(&mut self, rows: usize, cumulative: &mut [u32]) -> Result<()> {
+    /// Reads the cumulative counts of the last call's rows, all or those asked. cumulative: `[R][V + 1]`
+    fn counts(&mut self, rows: usize, asked: &[u64], cumulative: &mut [u32]) -> Result<()> {
         let v = cumulative.len() / rows.max(1) - 1;
         let Self { stream, logits, finite, .. } = self;
         grow(stream, &mut self.cumulative, cumulative.len())?;
@@ -238,7 +238,16 @@ impl Lanes {
         if is_finite.contains(&0) {
             return Err(non_finite());
         }
-        stream.read(&self.cumulative, cumulative)
+        if asked.is_empty() {
+            return stream.read(&self.cumulative, cumulative);
+        }
+        let mut counts = vec![0; asked.len()];
+        stream.gather(&self.cumulative, asked, &mut counts)?;
+        if cfg!(debug_assertions) {
+            cumulative.fill(u32::MAX); // what was not asked is not read
+        }
+        asked.iter().zip(counts).for_each(|(&place, count)| cumulative[place as usize] = count);
+        Ok(())
     }
 
     /// Feeds rows; gives their logits, on the device, where they are wanted.
