@@ -102,7 +102,12 @@ fn functions() -> Result<&'static Functions> {
         // SAFETY: the library is the driver's, whose initialisation any thread may run.
         let open = |name: &&str| unsafe { Library::new(*name) }.ok();
         let library = LIBRARIES.iter().find_map(open);
-        let library = library.ok_or_else(|| failure("there is no CUDA driver on this machine"))?;
+        let library = library.ok_or_else(|| {
+            failure(match cfg!(target_feature = "crt-static") {
+                true => "this program is linked statically: it loads no CUDA driver",
+                false => "there is no CUDA driver on this machine",
+            })
+        })?;
         let functions = Functions::load(Box::leak(Box::new(library)))?;
         let mut version = 0;
         // SAFETY: the address is of an integer; the version can be asked before anything else.
