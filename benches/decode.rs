@@ -3,15 +3,21 @@
 //!
 //! `cargo bench --bench decode`
 
-use llmzip::models::{Config, Network, Quantization, Row, Transformer, Weights};
+use llmzip::models::{Config, Network, QuantWeights, Quantization, Row, Transformer, Weights};
 use llmzip::ops::{ActivationBits, Isa};
 use std::time::Instant;
 
 /// What linear layers are computed in.
 const FORMS: [(&str, Option<Quantization>); 3] = [
     ("f32", None),
-    ("w8a16", Some(Quantization { activations: ActivationBits::Sixteen })),
-    ("w8a8", Some(Quantization { activations: ActivationBits::Eight })),
+    (
+        "w8a16",
+        Some(Quantization { weights: QuantWeights::Int8, activations: ActivationBits::Sixteen }),
+    ),
+    (
+        "w8a8",
+        Some(Quantization { weights: QuantWeights::Int8, activations: ActivationBits::Eight }),
+    ),
 ];
 
 /// Steps of which the fastest counts.

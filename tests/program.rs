@@ -32,6 +32,7 @@ mod program {
     mod explain;
     mod faults;
     mod filesystems;
+    mod four_bits;
     mod gguf;
     mod habits;
     mod hub;

@@ -246,7 +246,7 @@ impl HeadsShape {
     /// Numbers that the keys of a lane take, and so do its values; `None` where no device has room.
     pub fn lane_len(&self) -> Option<usize> {
         let AttentionShape { kv_heads, head_dim, .. } = self.attention;
-        self.ring.checked_mul(kv_heads * head_dim).filter(|&len| len < 1 << 40)
+        self.ring.checked_mul(kv_heads * head_dim).filter(|&len| (len as u64) < 1 << 40)
     }
 
     /// Width of a row of queries, keys and values.

@@ -1,7 +1,7 @@
 //! The network that `config.json` describes: a transformer or a recurrent one.
 
 use super::checkpoint_files::CONFIG;
-use super::config::Quantization;
+use super::quantization::Quantization;
 use super::{Config, Footprint, Network, Recurrent, RecurrentConfig, Transformer, Weights, json};
 use crate::error::Result;
 use crate::ops::Isa;

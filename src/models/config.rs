@@ -2,11 +2,12 @@
 //! version 5 writes (`rope_parameters`).
 
 use super::checkpoint_files::CONFIG;
+use super::quantization::{Quantization, quantization_of};
 use super::{invalid, json};
 use crate::error::Result;
 use crate::nn::feed_forward::Activation;
 use crate::nn::shape::RotaryConfig;
-use crate::ops::{ActivationBits, MAX_INPUTS, RotaryScaling};
+use crate::ops::{MAX_INPUTS, RotaryScaling};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -38,16 +39,6 @@ impl Family {
         }
     }
 }
-
-/// Linear layers in 8-bit integers (`docs/numerics.md`, section 16).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quantization {
-    /// Of what the layers take.
-    pub activations: ActivationBits,
-}
-
-/// The `quant_method` of [`Quantization`] in `config.json`.
-pub const QUANT_METHOD: &str = "llmzip-int8";
 
 /// A model's configuration. Every number is within the caps of [`Config::parse`].
 #[derive(Debug, Clone)]
@@ -160,6 +151,9 @@ struct Keys {
     bos_token_id: Value,
     #[serde(default)]
     quantization_config: Value,
+    /// llmzip's own: of what others quantized.
+    #[serde(default)]
+    llmzip: Value,
 }
 
 impl Config {
@@ -229,7 +223,7 @@ impl Config {
         let inputs = [self.hidden_size, self.intermediate_size, self.heads * self.head_dim];
         match inputs.into_iter().find(|&inputs| inputs > MAX_INPUTS) {
             Some(inputs) if self.quantization.is_some() => Err(format!(
-                "a linear layer of {inputs} inputs, expected at most {MAX_INPUTS} in {QUANT_METHOD}"
+                "a linear layer of {inputs} inputs, expected at most {MAX_INPUTS} in integers"
             )),
             _ => Ok(()),
         }
@@ -297,7 +291,7 @@ impl Keys {
             mlp_bias: self.mlp_bias.unwrap_or(gpt),
             tied: self.tie_word_embeddings.unwrap_or(gpt2),
             first_token: first_token_of(&self.bos_token_id)?,
-            quantization: quantization_of(&self.quantization_config)?,
+            quantization: quantization_of(&self.quantization_config, &self.llmzip)?,
             float_len: 4,
         })
     }
@@ -392,28 +386,6 @@ pub(super) fn check_first_token(token: u32, vocab_size: usize) -> std::result::R
         return Err(format!("bos_token_id is {token}, past the vocabulary of {vocab_size} tokens"));
     }
     Ok(())
-}
-
-/// Parses `quantization_config`: ours, or none.
-pub(super) fn quantization_of(json: &Value) -> std::result::Result<Option<Quantization>, String> {
-    if json.is_null() {
-        return Ok(None);
-    }
-    let method = &json["quant_method"];
-    if method.as_str() != Some(QUANT_METHOD) {
-        return Err(format!("quantized by {method}, expected {QUANT_METHOD:?} or not at all"));
-    }
-    let activations = match json["activation_bits"].as_u64() {
-        Some(8) => ActivationBits::Eight,
-        Some(16) => ActivationBits::Sixteen,
-        _ => {
-            return Err(format!(
-                "activation_bits is {}, expected 8 or 16",
-                json["activation_bits"]
-            ));
-        }
-    };
-    Ok(Some(Quantization { activations }))
 }
 
 /// Parses `rope_scaling` or `rope_parameters`.

@@ -1,6 +1,6 @@
 //! How much memory a network takes, before any of it is taken.
 
-use super::Config;
+use super::{Config, QuantWeights};
 
 /// Memory in bytes. An estimate: what is small beside these is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +28,14 @@ impl Footprint {
         let layer = (q + 2 * kv) * c + q * c + 2 * f * c + gate;
         let layers = n(config.layers) * layer;
         let float = n(config.float_len);
-        let linear = if config.quantization.is_some() { 1 } else { float };
+        let (linear, head) = match config.quantization.map(|q| q.weights) {
+            None => (float * layers, float),
+            Some(QuantWeights::Int8) => (layers, 1),
+            Some(QuantWeights::Int4(format)) => (format.memory(layers), float),
+        };
         let table = if config.tied { 0 } else { float * v * c };
         Self {
-            weights: linear * (layers + v * c) + table,
+            weights: linear + head * v * c + table,
             macs: layers + v * c,
             lane: 0,
             position: n(config.layers) * 2 * kv * 2,
@@ -50,7 +54,7 @@ impl Footprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Quantization;
+    use crate::models::{Int4Format, Int4Layout, Quantization};
     use crate::ops::ActivationBits;
 
     #[test]
@@ -61,9 +65,16 @@ mod tests {
         let footprint = Footprint::of(&config);
         // 70,426,624 parameters, 44,000 of them in norms and biases.
         assert!((70_350_000..70_430_000).contains(&(footprint.weights / 4)), "{footprint:?}");
-        let quantization = Quantization { activations: ActivationBits::Eight };
-        let quantized = Footprint::of(&config.quantized(quantization).unwrap());
-        assert_eq!(footprint.weights - quantized.weights, 3 * footprint.macs);
+        let quantized = |weights| {
+            let quantization = Quantization { weights, activations: ActivationBits::Eight };
+            Footprint::of(&config.clone().quantized(quantization).unwrap()).weights
+        };
+        assert_eq!(footprint.weights - quantized(QuantWeights::Int8), 3 * footprint.macs);
+        let layout = Int4Layout::CompressedTensors;
+        let format = Int4Format { layout, group: Some(64), has_zeros: false };
+        let layers = footprint.macs - 50304 * 512;
+        let saved = footprint.weights - quantized(QuantWeights::Int4(format));
+        assert_eq!(saved, 4 * layers - layers / 2 - layers / 16);
         assert_eq!(footprint.position, 6 * 2 * 512 * 2);
         assert_eq!(footprint.session(2, 10, 0), 20 * footprint.position);
         assert_eq!(footprint.session(usize::MAX, usize::MAX, 1), u64::MAX);

@@ -1,5 +1,6 @@
 //! A tensor's values in the precision in which they are stored, and the weights of a linear layer.
 
+use super::four_bits::FourBits;
 use super::invalid;
 use crate::error::Result;
 use half::f16;
@@ -34,10 +35,19 @@ impl MatrixShape {
 pub(super) struct Matrix<'a> {
     /// The tensor's name, for errors.
     pub name: String,
-    pub values: Values<'a>,
     pub shape: MatrixShape,
-    /// Of integers: `[outputs]`.
-    pub scales: Option<Vec<f32>>,
+    pub stored: StoredMatrix<'a>,
+}
+
+/// How weights are stored.
+pub(super) enum StoredMatrix<'a> {
+    Floats(Values<'a>),
+    /// Integers of 8 bits, of the tensor's shape, and the scale of each output.
+    Bytes {
+        integers: Cow<'a, [u8]>,
+        scales: Vec<f32>,
+    },
+    FourBits(FourBits<'a>),
 }
 
 /// The precision of a weight's float.
@@ -48,13 +58,21 @@ pub(super) enum Precision {
     Bf16,
 }
 
-impl Matrix<'_> {
+impl<'a> Matrix<'a> {
     /// Returns the least precision that loses nothing of its weights as floats.
     pub fn precision(&self) -> Precision {
-        match &self.values {
-            Values::F16(_) => Precision::F16,
-            Values::Bf16(_) => Precision::Bf16,
-            Values::F32(_) | Values::I8(_) => Precision::F32,
+        match &self.stored {
+            StoredMatrix::Floats(Values::F16(_)) => Precision::F16,
+            StoredMatrix::Floats(Values::Bf16(_)) => Precision::Bf16,
+            _ => Precision::F32,
+        }
+    }
+
+    /// Returns its weights of four bits, where it has such.
+    pub fn four_bits(&self) -> Option<&FourBits<'a>> {
+        match &self.stored {
+            StoredMatrix::FourBits(four) => Some(four),
+            _ => None,
         }
     }
 
@@ -63,35 +81,41 @@ impl Matrix<'_> {
     /// # Errors
     /// `InvalidModel` where one is non-finite.
     pub fn output(&self, i: usize, out: &mut [f32]) -> Result<()> {
-        if self.shape.is_transposed {
-            for (k, out) in out.iter_mut().enumerate() {
-                self.values.widen(k * self.shape.outputs + i, std::slice::from_mut(out));
+        let MatrixShape { inputs, outputs, is_transposed } = self.shape;
+        match &self.stored {
+            StoredMatrix::Floats(values) if is_transposed => {
+                for (k, out) in out.iter_mut().enumerate() {
+                    values.widen(k * outputs + i, std::slice::from_mut(out));
+                }
             }
-        } else {
-            self.values.widen(i * self.shape.inputs, out);
-        }
-        if let Some(scales) = &self.scales {
-            out.iter_mut().for_each(|w| *w *= scales[i]);
+            StoredMatrix::Floats(values) => values.widen(i * inputs, out),
+            StoredMatrix::Bytes { integers, scales } => {
+                let integers = self.output_bytes(integers, i);
+                out.iter_mut().zip(integers).for_each(|(w, q)| *w = f32::from(q) * scales[i]);
+            }
+            StoredMatrix::FourBits(four) => four.widen(i, out),
         }
         check_finite(&self.name, out)
     }
 
-    /// Writes output i's weights as integers and returns their scale; `None` where they are stored
-    /// as floats. out: `[inputs]`.
+    /// Writes output i's weights as integers of 8 bits and returns their scale; `None` where they are
+    /// not stored as such. out: `[inputs]`.
     ///
     /// # Errors
     /// `InvalidModel` where an integer times the scale is non-finite.
     pub fn output_integers(&self, i: usize, out: &mut [i8]) -> Result<Option<f32>> {
-        let (Values::I8(bytes), Some(scales)) = (&self.values, &self.scales) else {
-            return Ok(None);
-        };
-        let MatrixShape { inputs, outputs, is_transposed } = self.shape;
-        let (first, step) = if is_transposed { (i, outputs) } else { (i * inputs, 1) };
-        let integers = bytes[first..].iter().step_by(step);
-        out.iter_mut().zip(integers).for_each(|(out, &byte)| *out = byte as i8);
+        let StoredMatrix::Bytes { integers, scales } = &self.stored else { return Ok(None) };
+        out.iter_mut().zip(self.output_bytes(integers, i)).for_each(|(out, q)| *out = q);
         let largest = out.iter().map(|q| q.unsigned_abs()).max().unwrap_or(0);
         check_finite(&self.name, &[f32::from(largest) * scales[i]])?;
         Ok(Some(scales[i]))
+    }
+
+    /// Output i of integers of 8 bits.
+    fn output_bytes<'b>(&self, integers: &'b [u8], i: usize) -> impl Iterator<Item = i8> + use<'b> {
+        let MatrixShape { inputs, outputs, is_transposed } = self.shape;
+        let (first, step) = if is_transposed { (i, outputs) } else { (i * inputs, 1) };
+        integers[first..].iter().step_by(step).map(|&byte| byte as i8)
     }
 }
 

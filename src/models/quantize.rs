@@ -1,17 +1,24 @@
 //! A checkpoint whose linear layers are kept as integers: what `llmzip models quantize` writes.
 //!
-//! `NAME.weight` becomes I8 of the same shape, with F32 `NAME.weight_scale`, `[outputs]`, beside
+//! Of 8 bits, `NAME.weight` becomes I8 of the same shape, with F32 `NAME.weight_scale`, `[outputs]`, beside
 //! it; all other floats stay as they are. The integers are those that `docs/numerics.md`, section
 //! 16, makes of the floats, so that the network is the same, bit for bit, as if it were quantized
 //! while loading.
+//!
+//! Of four bits, it becomes `NAME.weight_packed`, `NAME.weight_scale` and `NAME.weight_shape`, in the layout
+//! *pack-quantized* of compressed-tensors, which transformers reads; embeddings and the output head stay floats.
 
 use super::checkpoint_files::CONFIG;
 use super::json::parse;
-use super::matrix::MatrixShape;
+use super::matrix::{Matrix, MatrixShape};
 use super::weights::StoredTensor;
-use super::{Architecture, Family, ModelFolder, QUANT_METHOD, Quantization, Weights, invalid};
+use super::{
+    Architecture, Config, Family, Int4Format, Int4Layout, ModelFolder, QUANT_METHOD, QuantWeights,
+    Quantization, Weights, invalid,
+};
 use crate::error::{Error, Result};
-use crate::ops::quantize_weights;
+use crate::ops::{ActivationBits, ScalePrecision, quantize_group4, quantize_weights};
+use half::{bf16, f16};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 use std::fs::{self, File};
@@ -24,8 +31,58 @@ const EMBEDDINGS: [&str; 3] = ["embed_in.weight", "embed_tokens.weight", "wte.we
 /// The end of the name of learned positions, which are no linear layer.
 const POSITIONS: &str = "wpe.weight";
 
+/// Ends of the names of output heads.
+const HEADS: [&str; 2] = ["lm_head.weight", "embed_out.weight"];
+
+/// Sizes of groups, the first that divides all layers first.
+const GROUPS: [usize; 3] = [128, 64, 32];
+
+/// Integers of four bits in a word.
+const PER_WORD: usize = 8;
+
 /// Bytes collected before they are written.
 const BUFFER_LEN: usize = 1 << 16;
+
+impl Quantization {
+    /// Returns that of a checkpoint of four bits as [`ModelFolder::quantize`] writes it, of groups of
+    /// `group` inputs.
+    pub fn int4(group: usize, activations: ActivationBits) -> Self {
+        let layout = Int4Layout::CompressedTensors;
+        let format = Int4Format { layout, group: Some(group), has_zeros: false };
+        Self { weights: QuantWeights::Int4(format), activations }
+    }
+}
+
+impl Config {
+    /// Returns the size of groups that divides all linear layers in four bits: 128, else 64, else 32.
+    pub fn default_group(&self) -> Option<usize> {
+        GROUPS.into_iter().find(|&group| self.has_groups_of(group))
+    }
+
+    /// Whether groups of so many inputs divide all linear layers.
+    fn has_groups_of(&self, group: usize) -> bool {
+        let inputs = [self.hidden_size, self.intermediate_size, self.heads * self.head_dim];
+        inputs.iter().all(|inputs| inputs.is_multiple_of(group))
+    }
+}
+
+/// Checks that `architecture` has a checkpoint of four bits, in groups of `group`.
+fn check_four_bits(architecture: &Architecture, group: usize) -> Result<()> {
+    let Architecture::Transformer(config) = architecture else {
+        return Err(invalid("a recurrent network has no layout of four bits: 8 bits has"));
+    };
+    if config.family == Family::Gpt2 {
+        let what = "GPT-2's transposed layers have no layout of four bits: 8 bits has";
+        return Err(invalid(what));
+    }
+    if !GROUPS.contains(&group) || !config.has_groups_of(group) {
+        let (c, f) = (config.hidden_size, config.intermediate_size);
+        return Err(invalid(format!(
+            "groups of {group} inputs, expected 32, 64 or 128, a divisor of the layers' inputs: {c}, {f}"
+        )));
+    }
+    Ok(())
+}
 
 impl ModelFolder {
     /// Writes this model with its linear layers in `quantization` into the empty folder `folder`;
@@ -33,7 +90,8 @@ impl ModelFolder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is quantized already,
-    /// too wide for integers, or makes no sense; [`ErrorKind::Io`](crate::ErrorKind::Io).
+    /// too wide for integers, has no layout of four bits, or makes no sense;
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn quantize(
         &self,
         quantization: Quantization,
@@ -48,6 +106,9 @@ impl ModelFolder {
         let architecture = self.architecture()?;
         if architecture.quantization().is_some() {
             return Err(invalid("the model is quantized already"));
+        }
+        if let QuantWeights::Int4(format) = quantization.weights {
+            check_four_bits(&architecture, format.group.unwrap_or(0))?;
         }
         let architecture = architecture.quantized(quantization)?;
         write(&folder.join("config.json"), &quantized_json(&self.config_json()?, quantization)?)?;
@@ -67,33 +128,74 @@ impl ModelFolder {
 fn quantized_json(json: &[u8], quantization: Quantization) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> = parse(CONFIG, json)?;
     let activation_bits = quantization.activations.bits();
-    let value = json!({ "quant_method": QUANT_METHOD, "activation_bits": activation_bits });
+    config.remove("llmzip");
+    let value = match quantization.weights {
+        QuantWeights::Int8 => {
+            json!({ "quant_method": QUANT_METHOD, "activation_bits": activation_bits })
+        }
+        QuantWeights::Int4(format) => {
+            if quantization.activations == ActivationBits::Eight {
+                config.insert("llmzip".to_owned(), json!({ "activation_bits": 8 }));
+            }
+            compressed_tensors(format)
+        }
+    };
     config.insert("quantization_config".to_owned(), value);
     serde_json::to_vec_pretty(&config).map_err(|e| invalid(format!("{CONFIG}: {e}")))
+}
+
+/// `quantization_config` as compressed-tensors has it.
+fn compressed_tensors(format: Int4Format) -> Value {
+    json!({
+        "quant_method": "compressed-tensors",
+        "format": "pack-quantized",
+        "quantization_status": "compressed",
+        "kv_cache_scheme": null,
+        "ignore": HEADS.map(|head| head.trim_end_matches(".weight")),
+        "config_groups": { "group_0": {
+            "targets": ["Linear"],
+            "input_activations": null,
+            "output_activations": null,
+            "weights": {
+                "num_bits": 4,
+                "type": "int",
+                "symmetric": true,
+                "strategy": "group",
+                "group_size": format.group,
+                "dynamic": false,
+            },
+        } },
+    })
 }
 
 /// A tensor of the new checkpoint.
 struct Planned {
     name: String,
     tensor: StoredTensor,
-    /// Of linear layers.
-    linear: Option<MatrixShape>,
+    /// Of linear layers that become integers.
+    linear: Option<(MatrixShape, QuantWeights)>,
 }
 
 impl Planned {
     /// The entries of the file's header, each with the bytes it describes.
     fn entries(&self) -> Vec<(String, Dtype, Vec<usize>, usize)> {
         let StoredTensor { dtype, shape } = &self.tensor;
-        let n: usize = shape.iter().product();
-        let Some(MatrixShape { outputs, .. }) = self.linear else {
-            let len = n * dtype.bitsize() / 8;
-            return vec![(self.name.clone(), *dtype, shape.clone(), len)];
+        let entry = |part: &str, dtype: Dtype, shape: Vec<usize>| {
+            let len = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+            (format!("{}{part}", self.name), dtype, shape, len)
         };
-        let scale = format!("{}_scale", self.name);
-        vec![
-            (self.name.clone(), Dtype::I8, shape.clone(), n),
-            (scale, Dtype::F32, vec![outputs], 4 * outputs),
-        ]
+        match self.linear {
+            None => vec![entry("", *dtype, shape.clone())],
+            Some((MatrixShape { outputs, .. }, QuantWeights::Int8)) => vec![
+                entry("", Dtype::I8, shape.clone()),
+                entry("_scale", Dtype::F32, vec![outputs]),
+            ],
+            Some((MatrixShape { inputs, outputs, .. }, QuantWeights::Int4(format))) => vec![
+                entry("_packed", Dtype::I32, vec![outputs, inputs.div_ceil(PER_WORD)]),
+                entry("_scale", *dtype, vec![outputs, inputs / format.group.unwrap_or(inputs)]),
+                entry("_shape", Dtype::I64, vec![2]),
+            ],
+        }
     }
 }
 
@@ -101,10 +203,18 @@ impl Planned {
 /// out.
 fn plan(architecture: &Architecture, weights: &Weights<'_>) -> Vec<Planned> {
     let tensors = weights.tensors().into_iter().map(|(name, tensor)| {
-        let linear = linear_shape(architecture, &name, &tensor.shape);
+        let weights = architecture.quantization().map(|q| q.weights);
+        let is_kept = matches!(weights, Some(QuantWeights::Int4(_))) && is_table(&name);
+        let shape = linear_shape(architecture, &name, &tensor.shape).filter(|_| !is_kept);
+        let linear = shape.zip(weights);
         Planned { name, tensor, linear }
     });
     tensors.collect()
+}
+
+/// Whether a tensor is the embedding or the output head.
+fn is_table(name: &str) -> bool {
+    EMBEDDINGS.iter().chain(&HEADS).any(|end| name.ends_with(end))
 }
 
 /// The shape of the linear layer that the tensor is the weights of.
@@ -140,7 +250,13 @@ fn write_weights(
     out.write_all(&header).map_err(io)?;
     for planned in &plan {
         let bytes = match planned.linear {
-            Some(shape) => quantized(architecture, weights, &planned.name, shape)?,
+            Some((shape, QuantWeights::Int8)) => {
+                quantized(weights.matrix(&planned.name, shape, None)?)?
+            }
+            Some((shape, QuantWeights::Int4(format))) => {
+                let matrix = weights.matrix(&planned.name, shape, None)?;
+                four_bits(&matrix, format.group.unwrap_or(shape.inputs), planned.tensor.dtype)?
+            }
             None => weights.stored(&planned.name, &planned.tensor)?,
         };
         out.write_all(&bytes).map_err(io)?;
@@ -165,14 +281,8 @@ fn header(plan: &[Planned]) -> Vec<u8> {
 }
 
 /// The integers of a linear layer, in the tensor's own layout, and its scales.
-fn quantized(
-    architecture: &Architecture,
-    weights: &Weights<'_>,
-    name: &str,
-    shape: MatrixShape,
-) -> Result<Vec<u8>> {
-    let matrix = weights.matrix(name, shape, architecture.quantization())?;
-    let MatrixShape { inputs, outputs, is_transposed } = shape;
+fn quantized(matrix: Matrix<'_>) -> Result<Vec<u8>> {
+    let MatrixShape { inputs, outputs, is_transposed } = matrix.shape;
     let mut bytes = vec![0; inputs * outputs + 4 * outputs];
     let (integers, scales) = bytes.split_at_mut(inputs * outputs);
     let (mut wide, mut row) = (vec![0.0; inputs], vec![0; inputs]);
@@ -184,6 +294,36 @@ fn quantized(
         places.zip(&row).for_each(|(place, &q)| *place = q as u8);
     }
     Ok(bytes)
+}
+
+/// A linear layer's words of integers, scales in its own precision, and dimensions.
+fn four_bits(matrix: &Matrix<'_>, group: usize, dtype: Dtype) -> Result<Vec<u8>> {
+    let MatrixShape { inputs, outputs, .. } = matrix.shape;
+    let precision = match dtype {
+        Dtype::F16 => ScalePrecision::F16,
+        Dtype::BF16 => ScalePrecision::Bf16,
+        _ => ScalePrecision::F32,
+    };
+    let (mut words, mut scales) = (Vec::new(), Vec::new());
+    let (mut wide, mut integers) = (vec![0.0; inputs], vec![0; inputs]);
+    for i in 0..outputs {
+        matrix.output(i, &mut wide)?;
+        for (wide, integers) in wide.chunks(group).zip(integers.chunks_mut(group)) {
+            let scale = quantize_group4(wide, precision, integers);
+            match precision {
+                ScalePrecision::F32 => scales.extend(scale.to_le_bytes()),
+                ScalePrecision::F16 => scales.extend(f16::from_f32(scale).to_le_bytes()),
+                ScalePrecision::Bf16 => scales.extend(bf16::from_f32(scale).to_le_bytes()),
+            }
+        }
+        for eight in integers.chunks(PER_WORD) {
+            let word = eight.iter().rev().fold(0, |word, &q| word << 4 | u32::from(q));
+            words.extend(word.to_le_bytes());
+        }
+    }
+    let shape = [outputs, inputs].into_iter().flat_map(|n| (n as u64).to_le_bytes());
+    words.extend(scales.into_iter().chain(shape));
+    Ok(words)
 }
 
 /// Writes a new file, with the mode of any.

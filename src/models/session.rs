@@ -1,15 +1,15 @@
 //! The forward pass of a [`Transformer`], for some lanes, by `docs/numerics.md`, section 8.
 
 use super::blocks::{Layer, Positions};
-use super::linear::apply_each;
+use super::linear::{QuantInputs, apply_each};
 use super::recording::{Recording, Stage};
 use super::transformer::Transformer;
 use super::{Network, Row, Session};
 use crate::nn::low_rank::LowRankScratch;
 use crate::nn::shape::LayerPart;
 use crate::ops::{
-    AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, Pinned, QuantRows, QueryRow,
-    Rotary, add_assign, attention, rotate,
+    AttentionScratch, AttentionShape, Bf16, KvCache, KvElement, Pinned, QueryRow, Rotary,
+    add_assign, attention, rotate,
 };
 use crate::profile::{Part, enter};
 use std::ops::Range;
@@ -98,8 +98,8 @@ struct Workspace {
     /// Pairs of dimensions that rotate.
     pairs: usize,
     scores: AttentionScratch,
-    /// Quantized inputs of an int8 layer.
-    quantized: QuantRows,
+    /// Quantized inputs of layers in integers.
+    quantized: QuantInputs,
     low_rank: LowRankScratch,
     /// Results of rows with a prediction; nothing unless the network learns.
     recording: Recording,

@@ -4,8 +4,9 @@
 //! A file is read once and never held whole for longer than the network needs to take its tensors
 //! out of it, so loading takes little more memory than the network itself: see `read_once.rs`.
 
-use super::config::Quantization;
-use super::matrix::{Matrix, MatrixShape, Values, check_finite};
+use super::four_bits::FourBits;
+use super::matrix::{Matrix, MatrixShape, StoredMatrix, Values, check_finite};
+use super::quantization::{QuantWeights, Quantization};
 use super::read_once::ReadOnce;
 use super::{gguf, invalid, pickle};
 use crate::error::{Error, Result};
@@ -190,15 +191,18 @@ impl<'a> Weights<'a> {
 
     /// Returns the bytes of a float of its matrices, the longest: 4 or 2.
     pub(super) fn float_len(&self) -> usize {
-        let matrices = self.tensors.values().filter(|entry| entry.shape.len() > 1);
+        let is_matrix =
+            |name: &str, entry: &Entry| entry.shape.len() > 1 && name.ends_with(".weight");
+        let matrices = self.tensors.iter().filter(|(name, entry)| is_matrix(name, entry));
+        let matrices = matrices.map(|(_, entry)| entry);
         let halves = |entry: &Entry| matches!(entry.dtype, Some(Dtype::F16 | Dtype::BF16));
         let floats = |entry: &&Entry| halves(entry) || entry.dtype == Some(Dtype::F32);
         if matrices.filter(floats).all(halves) { 2 } else { 4 }
     }
 
     /// Reads the weights `name` of a linear layer as they are stored: floats, or where the model is
-    /// quantized also integers, with the scale of each output in `{name}_scale`. Values are checked
-    /// when they are widened.
+    /// quantized also integers: of 8 bits, with the scale of each output in `{name}_scale`, or of four
+    /// ([`FourBits`]). Values are checked when they are widened.
     ///
     /// # Errors
     /// As [`Weights::tensor`].
@@ -208,13 +212,32 @@ impl<'a> Weights<'a> {
         shape: MatrixShape,
         quantization: Option<Quantization>,
     ) -> Result<Matrix<'_>> {
-        let types = if quantization.is_some() { &FLOATS_OR_INTEGERS[..] } else { &FLOATS };
+        let stored = self.stored_matrix(name, shape, quantization.map(|q| q.weights))?;
+        Ok(Matrix { name: name.to_owned(), shape, stored })
+    }
+
+    fn stored_matrix(
+        &self,
+        name: &str,
+        shape: MatrixShape,
+        kind: Option<QuantWeights>,
+    ) -> Result<StoredMatrix<'_>> {
+        if let Some(QuantWeights::Int4(format)) = kind
+            && let Some(module) = name.strip_suffix(".weight")
+            && let Some(four) = FourBits::read(self, module, (shape.inputs, shape.outputs), format)?
+        {
+            return Ok(StoredMatrix::FourBits(four));
+        }
+        let is_int8 = kind == Some(QuantWeights::Int8);
+        let types = if is_int8 { &FLOATS_OR_INTEGERS[..] } else { &FLOATS };
         let values = self.values(name, &shape.dims(), types)?;
-        let scales = match values {
-            Values::I8(_) => Some(self.tensor(&format!("{name}_scale"), &[shape.outputs])?),
-            _ => None,
-        };
-        Ok(Matrix { name: name.to_owned(), values, shape, scales })
+        Ok(match values {
+            Values::I8(bytes) => StoredMatrix::Bytes {
+                integers: bytes,
+                scales: self.tensor(&format!("{name}_scale"), &[shape.outputs])?,
+            },
+            floats => StoredMatrix::Floats(floats),
+        })
     }
 
     /// Returns the names of all tensors, in no order.
@@ -236,13 +259,39 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::tensor`], but that it need not be finite.
     pub(super) fn stored(&self, name: &str, tensor: &StoredTensor) -> Result<Vec<u8>> {
-        let (Values::F32(bytes) | Values::F16(bytes) | Values::Bf16(bytes) | Values::I8(bytes)) =
-            self.values(name, &tensor.shape, &[tensor.dtype])?;
-        Ok(bytes.into_owned())
+        Ok(self.typed(name, &tensor.shape, &[tensor.dtype])?.1.into_owned())
+    }
+
+    /// Reads the integers of the tensor `name`, of `shape` and type `dtype`, little-endian.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub(super) fn integers(
+        &self,
+        name: &str,
+        shape: &[usize],
+        dtype: Dtype,
+    ) -> Result<Cow<'_, [u8]>> {
+        Ok(self.typed(name, shape, &[dtype])?.1)
     }
 
     /// Reads the values of the tensor `name`, of `shape` and one of `types`.
     fn values(&self, name: &str, shape: &[usize], types: &[Dtype]) -> Result<Values<'_>> {
+        Ok(match self.typed(name, shape, types)? {
+            (Dtype::F32, bytes) => Values::F32(bytes),
+            (Dtype::F16, bytes) => Values::F16(bytes),
+            (Dtype::BF16, bytes) => Values::Bf16(bytes),
+            (_, bytes) => Values::I8(bytes),
+        })
+    }
+
+    /// Reads the tensor `name`, of `shape` and one of `types`: which, and its bytes.
+    fn typed(
+        &self,
+        name: &str,
+        shape: &[usize],
+        types: &[Dtype],
+    ) -> Result<(Dtype, Cow<'_, [u8]>)> {
         let Some(entry) = self.tensors.get(name) else {
             return Err(invalid(format!("tensor {name} is missing")));
         };
@@ -253,13 +302,7 @@ impl<'a> Weights<'a> {
         let Some(dtype) = entry.dtype.filter(|dtype| types.contains(dtype)) else {
             return Err(unexpected(name, entry.dtype, types));
         };
-        let bytes = self.bytes(name, entry)?;
-        Ok(match dtype {
-            Dtype::F32 => Values::F32(bytes),
-            Dtype::F16 => Values::F16(bytes),
-            Dtype::BF16 => Values::Bf16(bytes),
-            _ => Values::I8(bytes),
-        })
+        Ok((dtype, self.bytes(name, entry)?))
     }
 
     fn bytes(&self, name: &str, entry: &Entry) -> Result<Cow<'_, [u8]>> {
@@ -318,8 +361,11 @@ const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 const FLOATS_OR_INTEGERS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I8];
 
 fn unexpected(name: &str, found: Option<Dtype>, types: &[Dtype]) -> Error {
-    let expected =
-        if types.contains(&Dtype::I8) { "f32, f16, bf16 or i8" } else { "f32, f16 or bf16" };
+    let expected = match types {
+        [Dtype::I32] => "i32",
+        types if types.contains(&Dtype::I8) => "f32, f16, bf16 or i8",
+        _ => "f32, f16 or bf16",
+    };
     let found = found.map_or("another".to_owned(), |found| found.to_string());
     invalid(format!("tensor {name}: type {found}, expected {expected}"))
 }

@@ -13,6 +13,7 @@ pub mod arch;
 mod attention;
 mod exp;
 mod fma;
+mod int4;
 mod int8;
 mod kv_cache;
 mod lanewise;
@@ -30,11 +31,14 @@ pub use activation::{
 pub use arch::Isa;
 pub use attention::{AttentionScratch, AttentionShape, Pinned, QueryRow, attention};
 pub use exp::{counts, exp, softmax, softmax_backward};
+pub use int4::{GroupMatrix, GroupRow, GroupShape, MAX_GROUP, four_bit_weight, matmul_int4};
 pub use int8::{MAX_INPUTS, QuantMatrix, matmul_int8};
 pub use kv_cache::{Bf16, KvCache, KvElement};
 pub use matmul::{Line, PackedMatrix, Weight, matmul};
 pub use norm::{LayerNormGradients, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
-pub use quant::{ActivationBits, QuantRows, quantize_weights};
+pub use quant::{
+    ActivationBits, GroupRows, QuantRows, ScalePrecision, quantize_group4, quantize_weights,
+};
 pub use recurrent::{gru_cell, lstm_cell};
 pub use rotary::{Rotary, RotaryScaling, rotate};
 pub use sum::sum16;

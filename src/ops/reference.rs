@@ -264,6 +264,36 @@ fn finish(sums: impl Iterator<Item = f32>, scale: f32, scales: &[f32], bias: &[f
     sums.zip(scales).zip(bias).map(out).collect()
 }
 
+/// Four-bit weights in groups, as rule 26 has them.
+pub struct Groups<'a> {
+    /// 0 to 15: `[N][K]`.
+    pub integers: &'a [u8],
+    /// Inputs of a group.
+    pub group: usize,
+    /// `[N][groups]`
+    pub scales: &'a [f32],
+    /// `[N][groups]`, or empty for none.
+    pub offsets: &'a [f32],
+}
+
+/// Rule 26: x: `[K]`, of `limit` 127 or 32,639 once quantized; bias: `[N]`; returns `[N]`.
+pub fn matmul_int4_row(x: &[f32], limit: f32, w: &Groups<'_>, bias: &[f32]) -> Vec<f32> {
+    let (q, scale) = quantize(x, limit);
+    let groups = x.len().div_ceil(w.group);
+    let output = |(n, (integers, bias)): (usize, (&[u8], &f32))| {
+        let mut acc = 0.0;
+        for (g, (q, integers)) in q.chunks(w.group).zip(integers.chunks(w.group)).enumerate() {
+            let products = q.iter().zip(integers).map(|(&q, &w)| i64::from(q) * (i64::from(w) - 8));
+            acc = fma(products.sum::<i64>() as f32, w.scales[n * groups + g], acc);
+            if let Some(&offset) = w.offsets.get(n * groups + g) {
+                acc = fma(q.iter().map(|&q| i64::from(q)).sum::<i64>() as f32, offset, acc);
+            }
+        }
+        fma(acc, scale, *bias)
+    };
+    w.integers.chunks_exact(x.len()).zip(bias).enumerate().map(output).collect()
+}
+
 /// Rule 17: 1 / (1 + e^-x).
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))

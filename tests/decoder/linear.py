@@ -1,4 +1,4 @@
-"""Linear layers: docs/numerics.md, sections 1 and 16. L rows of input, K inputs, N outputs.
+"""Linear layers: docs/numerics.md, sections 1, 16 and 26. L rows of input, K inputs, N outputs.
 
 Vectors run over rows and outputs, never along a chain.
 """
@@ -102,3 +102,38 @@ class Int8Linear:
 
     def sums(self, q):
         return (q.astype(F64) @ self.w).astype(F32)
+
+
+class Int4Linear:
+    """Section 26. Sums of a group are below 2^31 and exact in binary64, whatever adds them."""
+
+    def __init__(self, q, s, m, group, order, activation_bits):
+        """q: [N, K], 0 to 15, in the order of x; s: [N, K/G]; m: the same, or none; order: [K]."""
+        self.q, self.s, self.m, self.group = q, s, m, group
+        self.order, self.bits = order, activation_bits
+
+    def floats(self):
+        """The weights that the integers stand for: [N, K]."""
+        at = np.empty(len(self.order), int)
+        at[self.order] = np.arange(len(self.order)) // self.group
+        s = self.s[:, at]
+        m = np.zeros_like(s) if self.m is None else self.m[:, at]
+        return fma(self.q.astype(F32) - F32(8), s, m)
+
+    def __call__(self, x):
+        """x: [L, K] -> [L, N]."""
+        x, scale = quantise(x[:, self.order], 127 if self.bits == 8 else 32639)
+        x, w = x.astype(F64), (self.q[:, self.order].T.astype(F64) - 8)
+        acc = np.zeros((x.shape[0], w.shape[1]), F32)
+        for g, first in enumerate(range(0, w.shape[0], self.group)):
+            part = slice(first, first + self.group)
+            acc = fma((x[:, part] @ w[part]).astype(F32), self.s[:, g], acc)
+            if self.m is not None:
+                acc = fma(x[:, part].sum(axis=1).astype(F32)[:, None], self.m[:, g], acc)
+        return fma(acc, scale[:, None], F32(0))
+
+
+def unpack(words):
+    """Integers of four bits in words of 32: [.., W] -> [.., 8 W]."""
+    parts = [words.view(np.uint32) >> np.uint32(4 * i) & np.uint32(15) for i in range(8)]
+    return np.stack(parts, axis=-1).reshape(*words.shape[:-1], -1)

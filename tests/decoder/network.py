@@ -1,4 +1,4 @@
-"""The language model in order v1: docs/numerics.md, sections 2 to 9, 15, 21 and 24. Slow, but every bit is right.
+"""The language model in order v1: docs/numerics.md, sections 2 to 9, 15, 21, 24 and 26. Slow, but every bit is right.
 
 Vectors run over lanes, outputs and heads, never along a chain. Legend: L lanes, C hidden size,
 H heads, G key/value heads, D dimensions of a head, V codable tokens.
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from linear import F32, AdaptedLinear, FloatLinear, Int8Linear, fma, quantise
+from linear import F32, AdaptedLinear, FloatLinear, Int4Linear, Int8Linear, fma, quantise, unpack
 
 np.seterr(over="ignore", under="ignore")
 
@@ -97,11 +97,12 @@ def read_safetensors(data):
     for name, about in json.loads(data[8:8 + length]).items():
         if name != "__metadata__":
             start, end = about["data_offsets"]
-            kind = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "I8": "i1"}[about["dtype"]]
+            kind = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "I8": "i1", "I32": "<u4", "I64": "<i8"}[about["dtype"]]
             values = np.frombuffer(body[start:end], kind)
             if about["dtype"] == "BF16":
                 values = (values.astype(np.uint32) << np.uint32(16)).view(F32)
-            tensors[name] = values.astype(F32).reshape(about["shape"])
+            kept = about["dtype"] in ("I32", "I64")
+            tensors[name] = (values if kept else values.astype(F32)).reshape(about["shape"])
     return tensors
 
 
@@ -113,15 +114,37 @@ class Network:
         self.config, tensors = config, read_safetensors(weights)
         self.codable, self.learner = outputs, None
         quantization = config.get("quantization_config")
+        is_int4 = quantization and quantization["quant_method"] == "compressed-tensors"
 
         def integers(name):
             """Section 16: those of the file, or of its floats, with their scales."""
             weight, scale = tensors[f"{name}.weight"], tensors.get(f"{name}.weight_scale")
             return quantise(weight, 127) if scale is None else (weight, scale)
 
+        def four_bits(names):
+            """Section 26, in the layout of compressed-tensors, strategy group."""
+            weights, = (group["weights"] for group in quantization["config_groups"].values())
+            group, q, s, m = weights["group_size"], [], [], []
+            for name in names:
+                scale = tensors[f"{name}.weight_scale"]
+                n, k = (int(x) for x in tensors[f"{name}.weight_shape"])
+                q.append(unpack(tensors[f"{name}.weight_packed"])[:, :k])
+                zero = tensors.get(f"{name}.weight_zero_point")
+                z = F32(8) if zero is None else unpack(zero.T).T[:n].astype(F32)
+                s.append(scale)
+                m.append((F32(8) - z) * scale)
+            index = tensors.get(f"{names[0]}.weight_g_idx", np.arange(k) // group)
+            s, m = np.concatenate(s), np.concatenate(m)
+            bits = config.get("llmzip", {}).get("activation_bits", 16)
+            order = np.argsort(index, kind="stable")
+            return Int4Linear(np.concatenate(q), s, m if m.any() else None, group, order, bits)
+
         def linear(*names, rows=slice(None)):
             """Layers with the same input as one."""
-            if quantization:
+            if is_int4:
+                if all(f"{name}.weight_packed" in tensors for name in names):
+                    return four_bits(names)
+            elif quantization:
                 q, scale = (np.concatenate(parts)[rows] for parts in zip(*map(integers, names)))
                 return Int8Linear(q, scale, quantization["activation_bits"])
             return FloatLinear(np.concatenate([tensors[f"{name}.weight"] for name in names])[rows])

@@ -3,8 +3,9 @@
 use crate::random::Random;
 use half::{bf16, f16};
 use llmzip::ops::{
-    self, ActivationBits, AttentionShape, Bf16, Isa, KvCache, LayerNormGradients, PackedMatrix,
-    Pinned, QuantMatrix, QuantRows, QueryRow, Weight, reference,
+    self, ActivationBits, AttentionShape, Bf16, GroupMatrix, GroupRows, GroupShape, Isa, KvCache,
+    LayerNormGradients, PackedMatrix, Pinned, QuantMatrix, QuantRows, QueryRow, ScalePrecision,
+    Weight, reference,
 };
 
 /// Lengths around vector, tile and panel edges.
@@ -247,6 +248,218 @@ fn weights_are_quantized_as_the_reference_does() {
             assert!(integers.iter().map(|&q| i32::from(q)).eq(expected), "{k}");
         }
     }
+}
+
+/// A layer of four-bit weights, drawn.
+struct Int4Case {
+    shape: GroupShape,
+    integers: Vec<u8>,
+    scales: Vec<f32>,
+    offsets: Vec<f32>,
+    bias: Vec<f32>,
+    order: Vec<u32>,
+}
+
+impl Int4Case {
+    fn new(random: &mut Random, shape: GroupShape, is_plain: bool) -> Self {
+        let GroupShape { inputs, outputs, .. } = shape;
+        let n = outputs * shape.groups();
+        let mut order: Vec<u32> = (0..inputs as u32).collect();
+        for k in 1..inputs {
+            order.swap(k, random.bits() as usize % (k + 1));
+        }
+        Self {
+            shape,
+            integers: (0..inputs * outputs).map(|_| random.bits() as u8 & 15).collect(),
+            scales: random.values(n),
+            offsets: if is_plain { Vec::new() } else { random.values(n) },
+            bias: if is_plain { Vec::new() } else { random.values(outputs) },
+            order: if is_plain { Vec::new() } else { order },
+        }
+    }
+
+    fn packed(&self) -> GroupMatrix {
+        let (k, groups) = (self.shape.inputs, self.shape.groups());
+        let has_offsets = !self.offsets.is_empty();
+        let fill = |i: usize, row: ops::GroupRow<'_>| {
+            row.integers.copy_from_slice(&self.integers[i * k..][..k]);
+            row.scales.copy_from_slice(&self.scales[i * groups..][..groups]);
+            if has_offsets {
+                row.offsets.copy_from_slice(&self.offsets[i * groups..][..groups]);
+            }
+        };
+        GroupMatrix::pack_with(self.shape, has_offsets, self.order.clone(), fill, &self.bias)
+    }
+
+    /// Compares products of both kinds of activations with their definition. x: `[rows][inputs]`
+    fn check(&self, isa: Isa, path: &str, x: &[f32]) {
+        let GroupShape { inputs, outputs, group } = self.shape;
+        let packed = self.packed();
+        let w = reference::Groups {
+            integers: &self.integers,
+            group,
+            scales: &self.scales,
+            offsets: &self.offsets,
+        };
+        let zeros = vec![0.0; outputs];
+        let bias = if self.bias.is_empty() { &zeros } else { &self.bias };
+        let ordered = |x: &[f32]| -> Vec<f32> {
+            let at = |k: usize| self.order.get(k).map_or(k, |&at| at as usize);
+            (0..inputs).map(|k| x[at(k)]).collect()
+        };
+        for (bits, limit) in [(ActivationBits::Eight, 127.0), (ActivationBits::Sixteen, 32_639.0)] {
+            let mut rows = GroupRows::default();
+            rows.quantize(isa, bits, x, (inputs, group), packed.order());
+            let mut y = vec![f32::NAN; x.len() / inputs * outputs];
+            ops::matmul_int4(isa, &rows, &packed, &mut y);
+            let expected = x
+                .chunks_exact(inputs)
+                .flat_map(|x| reference::matmul_int4_row(&ordered(x), limit, &w, bias));
+            let expected: Vec<f32> = expected.collect();
+            let rows = x.len() / inputs;
+            assert_same_bits(&y, &expected, &format!("{path} {bits:?} {rows} x {:?}", self.shape));
+        }
+    }
+}
+
+#[test]
+fn int4_matmul_equals_the_reference() {
+    let shapes = [
+        (1, 1, 8),
+        (7, 5, 32),
+        (32, 16, 32),
+        (33, 47, 32),
+        (64, 100, 64),
+        (100, 17, 64),
+        (257, 130, 128),
+        (72, 33, 24),
+        (300, 40, 304),
+    ];
+    for_each_int8_path(|isa, path, random| {
+        for (inputs, outputs, group) in shapes {
+            if is_for_no_interpreter(3 * inputs * outputs) {
+                continue;
+            }
+            let shape = GroupShape { inputs, outputs, group };
+            let [plain, full] =
+                [true, false].map(|is_plain| Int4Case::new(random, shape, is_plain));
+            for rows in [1, 2, 3, 4, 5, 6, 7, 12, 13, 25] {
+                if is_for_no_interpreter(rows * inputs * outputs) {
+                    continue;
+                }
+                full.check(isa, path, &random.values(rows * inputs));
+            }
+            plain.check(isa, path, &random.values(3 * inputs));
+        }
+    });
+}
+
+/// The greatest sums that there can be, where sums of 16 or of 32 bits would overflow.
+#[test]
+#[cfg_attr(miri, ignore = "long rows take it too long")]
+fn int4_matmul_is_exact_at_the_extremes() {
+    let (inputs, outputs) = (ops::MAX_INPUTS, 4);
+    let signs: [fn(usize) -> f32; 4] = [
+        |_| 1.0,
+        |_| -1.0,
+        |i| if i % 2 == 0 { 1.0 } else { -1.0 },
+        |i| {
+            // -128 in the lower byte of 16 bits.
+            if i % 9 == 0 { 1.0 } else { -128.0 / 32_639.0 }
+        },
+    ];
+    let x: Vec<f32> = signs.iter().flat_map(|sign| (0..inputs).map(sign)).collect();
+    for_each_int8_path(|isa, path, random| {
+        for group in [32, 128, ops::MAX_GROUP] {
+            let shape = GroupShape { inputs, outputs, group };
+            let mut case = Int4Case::new(random, shape, true);
+            let ends: [fn(usize) -> u8; 4] = [|_| 0, |_| 15, |i| (i % 2) as u8 * 15, |_| 8];
+            case.integers = ends.iter().flat_map(|end| (0..inputs).map(end)).collect();
+            case.check(isa, path, &x);
+        }
+    });
+}
+
+/// Rows that scale to nothing and to infinity, ties, both zeros; rows that are not finite show.
+#[test]
+fn int4_rows_at_the_edges_equal_the_reference() {
+    let tie = |limit: f32| [limit, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5];
+    let row = |x: f32| [x, -x, 0.0, -0.0, x / 2.0, x / 127.0, x / 254.0, x / 3.0];
+    let magnitudes = [0.0, 1e-45, 1e-38, 7.8e-31, 7.9e-31, 1e-30, 1.0, 1e30, f32::MAX];
+    let mut x: Vec<f32> = [127.0, 32_639.0].into_iter().flat_map(tie).collect();
+    x.extend(magnitudes.into_iter().flat_map(row));
+    for_each_int8_path(|isa, path, random| {
+        let shape = GroupShape { inputs: 8, outputs: 33, group: 8 };
+        let mut case = Int4Case::new(random, shape, false);
+        for scale in [1.0, 0.0, 1e-40, 1e-10] {
+            case.scales.fill(scale);
+            case.check(isa, path, &x);
+        }
+        let packed = case.packed();
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for bits in [ActivationBits::Eight, ActivationBits::Sixteen] {
+                let mut x = random.values(16);
+                x[random.bits() as usize % 8] = bad;
+                let (mut rows, mut y) = (GroupRows::default(), vec![0.0; 66]);
+                rows.quantize(isa, bits, &x, (8, 8), packed.order());
+                ops::matmul_int4(isa, &rows, &packed, &mut y);
+                assert!(y[..33].iter().all(|y| !y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
+                assert!(y[33..].iter().all(|y| y.is_finite()), "{path} {bits:?} {bad}: {y:?}");
+            }
+        }
+    });
+}
+
+/// Packed weights are had back, in the order of x, each rounded once.
+#[test]
+fn int4_weights_unpack_to_what_they_stand_for() {
+    let random = &mut Random::new(1);
+    for (inputs, outputs, group) in [(7, 5, 32), (100, 17, 64), (64, 33, 32)] {
+        for is_plain in [true, false] {
+            let shape = GroupShape { inputs, outputs, group };
+            let case = Int4Case::new(random, shape, is_plain);
+            let packed = case.packed();
+            for i in 0..outputs {
+                let (mut row, mut expected) = (vec![f32::NAN; inputs], vec![f32::NAN; inputs]);
+                packed.unpack_row(i, &mut row);
+                for k in 0..inputs {
+                    let g = i * shape.groups() + k / group;
+                    let q = f64::from(case.integers[i * inputs + k]) - 8.0;
+                    let offset = f64::from(case.offsets.get(g).copied().unwrap_or(0.0));
+                    let at = case.order.get(k).map_or(k, |&at| at as usize);
+                    // The product is exact in binary64; values are such that the sum is, too.
+                    expected[at] = (q * f64::from(case.scales[g]) + offset) as f32;
+                }
+                assert_same_bits(&row, &expected, &format!("{shape:?}, output {i}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_of_four_bits_are_the_nearest() {
+    let mut random = Random::new(1);
+    let precisions = [ScalePrecision::F32, ScalePrecision::F16, ScalePrecision::Bf16];
+    for precision in precisions {
+        for magnitude in [0.0, 1e-42, 1e-4, 1.0, 1e4] {
+            let w: Vec<f32> = random.values(128).iter().map(|x| x * magnitude).collect();
+            let mut integers = vec![99; 128];
+            let scale = ops::quantize_group4(&w, precision, &mut integers);
+            assert_eq!(scale, precision.round(scale), "{precision:?} stores it");
+            let greatest = w.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+            assert!((scale - greatest / 7.5).abs() <= greatest / 1000.0 + 1e-7, "{magnitude}");
+            for (&w, &q) in w.iter().zip(&integers) {
+                assert!(q <= 15);
+                let error = (f64::from(w) - (f64::from(q) - 8.0) * f64::from(scale)).abs();
+                let most = if scale == 0.0 { f64::from(greatest) } else { 0.55 * f64::from(scale) };
+                assert!(error <= most, "{precision:?}: {w} as {q} * {scale}");
+            }
+        }
+    }
+    let mut integers = [0; 6];
+    let scale =
+        ops::quantize_group4(&[7.5, -7.5, 0.5, 1.5, -0.5, 0.0], ScalePrecision::F16, &mut integers);
+    assert_eq!((scale, integers), (1.0, [15, 0, 8, 10, 8, 8]), "ties to even, clamped");
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn archives_with_steering_vectors_are_read() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--steering"));
 }
 
-/// A model from a folder, named by its digest, with integers in its file and activations of 16 bits.
+/// Models from folders, named by their digests, with integers in their files and activations of 16 bits.
 #[test]
 fn an_archive_of_a_quantized_folder_is_read() {
     if is_missing() {
@@ -209,13 +209,15 @@ fn an_archive_of_a_quantized_folder_is_read() {
     let shell = Shell::new();
     std::fs::create_dir(shell.path("floats")).unwrap();
     floats::write_default(&shell.path("floats"));
-    let quantize = ["models", "quantize", "--int8", "--activation-bits=16", "-o", "int16"];
-    shell.run(&[&quantize[..], &["floats"]].concat()).expect(0);
     let text = std::fs::read(path("docs/format.md")).unwrap()[..200].to_vec();
-    let archive = shell.pipe(&["-m", "int16", "--lanes=8"], &text).expect(0).stdout;
-    let folder = shell.path("int16");
-    let arguments = ["--model", folder.to_str().unwrap()];
-    assert!(decode_with(&archive, "int16", &arguments) == text);
+    for (bits, name, len) in [("8", "int16", 200), ("4", "int4", 60)] {
+        let quantize = ["models", "quantize", "--bits", bits, "--activation-bits=16", "-o", name];
+        shell.run(&[&quantize[..], &["floats"]].concat()).expect(0);
+        let archive = shell.pipe(&["-m", name, "--lanes=8"], &text[..len]).expect(0).stdout;
+        let folder = shell.path(name);
+        let arguments = ["--model", folder.to_str().unwrap()];
+        assert!(decode_with(&archive, name, &arguments) == text[..len], "{name}");
+    }
 }
 
 #[test]

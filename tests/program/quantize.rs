@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::shell;
 use crate::shell::Shell;
 use crate::tiny;
-use llmzip::models::{Model, ModelFolder, Quantization, Row};
+use llmzip::models::{Model, ModelFolder, QuantWeights, Quantization, Row};
 use llmzip::ops::{ActivationBits, Isa};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -20,14 +20,14 @@ use tempfile::TempDir;
 const BITS: [ActivationBits; 2] = [ActivationBits::Eight, ActivationBits::Sixteen];
 
 /// The oracle's model `name` with a tokenizer of bytes, in a folder of its own.
-fn folder(name: &str) -> TempDir {
+pub fn folder(name: &str) -> TempDir {
     let folder = family::folder(name);
     tiny::write(folder.path(), &tiny::files()[2..]);
     folder
 }
 
 /// Changes the configuration in `folder`.
-fn configure(folder: &Path, change: impl FnOnce(&mut Value)) {
+pub fn configure(folder: &Path, change: impl FnOnce(&mut Value)) {
     let path = folder.join("config.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut config);
@@ -47,13 +47,13 @@ fn quantized_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Mod
 /// `folder` written in int8.
 fn written(folder: &Path, bits: ActivationBits) -> TempDir {
     let target = tempfile::tempdir().unwrap();
-    let quantization = Quantization { activations: bits };
+    let quantization = Quantization { weights: QuantWeights::Int8, activations: bits };
     ModelFolder::find(folder).unwrap().quantize(quantization, target.path(), &|_| ()).unwrap();
     target
 }
 
 /// Logits after each of some tokens of two lanes, `steps` tokens of each a call.
-fn logits(model: &Model, steps: usize) -> Vec<u32> {
+pub fn logits(model: &Model, steps: usize) -> Vec<u32> {
     let mut random = Random::new(5);
     let tokens: Vec<u32> = (0..24).map(|_| random.bits() as u32 % 256).collect();
     let network = model.network();
@@ -116,7 +116,7 @@ fn logits_in_int8_are_pinned() {
 }
 
 /// The deviation from `expected`, as a share of its own deviation from its mean.
-fn relative_error(got: &[u32], expected: &[u32]) -> f64 {
+pub fn relative_error(got: &[u32], expected: &[u32]) -> f64 {
     let float = |bits: &u32| f64::from(f32::from_bits(*bits));
     let mean = expected.iter().map(float).sum::<f64>() / expected.len() as f64;
     let error = got.iter().zip(expected).map(|(a, b)| (float(a) - float(b)).powi(2)).sum::<f64>();
@@ -154,7 +154,13 @@ fn a_model_is_as_good_in_int8() {
     let folder = ModelFolder::find(folder.path()).unwrap();
     for bits in BITS {
         let to = TempDir::new().unwrap();
-        folder.quantize(Quantization { activations: bits }, to.path(), &|_| ()).unwrap();
+        folder
+            .quantize(
+                Quantization { weights: QuantWeights::Int8, activations: bits },
+                to.path(),
+                &|_| (),
+            )
+            .unwrap();
         let model = Model::open_on(to.path(), Isa::detect()).unwrap();
         assert_ne!(model.identity().digest, floats.identity().digest);
         let ratio = size(&model) / size(&floats);
@@ -194,10 +200,11 @@ fn a_quantized_model_makes_archives() {
     assert!(!shell.path("twice").exists());
     let bits = ["models", "quantize", "tiny", "--int8", "--activation-bits", "4", "-o", "four"];
     shell.run(&bits).expect(2);
-    shell.run(&["models", "quantize", "tiny", "-o", "floats"]).expect(2);
+    shell.run(&["models", "quantize", "tiny", "--int8", "--bits", "4", "-o", "both"]).expect(2);
+    shell.run(&["models", "quantize", "tiny", "--bits", "5", "-o", "five"]).expect(2);
 }
 
-fn refusal(folder: &Path) -> String {
+pub fn refusal(folder: &Path) -> String {
     let model = Model::open_on(folder, Isa::detect());
     model.err().expect("a malformed model was opened").to_string()
 }
@@ -207,7 +214,7 @@ fn refusal(folder: &Path) -> String {
 fn other_quantizations_are_refused() {
     let folder = folder("llama-gqa-tied");
     let cases = [
-        (json!({"quant_method": "gptq", "bits": 4}), "\"gptq\""),
+        (json!({"quant_method": "bitsandbytes", "bits": 4}), "\"bitsandbytes\""),
         (json!({"load_in_8bit": true}), "llmzip-int8"),
         (json!({"quant_method": "llmzip-int8"}), "activation_bits is null"),
         (json!({"quant_method": "llmzip-int8", "activation_bits": 4}), "activation_bits is 4"),
@@ -228,9 +235,9 @@ fn other_quantizations_are_refused() {
 }
 
 /// Tensors of a file: type, shape, bytes.
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+pub type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
-fn read(path: &Path) -> Tensors {
+pub fn read(path: &Path) -> Tensors {
     let file = fs::read(path).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
     let tensor = |(name, view): (String, TensorView<'_>)| {
@@ -239,7 +246,7 @@ fn read(path: &Path) -> Tensors {
     tensors.tensors().into_iter().map(tensor).collect()
 }
 
-fn write(path: &Path, tensors: &Tensors) {
+pub fn write(path: &Path, tensors: &Tensors) {
     let views = tensors.iter().map(|(name, (dtype, shape, data))| {
         (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
     });

@@ -1,6 +1,6 @@
 //! `config.json` of transformers and recurrent networks.
 
-use llmzip::models::{Architecture, Quantization};
+use llmzip::models::{Architecture, QuantWeights, Quantization};
 use llmzip::ops::ActivationBits;
 
 pub fn run(json: &[u8]) {
@@ -11,7 +11,10 @@ pub fn run(json: &[u8]) {
     let floats = architecture.footprint();
     assert!(floats.weights > 0 && floats.session(64, 1 << 24, 256) > 0);
     let is_quantized = architecture.quantization().is_some();
-    let quantized = architecture.quantized(Quantization { activations: ActivationBits::Sixteen });
+    let quantized = architecture.quantized(Quantization {
+        weights: QuantWeights::Int8,
+        activations: ActivationBits::Sixteen,
+    });
     if let Ok(quantized) = quantized {
         let smaller = quantized.footprint().weights;
         assert!(smaller < floats.weights || is_quantized && smaller == floats.weights);

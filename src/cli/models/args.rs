@@ -85,13 +85,9 @@ pub enum Verb {
     Quantize {
         #[arg(value_name = "MODEL", default_value = "default")]
         model: PathBuf,
-        /// 8-bit weights, the only kind so far
-        #[arg(long, required = true)]
-        int8: bool,
-        /// Bits of the activations: 8, or 16 where 8 cost too much compression
-        #[arg(long, value_name = "8|16", default_value_t = 8)]
-        activation_bits: u8,
-        /// The folder to write [default: NAME-int8]
+        #[command(flatten)]
+        kind: QuantizeArgs,
+        /// The folder to write [default: NAME-int8 or NAME-int4]
         #[arg(short = 'o', long = "output", value_name = "FOLDER")]
         folder: Option<PathBuf>,
         #[command(flatten)]
@@ -132,6 +128,23 @@ pub enum Verb {
         #[command(flatten)]
         output: ReportArgs,
     },
+}
+
+/// The integers that `models quantize` makes of linear layers.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct QuantizeArgs {
+    /// Bits of the weights: 8, or 4 in groups, in the layout of compressed-tensors, with embeddings and output head as they are
+    #[arg(long, value_name = "8|4", value_parser = number(4..=8_u8), default_value_t = 8)]
+    pub bits: u8,
+    /// The same as --bits 8
+    #[arg(long, conflicts_with_all = ["bits", "group"])]
+    pub int8: bool,
+    /// Inputs that share a scale, of 4 bits: 128, 64 or 32 [default: the first that divides the layers' inputs]
+    #[arg(long, value_name = "N", requires = "bits")]
+    pub group: Option<usize>,
+    /// Bits of the activations: 8, or 16 where 8 cost too much compression [default: 8 beside 8-bit weights, 16 beside 4]
+    #[arg(long, value_name = "8|16")]
+    pub activation_bits: Option<u8>,
 }
 
 /// Engine that computes logits.

@@ -58,9 +58,9 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
         Verb::Export { model, file, force, .. } => {
             work.each(from_ref(model), |w, m| w.export(m, file, *force))?
         }
-        Verb::Quantize { model, activation_bits, folder, .. } => {
+        Verb::Quantize { model, kind, folder, .. } => {
             let folder = folder.as_deref();
-            work.each(from_ref(model), |w, m| w.quantize(m, *activation_bits, folder))?
+            work.each(from_ref(model), |w, m| w.quantize(m, *kind, folder))?
         }
         Verb::Evaluate {
             models, texts, choices, shots, examples, adapter, engine, device, ..

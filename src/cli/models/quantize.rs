@@ -1,5 +1,6 @@
 //! `models quantize`: quantization of linear layers to integers.
 
+use super::args::QuantizeArgs;
 use super::command::ModelCommand;
 use super::show::ModelEntry;
 use crate::cli::exit::UsageError;
@@ -7,22 +8,32 @@ use crate::cli::names::shown;
 use crate::cli::progress::ProgressCounter;
 use crate::cli::staging::Staging;
 use crate::hub::{FoundModel, label_of};
-use crate::models::{Model, ModelFolder, Quantization};
+use crate::models::{Architecture, Model, ModelFolder, QuantWeights, Quantization};
 use crate::ops::ActivationBits;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 impl ModelCommand<'_> {
-    /// Writes `model`, quantized, to `folder`, else to one named after the model.
-    pub fn quantize(&mut self, model: &Path, bits: u8, folder: Option<&Path>) -> Result<()> {
+    /// Writes `model`, quantized as `kind` says, to `folder`, else to one named after the model.
+    pub fn quantize(
+        &mut self,
+        model: &Path,
+        kind: QuantizeArgs,
+        folder: Option<&Path>,
+    ) -> Result<()> {
+        if ![4, 8].contains(&kind.bits) || (kind.bits == 8 && kind.group.is_some()) {
+            let message = format!("--bits {}, expected 8, or 4 with or without --group", kind.bits);
+            return Err(UsageError(message).into());
+        }
+        let bits = kind.activation_bits.unwrap_or(if kind.bits == 4 { 16 } else { 8 });
         let activations = match bits {
             8 => ActivationBits::Eight,
             16 => ActivationBits::Sixteen,
             _ => return Err(UsageError(format!("{bits} bits, expected 8 or 16")).into()),
         };
         let found = self.find_unchanged(model)?;
-        let folder = folder.map_or_else(|| folder_name(&found), Path::to_owned);
+        let folder = folder.map_or_else(|| folder_name(&found, kind.bits), Path::to_owned);
         if folder.symlink_metadata().is_ok() {
             let message = format!("{} exists already; -o names another folder", shown(&folder));
             return Err(UsageError(message).into());
@@ -33,8 +44,9 @@ impl ModelCommand<'_> {
         let (voice, draws) = (self.session.voice, self.session.progress);
         let progress = ProgressCounter::new(draws, voice, found.label(), None);
         let quantize = |source: &Path| {
-            let quantization = Quantization { activations };
-            ModelFolder::find(source)?.quantize(quantization, staging.path(), &|n| progress.add(n))
+            let source = ModelFolder::find(source)?;
+            let quantization = kind.quantization(&source.architecture()?, activations);
+            source.quantize(quantization, staging.path(), &|n| progress.add(n))
         };
         match found.folder() {
             Some(source) => quantize(source)?,
@@ -54,9 +66,23 @@ impl ModelCommand<'_> {
     }
 }
 
-/// Returns `NAME-int8` for the model `ORG/NAME@COMMIT`.
-fn folder_name(found: &FoundModel) -> PathBuf {
-    format!("{}-int8", found.name()).into()
+impl QuantizeArgs {
+    /// As asked for; groups are the largest that divide the network's layers unless told.
+    fn quantization(&self, network: &Architecture, activations: ActivationBits) -> Quantization {
+        if self.bits == 8 {
+            return Quantization { weights: QuantWeights::Int8, activations };
+        }
+        let default = match network {
+            Architecture::Transformer(config) => config.default_group(),
+            Architecture::Recurrent(_) => None,
+        };
+        Quantization::int4(self.group.or(default).unwrap_or(128), activations)
+    }
+}
+
+/// Returns `NAME-int8` or `NAME-int4` for the model `ORG/NAME@COMMIT`.
+fn folder_name(found: &FoundModel, bits: u8) -> PathBuf {
+    format!("{}-int{bits}", found.name()).into()
 }
 
 /// Writes the compiled-in model's files to a folder in `parent`, which a signal removes.

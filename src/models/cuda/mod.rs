@@ -24,7 +24,8 @@ impl CudaNetwork {
     /// Copies the weights of `network` to `device`.
     ///
     /// # Errors
-    /// [`ErrorKind::Device`](crate::ErrorKind::Device)
+    /// [`ErrorKind::Device`](crate::ErrorKind::Device); [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for
+    /// weights of four bits.
     pub fn new(network: &Transformer, device: &Device) -> Result<Self> {
         let stream = device.stream()?;
         let weights = DeviceWeights::upload(network, &stream)?;

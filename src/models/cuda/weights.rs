@@ -1,7 +1,7 @@
 //! Weights of a transformer on a device.
 
 use crate::cuda::{Buffer, Product, Stream, Table, Weights};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::models::blocks::{Layer, Norm, Positions};
 use crate::models::linear::Linear;
 use crate::models::matrix::Values;
@@ -50,6 +50,9 @@ pub struct DeviceWeights {
 
 impl DeviceWeights {
     /// Copies all weights of `network`, one matrix after the other.
+    ///
+    /// # Errors
+    /// Device; InvalidArgument for weights of four bits.
     pub fn upload(network: &Transformer, stream: &Stream) -> Result<Self> {
         let width = network.shape.hidden_size;
         let mut first_token = vec![0.0; width];
@@ -151,13 +154,17 @@ fn linear(layer: &Linear, stream: &Stream) -> Result<Product> {
         Linear::F32(w) => Weights::F32(stream.upload(&w.columns())?),
         Linear::F16(w) => Weights::F16(stream.upload(&w.columns())?),
         Linear::Bf16(w) => Weights::Bf16(stream.upload(&w.columns())?),
-        Linear::Int8(w, quantization) => {
+        Linear::Int4(..) => {
+            let message = "a model with weights of four bits runs on the processor alone";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Linear::Int8(w, activations) => {
             let (scales, sums): (Vec<f32>, Vec<i32>) = (0..n).map(|i| w.scale_and_sum(i)).unzip();
             Weights::Int8 {
                 words: stream.upload(&w.words())?,
                 scales: stream.upload(&scales)?,
                 sums: stream.upload(&sums)?,
-                planes: quantization.activations.bits() as usize / 8,
+                planes: activations.bits() as usize / 8,
             }
         }
     };

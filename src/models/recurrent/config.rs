@@ -2,9 +2,8 @@
 
 use crate::error::Result;
 use crate::models::checkpoint_files::CONFIG;
-use crate::models::config::{
-    Quantization, check_bounds, check_first_token, first_token_of, quantization_of,
-};
+use crate::models::config::{check_bounds, check_first_token, first_token_of};
+use crate::models::quantization::{QUANT_METHOD, QuantWeights, Quantization, quantization_of};
 use crate::models::{Footprint, invalid, json};
 use crate::nn::recurrence::Cell;
 use crate::nn::recurrent::RecurrentShape;
@@ -60,6 +59,13 @@ impl RecurrentConfig {
             "lstm" => Cell::Lstm,
             other => return Err(failed(format!("model_type is {other:?}, expected gru or lstm"))),
         };
+        let quantization = quantization_of(&keys.quantization_config, &Value::Null);
+        let quantization = quantization.map_err(failed)?;
+        if quantization.is_some_and(|q| q.weights != QuantWeights::Int8) {
+            return Err(failed(format!(
+                "a recurrent network of four bits, expected {QUANT_METHOD:?}"
+            )));
+        }
         let config = Self {
             cell,
             vocab_size: keys.vocab_size,
@@ -67,7 +73,7 @@ impl RecurrentConfig {
             hidden_size: keys.hidden_size,
             layers: keys.num_hidden_layers,
             first_token: first_token_of(&keys.bos_token_id).map_err(failed)?,
-            quantization: quantization_of(&keys.quantization_config).map_err(failed)?,
+            quantization,
         };
         config.check().map_err(failed)?;
         Ok(config)

@@ -16,10 +16,10 @@ pub use config::RecurrentConfig;
 pub(super) use session::RecurrentLanes;
 
 use super::Weights;
-use super::linear::Linear;
+use super::linear::{Linear, QuantInputs};
 use super::matrix::MatrixShape;
 use crate::error::Result;
-use crate::ops::{Isa, QuantRows};
+use crate::ops::Isa;
 use std::sync::Arc;
 
 /// A recurrent network; clones share its weights.
@@ -79,7 +79,7 @@ impl Recurrent {
         let layers = (0..config.layers).map(layer).collect::<Result<Vec<_>>>()?;
         let table = config.is_tabulated().then(|| {
             let mut table = vec![0.0; config.vocab_size * config.gates()];
-            layers[0].input.apply(isa, &embedding, &mut table, &mut QuantRows::default());
+            layers[0].input.apply(isa, &embedding, &mut table, &mut QuantInputs::default());
             Arc::new(table)
         });
         let (config, outputs) = (config.clone(), outputs.to_vec());

@@ -4,10 +4,10 @@
 //! those from its own last outputs are one for each step: of all lanes, a row each.
 
 use super::{Recurrent, RecurrentLayer};
+use crate::models::linear::QuantInputs;
 use crate::models::recording::{Recording, Stage};
 use crate::models::{Network, Row, Session, Transformer};
 use crate::nn::recurrence::{Cell, RecurrentState};
-use crate::ops::QuantRows;
 use crate::profile::{Part, enter};
 
 impl Network for Recurrent {
@@ -61,8 +61,8 @@ struct GateWorkspace {
     last: Vec<f32>,
     /// Gate inputs from the last outputs: `[rows of the step][G]`
     last_gates: Vec<f32>,
-    /// Quantized inputs of an int8 layer.
-    quantized: QuantRows,
+    /// Quantized inputs of layers in integers.
+    quantized: QuantInputs,
     /// Results of rows with a prediction; nothing unless the network learns.
     recording: Recording,
     steps_kept: KeptSteps,

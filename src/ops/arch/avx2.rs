@@ -1,6 +1,6 @@
 //! Sixteen lanes in two AVX2 registers.
 
-use super::{Int8, Int8Kernel, IntegerKernel, Integers, Kernel, LANES, Simd};
+use super::{Int4, Int4Kernel, Int8, Int8Kernel, IntegerKernel, Integers, Kernel, LANES, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that this machine has AVX2, FMA and F16C.
@@ -256,7 +256,99 @@ impl Int8 for Narrow {
     }
     #[inline(always)]
     fn to_floats(self, sums: Sums) -> Pair {
-        self.0.to_floats(sums)
+        Int8::to_floats(self.0, sums)
+    }
+}
+
+/// Runs `kernel` compiled for AVX2 and FMA.
+///
+/// # Safety
+/// The machine has AVX2 and FMA; an [`Avx2`] proves it.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn run_int4<K: Int4Kernel>(d: Avx2, kernel: K) {
+    kernel.run(d);
+}
+
+impl Avx2 {
+    /// All sums `x`.
+    #[inline(always)]
+    pub fn splat_sums(self, x: i32) -> Sums {
+        // SAFETY: `self` proves AVX2.
+        let x = unsafe { _mm256_set1_epi32(x) };
+        Sums(x, x)
+    }
+
+    /// The low and the high halves of a line's bytes.
+    #[inline(always)]
+    pub fn halves(self, line: &[u8; 4 * LANES]) -> [Sums; 2] {
+        // SAFETY: `self` proves AVX2; the reference covers the 2 * 32 bytes read, unaligned.
+        unsafe {
+            let mask = _mm256_set1_epi8(15);
+            let first = _mm256_loadu_si256(line.as_ptr().cast());
+            let second = _mm256_loadu_si256(line.as_ptr().add(32).cast());
+            let high = |bytes| _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
+            [
+                Sums(_mm256_and_si256(first, mask), _mm256_and_si256(second, mask)),
+                Sums(high(first), high(second)),
+            ]
+        }
+    }
+}
+
+/// Products of bytes, `vpmaddubsw`: of weights up to 15 none saturates, and partial sums are of 16 bits.
+impl Int4 for Avx2 {
+    type Floats = Self;
+    type Sums = Sums;
+    type Partial = Sums;
+    type Weights = Sums;
+    const ACCUMULATORS: usize = 4;
+
+    #[inline(always)]
+    fn floats(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn splat(self, x: i32) -> Sums {
+        self.splat_sums(x)
+    }
+    #[inline(always)]
+    fn weights(self, line: &[u8; 4 * LANES]) -> [Sums; 2] {
+        self.halves(line)
+    }
+    #[inline(always)]
+    fn begin(self, _: Sums) -> Sums {
+        self.splat_sums(0)
+    }
+    #[inline(always)]
+    fn dot4(self, x: [i8; 4], w: Sums, acc: Sums) -> Sums {
+        let x = i32::from_le_bytes(x.map(|x| x as u8));
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let x = _mm256_set1_epi32(x);
+            let low = _mm256_add_epi16(acc.0, _mm256_maddubs_epi16(w.0, x));
+            Sums(low, _mm256_add_epi16(acc.1, _mm256_maddubs_epi16(w.1, x)))
+        }
+    }
+    #[inline(always)]
+    fn end(self, partial: Sums, sums: Sums) -> Sums {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let low = _mm256_add_epi32(sums.0, _mm256_madd_epi16(partial.0, ones));
+            Sums(low, _mm256_add_epi32(sums.1, _mm256_madd_epi16(partial.1, ones)))
+        }
+    }
+    #[inline(always)]
+    fn joined(self, upper: Sums, lower: Sums) -> Sums {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let low = _mm256_add_epi32(_mm256_slli_epi32::<8>(upper.0), lower.0);
+            Sums(low, _mm256_add_epi32(_mm256_slli_epi32::<8>(upper.1), lower.1))
+        }
+    }
+    #[inline(always)]
+    fn to_floats(self, sums: Sums) -> Pair {
+        Int8::to_floats(self, sums)
     }
 }
 

@@ -111,6 +111,47 @@ pub trait Int8Kernel {
     fn run<D: Int8>(self, d: D);
 }
 
+/// Sums of products of four-bit weights with signed bytes, sixteen at a time. A *line* is 64 bytes:
+/// byte 4 l + i has in its low half weight i of output l, in its high half weight i + 4.
+pub trait Int4: Copy + Send + Sync {
+    /// The floats' instruction set.
+    type Floats: Simd;
+    /// Sixteen sums of 32 bits, which wrap.
+    type Sums: Copy;
+    /// The sums of up to [`LINES_AT_ONCE`] lines, which need not be as wide.
+    type Partial: Copy;
+    /// Four weights of each of sixteen outputs, 0..=15, ready to multiply with.
+    type Weights: Copy;
+    /// Vectors of sums that stay in registers, beside the operands.
+    const ACCUMULATORS: usize;
+
+    /// The floats' instruction set.
+    fn floats(self) -> Self::Floats;
+    /// All sums `x`.
+    fn splat(self, x: i32) -> Self::Sums;
+    /// Reads a line: the weights of its low halves, and those of its high ones.
+    fn weights(self, line: &[u8; 4 * LANES]) -> [Self::Weights; 2];
+    /// Starts partial sums that [`Int4::end`] adds to `sums`.
+    fn begin(self, sums: Self::Sums) -> Self::Partial;
+    /// `acc + x[0] * w[0] + .. + x[3] * w[3]` of each output's own four weights.
+    fn dot4(self, x: [i8; 4], w: Self::Weights, acc: Self::Partial) -> Self::Partial;
+    /// Returns `sums`, which [`Int4::begin`] had, with what was added since.
+    fn end(self, partial: Self::Partial, sums: Self::Sums) -> Self::Sums;
+    /// `256 * upper + lower`
+    fn joined(self, upper: Self::Sums, lower: Self::Sums) -> Self::Sums;
+    /// Rounded to the nearest, ties to even.
+    fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
+}
+
+/// Lines whose products fit in sums of 16 bits, four a line and sum: 4 * 4 * 15 * 128 < 2^15.
+pub const LINES_AT_ONCE: usize = 4;
+
+/// A computation over any [`Int4`]; `run` must be `#[inline(always)]`, as a [`Kernel`]'s.
+pub trait Int4Kernel {
+    /// Runs it.
+    fn run<D: Int4>(self, d: D);
+}
+
 /// Eight `i32` lanes, for kernels of a few vectors, which wider ones do not pay. The loops of such
 /// a kernel are compiled for the instruction set as well; this trait has what compilers do badly.
 pub trait Integers: Copy + Send + Sync {
@@ -238,6 +279,26 @@ impl Isa {
             // SAFETY: an `Avx2` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
             Path::Avx512(d, None) => unsafe { avx2::run_int8(d.avx2(), kernel) },
+        }
+    }
+
+    /// Runs `kernel` with this instruction set. AVX-512 without VNNI works in AVX2.
+    #[inline]
+    pub fn run_int4<K: Int4Kernel>(self, kernel: K) {
+        match self.0 {
+            Path::Portable(d) => kernel.run(d),
+            // SAFETY: an `AvxVnni` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(_, Some(d)) => unsafe { vnni::run_avx_vnni_int4(d, kernel) },
+            // SAFETY: an `Avx2` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(d, None) => unsafe { avx2::run_int4(d, kernel) },
+            // SAFETY: an `Avx512Vnni` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(_, Some(d)) => unsafe { vnni::run_avx512_vnni_int4(d, kernel) },
+            // SAFETY: an `Avx2` exists only where its instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512(d, None) => unsafe { avx2::run_int4(d.avx2(), kernel) },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust, for LLVM to vectorise: NEON on aarch64, anything elsewhere.
 
-use super::{Int8, Integers, LANES, Simd};
+use super::{Int4, Int8, Integers, LANES, Simd};
 use crate::ops::fma::fma;
 use half::f16;
 
@@ -127,6 +127,55 @@ impl Int8 for Portable {
             acc[l] = acc[l].wrapping_add(sum);
         }
         acc
+    }
+    #[inline(always)]
+    fn to_floats(self, sums: [i32; LANES]) -> V {
+        sums.map(|sum| sum as f32)
+    }
+}
+
+impl Int4 for Portable {
+    type Floats = Self;
+    type Sums = [i32; LANES];
+    type Partial = [i32; LANES];
+    type Weights = [u8; 4 * LANES];
+    const ACCUMULATORS: usize = 2;
+
+    #[inline(always)]
+    fn floats(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn splat(self, x: i32) -> [i32; LANES] {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn weights(self, line: &[u8; 4 * LANES]) -> [[u8; 4 * LANES]; 2] {
+        [line.map(|byte| byte & 15), line.map(|byte| byte >> 4)]
+    }
+    #[inline(always)]
+    fn begin(self, sums: [i32; LANES]) -> [i32; LANES] {
+        sums
+    }
+    #[inline(always)]
+    fn dot4(self, x: [i8; 4], w: [u8; 4 * LANES], mut acc: [i32; LANES]) -> [i32; LANES] {
+        for l in 0..LANES {
+            let product = |i: usize| i32::from(x[i]) * i32::from(w[4 * l + i]);
+            let sum = (product(0) + product(1)) + (product(2) + product(3));
+            acc[l] = acc[l].wrapping_add(sum);
+        }
+        acc
+    }
+    #[inline(always)]
+    fn end(self, partial: [i32; LANES], _: [i32; LANES]) -> [i32; LANES] {
+        partial
+    }
+    #[inline(always)]
+    fn joined(self, upper: [i32; LANES], mut lower: [i32; LANES]) -> [i32; LANES] {
+        for l in 0..LANES {
+            lower[l] = lower[l].wrapping_add(upper[l] << 8);
+        }
+        lower
     }
     #[inline(always)]
     fn to_floats(self, sums: [i32; LANES]) -> V {

@@ -1,0 +1,306 @@
+//! Four-bit checkpoints: the layouts of others are one network, close to that of the floats they stand for; what
+//! `models quantize --bits 4` writes is read on every path; what is malformed is refused.
+
+use super::quantize::{Tensors, configure, folder, logits, read, refusal, relative_error, write};
+use crate::random::Random;
+use crate::shell::Shell;
+use half::f16;
+use llmzip::models::Model;
+use llmzip::ops::Isa;
+use safetensors::tensor::Dtype;
+use serde_json::{Value, json};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Inputs of a group; of the 176 inputs of one layer eleven groups.
+const GROUP: usize = 16;
+
+/// A linear layer: weight k of output n is (q[n][k] - z[n][g]) * s[n][g], g being the group of k.
+struct Layer {
+    module: String,
+    inputs: usize,
+    outputs: usize,
+    /// `[N][K]`, 0 to 15.
+    q: Vec<u8>,
+    /// `[N][K/G]`, 0 to 15.
+    z: Vec<u8>,
+    /// `[N][K/G]`
+    s: Vec<f16>,
+    /// The group of each input.
+    groups: Vec<usize>,
+}
+
+impl Layer {
+    fn weight(&self, n: usize, k: usize) -> f32 {
+        let at = n * (self.inputs / GROUP) + self.groups[k];
+        let integer = f32::from(self.q[n * self.inputs + k]) - f32::from(self.z[at]);
+        integer * self.s[at].to_f32()
+    }
+}
+
+/// The tiny Llama with random integers for its layers, and all its other tensors.
+fn layers(folder: &Path, is_symmetric: bool, is_ordered: bool) -> (Vec<Layer>, Tensors) {
+    let mut random = Random::new(26);
+    let mut rest = read(&folder.join("model.safetensors"));
+    let names: Vec<String> = rest.keys().filter(|name| name.contains("_proj")).cloned().collect();
+    let layers = names.into_iter().map(|name| {
+        let (_, shape, _) = rest.remove(&name).unwrap();
+        let (outputs, inputs) = (shape[0], shape[1]);
+        let n_groups = outputs * inputs / GROUP;
+        let mut nibbles =
+            |n: usize| (0..n).map(|_| (random.bits() >> 60) as u8).collect::<Vec<_>>();
+        let (q, z) = (nibbles(outputs * inputs), nibbles(n_groups));
+        let s = random.values(n_groups).into_iter().map(|x| f16::from_f32(0.01 + 0.004 * x.abs()));
+        let mut groups: Vec<usize> = (0..inputs).map(|k| k / GROUP).collect();
+        if !is_ordered {
+            for k in (1..inputs).rev() {
+                groups.swap(k, random.bits() as usize % (k + 1));
+            }
+        }
+        Layer {
+            module: name.strip_suffix(".weight").unwrap().to_owned(),
+            inputs,
+            outputs,
+            q,
+            z: if is_symmetric { vec![8; n_groups] } else { z },
+            s: s.collect(),
+            groups,
+        }
+    });
+    (layers.collect(), rest)
+}
+
+/// Words of eight integers each, `value(row, column)` for each of `rows * columns`; `places` says where in a word each
+/// of eight columns is.
+fn packed(
+    rows: usize,
+    columns: usize,
+    places: [usize; 8],
+    value: impl Fn(usize, usize) -> u8,
+) -> (Dtype, Vec<usize>, Vec<u8>) {
+    let mut bytes = Vec::new();
+    for row in 0..rows {
+        for word in 0..columns.div_ceil(8) {
+            let of = |i: usize| {
+                let column = 8 * word + i;
+                u32::from(if column < columns { value(row, column) } else { 0 }) << (4 * places[i])
+            };
+            bytes.extend((0..8).map(of).sum::<u32>().to_le_bytes());
+        }
+    }
+    (Dtype::I32, vec![rows, columns.div_ceil(8)], bytes)
+}
+
+/// The transpose of a matrix of words.
+fn transposed((dtype, shape, bytes): (Dtype, Vec<usize>, Vec<u8>)) -> (Dtype, Vec<usize>, Vec<u8>) {
+    let (rows, columns) = (shape[0], shape[1]);
+    let at = |i: usize| 4 * ((i % rows) * columns + i / rows);
+    let words = (0..rows * columns).flat_map(|i| bytes[at(i)..][..4].to_vec());
+    (dtype, vec![columns, rows], words.collect())
+}
+
+const IN_ORDER: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+fn floats(shape: Vec<usize>, values: impl Iterator<Item = f16>) -> (Dtype, Vec<usize>, Vec<u8>) {
+    (Dtype::F16, shape, values.flat_map(f16::to_le_bytes).collect())
+}
+
+fn index(layer: &Layer) -> (Dtype, Vec<usize>, Vec<u8>) {
+    let groups = layer.groups.iter().flat_map(|&group| (group as u32).to_le_bytes());
+    (Dtype::I32, vec![layer.inputs], groups.collect())
+}
+
+/// compressed-tensors' tensors of a layer.
+fn compressed(layer: &Layer, has_zeros: bool, tensors: &mut Tensors) {
+    let Layer { inputs, outputs, q, z, s, .. } = layer;
+    let n_groups = inputs / GROUP;
+    let mut put = |part: &str, tensor| tensors.insert(format!("{}.{part}", layer.module), tensor);
+    put("weight_packed", packed(*outputs, *inputs, IN_ORDER, |n, k| q[n * inputs + k]));
+    put("weight_scale", floats(vec![*outputs, n_groups], s.iter().copied()));
+    let shape = [*outputs, *inputs].into_iter().flat_map(|n| (n as u64).to_le_bytes());
+    put("weight_shape", (Dtype::I64, vec![2], shape.collect()));
+    if has_zeros {
+        let zeros = packed(n_groups, *outputs, IN_ORDER, |g, n| z[n * n_groups + g]);
+        put("weight_zero_point", transposed(zeros));
+    }
+    if !layer.groups.is_sorted() {
+        put("weight_g_idx", index(layer));
+    }
+}
+
+/// AutoAWQ's tensors of a layer.
+fn awq(layer: &Layer, tensors: &mut Tensors) {
+    const PLACES: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+    let Layer { inputs, outputs, q, z, s, .. } = layer;
+    let n_groups = inputs / GROUP;
+    let mut put = |part: &str, tensor| tensors.insert(format!("{}.{part}", layer.module), tensor);
+    put("qweight", packed(*inputs, *outputs, PLACES, |k, n| q[n * inputs + k]));
+    put("qzeros", packed(n_groups, *outputs, PLACES, |g, n| z[n * n_groups + g]));
+    let scales = (0..n_groups).flat_map(|g| (0..*outputs).map(move |n| s[n * n_groups + g]));
+    put("scales", floats(vec![n_groups, *outputs], scales));
+}
+
+/// GPTQ's tensors of a layer, its zero points less `less`.
+fn gptq(layer: &Layer, less: u8, tensors: &mut Tensors) {
+    let Layer { inputs, outputs, q, z, s, .. } = layer;
+    let n_groups = inputs / GROUP;
+    let mut put = |part: &str, tensor| tensors.insert(format!("{}.{part}", layer.module), tensor);
+    put("qweight", transposed(packed(*outputs, *inputs, IN_ORDER, |n, k| q[n * inputs + k])));
+    let zero = |g: usize, n: usize| z[n * n_groups + g].wrapping_sub(less) & 15;
+    put("qzeros", packed(n_groups, *outputs, IN_ORDER, zero));
+    let scales = (0..n_groups).flat_map(|g| (0..*outputs).map(move |n| s[n * n_groups + g]));
+    put("scales", floats(vec![n_groups, *outputs], scales));
+    put("g_idx", index(layer));
+}
+
+fn compressed_config(is_symmetric: bool) -> Value {
+    let weights = json!({"num_bits": 4, "type": "int", "symmetric": is_symmetric, "strategy": "group", "group_size": GROUP});
+    json!({
+        "quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["lm_head"],
+        "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}
+    })
+}
+
+/// The tiny Llama with `tensors` in place of its weights.
+fn model(tensors: &Tensors, quantization: Option<Value>) -> TempDir {
+    let folder = folder("llama-gqa-tied");
+    write(&folder.path().join("model.safetensors"), tensors);
+    if let Some(quantization) = quantization {
+        configure(folder.path(), |config| config["quantization_config"] = quantization);
+    }
+    folder
+}
+
+/// Logits of a folder.
+fn logits_of(folder: &TempDir, isa: Isa) -> Vec<u32> {
+    logits(&Model::open_on(folder.path(), isa).unwrap(), 12)
+}
+
+/// The same integers in each layout.
+#[test]
+fn layouts_are_one_network() {
+    let source = folder("llama-gqa-tied");
+    for (is_symmetric, is_ordered) in [(true, true), (false, true), (false, false)] {
+        let (layers, rest) = layers(source.path(), is_symmetric, is_ordered);
+        let with = |put: &dyn Fn(&Layer, &mut Tensors)| {
+            let mut tensors = rest.clone();
+            layers.iter().for_each(|layer| put(layer, &mut tensors));
+            tensors
+        };
+        let tensors = with(&|layer, t| compressed(layer, !is_symmetric, t));
+        let config = compressed_config(is_symmetric);
+        let folders = [(tensors, config)].into_iter().chain([
+            (with(&|layer, t| gptq(layer, 1, t)), json!({"quant_method": "gptq", "bits": 4, "group_size": GROUP})),
+            (
+                with(&|layer, t| gptq(layer, 0, t)),
+                json!({"quant_method": "gptq", "bits": 4, "group_size": GROUP, "checkpoint_format": "gptq_v2"}),
+            ),
+        ]);
+        let awq_config = json!({"quant_method": "awq", "bits": 4, "group_size": GROUP, "version": "gemm", "zero_point": true});
+        let folders = folders.chain(is_ordered.then(|| (with(&awq), awq_config)));
+        let wide = with(&|layer, t| {
+            let weights =
+                (0..layer.outputs).flat_map(|n| (0..layer.inputs).map(move |k| layer.weight(n, k)));
+            let bytes = weights.flat_map(f32::to_le_bytes).collect();
+            let name = format!("{}.weight", layer.module);
+            t.insert(name, (Dtype::F32, vec![layer.outputs, layer.inputs], bytes));
+        });
+        let in_floats = logits_of(&model(&wide, None), Isa::detect());
+        let mut first: Option<Vec<u32>> = None;
+        for (tensors, config) in folders {
+            let method = config["quant_method"].to_string();
+            let folder = model(&tensors, Some(config));
+            for isa in Isa::available().into_iter().flat_map(|isa| [isa, isa.without_vnni()]) {
+                let got = logits_of(&folder, isa);
+                let error = relative_error(&got, &in_floats);
+                assert!(
+                    error < 2e-3,
+                    "{method} symmetric {is_symmetric} in order {is_ordered}: {error}"
+                );
+                assert!(*first.get_or_insert_with(|| got.clone()) == got, "{method} {isa:?}");
+            }
+        }
+    }
+}
+
+/// What is written is a four-bit model by itself, close to its floats, and makes archives.
+#[test]
+fn models_are_quantized_to_four_bits() {
+    let shell = Shell::new();
+    let source = folder("qwen3-tied");
+    let path = source.path().to_str().unwrap();
+    shell
+        .run(&["models", "quantize", path, "--bits", "4", "--group", "32", "-o", "four"])
+        .expect(0);
+    let four = shell.path("four");
+    let in_floats = logits_of(&source, Isa::detect());
+    let of = |isa| logits(&Model::open_on(&four, isa).unwrap(), 12);
+    let expected = of(Isa::detect());
+    for isa in Isa::available() {
+        assert!(of(isa) == expected, "{isa:?}");
+    }
+    let error = relative_error(&expected, &in_floats);
+    assert!((1e-2..0.5).contains(&error), "{error}");
+    let tensors = read(&four.join("model.safetensors"));
+    let part = |part: &str| &tensors[&format!("model.layers.0.mlp.down_proj.{part}")];
+    assert_eq!(
+        (part("weight_packed").0, &part("weight_packed").1[..]),
+        (Dtype::I32, &[64, 20][..])
+    );
+    assert_eq!(part("weight_scale").1, [64, 5]);
+    assert!(tensors.contains_key("model.embed_tokens.weight"));
+    let text = b"the same words and the same words again and again".repeat(8);
+    let archive = shell.pipe(&["-m", "four"], &text).expect(0).stdout;
+    assert!(shell.pipe(&["-dc", "-m", "four"], &archive).expect(0).stdout == text);
+    shell
+        .run(&["models", "quantize", "four", "--bits", "4", "-o", "again"])
+        .expect(1)
+        .saying("quantized already");
+}
+
+/// Formats that are not read are named; tensors that do not fit are, too.
+#[test]
+fn other_four_bits_are_refused() {
+    let source = folder("llama-gqa-tied");
+    let (layers, mut tensors) = layers(source.path(), false, true);
+    layers.iter().for_each(|layer| compressed(layer, true, &mut tensors));
+    let good = compressed_config(false);
+    let with = |pointer: &str, value: Value| {
+        let mut config = good.clone();
+        *config.pointer_mut(pointer).unwrap() = value;
+        config
+    };
+    let cases = [
+        (with("/format", json!("marlin-24")), "marlin-24"),
+        (with("/format", json!("nvfp4-pack-quantized")), "nvfp4"),
+        (with("/config_groups/group_0/weights/num_bits", json!(3)), "num_bits"),
+        (with("/config_groups/group_0/weights/type", json!("float")), "float"),
+        (with("/config_groups/group_0/weights/group_size", json!(12)), "multiple of 8"),
+        (with("/config_groups", json!({})), "config_groups"),
+        (json!({"quant_method": "fp8"}), "fp8"),
+        (json!({"quant_method": "awq", "bits": 4, "group_size": 16, "version": "gemv"}), "gemv"),
+        (json!({"quant_method": "gptq", "bits": 3, "group_size": 16}), "bits"),
+        (
+            json!({"quant_method": "gptq", "bits": 4, "group_size": 16, "checkpoint_format": "marlin"}),
+            "marlin",
+        ),
+    ];
+    for (config, expected) in cases {
+        let message = refusal(model(&tensors, Some(config.clone())).path());
+        assert!(message.contains(expected), "{config}: {message}");
+    }
+    for part in ["weight_packed", "weight_scale", "weight_zero_point"] {
+        let name = format!("model.layers.0.mlp.down_proj.{part}");
+        let mut cut = tensors.clone();
+        let (_, shape, data) = cut.get_mut(&name).unwrap();
+        data.truncate(data.len() / shape[1]);
+        shape[1] = 1;
+        shape[0] = data.len() / if part == "weight_scale" { 2 } else { 4 };
+        let message = refusal(model(&cut, Some(good.clone())).path());
+        assert!(message.contains(&name), "{message}");
+    }
+    let mut bad = tensors.clone();
+    let scale = bad.get_mut("model.layers.0.mlp.down_proj.weight_scale").unwrap();
+    scale.2[..2].copy_from_slice(&f16::INFINITY.to_le_bytes());
+    assert!(refusal(model(&bad, Some(good)).path()).contains("down_proj"));
+}
