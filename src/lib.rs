@@ -27,6 +27,9 @@ pub mod cuda; // unsafe code: the driver's interface
 pub mod equalinfo;
 #[forbid(unsafe_code)]
 pub mod error;
+#[doc(hidden)]
+#[forbid(unsafe_code)]
+pub mod explain;
 #[forbid(unsafe_code)]
 pub mod hub;
 #[forbid(unsafe_code)]

@@ -7,13 +7,17 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 pub(super) struct Pool(Option<ThreadPool>);
 
 impl Pool {
-    /// The caller's own pool where that has no more than `threads`, else a new one.
+    /// The caller's own pool where that has no more than `threads`, else a new one. WebAssembly has one thread,
+    /// which is rayon's own pool.
     ///
     /// # Errors
     /// Io where threads cannot be started.
     pub(super) fn of(threads: usize) -> Result<Self> {
         let threads = threads.max(1);
-        if rayon::current_thread_index().is_some() && rayon::current_num_threads() <= threads {
+        let is_one_of_few = || {
+            rayon::current_thread_index().is_some() && rayon::current_num_threads() <= threads
+        };
+        if cfg!(target_family = "wasm") || is_one_of_few() {
             return Ok(Self(None));
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();

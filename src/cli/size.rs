@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
+pub use crate::explain::{counted, grouped};
+
 /// Parses a number of bytes, optionally followed by K, M, G, KiB, MiB or GiB.
 ///
 /// # Errors
@@ -76,24 +78,6 @@ pub fn parse_range(text: &str) -> Result<Range<u64>, String> {
     Ok(begin..end)
 }
 
-/// Formats `number` with a comma before every three digits.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Formats `number` with `noun`, in the plural where needed.
-pub fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
 /// Returns original size over compressed size; `None` for an empty archive.
 pub fn ratio(plain_len: u64, archive_len: u64) -> Option<f64> {
     (archive_len > 0).then(|| plain_len as f64 / archive_len as f64)
@@ -130,16 +114,5 @@ mod tests {
         for text in ["", "K", "-1", "1.5M", "1X", "99999999999999999999", "18446744073709551615K"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn digits_are_grouped() {
-        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-    }
-
-    #[test]
-    fn one_thing_is_singular() {
-        let chunks = |n| counted(n, "chunk");
-        assert_eq!([0, 1, 1000].map(chunks), ["0 chunks", "1 chunk", "1,000 chunks"]);
     }
 }

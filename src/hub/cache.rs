@@ -11,9 +11,10 @@ use super::id::{ModelId, is_commit};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// Longest reference that is read, in bytes.
@@ -96,7 +97,7 @@ impl Repo {
         let path = self.snapshot(commit).join(name);
         let target = Path::new("../../blobs").join(etag);
         create_folder_of(&path)?;
-        match std::os::unix::fs::symlink(target, &path) {
+        match symlink(target, &path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             // Without links (FAT), the file itself stands there, as the hub's own client does it.
             Err(e) => fs::rename(self.blob(etag), &path).map_err(|_| failed("linking", &path, e)),
@@ -154,6 +155,12 @@ impl Repo {
     }
 }
 
+/// Fails: the system has no symbolic links, or none that all may make.
+#[cfg(not(unix))]
+fn symlink(_: PathBuf, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Writes `bytes` so that `path` never names a part of them.
 ///
 /// # Errors
@@ -162,7 +169,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = |folder: &Path| {
         fs::create_dir_all(folder)?;
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".llmzip-").permissions(Permissions::from_mode(0o666)); // less the umask
+        builder.prefix(".llmzip-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666)); // less the umask
+        }
         let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.persist(path).map_err(|e| e.error).map(drop)

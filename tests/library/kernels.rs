@@ -5,7 +5,9 @@ use half::{bf16, f16};
 use llmzip::ops::{
     self, ActivationBits, AttentionShape, Bf16, GroupMatrix, GroupRows, GroupShape, Isa, KvCache,
     LayerNormGradients, PackedMatrix, Pinned, QuantMatrix, QuantRows, QueryRow, ScalePrecision,
-    Weight, reference,
+    Weight,
+    arch::{Kernel, LANES, Simd},
+    reference,
 };
 
 /// Lengths around vector, tile and panel edges.
@@ -34,6 +36,69 @@ fn for_each_path(check: impl Fn(Isa, &mut Random)) {
 /// Whether Miri leaves out a case of so many products: it takes ten thousand times a processor's time.
 fn is_for_no_interpreter(n_products: usize) -> bool {
     cfg!(miri) && n_products > 5_000
+}
+
+/// Fused multiply-adds of lanes.
+struct Fma<'a>([&'a [f32; LANES]; 3]);
+
+impl Kernel for Fma<'_> {
+    type Output = [f32; LANES];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f32; LANES] {
+        let [a, b, c] = self.0.map(|x| s.load(x));
+        let mut out = [0.0; LANES];
+        s.store(s.fma(a, b, c), &mut out);
+        out
+    }
+}
+
+/// Factors and a summand whose sum lies just beside the middle between two neighbouring floats, or on it: where two
+/// roundings differ from one.
+fn near_the_middle(random: &mut Random) -> [f32; 3] {
+    let bits = random.bits();
+    let unit = f32::from_bits(0x3f80_0000 | bits as u32 & 0x7f_ffff); // 1 to 2
+    let exponent = |n: u64| 2f32.powi(-((n % 149) as i32));
+    let (c, scale) = match bits >> 60 {
+        0 => (0.0, 1.0),
+        1 => (unit * 2f32.powi(-126), 2f32.powi(-126)), // the smallest of all precision
+        2 => (unit * exponent(bits >> 32), 2f32.powi(-126)), // subnormal, or far above the product
+        _ => (unit, 1.0),
+    };
+    // Half of c's last place, with an error of a few units in the product's last places.
+    let error = ((bits >> 40) % 5) as f32 * 2f32.powi(-23);
+    let half = scale * 2f32.powi(-24);
+    let a = if bits >> 39 & 1 == 0 { 1.0 - error / 2.0 } else { 1.0 + error };
+    let b = if bits >> 38 & 1 == 0 { 1.0 + error } else { 1.0 - error };
+    let sign = |bit: u32| if bits >> bit & 1 == 0 { 1.0 } else { -1.0 };
+    // A product of which one half is subnormal would not be exact: the other takes the scale.
+    [sign(37) * a * half.sqrt(), sign(36) * b * half.sqrt(), sign(35) * c]
+}
+
+/// The C library's, or an instruction, is the oracle.
+#[test]
+fn fused_multiply_adds_round_once() {
+    for_each_path(|isa, random| {
+        let n = if cfg!(miri) { 4 } else { 20_000 };
+        for round in 0..n {
+            let mut lanes = [[0.0; LANES]; 3];
+            for l in 0..LANES {
+                let random_bits = |random: &mut Random| f32::from_bits(random.bits() as u32);
+                let case = match (round + l) % 4 {
+                    0 => [(); 3].map(|()| random_bits(random)),
+                    _ => near_the_middle(random),
+                };
+                (0..3).for_each(|i| lanes[i][l] = case[i]);
+            }
+            let got = isa.run(Fma(lanes.each_ref()));
+            for l in 0..LANES {
+                let [a, b, c] = lanes.map(|lanes| lanes[l]);
+                let expected = a.mul_add(b, c);
+                let is_same = got[l].to_bits() == expected.to_bits();
+                let is_same = is_same || got[l].is_nan() && expected.is_nan();
+                assert!(is_same, "{isa:?}: {a:e} * {b:e} + {c:e}: {:e}, not {expected:e}", got[l]);
+            }
+        }
+    });
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+#[cfg(target_feature = "simd128")]
+mod simd128;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -181,6 +183,8 @@ pub struct Isa(Path);
 #[derive(Clone, Copy)]
 enum Path {
     Portable(portable::Portable),
+    #[cfg(target_feature = "simd128")]
+    Simd128(simd128::Simd128),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2, Option<vnni::AvxVnni>),
     #[cfg(target_arch = "x86_64")]
@@ -195,8 +199,10 @@ impl Isa {
 
     /// Every path of this machine, slowest first.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "only x86-64 has more")]
+        #[allow(unused_mut, reason = "only x86-64 and WebAssembly have more")]
         let mut paths = vec![Path::Portable(portable::Portable)];
+        #[cfg(target_feature = "simd128")]
+        paths.push(Path::Simd128(simd128::Simd128));
         #[cfg(target_arch = "x86_64")]
         {
             paths.extend(avx2::Avx2::new().map(|s| Path::Avx2(s, vnni::AvxVnni::new())));
@@ -210,10 +216,12 @@ impl Isa {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// `scalar`, `avx2` or `avx512`.
+    /// `scalar`, `simd128`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Path::Portable(_) => "scalar",
+            #[cfg(target_feature = "simd128")]
+            Path::Simd128(_) => "simd128",
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(..) => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -239,6 +247,8 @@ impl Isa {
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Path::Portable(s) => kernel.run(s),
+            #[cfg(target_feature = "simd128")]
+            Path::Simd128(s) => kernel.run(s),
             // SAFETY: an `Avx2` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(s, _) => unsafe { avx2::run(s, kernel) },
@@ -253,6 +263,8 @@ impl Isa {
     pub fn run_integers<K: IntegerKernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Path::Portable(i) => kernel.run(i),
+            #[cfg(target_feature = "simd128")]
+            Path::Simd128(i) => kernel.run(i),
             // SAFETY: an `Avx2` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(i, _) => unsafe { avx2::run_integers(i, kernel) },
@@ -267,6 +279,8 @@ impl Isa {
     pub fn run_int8<K: Int8Kernel>(self, kernel: K) {
         match self.0 {
             Path::Portable(d) => kernel.run(d),
+            #[cfg(target_feature = "simd128")]
+            Path::Simd128(d) => kernel.run(d),
             // SAFETY: an `AvxVnni` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(_, Some(d)) => unsafe { vnni::run_avx_vnni(d, kernel) },

@@ -1,0 +1,7 @@
+/** Runs a program of tests for `cargo test`. It has neither arguments nor output there: a failure is a trap, whose trace names the test. */
+
+import { readFile } from "node:fs/promises";
+
+const { instance } = await WebAssembly.instantiate(await readFile(process.argv[2]));
+process.exitCode = instance.exports.main(0, 0);
+console.log(`${process.argv[2].split("/").pop()}: ${process.exitCode === 0 ? "passed" : "failed"}`);
