@@ -14,9 +14,8 @@ impl Pool {
     /// Io where threads cannot be started.
     pub(super) fn of(threads: usize) -> Result<Self> {
         let threads = threads.max(1);
-        let is_one_of_few = || {
-            rayon::current_thread_index().is_some() && rayon::current_num_threads() <= threads
-        };
+        let is_one_of_few =
+            || rayon::current_thread_index().is_some() && rayon::current_num_threads() <= threads;
         if cfg!(target_family = "wasm") || is_one_of_few() {
             return Ok(Self(None));
         }

@@ -58,8 +58,7 @@ fn fma_to_odd(a: v128, b: v128, c: v128) -> v128 {
     let product = f64x2_mul(a, b);
     let sum = f64x2_add(product, c);
     let from_c = f64x2_sub(sum, product);
-    let error =
-        f64x2_add(f64x2_sub(product, f64x2_sub(sum, from_c)), f64x2_sub(c, from_c));
+    let error = f64x2_add(f64x2_sub(product, f64x2_sub(sum, from_c)), f64x2_sub(c, from_c));
     // Of the error's sign against the sum's; it neither overflows nor vanishes. NaN where the sum is not finite.
     let away = f64x2_mul(error, sum);
     let is_less = f64x2_lt(away, f64x2_splat(0.0));
@@ -68,7 +67,7 @@ fn fma_to_odd(a: v128, b: v128, c: v128) -> v128 {
     v128_or(i64x2_add(sum, is_less), inexact)
 }
 
-/// [`Simd128::fma`] where a lane may lie halfway.
+/// [`Simd128::fma`] where a lane is in doubt.
 #[cold]
 #[inline(never)]
 fn fma_by_rounding_to_odd(a: &V, b: &V, c: &V) -> V {
@@ -123,23 +122,32 @@ impl Simd for Simd128 {
             store4(v[i], out, 4 * i);
         }
     }
-    /// The product of two `f32` is exact in `f64`. The sum is rounded to `f64`, then to `f32`, which
-    /// differs from one rounding only where the first arrives at a point halfway between two
-    /// neighbouring `f32`: the last 28 of its 52 bits are zeros then (more where the result is
-    /// subnormal). If a lane's are, which is rare, all are done again by rounding to odd.
+    /// The product of two `f32` is exact in `f64`. The sum is rounded to `f64`, then to `f32`, which differs
+    /// from one rounding only where the first arrives at a point halfway between two neighbouring `f32`. Then
+    /// its last 29 bits are 1 and zeros; where the result is subnormal, more zeros, so that all results
+    /// up to 2^-126 are in doubt but 0 (a sum that becomes 0 by a tie is exact: it has few bits). If a lane is, which is
+    /// rare, all are done again by rounding to odd.
     #[inline(always)]
     fn fma(self, a: V, b: V, c: V) -> V {
-        let mut least = u32x4_splat(u32::MAX);
+        let mut halfway = i32x4_splat(0); // a sign where a lane is
+        let mut smallest = i32x4_splat(-1); // twice the bits of a result, less 1
         let mut out = [f32x4_splat(0.0); 4];
         for i in 0..4 {
             let (a, b, c) = (promote(a[i]), promote(b[i]), promote(c[i]));
             let low = f64x2_add(f64x2_mul(a[0], b[0]), c[0]);
             let high = f64x2_add(f64x2_mul(a[1], b[1]), c[1]);
-            let last_bits = i32x4_shl(i32x4_shuffle::<0, 2, 4, 6>(low, high), 4);
-            least = u32x4_min(least, last_bits);
+            // Of 2^31 alone the magnitude has a sign.
+            let last_bits = i32x4_shl(i32x4_shuffle::<0, 2, 4, 6>(low, high), 3);
+            halfway = v128_or(halfway, i32x4_abs(last_bits));
             out[i] = demote([low, high]);
+            let bits = i32x4_add(out[i], out[i]);
+            smallest = u32x4_min(smallest, i32x4_add(bits, i32x4_splat(-1)));
         }
-        if i32x4_all_true(least) { out } else { fma_by_rounding_to_odd(&a, &b, &c) }
+        let subnormal = i32x4_add(u32x4_shr(smallest, 24), i32x4_splat(-1));
+        match i32x4_bitmask(v128_or(halfway, subnormal)) {
+            0 => out,
+            _ => fma_by_rounding_to_odd(&a, &b, &c),
+        }
     }
     #[inline(always)]
     fn select_less(self, a: V, b: V, x: V, y: V) -> V {
