@@ -33,6 +33,11 @@ fuzz SECONDS:
 wheel:
     maturin build --release -m python/Cargo.toml -o target/wheels
 
+# The page and its WebAssembly module in target/web, with their tests (docs/web.md).
+web *FILE:
+    cargo build --release --locked
+    web/check.sh {{FILE}}
+
 # hf-hub itself and llmzip on one cache (tests/interop); hf-hub takes minutes to build.
 interop:
     cargo build --release --locked
