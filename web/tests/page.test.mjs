@@ -121,7 +121,7 @@ after(async () => {
 test("a dropped file becomes the program's archive, and comes back", { timeout: 2 * PATIENCE }, async () => {
     const content = process.env.PAGE_TEXT
         ? await readFile(process.env.PAGE_TEXT)
-        : (await readFile("docs/format.md")).subarray(0, 20_000);
+        : (await readFile("docs/format.md")).subarray(0, 6_000);
     await writeFile(join(work, "dropped.txt"), content);
     const archive = await drop(join(work, "dropped.txt"));
     assert.ok(program(["-qc"], content).equals(archive), "another archive than the program's");
