@@ -47,6 +47,12 @@ if command -v parallel >/dev/null; then
 else
     cannot 'the recipe for GNU parallel: it is not here'
 fi
+if command -v node >/dev/null && rustup target add wasm32-unknown-unknown; then
+    page() { cargo build --release --locked && web/check.sh; }
+    step 'the module and the page' page
+else
+    cannot 'the page: no Node, or no std for WebAssembly'
+fi
 step 'files of a release' packaging/dist.sh "$version"
 step 'installs of these files' packaging/install-check.sh "$version"
 

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the driver's interface is C")]
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(not(target_family = "wasm"))]
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
@@ -34,6 +35,25 @@ const NON_BLOCKING: c_uint = 1;
 type Handle = *mut c_void;
 /// An address in a device's memory.
 pub(super) type Address = u64;
+
+/// WebAssembly loads no library.
+#[cfg(target_family = "wasm")]
+enum Library {}
+
+#[cfg(target_family = "wasm")]
+impl Library {
+    /// # Safety
+    /// None is needed: there is none to load.
+    unsafe fn new(_: &str) -> std::result::Result<Self, ()> {
+        Err(())
+    }
+
+    /// # Safety
+    /// None is needed: there is no library.
+    unsafe fn get<T>(&self, _: &[u8]) -> std::result::Result<&'static T, ()> {
+        match *self {}
+    }
+}
 
 /// The functions of the library that are used: names, symbols and arguments.
 macro_rules! functions {

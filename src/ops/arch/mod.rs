@@ -296,11 +296,13 @@ impl Isa {
         }
     }
 
-    /// Runs `kernel` with this instruction set. AVX-512 without VNNI works in AVX2.
+    /// Runs `kernel` with this instruction set. AVX-512 without VNNI works in AVX2, WebAssembly without vectors.
     #[inline]
     pub fn run_int4<K: Int4Kernel>(self, kernel: K) {
         match self.0 {
             Path::Portable(d) => kernel.run(d),
+            #[cfg(target_feature = "simd128")]
+            Path::Simd128(_) => kernel.run(portable::Portable),
             // SAFETY: an `AvxVnni` exists only where its instructions do.
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(_, Some(d)) => unsafe { vnni::run_avx_vnni_int4(d, kernel) },
