@@ -80,22 +80,17 @@ fn fused_multiply_adds_round_once() {
     for_each_path(|isa, random| {
         let n = if cfg!(miri) { 4 } else { 20_000 };
         for round in 0..n {
-            let mut lanes = [[0.0; LANES]; 3];
-            for l in 0..LANES {
-                let random_bits = |random: &mut Random| f32::from_bits(random.bits() as u32);
-                let case = match (round + l) % 4 {
-                    0 => [(); 3].map(|()| random_bits(random)),
-                    _ => near_the_middle(random),
-                };
-                (0..3).for_each(|i| lanes[i][l] = case[i]);
-            }
-            let got = isa.run(Fma(lanes.each_ref()));
-            for l in 0..LANES {
-                let [a, b, c] = lanes.map(|lanes| lanes[l]);
+            let cases: [[f32; 3]; LANES] = std::array::from_fn(|l| match (round + l) % 4 {
+                0 => [(); 3].map(|()| f32::from_bits(random.bits() as u32)),
+                _ => near_the_middle(random),
+            });
+            let lanes: [_; 3] = std::array::from_fn(|i| cases.map(|case| case[i]));
+            let all = isa.run(Fma(lanes.each_ref()));
+            for ([a, b, c], got) in cases.into_iter().zip(all) {
                 let expected = a.mul_add(b, c);
-                let is_same = got[l].to_bits() == expected.to_bits();
-                let is_same = is_same || got[l].is_nan() && expected.is_nan();
-                assert!(is_same, "{isa:?}: {a:e} * {b:e} + {c:e}: {:e}, not {expected:e}", got[l]);
+                let is_same = got.to_bits() == expected.to_bits();
+                let is_same = is_same || got.is_nan() && expected.is_nan();
+                assert!(is_same, "{isa:?}: {a:e} * {b:e} + {c:e}: {got:e}, not {expected:e}");
             }
         }
     });
