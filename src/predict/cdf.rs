@@ -12,7 +12,7 @@ use crate::profile::{Part, enter};
 /// 9).
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`] if a logit is not finite: the model overflows on this input.
+/// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if a logit is not finite: the model overflows on this input.
 pub fn cumulative_counts(isa: Isa, logits: &mut [f32], cumulative: &mut [u32]) -> Result<()> {
     let _counts = enter(Part::Counts);
     cumulative[0] = 0;
