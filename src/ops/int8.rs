@@ -256,9 +256,9 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
     let mut acc = [[[d.sums(&[0; LANES]); P]; C]; R];
     for c in 0..C {
         panels[c] = w.panel(panel + c);
-        let offset = d.sums(&w.outputs[panel + c].offset);
+        let starts = starts::<D, P>(d, &w.outputs[panel + c]);
         for acc in &mut acc {
-            acc[c][0] = offset;
+            acc[c] = starts;
         }
     }
     for i in 0..groups {
@@ -277,6 +277,19 @@ fn micro_kernel<D: Int8, const P: usize, const R: usize, const C: usize>(
         }
     }
     C
+}
+
+/// Sums before the first product. Activations of the first plane had 128 added, which the offset takes away; where the
+/// products take it away from all planes, it is the others that lack it.
+#[inline(always)]
+fn starts<D: Int8, const P: usize>(d: D, outputs: &Outputs) -> [D::Sums; P] {
+    let (first, others) = match D::LESS_128 {
+        false => (outputs.offset, [0; LANES]),
+        true => ([0; LANES], outputs.offset.map(|offset| -offset)),
+    };
+    let mut starts = [d.sums(&others); P];
+    starts[0] = d.sums(&first);
+    starts
 }
 
 /// Sums to outputs: y = fma(sum, row's scale * output's scale, bias), cut off at the row's end.

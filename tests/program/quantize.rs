@@ -92,7 +92,9 @@ fn every_family_is_one_network_in_int8() {
                 assert!(logits(&model, steps) == expected, "{name} {bits:?}, {steps} steps");
             }
             let target = written(folder.path(), bits);
-            for isa in Isa::available().into_iter().flat_map(|isa| [isa, isa.without_vnni()]) {
+            for isa in
+                Isa::available().into_iter().flat_map(|isa| [isa, isa.without_byte_products()])
+            {
                 let model = Model::open_on(target.path(), isa).unwrap();
                 assert!(logits(&model, 5) == expected, "{name} {bits:?} {isa:?}, written");
             }

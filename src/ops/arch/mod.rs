@@ -15,6 +15,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod portable;
 #[cfg(target_feature = "simd128")]
 mod simd128;
@@ -92,6 +94,8 @@ pub trait Int8: Copy + Send + Sync {
     type Weights: Copy;
     /// Vectors of sums that stay in registers, beside the operands.
     const ACCUMULATORS: usize;
+    /// Whether [`Int8::dot4`] multiplies with activations less 128, as signed bytes.
+    const LESS_128: bool = false;
 
     /// The floats' instruction set.
     fn floats(self) -> Self::Floats;
@@ -99,7 +103,7 @@ pub trait Int8: Copy + Send + Sync {
     fn sums(self, x: &[i32; LANES]) -> Self::Sums;
     /// Reads sixteen times four weights.
     fn weights(self, w: &[i8; 4 * LANES]) -> Self::Weights;
-    /// `acc + x[0] * w[0] + .. + x[3] * w[3]` of each output's own four weights.
+    /// `acc + x[0] * w[0] + .. + x[3] * w[3]` of each output's own four weights, with x less 128 where [`Int8::LESS_128`].
     fn dot4(self, x: [u8; 4], w: Self::Weights, acc: Self::Sums) -> Self::Sums;
     /// Rounded to the nearest, ties to even.
     fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
@@ -183,6 +187,8 @@ pub struct Isa(Path);
 #[derive(Clone, Copy)]
 enum Path {
     Portable(portable::Portable),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon(neon::Neon, Option<neon::NeonDot>),
     #[cfg(target_feature = "simd128")]
     Simd128(simd128::Simd128),
     #[cfg(target_arch = "x86_64")]
@@ -199,8 +205,10 @@ impl Isa {
 
     /// Every path of this machine, slowest first.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "only x86-64 and WebAssembly have more")]
+        #[allow(unused_mut, reason = "not all architectures have more")]
         let mut paths = vec![Path::Portable(portable::Portable)];
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        paths.push(Path::Neon(neon::Neon, neon::NeonDot::new()));
         #[cfg(target_feature = "simd128")]
         paths.push(Path::Simd128(simd128::Simd128));
         #[cfg(target_arch = "x86_64")]
@@ -216,10 +224,12 @@ impl Isa {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// `scalar`, `simd128`, `avx2` or `avx512`.
+    /// `scalar`, `neon`, `simd128`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Path::Portable(_) => "scalar",
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(..) => "neon",
             #[cfg(target_feature = "simd128")]
             Path::Simd128(_) => "simd128",
             #[cfg(target_arch = "x86_64")]
@@ -232,8 +242,10 @@ impl Isa {
     /// This path without instructions for dot products of bytes: what the same machine would do had
     /// it none.
     #[must_use]
-    pub fn without_vnni(self) -> Self {
+    pub fn without_byte_products(self) -> Self {
         match self.0 {
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(s, _) => Self(Path::Neon(s, None)),
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(s, _) => Self(Path::Avx2(s, None)),
             #[cfg(target_arch = "x86_64")]
@@ -247,6 +259,8 @@ impl Isa {
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Path::Portable(s) => kernel.run(s),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(s, _) => kernel.run(s),
             #[cfg(target_feature = "simd128")]
             Path::Simd128(s) => kernel.run(s),
             // SAFETY: an `Avx2` exists only where its instructions do.
@@ -263,6 +277,8 @@ impl Isa {
     pub fn run_integers<K: IntegerKernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Path::Portable(i) => kernel.run(i),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(i, _) => kernel.run(i),
             #[cfg(target_feature = "simd128")]
             Path::Simd128(i) => kernel.run(i),
             // SAFETY: an `Avx2` exists only where its instructions do.
@@ -279,6 +295,11 @@ impl Isa {
     pub fn run_int8<K: Int8Kernel>(self, kernel: K) {
         match self.0 {
             Path::Portable(d) => kernel.run(d),
+            // SAFETY: a `NeonDot` exists only where its instructions do.
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(_, Some(d)) => unsafe { neon::run_dot(d, kernel) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(d, None) => kernel.run(d),
             #[cfg(target_feature = "simd128")]
             Path::Simd128(d) => kernel.run(d),
             // SAFETY: an `AvxVnni` exists only where its instructions do.
@@ -301,6 +322,11 @@ impl Isa {
     pub fn run_int4<K: Int4Kernel>(self, kernel: K) {
         match self.0 {
             Path::Portable(d) => kernel.run(d),
+            // SAFETY: a `NeonDot` exists only where its instructions do.
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(_, Some(d)) => unsafe { neon::run_dot_int4(d, kernel) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon(d, None) => kernel.run(d),
             #[cfg(target_feature = "simd128")]
             Path::Simd128(_) => kernel.run(portable::Portable),
             // SAFETY: an `AvxVnni` exists only where its instructions do.
@@ -328,7 +354,13 @@ pub fn prefetch<T>(x: &T) {
         // SAFETY: every x86_64 has SSE; a prefetch touches nothing, and `x` is a valid reference.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: a prefetch touches nothing, and `x` is a valid reference.
+    unsafe {
+        let at = std::ptr::from_ref(x);
+        std::arch::asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(readonly, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(miri)))))]
     let _ = x;
 }
 

@@ -1,4 +1,4 @@
-//! Sixteen lanes in plain Rust, for LLVM to vectorise: NEON on aarch64, anything elsewhere.
+//! Sixteen lanes in plain Rust, for LLVM to vectorise.
 
 use super::{Int4, Int8, Integers, LANES, Simd};
 use crate::ops::fma::fma;
