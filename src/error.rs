@@ -37,6 +37,8 @@ pub enum ErrorKind {
     MemoryExceeded,
     /// A GPU failed or cannot be used: run on the processor.
     Device,
+    /// The caller asked that the work end ([`Interrupt`](crate::archive::Interrupt)).
+    Interrupted,
 }
 
 /// An error: its kind, what was being done, and the operating system's error where there is one.
@@ -66,6 +68,11 @@ impl Error {
     /// The operating system's error, for [`ErrorKind::Io`].
     pub fn io_error(&self) -> Option<&io::Error> {
         self.source.as_ref()
+    }
+
+    /// Whether the error says nothing of an archive's bytes: the device failed, or the caller ended the work.
+    pub(crate) fn is_of_the_run(&self) -> bool {
+        matches!(self.kind, ErrorKind::Device | ErrorKind::Interrupted)
     }
 
     /// The same error once more; of a system's error only its kind and text.
@@ -108,6 +115,8 @@ impl From<Error> for io::Error {
             (ErrorKind::InvalidArgument, None) => io::ErrorKind::InvalidInput,
             (ErrorKind::ModelMissing, None) => io::ErrorKind::NotFound,
             (ErrorKind::Unsupported, None) => io::ErrorKind::Unsupported,
+            // Not the system's kind of that name: `write_all` and `read_to_end` would try again.
+            (ErrorKind::Interrupted, None) => io::ErrorKind::Other,
             (ErrorKind::LimitExceeded | ErrorKind::MemoryExceeded | ErrorKind::Device, None) => {
                 io::ErrorKind::Other
             }

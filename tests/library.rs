@@ -27,6 +27,7 @@ mod library {
     mod gguf;
     mod golden;
     mod gradients;
+    mod interrupts;
     mod kernels;
     mod layers;
     mod learning;

@@ -2,7 +2,7 @@
 
 use super::format::Extent;
 use crate::codec::{self, ChunkOptions, Codec, Coded};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::profile::{Part, enter};
 use rayon::prelude::*;
 
@@ -100,7 +100,7 @@ fn stored_len(len: usize, block_len: u32) -> usize {
 /// Stores those chunks of `pieces` from which a reader would not get its plain bytes back.
 ///
 /// # Errors
-/// [`ErrorKind::Device`]: a device that failed says nothing of a chunk.
+/// Those of the run: they say nothing of a chunk.
 fn verify_all(codec: Codec<'_>, pieces: &mut [Result<Vec<EncodedChunk<'_>>>]) -> Result<()> {
     let _other = enter(Part::Other);
     let (mut coded, mut places) = (Vec::new(), Vec::new());
@@ -118,7 +118,7 @@ fn verify_all(codec: Codec<'_>, pieces: &mut [Result<Vec<EncodedChunk<'_>>>]) ->
     for ((chunk, coded), decoded) in places.into_iter().zip(coded).zip(decoded) {
         match decoded {
             Ok(decoded) if decoded == chunk.plain => chunk.coded = coded,
-            Err(error) if error.kind() == ErrorKind::Device => return Err(error),
+            Err(error) if error.is_of_the_run() => return Err(error),
             _ => chunk.verify_failed = true,
         }
     }

@@ -7,7 +7,7 @@ use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
 use super::{AdapterName, BatchLoad, ModelName, Progress, Resources, Summary};
-use crate::codec::{self, ChunkOptions, Codec, Parameters, Prefix};
+use crate::codec::{self, ChunkOptions, Codec, Parameters, Prefix, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
 use crate::profile::{Part, enter};
@@ -112,7 +112,7 @@ impl<'a, W: Write> Encoder<'a, W> {
         progress: Progress<'a>,
     ) -> Result<Self> {
         options.check()?;
-        let Options { context, table_log2, learning, threads, .. } = *options;
+        let Options { context, table_log2, learning, .. } = *options;
         let resources = Resources { isa: model.isa(), ..options.resources(progress) };
         let held = Some(model).filter(|_| options.may_run_model());
         let model = held.as_deref();
@@ -143,7 +143,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             chunk_size: options.resolved_chunk_size() as usize,
             verify: options.verify,
             resources,
-            pool: Pool::of(threads)?,
+            pool: Pool::of(options)?,
             batch: Vec::new(),
             load: BatchLoad::default(),
             chunk: Vec::new(),
@@ -153,7 +153,10 @@ impl<'a, W: Write> Encoder<'a, W> {
         };
         if !options.prefix.is_empty() {
             let (codec, text, options) = (encoder.codec(), &options.prefix, &encoder.options);
-            let (coded, prefix) = encoder.pool.run(|| Prefix::encode(codec, text, options))?;
+            let (coded, prefix) = encoder.pool.run(|stop| {
+                let codec = Codec { stop, ..codec };
+                Prefix::encode(codec, text, options)
+            })?;
             (encoder.setup.prefix, encoder.prefix) = (Some(coded), prefix);
         }
         Ok(encoder)
@@ -164,7 +167,8 @@ impl<'a, W: Write> Encoder<'a, W> {
         let (prefix, parameters) = (&self.prefix, &self.setup.parameters);
         let model = self.model.as_deref();
         let steering = self.steering.as_deref().unwrap_or(Steering::NONE);
-        Codec { model, isa, parameters, prefix, steering, threads, memory, progress }
+        let stop = Stop::never();
+        Codec { model, isa, parameters, prefix, steering, threads, memory, progress, stop }
     }
 
     /// Takes in plain bytes.
@@ -215,7 +219,10 @@ impl<'a, W: Write> Encoder<'a, W> {
         framing: Framing,
     ) -> Vec<Result<Vec<EncodedChunk<'p>>>> {
         let (codec, options, verify) = (self.codec(), &self.options, self.verify);
-        self.pool.run(|| chunk::encode_all(codec, plains, options, framing, verify))
+        self.pool.run(|stop| {
+            let codec = Codec { stop, ..codec };
+            chunk::encode_all(codec, plains, options, framing, verify)
+        })
     }
 
     /// Writes content of one chunk in single form, with no more of the setup than that chunk needs.

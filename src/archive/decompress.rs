@@ -12,7 +12,7 @@ use super::options::Options;
 use super::place::at_chunk;
 use super::pool::Pool;
 use super::{BatchLoad, ModelSource, Progress, Summary};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::profile::{Part, enter};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl<'a, W: Write> Driver<'a, W> {
         Ok(Self {
             output,
             models,
-            pool: Pool::of(options.threads)?,
+            pool: Pool::of(&options)?,
             options,
             progress,
             summary: Summary::default(),
@@ -200,7 +200,7 @@ impl<'a, W: Write> Driver<'a, W> {
                     self.give(&extent, &plain)?;
                     source.given(extent)?;
                 }
-                Err(e) if e.kind() == ErrorKind::Device => return Err(e), // no damage of the archive
+                Err(e) if e.is_of_the_run() => return Err(e), // no damage of the archive
                 Err(e) => source.lost(e)?,
             }
         }

@@ -5,7 +5,7 @@ use super::format::{ChunkHeader, Extent, Setup, SingleHeader, Source, crc32};
 use super::pool::Pool;
 use super::steering::find_steering;
 use super::{ModelName, ModelSource, Resources};
-use crate::codec::{self, Codec, Coded, Prefix};
+use crate::codec::{self, Codec, Coded, Prefix, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Model, Steering};
 use crate::predict::MixingConfig;
@@ -116,13 +116,14 @@ impl StreamDecoder {
             self.steering =
                 steering.map(|(name, model)| find_steering(name, model, models)).transpose()?;
         }
-        Ok(pool.run(|| self.decode_here(frames, resources)))
+        Ok(pool.run(|stop| self.decode_here(frames, resources, stop)))
     }
 
     fn decode_here<'f>(
         &mut self,
         frames: &[&'f Frame],
         resources: Resources<'_>,
+        stop: &Stop,
     ) -> Vec<Result<Cow<'f, [u8]>>> {
         let _other = enter(Part::Other);
         let coded: Vec<Coded<'_>> =
@@ -132,7 +133,7 @@ impl StreamDecoder {
         let parameters = &self.setup.parameters;
         let steering = self.steering.as_deref().unwrap_or(Steering::NONE);
         let without = Codec::without_model(isa, threads);
-        let codec = Codec { model, parameters, steering, memory, progress, ..without };
+        let codec = Codec { model, parameters, steering, memory, progress, stop, ..without };
         let prefix = match &self.setup.prefix {
             Some(prefix) if !coded.is_empty() => {
                 let decoded = self.prefix.get_or_insert_with(|| Prefix::decode(codec, prefix));

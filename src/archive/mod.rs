@@ -25,6 +25,7 @@ mod decompress;
 mod format;
 mod frame;
 mod held;
+mod interrupt;
 mod list;
 mod model_name;
 mod options;
@@ -47,6 +48,7 @@ pub use decompress::{Decoder, decompress};
 #[cfg(feature = "cli")]
 pub(crate) use format::refuse_foreign;
 pub use format::{BLOCK_UNIT, FORMAT_VERSION, MAGIC, MAX_BLOCK_LEN, MAX_CHUNK_SIZE, NUMERICS};
+pub use interrupt::Interrupt;
 pub use list::{ChunkInfo, StreamInfo, list};
 pub use model_name::{BuiltinModels, ModelName, ModelSource};
 pub use options::Options;

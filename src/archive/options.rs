@@ -1,7 +1,9 @@
 //! Options of compression and decompression.
 
 use super::format::{BLOCK_UNIT, MAX_BLOCK_LEN, MAX_CHUNK_SIZE};
-use super::{DEFAULT_LEVEL, DEFAULT_PIECE, NamedSteering, Progress, Resources, default_chunk_size};
+use super::{
+    DEFAULT_LEVEL, DEFAULT_PIECE, Interrupt, NamedSteering, Progress, Resources, default_chunk_size,
+};
 use crate::codec::{ChunkOptions, MAX_LANES, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::Learning;
@@ -54,6 +56,8 @@ pub struct Options {
     pub max_output: Option<u64>,
     /// The instruction set of decompression without a language model; changes no byte.
     pub isa: Isa,
+    /// Asked while threads work, whether to stop.
+    pub interrupt: Option<Interrupt>,
 }
 
 impl Default for Options {
@@ -76,6 +80,7 @@ impl Default for Options {
             memory: u64::MAX,
             max_output: None,
             isa: Isa::detect(),
+            interrupt: None,
         }
     }
 }
@@ -119,6 +124,7 @@ setters! {
     context: Option<u32>,
     learning: Option<Learning>,
     max_output: Option<u64>,
+    interrupt: Option<Interrupt>,
 }
 
 impl Options {

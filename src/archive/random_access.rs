@@ -35,7 +35,7 @@ pub fn read_chunk(
     let start = stream.chunks[..chunk].iter().map(|chunk| chunk.plain_len).sum();
     let frame = read_frame(&mut source, stream, info, start)?;
     let mut decoder = StreamDecoder::new(stream.setup.clone());
-    let pool = Pool::of(options.threads)?;
+    let pool = Pool::of(options)?;
     let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
     plains.into_iter().next().expect("one frame was decoded").map(Cow::into_owned)
 }
@@ -55,7 +55,7 @@ pub fn read_range(
 ) -> Result<Summary> {
     let streams = list(&mut input)?;
     let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
-    let pool = Pool::of(options.threads)?;
+    let pool = Pool::of(options)?;
     let mut summary = Summary::default();
     let mut begin = 0; // of the chunk, in the content
     for stream in &streams {
@@ -152,7 +152,7 @@ fn read_block_by_place(
         n_stored: chunk.extent.is_stored().into(),
         ..Summary::default()
     };
-    let (mut decoder, pool) = (StreamDecoder::new(header.setup), Pool::of(options.threads)?);
+    let (mut decoder, pool) = (StreamDecoder::new(header.setup), Pool::of(options)?);
     let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
     let plain = plains.into_iter().next().expect("one frame was decoded")?.into_owned();
     Ok(Block { start, plain, summary })

@@ -106,7 +106,7 @@ impl By {
     /// Bytes at the beginning of `plain` whose code fits in `room`, while all of it is coded.
     fn fitting(self, codec: Codec<'_>, plain: &[u8], room: usize) -> Result<usize> {
         match self {
-            Self::Bytes { tier } => Ok(bytes::fitting(codec, plain, tier, room)),
+            Self::Bytes { tier } => bytes::fitting(codec, plain, tier, room),
             Self::Tokens { mix } => tokens::fitting(codec, plain, mix, room),
         }
     }
@@ -115,7 +115,7 @@ impl By {
     fn encode(self, codec: Codec<'_>, plain: &[u8]) -> Result<Coded<'static>> {
         match self {
             _ if plain.is_empty() => Ok(Coded { payload: Vec::new().into(), ..Coded::stored(&[]) }),
-            Self::Bytes { tier } => Ok(bytes::encode(codec, plain, tier)),
+            Self::Bytes { tier } => bytes::encode(codec, plain, tier),
             Self::Tokens { mix } => tokens::encode(codec, plain, 1, mix),
         }
     }

@@ -13,7 +13,7 @@ use crate::profile::{Part, enter};
 /// The adaptive model's strongest tier, the one that is mixed with the language model.
 pub const BEST_TIER: u8 = 4;
 
-/// Plain bytes between calls of `progress`.
+/// Plain bytes between calls of `progress`, and looks at `stop`.
 const PROGRESS_STEP: usize = 1 << 12;
 
 /// The model of `tier` that a chunk of `plain_len` bytes begins with: it has read the prefix.
@@ -52,37 +52,50 @@ fn code_byte(mixed: &mut Mixed, coder: &mut impl BitCoder, byte: u8) -> u8 {
 }
 
 /// Encodes `plain` (not empty) by the adaptive model of `tier`, 1..=4.
-pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Coded<'static> {
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
+pub fn encode(codec: Codec<'_>, plain: &[u8], tier: u8) -> Result<Coded<'static>> {
     let table_log2 = codec.parameters.table_log2;
     let mut mixed = model(codec, tier, table_log2.into(), plain.len());
     let mut encoder = RangeEncoder::default();
     let _mixing = enter(Part::Mixing); // and the coder, some 1 % of it: no span in so short a loop
     for part in plain.chunks(PROGRESS_STEP) {
+        codec.stop.check()?;
         part.iter().for_each(|&byte| _ = code_byte(&mut mixed, &mut encoder, byte));
         (codec.progress)(part.len() as u64);
     }
     let parameters = table_log2 << 2 | (tier - 1);
     let payload = [&[parameters][..], &encoder.finish()].concat().into();
     let coding = Coding { method: Method::Adaptive, lanes: 1 };
-    Coded { coding, plain_len: plain.len(), payload }
+    Ok(Coded { coding, plain_len: plain.len(), payload })
 }
 
 /// Bytes at the beginning of `plain` whose code has at most `room` bytes, while all of it is coded.
-pub fn fitting(codec: Codec<'_>, plain: &[u8], tier: u8, room: usize) -> usize {
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
+pub fn fitting(codec: Codec<'_>, plain: &[u8], tier: u8, room: usize) -> Result<usize> {
     let mut mixed = model(codec, tier, codec.parameters.table_log2.into(), plain.len());
     let mut encoder = RangeEncoder::default();
     let _mixing = enter(Part::Mixing);
-    let fits = |&byte: &u8| {
+    for (i, &byte) in plain.iter().enumerate() {
+        if i % PROGRESS_STEP == 0 {
+            codec.stop.check()?;
+        }
         code_byte(&mut mixed, &mut encoder, byte);
-        encoder.coded_len() < room // beside the parameters
-    };
-    plain.iter().map(fits).take_while(|&fits| fits).count()
+        if encoder.coded_len() >= room {
+            return Ok(i); // the parameters have a byte, too
+        }
+    }
+    Ok(plain.len())
 }
 
 /// Decodes `plain_len` bytes.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk.
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where `coded` cannot be the code of any chunk;
+/// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
 pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8>> {
     let Some((parameters, coded)) = coded.split_first() else {
         return Err(corrupt("an adaptive chunk has no parameters"));
@@ -98,6 +111,7 @@ pub fn decode(codec: Codec<'_>, coded: &[u8], plain_len: usize) -> Result<Vec<u8
             plain.resize(plain_len, 0xff); // all bits are true
             break;
         }
+        codec.stop.check()?;
         decoder.expect_more()?;
         let step = PROGRESS_STEP.min(plain_len - plain.len());
         plain.extend((0..step).map(|_| code_byte(&mut mixed, &mut decoder, 0)));

@@ -6,7 +6,7 @@
 //! written to the file.
 
 use super::lane_layout::LaneLayout;
-use super::{Codec, Parameters};
+use super::{Codec, Parameters, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Learner, Model, RestartingSession, Row, Session};
 use crate::predict::cdf::cumulative_counts;
@@ -33,6 +33,7 @@ pub struct Lanes<'m> {
     shards: Vec<Shard<'m>>,
     /// The weights of the sessions, where they learn, and the tokens of a lane between steps.
     learner: Option<(Learner, usize)>,
+    stop: &'m Stop,
 }
 
 impl<'m> Lanes<'m> {
@@ -48,7 +49,7 @@ impl<'m> Lanes<'m> {
         steps: usize,
         lane_len: usize,
     ) -> Result<Self> {
-        let Codec { parameters, prefix, steering, .. } = codec;
+        let Codec { parameters, prefix, steering, stop, .. } = codec;
         let model = codec.language_model()?;
         // A lane never has more tokens than bytes, but for those of a call that are not seen yet.
         let most = lane_len + prefix.tokens.len() + steps;
@@ -73,7 +74,7 @@ impl<'m> Lanes<'m> {
         };
         let _waiting = enter(Part::Waiting);
         let shards = (0..n_shards).into_par_iter().map(shard).collect();
-        Ok(Self { model, opening, shards, learner })
+        Ok(Self { model, opening, shards, learner, stop })
     }
 
     /// The id of the token after which a lane's first token is predicted.
@@ -105,7 +106,7 @@ impl<'m> Lanes<'m> {
     /// each token in turn, on any thread.
     ///
     /// # Errors
-    /// Those of [`cumulative_counts`].
+    /// Those of [`cumulative_counts`]; [`ErrorKind::Interrupted`].
     pub fn step<I, T, V>(
         &mut self,
         inputs: impl Fn(usize) -> (u32, I) + Sync,
@@ -125,9 +126,10 @@ impl<'m> Lanes<'m> {
             rest = others;
             parts.push((shard, outputs));
         }
-        let (model, opened) = (self.model, self.opening.len() as u32 - 1);
+        let (model, opened, stop) = (self.model, self.opening.len() as u32 - 1, self.stop);
         let _waiting = enter(Part::Waiting);
         parts.into_par_iter().try_for_each(|(shard, outputs)| {
+            stop.check()?;
             let _other = enter(Part::Other);
             shard.take_rows(&inputs, opened);
             if shard.rows.is_empty() { Ok(()) } else { shard.predict(model, &ask, outputs, &visit) }

@@ -16,6 +16,7 @@ mod prefix_coding;
 pub mod range_coder;
 mod steering_code;
 mod steering_integers;
+mod stop;
 mod strategy;
 pub mod token_trie;
 mod tokens;
@@ -31,6 +32,7 @@ pub use prefix::Prefix;
 use std::borrow::Cow;
 pub use steering_code::{Quantizer, SteeringCode};
 pub use steering_integers::MAX_INTEGER;
+pub use stop::Stop;
 use strategy::Strategy;
 
 /// Most lanes a chunk can have.
@@ -144,6 +146,8 @@ pub struct Codec<'a> {
     pub memory: u64,
     /// Progress callback.
     pub progress: Progress<'a>,
+    /// Ends the work of a call with [`ErrorKind::Interrupted`].
+    pub stop: &'a Stop,
 }
 
 /// Progress callback: called with the number of plain bytes just processed, from any thread, in
@@ -160,7 +164,8 @@ impl<'a> Codec<'a> {
     pub fn without_model(isa: Isa, threads: usize) -> Self {
         let (parameters, prefix) = (&Parameters::DEFAULT, Prefix::none());
         let (steering, memory, progress) = (Steering::NONE, u64::MAX, &|_| ());
-        Self { model: None, isa, parameters, prefix, steering, threads, memory, progress }
+        let (model, stop) = (None, Stop::never());
+        Self { model, isa, parameters, prefix, steering, threads, memory, progress, stop }
     }
 
     /// The language model.
@@ -187,7 +192,8 @@ impl<'a> Codec<'a> {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if the model's logits overflow, [`ErrorKind::InvalidArgument`] for
-/// options out of range, [`ErrorKind::MemoryExceeded`] if the lanes would take too much memory.
+/// options out of range, [`ErrorKind::MemoryExceeded`] if the lanes would take too much memory,
+/// [`ErrorKind::Interrupted`].
 pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<Coded<'static>> {
     check_options(options)?;
     encode_by(Strategy::of(options, plain.len()), codec, plain)
@@ -195,7 +201,7 @@ pub fn encode(codec: Codec<'_>, plain: &[u8], options: &ChunkOptions) -> Result<
 
 fn encode_by(strategy: Strategy, codec: Codec<'_>, plain: &[u8]) -> Result<Coded<'static>> {
     match strategy {
-        Strategy::Bytes { tier } => Ok(bytes::encode(codec, plain, tier)),
+        Strategy::Bytes { tier } => bytes::encode(codec, plain, tier),
         Strategy::Tokens { lanes, mix: false, .. } => tokens::encode(codec, plain, lanes, false),
         Strategy::Tokens { lanes, learns, .. } if learns && learning_fits(codec, lanes) => {
             let parameters = codec.parameters.for_method(Method::Learning);
@@ -228,7 +234,7 @@ fn encode_best(
     lanes: u8,
     try_both: bool,
 ) -> Result<Coded<'static>> {
-    let by_bytes = bytes::encode(codec.quiet(), plain, bytes::BEST_TIER);
+    let by_bytes = bytes::encode(codec.quiet(), plain, bytes::BEST_TIER)?;
     if !try_both && !strategy::lm_may_pay_off(codec, plain, by_bytes.payload.len())? {
         (codec.progress)(plain.len() as u64);
         return Ok(by_bytes);

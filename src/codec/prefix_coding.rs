@@ -24,7 +24,7 @@ impl Prefix {
         let codec = Codec { parameters: &codec.parameters.fixed(), ..codec };
         match Strategy::of(options, text.len()) {
             Strategy::Bytes { tier } => {
-                let coded = bytes::encode(codec.quiet(), text, tier);
+                let coded = bytes::encode(codec.quiet(), text, tier)?;
                 Ok((coded, Self { text: text.to_vec(), ..Self::default() }))
             }
             Strategy::Tokens { mix, .. } => {
