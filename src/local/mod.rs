@@ -1,10 +1,12 @@
 //! Models on this machine, as archives name them: those compiled in, and those of the [`Store`].
 //! Never the network: what is read from an archive downloads nothing.
 
+mod adapter_ref;
 mod loader;
 mod model_ref;
 mod placement;
 mod search;
+mod steering_ref;
 
 use crate::archive::{AdapterName, BuiltinModels, ModelName, ModelSource, SteeringName};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +17,7 @@ use crate::hub::{
 use crate::models::{AdapterFiles, Model, Steering, SteeringFile};
 use crate::ops::Isa;
 use crate::train::SeededModel;
+pub use adapter_ref::AdapterRef;
 use loader::{Loader, Verified};
 pub use model_ref::ModelRef;
 #[cfg(feature = "cli")]
@@ -25,6 +28,7 @@ use search::Search;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
+pub use steering_ref::SteeringRef;
 
 /// Callback before models are read to find one by its digest: how many, and their bytes.
 type OnSearch = Box<dyn Fn(usize, u64) + Send + Sync>;
@@ -159,6 +163,24 @@ impl LocalModels {
             ModelRef::Seeded(seeded) => self.draw(&seeded),
             named => self.open(&named.find(&self.store)?),
         }
+    }
+
+    /// Finds the adapter that people call `name`, as the program's `--adapter` takes it: a folder of PEFT's layout, or an
+    /// imported one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where a path leads to no folder; [`ErrorKind::ModelMissing`].
+    pub fn adapter_named(&self, name: &Path) -> Result<FoundAdapter> {
+        AdapterRef::parse(name)?.find(&self.store)
+    }
+
+    /// Finds the steering vectors that people call `name`, as the program's `--steer` takes them: a file, or an
+    /// imported one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where a path leads to nothing; [`ErrorKind::ModelMissing`].
+    pub fn steering_named(&self, name: &Path) -> Result<FoundSteering> {
+        SteeringRef::parse(name)?.find(&self.store)
     }
 
     /// Draws a model from its seed.

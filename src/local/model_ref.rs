@@ -114,11 +114,11 @@ fn ambiguous(name: &str, models: &[StoredModel]) -> Error {
 }
 
 /// Returns `path` with the characters escaped that control a terminal.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }
 
 /// An [`ErrorKind::InvalidArgument`] error.
-fn invalid(message: String) -> Error {
+pub(super) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }

@@ -1,6 +1,5 @@
 //! Verbs of `llmzip models` on low-rank adapters.
 
-use super::adapter_ref::AdapterRef;
 use super::command::{ModelCommand, damage_of};
 use super::show_adapter::AdapterEntry;
 use crate::cli::adapter_folder::AdapterFolder;
@@ -8,6 +7,7 @@ use crate::cli::exit::UsageError;
 use crate::cli::names::shown;
 use crate::cli::standard;
 use crate::hub::{FoundAdapter, Store, is_adapter_name};
+use crate::local::AdapterRef;
 use crate::models::AdapterFiles;
 use anyhow::{Context, Result};
 use std::fs;

@@ -4,7 +4,6 @@
 use super::show::ModelEntry;
 use super::show_adapter::AdapterEntry;
 use super::show_steering::SteeringEntry;
-use super::steering_ref::SteeringRef;
 use crate::ErrorKind;
 use crate::cli::exit::{BROKEN_PIPE, code_of};
 use crate::cli::failures::Failures;
@@ -13,7 +12,7 @@ use crate::cli::session::CliSession;
 use crate::cli::size::{counted, grouped};
 use crate::cli::voice::Voice;
 use crate::hub::{self, FoundModel, FoundSteering, STEERING_SUFFIX, StoredModel};
-use crate::local::ModelRef;
+use crate::local::{ModelRef, SteeringRef};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 

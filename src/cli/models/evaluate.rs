@@ -1,6 +1,5 @@
 //! `models evaluate`: what texts cost by models alone, how many questions they answer, and what smaller ones lose.
 
-use super::adapter_ref::AdapterRef;
 use super::args::{EngineDevice, EngineName};
 use super::choices::Choices;
 use super::command::ModelCommand;
@@ -11,6 +10,7 @@ use crate::cli::names::shown;
 use crate::cli::size::{figure, grouped};
 use crate::cli::standard;
 use crate::codec::Parameters;
+use crate::local::AdapterRef;
 use crate::models::{AdapterFiles, Model, Network, TextCost};
 use anyhow::{Context, Result};
 use rayon::prelude::*;

@@ -1,7 +1,6 @@
 //! `llmzip models`: downloads, lists, verifies, removes, exports, imports and quantizes models.
 
 mod adapter;
-pub mod adapter_ref;
 pub mod args;
 mod choices;
 mod command;
@@ -25,6 +24,7 @@ use super::standard;
 use super::voice::Voice;
 use crate::ErrorKind;
 use crate::hub::{self, FoundModel, Reference};
+use crate::local::SteeringRef;
 use anyhow::Result;
 use args::Verb;
 use command::ModelCommand;
@@ -37,7 +37,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
-use steering_ref::SteeringRef;
 use watch::Bars;
 
 /// Executes `verb`; a model that fails is recorded and does not stop the others.

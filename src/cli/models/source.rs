@@ -1,8 +1,7 @@
 //! Source of the models of a run: `-m`, else the models on this machine. Only a model that `-m`
 //! names for compression is downloaded. Steering vectors: those of `--steer`, and those on this machine.
 
-use super::adapter_ref::AdapterRef;
-use super::steering_ref::{RandomSteering, SteeringRef, SteeringSpec};
+use super::steering_ref::{RandomSteering, SteeringSpec};
 use super::watch::Bars;
 use crate::archive::{
     AdapterName, BuiltinModels, ModelName, ModelSource, NamedSteering, Options, SteeringName,
@@ -10,7 +9,7 @@ use crate::archive::{
 use crate::cli::names::shown;
 use crate::cli::voice::{ProgressStyle, Voice};
 use crate::hub::{self, Environment, FoundModel, Reference, Store};
-use crate::local::ModelRef;
+use crate::local::{AdapterRef, ModelRef, SteeringRef};
 use crate::models::{AdapterFiles, Model, Steering};
 use crate::{Error, ErrorKind, LocalModels};
 use anyhow::Result;

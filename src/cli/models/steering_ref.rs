@@ -1,12 +1,9 @@
-//! Steering vectors as typed, and their resolution on this machine.
+//! Steering vectors as typed.
 
-use crate::cli::exit::UsageError;
-use crate::cli::names::shown;
-use crate::hub::{FoundSteering, Store};
+use crate::Result;
+use crate::local::SteeringRef;
 use crate::models::Steering;
-use crate::{Error, ErrorKind};
-use anyhow::Result;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Steering vectors that are drawn from a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +20,6 @@ pub enum SteeringSpec {
     /// Those of `--steer-random`.
     Random(RandomSteering),
 }
-
-/// Reference to a file of steering vectors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SteeringRef(PathBuf);
 
 impl SteeringSpec {
     /// Resolves what was typed.
@@ -47,52 +40,6 @@ impl SteeringSpec {
             Self::Random(_) => "--steer-random",
         }
     }
-}
-
-impl SteeringRef {
-    /// Parses a reference: a file, or the name of an imported one.
-    ///
-    /// # Errors
-    /// UsageError where a path leads to nothing.
-    pub fn parse(typed: &Path) -> Result<Self> {
-        match is_path(typed) && typed.symlink_metadata().is_err() {
-            true => Err(UsageError(format!("no such file: {}", shown(typed))).into()),
-            false => Ok(Self(typed.to_owned())),
-        }
-    }
-
-    /// Finds the file on this machine: one of that path takes precedence over an imported one.
-    ///
-    /// # Errors
-    /// ModelMissing.
-    pub fn find(&self, store: &Store) -> crate::Result<FoundSteering> {
-        let Self(typed) = self;
-        if typed.is_file() {
-            return Ok(FoundSteering::of_path(typed));
-        }
-        if let Some(stored) = self.find_stored(store) {
-            return Ok(stored);
-        }
-        if typed.symlink_metadata().is_ok() {
-            return Ok(FoundSteering::of_path(typed)); // reading it says what it is
-        }
-        let message = format!(
-            "there are no steering vectors '{}': neither a file nor an imported one of that name",
-            shown(typed)
-        );
-        Err(Error::new(ErrorKind::ModelMissing, message))
-    }
-
-    /// Finds the imported file of that name.
-    pub fn find_stored(&self, store: &Store) -> Option<FoundSteering> {
-        let Self(typed) = self;
-        store.find_steering_file(typed.to_str().filter(|_| !is_path(typed))?)
-    }
-}
-
-/// Whether `typed` can only be a path.
-fn is_path(typed: &Path) -> bool {
-    typed.components().count() != 1 || typed.is_absolute() || typed.starts_with("..")
 }
 
 /// Parses `K` or `K:SEED`.
@@ -120,13 +67,5 @@ mod tests {
         for bad in ["", "0", "65", "-1", "1:", "1:x", ":1", "1:2:3", "1:18446744073709551616"] {
             assert!(parse_random(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn paths_are_told_from_names() {
-        for path in ["./a", "../a", "/a", "a/b", "..", ""] {
-            assert!(is_path(Path::new(path)), "{path}");
-        }
-        assert!(!is_path(Path::new("a.steer")));
     }
 }

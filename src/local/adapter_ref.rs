@@ -1,10 +1,8 @@
 //! Low-rank adapters as typed, and their resolution on this machine.
 
-use crate::cli::exit::UsageError;
-use crate::cli::names::shown;
+use super::model_ref::{invalid, shown};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{FoundAdapter, Store};
-use crate::{Error, ErrorKind};
-use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// Reference to an adapter: a folder, or the name of an imported one.
@@ -15,12 +13,12 @@ impl AdapterRef {
     /// Parses a reference.
     ///
     /// # Errors
-    /// UsageError where a path leads to no folder.
+    /// [`ErrorKind::InvalidArgument`] where a path leads to no folder.
     pub fn parse(typed: &Path) -> Result<Self> {
         let is_path =
             typed.components().count() != 1 || typed.is_absolute() || typed.starts_with("..");
         match is_path && !typed.is_dir() {
-            true => Err(UsageError(format!("no such folder: {}", shown(typed))).into()),
+            true => Err(invalid(format!("no such folder: {}", shown(typed)))),
             false => Ok(Self(typed.to_owned())),
         }
     }
@@ -28,8 +26,8 @@ impl AdapterRef {
     /// Finds the adapter on this machine: one in that folder takes precedence over an imported one.
     ///
     /// # Errors
-    /// ModelMissing.
-    pub fn find(&self, store: &Store) -> crate::Result<FoundAdapter> {
+    /// [`ErrorKind::ModelMissing`].
+    pub fn find(&self, store: &Store) -> Result<FoundAdapter> {
         let Self(typed) = self;
         let stored = || store.find_adapter(typed.to_str()?);
         if FoundAdapter::is_in(typed) {
