@@ -1,7 +1,7 @@
 //! `llmzip equalinfo`: text as tokens of equal information, for the training of a second model (docs/equal-info.md).
 
 use super::exit::UsageError;
-use super::input::{Input, OpenInput};
+use super::input::{Input, OpenInput, expect_no_folder};
 use super::names::{shown, with_suffix, without_suffix};
 use super::output::{OutputPlace, refuse_inputs, refuse_name, write_to};
 use super::session::CliSession;
@@ -428,6 +428,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads a file whose mode the output will have.
 fn read_input(path: &Path) -> Result<(OpenInput, Vec<u8>)> {
     let open = || {
+        expect_no_folder(path)?;
         let input = OpenInput::open(&Input::File(path.to_owned()), false, true)?;
         let (bytes, _) = input.head(u64::MAX)?;
         anyhow::Ok((input, bytes))

@@ -1,6 +1,6 @@
 //! `llmzip explain`: a page that shows what each token of a text costs under a language model.
 
-use super::input::{Input, OpenInput};
+use super::input::{Input, OpenInput, expect_no_folder};
 use super::names::shown;
 use super::output::{refuse_inputs, write_to};
 use super::session::CliSession;
@@ -60,6 +60,7 @@ pub fn run(session: &CliSession, args: &ExplainArgs) -> Result<()> {
     if let Some(output) = &output {
         refuse_inputs(output, &[&args.file])?;
     }
+    expect_no_folder(&args.file).with_context(|| name.clone())?;
     let input = OpenInput::open(&input, false, true).with_context(|| name.clone())?;
     let head = input.head(args.bytes.saturating_add(1));
     let (text, _) = head.with_context(|| name.clone())?;

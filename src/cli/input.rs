@@ -247,6 +247,17 @@ pub fn name_of(input: &Input) -> String {
     }
 }
 
+/// Refuses a folder where a command takes one file, and has no -r.
+///
+/// # Errors
+/// An error that says so.
+pub fn expect_no_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        bail!("is a directory, expected a file");
+    }
+    Ok(())
+}
+
 fn refuse_folder(file_type: FileType) -> Result<()> {
     if file_type.is_dir() {
         bail!("is a directory; -r takes the files in it");

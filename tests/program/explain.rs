@@ -50,6 +50,7 @@ fn it_overwrites_only_with_f_and_is_a_filter() {
     let cut = shell.run(&["explain", "--bytes", "2", "a", "-o", "-"]).expect(0);
     let cut = String::from_utf8(cut.stdout).unwrap();
     assert!(cut.contains("The first 2 bytes") && text_of(&cut) == "ab", "{cut}");
+    shell.run(&["explain", "."]).expect(1).saying("is a directory, expected a file");
     shell.write("empty", b"");
     shell.run(&["explain", "empty"]).expect(0);
     assert_eq!(text_of(std::str::from_utf8(&shell.read("empty.html")).unwrap()), "");
