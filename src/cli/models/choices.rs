@@ -167,7 +167,40 @@ fn of_csv(text: &str, subject: &str) -> Result<Vec<Question>> {
         let choices = [a, b, c, d].map(str::to_owned);
         Ok(Question { subject: subject.to_owned(), text: text.to_owned(), choices, answer })
     };
-    reader.records().map(question).collect()
+    let questions = reader.records().map(question).collect();
+    // The reader takes the end of the file for the end of the quote.
+    match open_quote(text) {
+        Some(line) => bail!("line {line}: a quote begins there and does not end"),
+        None => questions,
+    }
+}
+
+/// Returns the line in which the quoted field begins that `text` ends in, if it does.
+fn open_quote(text: &str) -> Option<usize> {
+    enum Field {
+        Begins,
+        Plain,
+        /// Begun in that line.
+        Quoted(usize),
+        /// By a quote: another one makes two of one.
+        Ended(usize),
+    }
+    let (mut field, mut line) = (Field::Begins, 1);
+    for byte in text.bytes() {
+        field = match (byte, field) {
+            (b'"', Field::Begins) => Field::Quoted(line),
+            (b'"', Field::Ended(begun)) => Field::Quoted(begun),
+            (b'"', Field::Quoted(begun)) => Field::Ended(begun),
+            (_, Field::Quoted(begun)) => Field::Quoted(begun),
+            (b',' | b'\n' | b'\r', _) => Field::Begins,
+            _ => Field::Plain,
+        };
+        line += usize::from(byte == b'\n');
+    }
+    match field {
+        Field::Quoted(begun) => Some(begun),
+        _ => None,
+    }
 }
 
 /// Returns the index of a choice's letter.
@@ -214,6 +247,14 @@ mod tests {
             "line 2: 5 fields, expected question, four choices and a letter"
         );
         assert_eq!(error("question,a,b,c,d,answer\n"), "line 1: expected an answer of A to D");
+        assert_eq!(
+            error("q,1,2,3,4,A\n\"the \"\"last\"\"\nof all\",1,2,3,4,\"A\n"),
+            "line 3: a quote begins there and does not end"
+        );
+        assert_eq!(
+            error("q,1,2,3,4,A\n\"q,1,2,3,4,A\nq,1,2,3,4,A\n"),
+            "line 2: a quote begins there and does not end"
+        );
         let json =
             "{\"question\": \"q\", \"choices\": [\"1\", \"2\", \"3\", \"4\"], \"answer\": 4}";
         assert!(
