@@ -26,7 +26,7 @@ else
     threads=(1 3)
 fi
 isas=()
-for isa in scalar avx2 avx512; do
+for isa in scalar neon avx2 avx512; do
     if LLMZIP_ISA=$isa "${programs[0]}" -qc1 "$work/input" >/dev/null 2>&1; then isas+=("$isa"); else skip "$isa: not on this machine"; fi
 done
 for program in "${programs[@]}"; do [ -x "$program" ] || fail "$program is not there"; done
@@ -65,7 +65,7 @@ head -c 120 docs/format.md >"$work/small"
 foreign() { # NAME COMMAND...
     local name=$1 n=0 golden decode && shift
     for golden in "${goldens[@]}"; do
-        decode=(-dqc -m tests/golden/no-window "$golden")
+        decode=(-dqc -m tests/golden/no-window --adapter tests/golden/adapter "$golden")
         "$@" "${decode[@]}" | cmp - <("${programs[0]}" "${decode[@]}") || fail "$name: $golden decodes to something else"
         n=$((n + 1))
     done
@@ -84,8 +84,9 @@ else
     for cpu in "${cpus[@]}"; do foreign "$cpu" qemu-x86_64 -cpu "$cpu" "${programs[0]}" 2>"$work/warnings" || { cat "$work/warnings"; exit 1; }; done
 fi
 
-cross() { # ARCHITECTURE
-    local arch=$1 target=$1-unknown-linux-gnu gcc=$1-linux-gnu-gcc
+cross() { # ARCHITECTURE [ISA/PROCESSOR...]: of qemu's processors; without any, its default
+    local arch=$1 target=$1-unknown-linux-gnu gcc=$1-linux-gnu-gcc way && shift
+    local program=target/$target/release/llmzip run=("qemu-$arch" -L "/usr/$arch-linux-gnu")
     if ! command -v "qemu-$arch" >/dev/null; then
         skip "$arch: no qemu-$arch (Debian: qemu-user)"
     elif ! command -v "$gcc" >/dev/null; then
@@ -94,13 +95,14 @@ cross() { # ARCHITECTURE
         skip "$arch: no standard library for it (rustup target add $target)"
     else
         local linker=CARGO_TARGET_${target//-/_}_LINKER
-        env "${linker^^}=$gcc" cargo build --release --locked --quiet --no-default-features --target "$target"
-        foreign "$arch" "qemu-$arch" -L "/usr/$arch-linux-gnu" "target/$target/release/llmzip"
+        env "${linker^^}=$gcc" cargo build --release --locked --quiet --no-default-features --features cli --target "$target"
+        [ $# != 0 ] || foreign "$arch" "${run[@]}" "$program"
+        for way; do foreign "$arch, $way" env "LLMZIP_ISA=${way%/*}" "${run[@]}" -cpu "${way#*/}" "$program"; done
     fi
 }
 # Another build takes as long as this one did: not in a share.
 if [ "$extent" = full ]; then
-    cross aarch64
+    cross aarch64 neon/max neon/cortex-a53 scalar/max # the second has no dot products of bytes
     cross s390x # big-endian
 fi
 [ $skipped = 0 ] || echo "$skipped parts were SKIPPED, see above"

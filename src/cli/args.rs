@@ -32,7 +32,7 @@ A file named like a command is given as ./list, or after an option.
 Called as unllmzip it decompresses, as llmzcat it decompresses to standard output.
 
 Environment: LLMZIP_THREADS, LLMZIP_LEVEL and LLMZIP_MEMLIMIT set the defaults of the options of the
-same name; LLMZIP_ISA=scalar|avx2|avx512 forces an instruction set (archives are identical on all).
+same name; LLMZIP_ISA=scalar|neon|avx2|avx512 forces an instruction set (archives are identical on all).
 LLMZIP_MODEL_DIR is the folder of imported models. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN,
 HF_TOKEN_PATH and HF_HUB_OFFLINE work as in huggingface_hub. Only compress -m and models pull use the network.
 
