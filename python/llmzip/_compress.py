@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from llmzip import _llmzip
-from llmzip._model import handle
+from llmzip._model import handle, source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, TypedDict, Union
 
-    from llmzip._model import ModelLike
+    from llmzip._model import ModelLike, PathLike
 
     Buffer = Any  # collections.abc.Buffer, from Python 3.12 on
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         learn: Union[Literal["head", "all"], None]
         verify: bool
         threads: Union[int, None]
+        adapter: Union[PathLike, None]
+        steer: Union[PathLike, None]
+        steer_random: Union[int, tuple[int, int], None]
 
 
 def as_bytes(data: Buffer) -> bytes:
@@ -46,9 +49,14 @@ def coding_options(
     learn: Literal["head", "all"] | None = None,
     verify: bool = True,
     threads: int | None = None,
+    adapter: PathLike | None = None,
+    steer: PathLike | None = None,
+    steer_random: int | tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Return all options of compression, as the extension takes them."""
+    """Return all options of compression, as the extension takes them; `adapter` is for `handle`."""
     options = {**locals(), "prefix": as_bytes(prefix)}
+    if isinstance(steer_random, int):
+        options["steer_random"] = (steer_random, 0)
     return options
 
 
@@ -57,8 +65,7 @@ def compress(
 ) -> bytes:
     """Compress a buffer to an archive.
 
-    Works without the interpreter's lock, on as many threads as `threads` says. An interrupt (Ctrl-C) is looked
-    for between the chunks that are worked on side by side.
+    Works without the interpreter's lock, on as many threads as `threads` says. Ctrl-C ends it at once.
 
     Parameters
     ----------
@@ -85,6 +92,14 @@ def compress(
         Whether each chunk is decoded and compared before it is written.
     threads : int, optional
         Changes no byte; by default as many as this process may use.
+    adapter : str or path-like, optional
+        A low-rank adapter (LoRA) beside the model's weights, in place of any that the model was opened with: a folder
+        in PEFT's layout, or the name of an imported one. The archive names it by its digest, and needs it.
+    steer : str or path-like, optional
+        Steering vectors before every text, as ``llmzip steer train`` writes them: a file, or the name of an imported
+        one. The archive names them by their digest, and needs them.
+    steer_random : int or (int, int), optional
+        So many steering vectors, 1 to 64, drawn from a seed, by default 0; the archive needs nothing more.
 
     Returns
     -------
@@ -94,7 +109,9 @@ def compress(
     Raises
     ------
     InvalidArgumentError
-        An option is out of range; it is a ``ValueError``.
+        An option is out of range, or the adapter or the vectors are for another model; it is a ``ValueError``.
+    ModelMissingError, InvalidModelError
+        The model, the adapter or the vectors are not on this machine, or damaged.
 
     Examples
     --------
@@ -105,7 +122,8 @@ def compress(
     >>> llmzip.decompress(archive) == b"id,name\\n" * 500
     True
     """
-    return _llmzip.compress(as_bytes(data), handle(model), coding_options(level, **options))
+    coding = coding_options(level, **options)
+    return _llmzip.compress(as_bytes(data), handle(model, coding["adapter"]), coding)
 
 
 def decompress(
@@ -114,6 +132,8 @@ def decompress(
     model: ModelLike = None,
     max_output: int | None = None,
     threads: int | None = None,
+    adapter: PathLike | None = None,
+    steer: PathLike | None = None,
 ) -> bytes:
     """Decompress an archive, or several that are joined.
 
@@ -128,6 +148,9 @@ def decompress(
         Most bytes that may come of it, against archives that are small and enormous inside.
     threads : int, optional
         By default as many as this process may use.
+    adapter, steer : str or path-like, optional
+        The adapter and the steering vectors for archives that name some which are not imported; no harm where they
+        are not needed.
 
     Returns
     -------
@@ -151,16 +174,19 @@ def decompress(
     >>> archive = llmzip.compress(b"first, ", level=1) + llmzip.compress(b"second", level=1)
     >>> llmzip.decompress(archive)
     b'first, second'
+    >>> llmzip.decompress(llmzip.compress(b"wind, sea, ships", steer_random=(2, 7)))
+    b'wind, sea, ships'
     >>> llmzip.decompress(archive[:-1])
     Traceback (most recent call last):
     ...
     llmzip.TruncatedError: stream 1, chunk 0: truncated at offset 38, inside a chunk's payload
     """
-    named = None if model is None else handle(model)
-    return _llmzip.decompress(as_bytes(data), named, max_output, threads)
+    return _llmzip.decompress(as_bytes(data), source(model, adapter, steer), max_output, threads)
 
 
-def bits(text: str | Buffer, model: ModelLike = None) -> list[tuple[bytes, float]]:
+def bits(
+    text: str | Buffer, model: ModelLike = None, *, adapter: PathLike | None = None
+) -> list[tuple[bytes, float]]:
     """Return the tokens of a text, each with the bits that it costs.
 
     The language model predicts alone here, without the adaptive model that it is mixed with in archives.
@@ -171,6 +197,8 @@ def bits(text: str | Buffer, model: ModelLike = None) -> list[tuple[bytes, float
         A `str` is taken as UTF-8.
     model : Model or str or path-like, optional
         By default the one that comes with the package.
+    adapter : str or path-like, optional
+        As in `compress`.
 
     Returns
     -------
@@ -187,4 +215,4 @@ def bits(text: str | Buffer, model: ModelLike = None) -> list[tuple[bytes, float
     45
     """
     data = text.encode() if isinstance(text, str) else as_bytes(text)
-    return handle(model).bits(data)
+    return handle(model, adapter).bits(data)

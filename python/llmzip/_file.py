@@ -7,7 +7,7 @@ import os
 
 from llmzip import _llmzip
 from llmzip._compress import as_bytes, coding_options
-from llmzip._model import handle
+from llmzip._model import handle, source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def open(
         ``r``, ``w``, ``x`` or ``a``, with ``b`` or nothing for bytes and ``t`` for text. What ``a`` appends is a
         stream of its own: archives that are joined are the joined content.
     level, model, **options
-        As in `compress`; of a file that is read only `model` and `threads` matter.
+        As in `compress`; of a file that is read only `model`, `adapter`, `steer` and `threads` matter.
     encoding, errors, newline : str, optional
         As in `io.TextIOWrapper`, with ``t`` alone.
 
@@ -121,7 +121,8 @@ class LlmzipFile(io.BufferedIOBase):
     Reading, any place can be gone to where the file object can seek: that costs the decoding of the chunk it is
     in. What is read from the beginning on is checked as a whole, what is read after a seek chunk by chunk. Chunks
     before damage can be read; a read that goes further raises. Writing, chunks go out as they are full, and the
-    archive is complete when the file is closed, unless a write has failed.
+    archive is complete when the file is closed, unless a write has failed. Ctrl-C ends reading and writing at once:
+    what is read can be read again where the file object can seek; what is written ends after the last whole chunk.
 
     Not to be used on both sides of a fork: a `RuntimeError` says so.
 
@@ -155,10 +156,8 @@ class LlmzipFile(io.BufferedIOBase):
         if kind not in ("r", "w", "x", "a"):
             raise ValueError(f"the mode is {mode!r}, expected r, w, x or a, with b or t")
         coding = coding_options(level, **options)
-        if kind == "r":
-            named = None if model is None else handle(model)
-        else:
-            named = handle(model)
+        adapter = coding["adapter"]
+        named: Any = source(model, adapter, coding["steer"]) if kind == "r" else handle(model, adapter)
         self.mode = kind + "b"
         file: Any = path_or_file
         if isinstance(path_or_file, (str, bytes, os.PathLike)):
@@ -170,7 +169,6 @@ class LlmzipFile(io.BufferedIOBase):
                 raw = _Raw(file, named, coding["threads"])
                 self._reader = io.BufferedReader(raw, _BUFFER)
             else:
-                assert named is not None
                 self._writer = _llmzip.Writer(file, named, coding)
         except BaseException:
             self.close()
@@ -277,9 +275,9 @@ class LlmzipFile(io.BufferedIOBase):
 class _Raw(io.RawIOBase):
     """The decoder as a raw stream, which `io.BufferedReader` makes a file of."""
 
-    def __init__(self, file: Any, model: _llmzip.Model | None, threads: int | None) -> None:
+    def __init__(self, file: Any, source: _llmzip.Source, threads: int | None) -> None:
         self._seekable = hasattr(file, "seekable") and file.seekable()
-        self._decoder = _llmzip.Reader(file, self._seekable, model, threads)
+        self._decoder = _llmzip.Reader(file, self._seekable, source, threads)
 
     def readable(self) -> bool:
         return True

@@ -1,12 +1,14 @@
 //! A Python file object as a reader, a writer and something to seek in.
 
 use crate::error::Raise;
+use crate::raised::Raised;
 use llmzip::Error;
+use llmzip::archive::Interrupt;
 use pyo3::exceptions::{PyBlockingIOError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A Python file object. Its exceptions come back as they were raised: see [`PyFile::raise`].
 #[derive(Clone)]
@@ -14,14 +16,14 @@ pub struct PyFile {
     object: Arc<Py<PyAny>>,
     /// Where in it the archive begins.
     base: u64,
-    /// The exception that ended the last call, until it is raised.
-    failure: Arc<Mutex<Option<PyErr>>>,
+    /// The exception that ended the last call.
+    raised: Raised,
 }
 
 impl PyFile {
     /// A file that is read or written from where it is, without seeking.
     pub fn new(object: Py<PyAny>) -> Self {
-        Self { object: Arc::new(object), base: 0, failure: Arc::default() }
+        Self { object: Arc::new(object), base: 0, raised: Raised::default() }
     }
 
     /// A file in which the archive begins where it is now.
@@ -33,7 +35,7 @@ impl PyFile {
         Ok(Self { base, ..Self::new(object) })
     }
 
-    /// The result of work on this file, with the exception that the file itself raised where it did.
+    /// The result of work on this file, with the exception that the file itself or a signal raised where one did.
     ///
     /// # Errors
     /// That, else the one that [`Raise`] gives.
@@ -41,11 +43,12 @@ impl PyFile {
     where
         Result<T, E>: Raise<T>,
     {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match failure {
-            Some(failure) if result.is_err() => Err(failure),
-            _ => result.raise(),
-        }
+        self.raised.raise(result)
+    }
+
+    /// Has work on this file end where a signal's handler raises an exception: see [`Raised::interrupt`].
+    pub fn interrupt(&self) -> Interrupt {
+        self.raised.interrupt()
     }
 
     /// Calls the object; keeps its exception.
@@ -55,9 +58,9 @@ impl PyFile {
     ) -> io::Result<T> {
         Python::attach(|py| {
             let result = py.check_signals().and_then(|()| call(self.object.bind(py)));
-            result.map_err(|failure| {
-                let text = io::Error::other(failure.to_string());
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            result.map_err(|exception| {
+                let text = io::Error::other(exception.to_string());
+                self.raised.set(exception);
                 text
             })
         })

@@ -8,6 +8,7 @@ mod file;
 mod fork;
 mod models;
 mod options;
+mod raised;
 mod reader;
 mod writer;
 
@@ -20,14 +21,16 @@ mod _llmzip {
     use file::PyFile;
     use llmzip::archive::{self, ChunkInfo};
     use llmzip::{Decoder, Encoder, Method, cli};
-    use models::{Source, share};
     use options::{CodingOptions, n_threads};
     use pyo3::types::PyBytes;
+    use raised::Raised;
     use std::ffi::OsString;
     use std::io::{BufRead, Write};
 
     #[pymodule_export]
     use models::Model;
+    #[pymodule_export]
+    use models::Source;
     #[pymodule_export]
     use reader::Reader;
     #[pymodule_export]
@@ -44,36 +47,37 @@ mod _llmzip {
         model: &Model,
         options: CodingOptions,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (model, options) = (model.share()?, options.resolve(model)?);
+        let raised = Raised::default();
+        let (model, options) = options.resolve(py, model)?;
+        let options = options.interrupt(raised.interrupt());
         let archive = py.detach(|| {
-            let model = if options.may_run_model() { share(model) } else { model };
-            let mut encoder = Encoder::new(Vec::new(), &model, &options).raise()?;
+            let mut encoder = raised.raise(Encoder::new(Vec::new(), &model, &options))?;
             for piece in data.chunks(PIECE) {
-                encoder.write_all(piece).raise()?;
+                raised.raise(encoder.write_all(piece))?;
                 Python::attach(|py| py.check_signals())?;
             }
-            encoder.finish().map(|(archive, _)| archive).raise()
+            raised.raise(encoder.finish().map(|(archive, _)| archive))
         })?;
         Ok(PyBytes::new(py, &archive))
     }
 
-    /// Decompresses all streams of `data`, by `model` or another on this machine.
+    /// Decompresses all streams of `data`, by models of `source`.
     #[pyfunction]
     fn decompress<'py>(
         py: Python<'py>,
         data: &[u8],
-        model: Option<&Model>,
+        source: &Source,
         max_output: Option<u64>,
         threads: Option<i64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let source = Source::new(model)?;
         let options = archive::Options::default().threads(n_threads(threads)?);
-        let options = options.max_output(max_output);
+        let raised = Raised::default();
+        let options = options.max_output(max_output).interrupt(raised.interrupt());
         let plain = py.detach(|| {
-            let mut decoder = Decoder::new(data, &source, &options).raise()?;
+            let mut decoder = Decoder::new(data, source, &options).raise()?;
             let mut plain = Vec::new();
             loop {
-                let piece = decoder.fill_buf().raise()?;
+                let piece = raised.raise(decoder.fill_buf())?;
                 let len = piece.len();
                 if len == 0 {
                     return Ok::<_, PyErr>(plain);

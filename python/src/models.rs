@@ -2,7 +2,7 @@
 
 use crate::error::Raise;
 use llmzip::archive::{AdapterName, BuiltinModels, ModelName, ModelSource, SteeringName};
-use llmzip::hub::Environment;
+use llmzip::hub::{Environment, FoundAdapter, FoundSteering};
 use llmzip::models::{AdapterFiles, Identity, Steering};
 use llmzip::{Error, ErrorKind, LocalModels, Parameters};
 use pyo3::prelude::*;
@@ -45,7 +45,7 @@ fn environment() -> Environment {
 
 /// The models on this machine for archives that name them by their digests, as the environment's variables are
 /// now. The one that was found last stays loaded.
-fn local_models() -> Arc<LocalModels> {
+pub fn local_models() -> Arc<LocalModels> {
     let environment = environment();
     let mut shared = shared();
     match &shared.local {
@@ -60,7 +60,8 @@ fn local_models() -> Arc<LocalModels> {
 
 /// Loads the model where it is not yet, and notes that.
 pub fn share(model: Arc<llmzip::Model>) -> Arc<llmzip::Model> {
-    if model.identity().builtin_code.is_some() && !IS_DEFAULT_LOADED.load(Ordering::Acquire) {
+    let is_default = model.identity().builtin_code.is_some() && model.adapter().is_none();
+    if is_default && !IS_DEFAULT_LOADED.load(Ordering::Acquire) {
         model.vocabulary();
         IS_DEFAULT_LOADED.store(true, Ordering::Release);
     }
@@ -79,7 +80,7 @@ pub fn after_fork_in_child() {
 /// A language model.
 #[pyclass(frozen, module = "llmzip._llmzip")]
 pub struct Model {
-    /// `None`: the compiled-in one.
+    /// `None`: the compiled-in one, with no adapter.
     loaded: Option<Arc<llmzip::Model>>,
 }
 
@@ -100,7 +101,7 @@ impl Model {
     }
 
     fn of(model: Arc<llmzip::Model>) -> Self {
-        let is_default = model.identity().builtin_code.is_some();
+        let is_default = model.identity().builtin_code.is_some() && model.adapter().is_none();
         Self { loaded: Some(model).filter(|_| !is_default) }
     }
 }
@@ -118,6 +119,16 @@ impl Model {
     fn open(py: Python<'_>, name: PathBuf) -> PyResult<Self> {
         let local = LocalModels::new(&environment());
         py.detach(|| local.named(&name)).raise().map(Self::of)
+    }
+
+    /// The same model with the adapter that people call `name`, in place of any that it has.
+    fn with_adapter(&self, py: Python<'_>, name: PathBuf) -> PyResult<Self> {
+        let (model, local) = (self.share()?, local_models());
+        let adapted = py.detach(|| {
+            let files = local.adapter_named(&name)?.read()?;
+            share(model).with_adapter(&files)
+        });
+        adapted.map(Arc::new).map(Self::of).raise()
     }
 
     /// The model of `digest` among those on this machine.
@@ -139,6 +150,13 @@ impl Model {
     #[getter]
     fn label(&self) -> String {
         self.identity().label
+    }
+
+    /// The BLAKE3 of its adapter's files, in hexadecimal, where it has one.
+    #[getter]
+    fn adapter(&self) -> Option<String> {
+        let adapter = self.loaded.as_ref()?.adapter()?;
+        Some(::blake3::Hash::from_bytes(adapter.digest).to_hex().to_string())
     }
 
     /// The tokens of `text`, each with the bits that it costs.
@@ -172,38 +190,53 @@ fn parse_digest(hex: &str) -> Result<[u8; 32], Error> {
     }
 }
 
-/// The models of a reader: the one that was named, if one was, and all on this machine.
+/// Where a reader finds what archives name: what it was given, then all on this machine.
+#[pyclass(frozen, module = "llmzip._llmzip")]
+#[derive(Clone)]
 pub struct Source {
     named: Option<Arc<llmzip::Model>>,
+    adapter: Option<FoundAdapter>,
+    steering: Option<FoundSteering>,
     default: Arc<llmzip::Model>,
     local: Arc<LocalModels>,
 }
 
+#[pymethods]
 impl Source {
     /// # Errors
-    /// None on an intact build.
-    pub fn new(named: Option<&Model>) -> PyResult<Self> {
-        let named = named.map(Model::share).transpose()?;
-        Ok(Self { named, default: default_model()?, local: local_models() })
+    /// ModelMissingError where there is no adapter or file of steering vectors of that name.
+    #[new]
+    fn new(
+        model: Option<&Model>,
+        adapter: Option<PathBuf>,
+        steer: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let (named, local) = (model.map(Model::share).transpose()?, local_models());
+        let adapter = adapter.map(|name| local.adapter_named(&name)).transpose().raise()?;
+        let steering = steer.map(|name| local.steering_named(&name)).transpose().raise()?;
+        Ok(Self { named, adapter, steering, default: default_model()?, local })
     }
 }
 
 impl ModelSource for Source {
     fn find(&self, wanted: &ModelName) -> Result<Arc<llmzip::Model>, Error> {
-        if BuiltinModels::has(wanted) {
-            return Ok(share(Arc::clone(&self.default)));
-        }
-        match self.named.as_ref().filter(|model| wanted.matches(model.identity())) {
-            Some(model) => Ok(Arc::clone(model)),
+        let named = self.named.as_ref().filter(|model| wanted.matches(model.identity()));
+        match named {
+            Some(model) => Ok(share(Arc::clone(model))),
+            None if BuiltinModels::has(wanted) => Ok(share(Arc::clone(&self.default))),
             None => self.local.find(wanted),
         }
     }
 
     fn find_steering(&self, wanted: &SteeringName) -> Result<Arc<Steering>, Error> {
-        self.local.find_steering(wanted)
+        let Some(found) = &self.steering else { return self.local.find_steering(wanted) };
+        let named = self.local.require_steering(found, wanted);
+        named.or_else(|error| self.local.find_steering(wanted).map_err(|_| error))
     }
 
     fn find_adapter(&self, wanted: &AdapterName) -> Result<AdapterFiles, Error> {
-        self.local.find_adapter(wanted)
+        let Some(found) = &self.adapter else { return self.local.find_adapter(wanted) };
+        let named = self.local.require_adapter(found, wanted);
+        named.or_else(|error| self.local.find_adapter(wanted).map_err(|_| error))
     }
 }

@@ -1,12 +1,14 @@
 //! Options of compression, as the package passes them.
 
 use crate::error::Raise;
-use crate::models::Model;
-use llmzip::archive::Options;
-use llmzip::models::{Learning, LearningKind};
+use crate::models::{Model, local_models, share};
+use llmzip::archive::{NamedSteering, Options};
+use llmzip::models::{Learning, LearningKind, Steering};
 use llmzip::train::SeededModel;
 use llmzip::{Error, ErrorKind};
 use pyo3::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 /// Options as a dictionary has them; all of its keys are needed.
@@ -22,14 +24,53 @@ pub struct CodingOptions {
     learn: Option<String>,
     verify: bool,
     threads: Option<i64>,
+    steer: Option<PathBuf>,
+    steer_random: Option<(i64, u64)>,
 }
 
 impl CodingOptions {
-    /// Those of the library, for `model`.
+    /// Those of the library, for `model`, and that model, loaded where it may run.
     ///
     /// # Errors
-    /// InvalidArgumentError where one is out of range.
-    pub fn resolve(self, model: &Model) -> PyResult<Options> {
+    /// InvalidArgumentError where one is out of range; those of finding and reading steering vectors.
+    pub fn resolve(
+        mut self,
+        py: Python<'_>,
+        model: &Model,
+    ) -> PyResult<(Arc<llmzip::Model>, Options)> {
+        let steering = (self.steer.take(), self.steer_random.take());
+        let (model, options) = (model.share()?, self.without_steering(model)?);
+        if !options.may_run_model() {
+            return Ok((model, options));
+        }
+        let local = local_models();
+        py.detach(|| {
+            let model = share(model);
+            let steering = match steering {
+                (None, None) => None,
+                (Some(_), Some(_)) => {
+                    let message = "both steer and steer_random are given, expected one";
+                    return Err(invalid(message.into()));
+                }
+                (Some(name), None) => {
+                    let found = local.steering_named(&name)?;
+                    Some(NamedSteering::of_file(&found.read()?, &found.name, &model)?)
+                }
+                (None, Some((count, seed))) => {
+                    let most = Steering::MAX_VECTORS;
+                    let n = u8::try_from(count).ok().filter(|&n| (1..=most).contains(&n.into()));
+                    let n = n.ok_or_else(|| {
+                        invalid(format!("steer_random is {count} vectors, expected 1 to {most}"))
+                    })?;
+                    Some(NamedSteering::random(&model, n, seed)?)
+                }
+            };
+            Ok((model, options.steering(steering)))
+        })
+        .raise()
+    }
+
+    fn without_steering(self, model: &Model) -> PyResult<Options> {
         let learning = self.learning(model).raise()?;
         let out_of_range =
             |name, value| move |_| invalid(format!("{name} is {value}, out of range"));

@@ -3,10 +3,10 @@
 use crate::error::Raise;
 use crate::file::PyFile;
 use crate::fork::Process;
-use crate::models::{Model, Source};
+use crate::models::Source;
 use crate::options::n_threads;
 use llmzip::archive::{self, ChunkInfo, Options, StreamInfo};
-use llmzip::{Decoder, ModelSource};
+use llmzip::{Decoder, ErrorKind, ModelSource};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::io::{BufRead, Seek, SeekFrom};
@@ -25,6 +25,7 @@ pub struct Reader {
 /// 2. Read from its beginning an archive is checked as a whole; after a seek only the chunks that are read are.
 struct State {
     file: PyFile,
+    seekable: bool,
     models: Arc<Source>,
     options: Options,
     /// The next byte to be read.
@@ -45,14 +46,16 @@ impl Reader {
         py: Python<'_>,
         file: Py<PyAny>,
         seekable: bool,
-        model: Option<&Model>,
+        source: &Source,
         threads: Option<i64>,
     ) -> PyResult<Self> {
         let file = if seekable { PyFile::seekable(py, file)? } else { PyFile::new(file) };
+        let options = Options::default().threads(n_threads(threads)?).interrupt(file.interrupt());
         let state = State {
             file,
-            models: Arc::new(Source::new(model)?),
-            options: Options::default().threads(n_threads(threads)?),
+            seekable,
+            models: Arc::new(source.clone()),
+            options,
             position: 0,
             block: Vec::new(),
             block_start: 0,
@@ -140,7 +143,12 @@ impl State {
         }
         match &mut self.forward {
             Some((decoder, at)) if *at == self.position => {
-                let block = self.file.raise(decoder.fill_buf().map(<[u8]>::to_vec))?;
+                let read = decoder.fill_buf().map(<[u8]>::to_vec);
+                if self.seekable && read.as_ref().is_err_and(is_interrupted) {
+                    self.forward = None; // what it read of the file is lost: on by the index
+                    return self.file.raise(read.map(|_| false));
+                }
+                let block = self.file.raise(read)?;
                 decoder.consume(block.len());
                 self.block_start = *at;
                 *at += block.len() as u64;
@@ -184,4 +192,10 @@ impl State {
         }
         Ok(self.index.as_deref().unwrap_or_default())
     }
+}
+
+/// Whether the work was ended by a signal, which says nothing of the archive.
+fn is_interrupted(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<llmzip::Error>());
+    inner.is_some_and(|error| error.kind() == ErrorKind::Interrupted)
 }

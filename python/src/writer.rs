@@ -2,7 +2,7 @@
 
 use crate::file::PyFile;
 use crate::fork::Process;
-use crate::models::{Model, share};
+use crate::models::Model;
 use crate::options::CodingOptions;
 use llmzip::Encoder;
 use pyo3::exceptions::PyValueError;
@@ -28,12 +28,11 @@ impl Writer {
         model: &Model,
         options: CodingOptions,
     ) -> PyResult<Self> {
-        let (file, options) = (PyFile::new(file), options.resolve(model)?);
-        let model = model.share()?;
-        let encoder = py.detach(|| {
-            let model = if options.may_run_model() { share(model) } else { model };
-            file.raise(Encoder::with_shared(file.clone(), model, &options))
-        })?;
+        let file = PyFile::new(file);
+        let (model, options) = options.resolve(py, model)?;
+        let options = options.interrupt(file.interrupt());
+        let encoder =
+            py.detach(|| file.raise(Encoder::with_shared(file.clone(), model, &options)))?;
         Ok(Self { file, encoder: Mutex::new(Some(encoder)), process: Process::this() })
     }
 

@@ -144,6 +144,8 @@ class Coding:
         digest = label = None
         if level > 3:
             named = model if isinstance(model, Model) else Model.open(model or "default")
+            if named.adapter is not None:
+                raise ValueError("the model has an adapter, expected none: a corpus names models alone")
             digest, label = named.digest, named.label
         return cls(version("llmzip"), level, chunk_size, learn, digest, label, part_size)
 

@@ -249,7 +249,7 @@ def run(
     coding = manifest.coding
     if not isinstance(model, Model):
         model = coding.open_model(model)
-    if model is not None and model.digest != coding.model:
+    if model is not None and (model.digest, model.adapter) != (coding.model, None):
         model = coding.open_model()
     part = manifest.parts[number]
     source = manifest.path(part)
