@@ -63,9 +63,9 @@ dist VERSION:
 install-check VERSION:
     packaging/install-check.sh {{VERSION}}
 
-# What CI has no time for: Ray, releases, installs.
-everywhere:
-    packaging/everywhere.sh
+# What CI has no time for: Ray, the browser, other processors, releases, installs.
+everywhere *FILE:
+    packaging/everywhere.sh {{FILE}}
 
 # Kernels as a share of the machine's peak, and the default model's speed.
 bench *FILE:

@@ -80,6 +80,12 @@ deb() { # deb TARGET PROGRAM
     SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group -Zxz --build "$root" "$out/llmzip_$version-1_$architecture.deb" >/dev/null
 }
 
+# ring takes a C compiler for the target; it and Rust's own musl need nothing of the C library's headers, so that Debian's compiler for
+# aarch64 serves where there is none for musl.
+if ! command -v aarch64-linux-musl-gcc >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null; then
+    export CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=aarch64-linux-gnu-gcc
+fi
+
 # Where the machine's own program is, that writes pages: built first.
 cargo build --release --locked
 runs=$PWD/target/release/llmzip
@@ -90,14 +96,15 @@ for target in "${targets[@]}"; do
     elif [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
         skip "$target: rustup target add $target"
         continue
-    elif ! cargo build --release --locked --target "$target"; then # ring takes a C compiler for the target
-        skip "$target: it does not build here; a C compiler for it is needed (musl-gcc, aarch64-linux-musl-gcc)"
+    elif ! cargo build --release --locked --target "$target"; then
+        skip "$target: it does not build here; a C compiler for it is needed (Debian: musl-tools, gcc-aarch64-linux-gnu)"
         continue
     else
         built=target/$target/release/llmzip
     fi
     program=$work/llmzip-$target
-    strip -o "$program" "$built" 2>/dev/null || cp "$built" "$program"
+    strip=$(case $target in "${host%%-*}"-*) echo strip ;; *) echo "${target%%-*}-linux-gnu-strip" ;; esac)
+    "$strip" -o "$program" "$built" 2>/dev/null || cp "$built" "$program"
     name=llmzip-$version-$target
     install_tree "$program" "$work/$name"
     mv "$work/$name/bin/llmzip" "$work/$name/llmzip" && ln -s ../llmzip "$work/$name/bin/llmzip" # where cargo-binstall looks

@@ -54,6 +54,23 @@ archive() { # archive TARGET
     "$folder/bin/llmzcat" "$work/$1/tmp/book.llmz" | cmp - "$work/book"
     PATH=$folder/bin:$PATH llmzgrep -c '^299 ' "$work/$1/tmp/book.llmz"
 }
+# What an emulated processor makes of a short text, and of the archive that this one makes of it.
+emulated() { # emulated QEMU PROGRAM
+    head -c 600 "$work/book" >"$work/short"
+    target/release/llmzip -qc "$work/short" >"$work/short.llmz"
+    "$1" "$2" -qc "$work/short" | cmp - "$work/short.llmz"
+    "$1" "$2" -qdc "$work/short.llmz" | cmp - "$work/short"
+}
+emulated_archive() { # emulated_archive QEMU TARGET
+    mkdir -p "$work/$2"
+    tar -C "$work/$2" -xzf "$dist/llmzip-$version-$2.tar.gz"
+    emulated "$1" "$work/$2/llmzip-$version-$2/llmzip"
+}
+emulated_package() { # emulated_package QEMU PACKAGE
+    dpkg-deb -x "$2" "$work/emulated"
+    emulated "$1" "$work/emulated/usr/bin/llmzip"
+    pages "$work/emulated/usr/share"
+}
 pages() { # pages SHARE: manual pages render, completions are scripts
     local page n=0
     for page in "$1"/man/man1/*.gz; do
@@ -71,8 +88,10 @@ for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl x86_64-unknow
         cannot "$target: no archive; its standard library or C compiler is not here"
     elif [ "${target%%-*}" = "${host%%-*}" ]; then
         check "the archive for $target runs, and has what cargo-binstall looks for" archive "$target"
+    elif command -v "qemu-${target%%-*}" >/dev/null; then
+        check "the archive for $target, on an emulated processor: the same bytes as here" emulated_archive "qemu-${target%%-*}" "$target"
     else
-        cannot "the archive for $target: another processor"
+        cannot "the archive for $target: another processor, and no qemu-user"
     fi
 done
 if [ -e "$work/$host/llmzip-$version-$host/share" ] && command -v man >/dev/null; then
@@ -116,6 +135,12 @@ for package in "$dist"/*.deb; do
                 cannot "$(basename "$package"): not root"
             fi ;;
         *'*.deb') cannot 'packages for Debian: none was made' ;;
+        *_arm64.deb)
+            if command -v qemu-aarch64 >/dev/null; then
+                check "$(basename "$package"), unpacked, on an emulated processor" emulated_package qemu-aarch64 "$package"
+            else
+                cannot "$(basename "$package"): another architecture, and no qemu-user"
+            fi ;;
         *) cannot "$(basename "$package"): another architecture" ;;
     esac
 done
