@@ -193,6 +193,7 @@ def test_no_thread_outlives_a_call(text):
 INTERRUPTED = """
 import io, llmzip, os, signal, sys, threading, time
 text = open({path!r}, "rb").read()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of processes in the background it is ignored
 
 def interrupt():
     begun = time.process_time()
@@ -236,7 +237,7 @@ def long(tmp_path_factory):
         ),
         (
             "file = llmzip.open(path + '.new', 'wb', level=3, chunk_size=1 << 20); file.write(text)",
-            "file.close(); assert os.path.getsize(path + '.new') == 0",
+            "file.close(); assert os.path.getsize(path + '.new') < 64  # a header",
         ),
     ],
 )
@@ -269,7 +270,7 @@ def test_a_handler_that_raises_nothing_ends_nothing(text):
         "import llmzip, os, signal, threading\n"
         "came = []\n"
         "signal.signal(signal.SIGUSR1, lambda *_: came.append(1))\n"
-        "text = b''.join(b'%d ships\\n' % (i * i) for i in range(4000))\n"
+        "text = b''.join(b'%d ships\\n' % (i * i) for i in range(1500))\n"
         "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()\n"
         "assert llmzip.decompress(llmzip.compress(text, level=5)) == text\n"
         "assert came\n"
