@@ -51,7 +51,7 @@ fn run_asking<T: Send>(
     interrupt: &Interrupt,
     work: impl FnOnce(&Stop) -> T + Send,
 ) -> T {
-    let (stop, (done, result)) = (&Stop::new(), sync_channel(1));
+    let (stop, (done, result)) = (&Stop::default(), sync_channel(1));
     let result = pool.in_place_scope(|scope| {
         scope.spawn(move |_| _ = done.send(work(stop)));
         loop {

@@ -4,18 +4,13 @@ use crate::error::{Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A request that coding ends, made by another thread. Loops over a chunk check it as often as they call `progress`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stop(AtomicBool);
 
 impl Stop {
-    /// No request so far.
-    pub const fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
     /// One that nobody makes.
     pub fn never() -> &'static Self {
-        static NEVER: Stop = Stop::new();
+        static NEVER: Stop = Stop(AtomicBool::new(false));
         &NEVER
     }
 

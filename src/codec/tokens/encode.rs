@@ -73,9 +73,12 @@ fn encode_lanes(
 ) -> Result<(Coded<'static>, Vec<LaneText>)> {
     let Codec { threads, progress, .. } = codec;
     let (model, n_lanes) = (codec.language_model()?, layout.lanes());
-    let text = |lane| LaneText::new(model, &plain[layout.range(lane)]);
+    let text = |lane| {
+        codec.stop.check()?;
+        Ok(LaneText::new(model, &plain[layout.range(lane)]))
+    };
     let waiting = enter(Part::Waiting);
-    let texts: Vec<LaneText> = (0..n_lanes).into_par_iter().map(text).collect();
+    let texts = (0..n_lanes).into_par_iter().map(text).collect::<Result<Vec<LaneText>>>()?;
     drop(waiting);
     let mut encoder = RangeEncoder::default();
     let n_steps = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
