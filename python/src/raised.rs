@@ -25,7 +25,8 @@ impl Raised {
         })
     }
 
-    /// The result of a call, with the exception that was kept where it failed.
+    /// The result of a call; the exception that was kept in its place, also where the work was done before it could end: no Ctrl-C
+    /// is lost.
     ///
     /// # Errors
     /// That, else the one that [`Raise`] gives.
@@ -34,9 +35,6 @@ impl Raised {
         Result<T, E>: Raise<T>,
     {
         let raised = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match raised {
-            Some(raised) if result.is_err() => Err(raised),
-            _ => result.raise(),
-        }
+        raised.map_or_else(|| result.raise(), Err)
     }
 }
