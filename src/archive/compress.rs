@@ -251,7 +251,7 @@ impl<'a, W: Write> Encoder<'a, W> {
     fn write_batch(&mut self) -> Result<()> {
         if self.extents.is_empty() {
             let (setup, chunk_size) = (self.setup.clone(), self.chunk_size as u32);
-            self.write_bytes(&LongHeader { setup, chunk_size }.to_bytes()?)?;
+            self.write_bytes(&LongHeader { setup, chunk_size, bad_padding: None }.to_bytes()?)?;
         }
         self.load.check(self.resources.memory)?;
         let batch = std::mem::take(&mut self.batch);

@@ -4,7 +4,8 @@
 //! read forward ([`decompress`]), or from what is left of a damaged one (`repair`).
 
 use super::format::{
-    ChunkHeader, Extent, Footer, Header, Setup, SingleHeader, Source, index_bytes, read_and_compare,
+    ChunkHeader, Extent, Footer, Header, LongHeader, Setup, SingleHeader, Source, index_bytes,
+    read_and_compare,
 };
 use super::frame::{Frame, StreamDecoder};
 use super::held::Held;
@@ -326,6 +327,8 @@ struct Forward<R> {
     plain_len: u64,
     /// Those of them that were given out.
     given: Vec<Extent>,
+    /// Damage of the stream's header that costs no content: named once that is out.
+    header_fault: Option<Error>,
 }
 
 /// The rest of a stream, as far as its form tells.
@@ -339,7 +342,7 @@ impl<R: Read> Forward<BufReader<R>> {
     fn new(input: R) -> Self {
         let source = Source::new(BufReader::new(input));
         let (stream, given) = (OpenStream::Ended, Vec::new());
-        Self { source, stream, n_streams: 0, n_read: 0, plain_len: 0, given }
+        Self { source, stream, n_streams: 0, n_read: 0, plain_len: 0, given, header_fault: None }
     }
 }
 
@@ -370,10 +373,11 @@ impl<R: Read> ChunkSource for Forward<R> {
         let setup = header.setup().clone();
         self.stream = match header {
             Header::Single(header) => OpenStream::Single(Box::new(header)),
-            Header::Long(header) => OpenStream::Long {
-                chunk_size: header.chunk_size,
-                block_len: header.setup.block_len,
-            },
+            Header::Long(header) => {
+                self.header_fault = header.padding_fault();
+                let LongHeader { chunk_size, setup, .. } = header;
+                OpenStream::Long { chunk_size, block_len: setup.block_len }
+            }
         };
         Ok(Some(setup))
     }
@@ -400,7 +404,8 @@ impl<R: Read> ChunkSource for Forward<R> {
         }
         read_and_compare(&mut self.source, &self.given)?;
         let index_len = index_bytes(&self.given).len() as u32;
-        Footer::read_and_compare(&mut self.source, &Footer { content, index_len })
+        Footer::read_and_compare(&mut self.source, &Footer { content, index_len })?;
+        self.header_fault.take().map_or(Ok(()), Err)
     }
 }
 

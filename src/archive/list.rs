@@ -95,16 +95,23 @@ impl StreamInfo {
 ///
 /// # Errors
 /// Io, NotAnArchive, Truncated, Corrupt, Unsupported, TrailingData.
-pub fn list(mut input: impl Read + Seek) -> Result<Vec<StreamInfo>> {
+pub fn list(input: impl Read + Seek) -> Result<Vec<StreamInfo>> {
+    let (streams, header_fault) = streams(input)?;
+    header_fault.map_or(Ok(streams), Err)
+}
+
+/// The same; damage of headers that costs no content is no error, but returned beside the streams.
+pub(super) fn streams(mut input: impl Read + Seek) -> Result<(Vec<StreamInfo>, Option<Error>)> {
     let end = input.seek(SeekFrom::End(0)).and_then(|end| input.rewind().map(|()| end));
     let end = end.map_err(|e| Error::io("cannot seek in the archive", e))?;
     let source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
-    let mut lister = Lister { source, end, index_at_end: IndexAtEnd::default() };
+    let index_at_end = IndexAtEnd::default();
+    let mut lister = Lister { source, end, index_at_end, header_fault: None };
     let mut streams = Vec::new();
     while let Some(stream) = lister.next_stream(streams.len() as u64)? {
         streams.push(stream);
     }
-    Ok(streams)
+    Ok((streams, lister.header_fault))
 }
 
 struct Lister<R> {
@@ -112,6 +119,8 @@ struct Lister<R> {
     /// Bytes in the input.
     end: u64,
     index_at_end: IndexAtEnd,
+    /// Damage of a header that costs no content: the first there is.
+    header_fault: Option<Error>,
 }
 
 impl<R: Read + Seek> Lister<R> {
@@ -147,6 +156,7 @@ impl<R: Read + Seek> Lister<R> {
                 self.walk(number, &header)?
             }
         };
+        self.header_fault = self.header_fault.take().or_else(|| header.padding_fault());
         for (chunk, extent) in extents.iter().enumerate() {
             extent.check_block(header.setup.block_len).map_err(|e| at_chunk(e, number, chunk))?;
         }

@@ -1,9 +1,9 @@
 //! Parts of an archive: one chunk, one block, or a range of bytes.
 
 use super::decompress::write_error;
-use super::format::{ChunkHeader, Header, MAX_CHUNK_SIZE, Source};
+use super::format::{ChunkHeader, Header, LongHeader, MAX_CHUNK_SIZE, Source, Tail};
 use super::frame::{Frame, StreamDecoder};
-use super::list::{ChunkInfo, StreamInfo, list};
+use super::list::{ChunkInfo, StreamInfo, streams};
 use super::options::Options;
 use super::pool::Pool;
 use super::{ModelSource, Progress, Summary};
@@ -53,7 +53,7 @@ pub fn read_range(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Summary> {
-    let streams = list(&mut input)?;
+    let (streams, _) = streams(&mut input)?;
     let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
     let pool = Pool::of(options)?;
     let mut summary = Summary::default();
@@ -98,8 +98,24 @@ pub struct Block {
     pub summary: Summary,
 }
 
-/// Block `number` of `input`, an archive of one stream of blocks (`Options::block_len`). Reads the header,
-/// finds the block by multiplication and reads nothing else.
+impl Block {
+    fn new(start: u64, plain: Vec<u8>, archive_len: u64, is_stored: bool) -> Self {
+        let summary = Summary {
+            plain_len: plain.len() as u64,
+            archive_len,
+            n_streams: 1,
+            n_chunks: 1,
+            n_stored: is_stored.into(),
+            ..Summary::default()
+        };
+        Self { start, plain, summary }
+    }
+}
+
+/// Block `number` of `input`, counted from 0 through all its streams; those of chunks have none (`Options::block_len`).
+///
+/// Of a file that is one stream it reads the header, the block, which it finds by multiplication, and the last bytes, which tell that
+/// there is one stream; where they are damaged it takes the file for one. Else it reads what [`list`](super::list()) does, too.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] where there are no blocks, or not so many; all others of [`ErrorKind`] but
@@ -110,52 +126,105 @@ pub fn read_block(
     models: &dyn ModelSource,
     options: &Options,
 ) -> Result<Block> {
-    read_block_by_place(&mut input, number, models, options).map_err(|error| {
-        // Past the last block is the index: only now is it worth reading.
-        let n_blocks = list(&mut input).ok().map(|s| s.iter().map(|s| s.chunks.len() as u64).sum());
-        match n_blocks.filter(|&n: &u64| n <= number) {
-            Some(n) => invalid(format!("block {number} asked for, there are {n}")),
-            None => error.at(format!("block {number}")),
-        }
-    })
+    let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, &mut input));
+    let end = source.seek_to_end()?;
+    source.seek_to(0)?;
+    let place = Place::read(&mut source)?;
+    let tail = Tail::read(&mut source, end)?;
+    let is_alone = |place: &Place| {
+        tail.as_ref().is_none_or(|tail| tail.follows_blocks(place.first, place.block_len))
+    };
+    match place {
+        Some(place) if is_alone(&place) => match tail.filter(|tail| tail.n_chunks <= number) {
+            Some(tail) => Err(past_the_last(number, tail.n_chunks)),
+            None => place.block(&mut source, number, models, options),
+        },
+        place => match (streams(&mut input), place) {
+            (Ok((streams, _)), _) => block_of(input, &streams, number, models, options),
+            (Err(e), None) => Err(e),
+            (Err(_), Some(place)) => {
+                let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
+                place.block(&mut source, number, models, options)
+            }
+        },
+    }
 }
 
-fn read_block_by_place(
+/// Where the blocks of a file's first stream stand.
+struct Place {
+    header: LongHeader,
+    block_len: u32,
+    /// Where the first begins in the file.
+    first: u64,
+}
+
+impl Place {
+    /// Reads the first header; `None` where that is none of blocks.
+    fn read<R: Read>(source: &mut Source<R>) -> Result<Option<Self>> {
+        let Some(Header::Long(header)) = Header::read(source, true)? else { return Ok(None) };
+        let block_len = header.setup.block_len;
+        Ok(block_len.map(|block_len| Self { header, block_len, first: source.offset() }))
+    }
+
+    /// Reads block `number` and decodes it.
+    fn block<R: Read + Seek>(
+        self,
+        source: &mut Source<BufReader<R>>,
+        number: u64,
+        models: &dyn ModelSource,
+        options: &Options,
+    ) -> Result<Block> {
+        let Self { header, block_len, first } = self;
+        let read = || {
+            let offset = number.checked_mul(block_len.into());
+            let offset = offset.and_then(|offset| offset.checked_add(first));
+            source.seek_to(offset.filter(|&at| i64::try_from(at).is_ok()).ok_or_else(changed)?)?;
+            let chunk = ChunkHeader::read(header.chunk_size, source)?.ok_or_else(changed)?;
+            chunk.check_block(Some(block_len), chunk.start.unwrap_or(0))?;
+            options.check_limit(chunk.extent.plain_len.into())?;
+            let frame = Frame::read(chunk, source)?;
+            let (mut decoder, pool) =
+                (StreamDecoder::new(header.setup), Pool::of(options)?);
+            let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
+            let plain = plains.into_iter().next().expect("one frame was decoded")?.into_owned();
+            let is_stored = chunk.extent.is_stored();
+            Ok(Block::new(chunk.start.unwrap_or(0), plain, block_len.into(), is_stored))
+        };
+        read().map_err(|e: Error| e.at(format!("block {number}")))
+    }
+}
+
+/// Block `number` of all `streams` of `input`.
+fn block_of(
     input: impl Read + Seek,
+    streams: &[StreamInfo],
     number: u64,
     models: &dyn ModelSource,
     options: &Options,
 ) -> Result<Block> {
-    let mut source = Source::new(BufReader::with_capacity(READ_AHEAD, input));
-    source.seek_to(0)?;
-    let header = match Header::read(&mut source, true)? {
-        Some(Header::Long(header)) => Some(header),
-        _ => None,
-    };
-    let blocks = header.and_then(|header| header.setup.block_len.map(|len| (header, len)));
-    let Some((header, block_len)) = blocks else {
-        return Err(invalid("the archive is not one of blocks".into()));
-    };
-    let offset = number.checked_mul(block_len.into());
-    let offset = offset.and_then(|offset| offset.checked_add(source.offset()));
-    source.seek_to(offset.filter(|&at| i64::try_from(at).is_ok()).ok_or_else(changed)?)?;
-    let chunk = ChunkHeader::read(header.chunk_size, &mut source)?.ok_or_else(changed)?;
-    let start = chunk.start.unwrap_or(0);
-    chunk.check_block(Some(block_len), start)?;
-    options.check_limit(chunk.extent.plain_len.into())?;
-    let frame = Frame::read(chunk, &mut source)?;
-    let summary = Summary {
-        plain_len: chunk.extent.plain_len.into(),
-        archive_len: block_len.into(),
-        n_streams: 1,
-        n_chunks: 1,
-        n_stored: chunk.extent.is_stored().into(),
-        ..Summary::default()
-    };
-    let (mut decoder, pool) = (StreamDecoder::new(header.setup), Pool::of(options)?);
-    let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
-    let plain = plains.into_iter().next().expect("one frame was decoded")?.into_owned();
-    Ok(Block { start, plain, summary })
+    let (mut start, mut n_blocks) = (0, 0);
+    for stream in streams {
+        let n = stream.block_len.map_or(0, |_| stream.chunks.len() as u64);
+        if number < n_blocks + n {
+            let chunk = (number - n_blocks) as usize;
+            let info = stream.chunks[chunk];
+            options.check_limit(info.plain_len)?;
+            let plain = read_chunk(input, stream, chunk, models, options)
+                .map_err(|e| e.at(format!("block {number}")))?;
+            start += stream.chunks[..chunk].iter().map(|chunk| chunk.plain_len).sum::<u64>();
+            return Ok(Block::new(start, plain, info.archive_len, info.coding.is_stored()));
+        }
+        n_blocks += n;
+        start += stream.plain_len();
+    }
+    match streams.iter().any(|stream| stream.block_len.is_some()) {
+        true => Err(past_the_last(number, n_blocks)),
+        false => Err(invalid("the archive is not one of blocks".into())),
+    }
+}
+
+fn past_the_last(number: u64, n_blocks: u64) -> Error {
+    invalid(format!("block {number} asked for, there are {n_blocks}"))
 }
 
 fn invalid(message: String) -> Error {

@@ -297,9 +297,9 @@ class Decoder:
         reader = self.reader
         chunk_size = reader.varint()
         block_len = self.block_len(extensions)
-        if block_len is not None:
-            check(not any(reader.take(-(reader.at - start + 4) % block_len)), "the header's padding")
         reader.crc32(start, "the header")
+        if block_len is not None:
+            check(not any(reader.take(-(reader.at - start) % block_len)), "the header's padding")
         check(1 <= chunk_size <= MOST, "chunk_size is out of range")
         self.apply(setup, extensions)
         chunks, content_len = [], 0

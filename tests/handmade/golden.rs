@@ -69,7 +69,10 @@ fn bad_blocks() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("blocks of 513 bytes", block_header(513, 0)),
         ("blocks of 2 MiB", extended_header(&extension(14, true, &varint(2 << 20)), 9)),
-        ("blocks, padding of the header", block_header(512, 1)),
+        (
+            "blocks, padding of the header",
+            long_of_blocks(&block_header(512, 1), &[(block(0, b"abc", 512), b"abc")]),
+        ),
         ("blocks, a chunk that is none", long_of_blocks(&header, &no_block)),
         ("blocks, one of another length", of(block(0, b"abc", 1024))),
         ("blocks, one that begins elsewhere", of(block(1, b"abc", 512))),

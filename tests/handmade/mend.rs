@@ -126,11 +126,11 @@ impl Walk<'_> {
 
     fn long(&mut self, start: usize, block_len: Option<usize>) -> Option<()> {
         self.varint()?;
-        if let Some(block_len) = block_len {
-            let with_crc = self.at - start + 4;
-            self.take(with_crc.checked_next_multiple_of(block_len)? - with_crc)?;
-        }
         self.seal(start)?;
+        if let Some(block_len) = block_len {
+            let len = self.at - start;
+            self.take(len.checked_next_multiple_of(block_len)? - len)?;
+        }
         // While all chunks are stored.
         let mut content = Some(blake3::Hasher::new());
         let index = loop {

@@ -134,8 +134,9 @@ pub fn block_of(tag: &[u8], lens: &[u64], start: u64, plain: &[u8], payload: &[u
 pub fn block_header(block_len: u64, padding: u8) -> Vec<u8> {
     let blocks = extension(14, true, &varint(block_len));
     let fields = [&MAGIC[..], &[VERSION, 0x40], &blocks, &varint(1000)].concat();
-    let len = (block_len as usize).saturating_sub(fields.len() + 4);
-    sealed(&[&fields, &vec![padding; len]])
+    let mut header = sealed(&[&fields]);
+    header.resize(header.len().max(block_len as usize), padding);
+    header
 }
 
 /// A stream of stored `blocks` of 512 bytes: each the block and its plain bytes.

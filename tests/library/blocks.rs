@@ -39,6 +39,12 @@ fn decompressed(archive: &[u8]) -> Result<Vec<u8>> {
     archive::decompress(archive, &mut plain, models(), &options, &|_| ()).map(|_| plain)
 }
 
+fn range(archive: &[u8], range: Range<u64>) -> Result<Vec<u8>> {
+    let (mut plain, options) = (Vec::new(), Options::default());
+    archive::read_range(Cursor::new(archive), range, &mut plain, models(), &options, &|_| ())
+        .map(|_| plain)
+}
+
 fn block(archive: &[u8], number: u64) -> Result<Block> {
     archive::read_block(Cursor::new(archive), number, models(), &Options::default())
 }
@@ -151,8 +157,13 @@ fn a_block_is_read_without_a_byte_of_the_others() {
             let is_in = |read: &Range<u64>, all: &Range<u64>| {
                 all.start <= read.start && read.end <= all.end
             };
+            // The last bytes, and the first of the index, tell that there is one stream.
+            let index = stream.chunks[last].offset + u64::from(block_len)..archive.len() as u64;
+            let (of_end, others): (Vec<_>, Vec<_>) =
+                watched.reads.iter().partition(|read| is_in(read, &index));
+            assert!(of_end.iter().map(|r| r.end - r.start).sum::<u64>() <= 64, "{of_end:?}");
             let (of_header, of_block): (Vec<_>, Vec<_>) =
-                watched.reads.iter().partition(|read| is_in(read, &header));
+                others.into_iter().partition(|read| is_in(read, &header));
             assert!(of_block.iter().all(|read| is_in(read, &own)), "{own:?}: {of_block:?}");
             assert_eq!(of_block.iter().map(|r| r.end - r.start).sum::<u64>(), u64::from(block_len));
             assert!(of_header.iter().map(|r| r.end - r.start).sum::<u64>() <= header.end);
@@ -272,11 +283,6 @@ fn misplaced_blocks_are_no_others() {
         }
         changed
     };
-    let read = |archive: &[u8], range: Range<u64>| {
-        let (mut plain, options) = (Vec::new(), Options::default());
-        archive::read_range(Cursor::new(archive), range, &mut plain, models(), &options, &|_| ())
-            .map(|_| plain)
-    };
     for (changed, lost) in [
         (put(&[(2, 6), (6, 2)]), &[2, 6][..]),
         (put(&[(2, 3), (3, 2)]), &[2, 3]),
@@ -287,9 +293,9 @@ fn misplaced_blocks_are_no_others() {
         assert!(plain == without(lost), "{lost:?}: {damage:?}");
         assert_eq!(damage.len(), lost.len(), "{damage:?}");
         let first = lost[0];
-        let range = starts[first] as u64..starts[first] as u64 + 10;
-        assert_eq!(read(&changed, range.clone()).unwrap_err().kind(), ErrorKind::Corrupt);
-        assert!(read(&changed, 0..100).unwrap() == text[..100]);
+        let lost = starts[first] as u64..starts[first] as u64 + 10;
+        assert_eq!(range(&changed, lost).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(range(&changed, 0..100).unwrap() == text[..100]);
         let stream = archive::list(Cursor::new(&changed)).unwrap().remove(0);
         let options = Options::default();
         let chunk = |number| {
@@ -312,5 +318,114 @@ fn misplaced_blocks_are_no_others() {
         changed[at(place)..at(place) + 512].copy_from_slice(&crafted);
         assert!(recovered(&changed).0 == without(&[place]), "block {place}");
         assert!(recovered(&changed[..index]).0 == without(&[place]), "block {place}, no index");
+    }
+}
+
+/// Bytes of joined archives, blocks or not, with one that begins where a block of the one before would stand.
+#[test]
+fn blocks_are_counted_through_joined_archives() {
+    let text = text();
+    let blocks = Options::default().level(1).block_len(512);
+    let parts: [(&[u8], Options); 5] = [
+        (&text[..3000], blocks.clone()),
+        (&text[3000..3100], Options::default().level(1)),
+        (b"", blocks.clone()),
+        (&text[3100..9000], blocks.clone().prefix(b"llmzip ")),
+        (&text[9000..12_000], Options::default().level(1).block_len(1024)),
+    ];
+    let archives = parts.each_ref().map(|(part, options)| compressed(part, options));
+    let joined = archives.concat();
+    let is_of_blocks = |stream: &archive::StreamInfo| stream.block_len.is_some();
+    let streams = archive::list(Cursor::new(&joined)).unwrap();
+    let n: usize = streams.iter().filter(|s| is_of_blocks(s)).map(|s| s.chunks.len()).sum();
+    let mut plain = Vec::new();
+    for number in 0..n as u64 {
+        let block = block(&joined, number).unwrap();
+        if block.start == 3100 {
+            plain.extend(&text[3000..3100]); // in chunks
+        }
+        assert_eq!(block.start, plain.len() as u64, "block {number}");
+        plain.extend(block.plain);
+    }
+    assert!(plain == text[..12_000]);
+    let error = block(&joined, n as u64).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.to_string().contains(&format!("there are {n}")), "{error}");
+    // A first archive that is not of blocks has none.
+    let after_chunks = [&archives[1][..], &archives[0]].concat();
+    assert_eq!(block(&after_chunks, 0).unwrap().start, 100);
+
+    // So long that the blocks of a second one stand where more blocks of the first would.
+    let n = 297;
+    let text: Vec<u8> = (0..3 * n as u32).map(|i| (i * i >> 3) as u8).collect();
+    let chunk = |(i, plain): (usize, _)| (handmade::block(3 * i as u64, plain, 512), plain);
+    let chunks: Vec<(Vec<u8>, &[u8])> = text.chunks(3).enumerate().map(chunk).collect();
+    let once = handmade::long_of_blocks(&handmade::block_header(512, 0), &chunks);
+    assert!(once.len().is_multiple_of(512));
+    let twice = [&once[..], &once].concat();
+    for number in (0..2 * n).step_by(7) {
+        let block = block(&twice, number as u64).unwrap();
+        assert_eq!(block.start, 3 * number as u64);
+        assert!(block.plain == text[3 * (number % n)..][..3]);
+    }
+    assert!(block(&twice, 2 * n as u64).is_err());
+}
+
+/// Of a damaged archive the blocks are where they were.
+#[test]
+fn a_block_is_found_without_the_end() {
+    let text = &text()[..9000];
+    let archive = compressed(text, &Options::default().level(1).block_len(512));
+    let stream = archive::list(Cursor::new(&archive)).unwrap().remove(0);
+    let end = (stream.chunks[3].offset + 512) as usize;
+    let good = block(&archive, 3).unwrap();
+    for damaged in [archive[..end].to_vec(), archive[..archive.len() - 1].to_vec(), {
+        let mut index = archive.clone();
+        let at = stream.chunks[stream.chunks.len() - 1].offset as usize + 513;
+        index[at] ^= 1; // the number of chunks
+        index
+    }] {
+        assert_eq!(block(&damaged, 3).unwrap(), good);
+        assert_eq!(block(&damaged, 2).unwrap(), block(&archive, 2).unwrap());
+    }
+}
+
+/// Every bit of a header and the zeros that fill it up: none costs content, and each of the zeros is named where a reader passes it.
+#[test]
+fn every_flipped_bit_of_a_header_costs_nothing() {
+    let stored: [(Vec<u8>, &[u8]); 2] =
+        [(handmade::block(0, b"abc", 512), b"abc"), (handmade::block(3, b"xyz", 512), b"xyz")];
+    let stored = handmade::long_of_blocks(&handmade::block_header(512, 0), &stored);
+    let text = &text()[..2000];
+    let options = Options::default().level(1).block_len(512).prefix(b"llmzip ");
+    let with_prefix = compressed(text, &options);
+    for (archive, text, step) in [(stored, &b"abcxyz"[..], 1), (with_prefix, text, 29)] {
+        let first = archive::list(Cursor::new(&archive)).unwrap()[0].chunks[0].offset as usize;
+        let padding = archive[..first].iter().rposition(|&byte| byte != 0).unwrap() + 1;
+        assert!(first - padding > 400);
+        for bit in (0..8 * first).step_by(step) {
+            let (at, is_padding) = (bit / 8, bit / 8 >= padding);
+            let mut damaged = archive.clone();
+            damaged[at] ^= 1 << (bit % 8);
+            let mut plain = Vec::new();
+            let options = Options::default();
+            let error = archive::decompress(&damaged[..], &mut plain, models(), &options, &|_| ());
+            let error = error.map(drop).expect_err("a flipped bit");
+            assert!(text.starts_with(&plain));
+            if is_padding || step == 1 {
+                let (plain, damage) = recovered(&damaged);
+                assert!(plain == text, "bit {bit}: {damage:?}");
+                assert_eq!(damage, ["no content is missing"], "bit {bit}");
+            }
+            if is_padding {
+                let named = format!("offset {at}: the header's padding");
+                assert!(plain == text && error.to_string().contains(&named), "{error}");
+                let listed = archive::list(Cursor::new(&damaged)).unwrap_err();
+                assert_eq!(listed.kind(), ErrorKind::Corrupt);
+                assert!(listed.to_string().contains(&named), "{listed}");
+                assert!(block(&damaged, 1).unwrap() == block(&archive, 1).unwrap());
+                assert!(range(&damaged, 2..5).unwrap() == text[2..5]);
+            }
+        }
     }
 }

@@ -81,11 +81,13 @@ fn options(level: u8, chunk_size: u32) -> Options {
 fn samples(seed: u64) -> Vec<Sample> {
     let random = &mut Random::new(seed);
     let (long, short) = (log(random, 600), log(random, 60));
+    let (of_blocks, blocks) = (log(random, 1500), Options::default().level(1).block_len(512));
     vec![
         Sample::new("chunks", &[(&long, options(2, 100))]),
         Sample::new("one chunk", &[(&long, options(1, 599))]),
         Sample::new("single form", &[(&long[..300], options(1, 1000))]),
         Sample::new("single form, stored", &[(&short[..3], options(1, 1000))]),
+        Sample::new("blocks", &[(&of_blocks, blocks)]),
         Sample::new(
             "joined",
             &[

@@ -35,6 +35,8 @@ pub(in crate::archive) struct LongHeader {
     pub(in crate::archive) setup: Setup,
     /// Largest plain length of a chunk.
     pub(in crate::archive) chunk_size: u32,
+    /// Where its padding is damaged, which costs nothing else: offset and value of the first byte that is not zero.
+    pub(in crate::archive) bad_padding: Option<(u64, u8)>,
 }
 
 impl Header {
@@ -57,7 +59,7 @@ impl Header {
         let model = source.byte("the model byte")?;
         let setup = UncheckedSetup::read(model, source)?;
         Ok(Some(match model & SINGLE {
-            0 => Self::Long(LongHeader::read(start, setup, source)?),
+            0 => Self::Long(LongHeader::read(setup, source)?.with_padding(start, source)?),
             _ => Self::Single(SingleHeader::read(setup, source)?),
         }))
     }
@@ -72,20 +74,33 @@ impl Header {
 }
 
 impl LongHeader {
-    /// Reads the fields that follow `setup`, of a header that begins at `start`.
-    fn read<R: Read>(start: u64, setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
+    /// Reads the fields that follow `setup`, up to the padding.
+    fn read<R: Read>(setup: UncheckedSetup, source: &mut Source<R>) -> Result<Self> {
         let chunk_size = source.varint_in("chunk_size", 1..=MAX_CHUNK_SIZE)?;
-        if let Some(block_len) = setup.block_len()? {
-            let len = padding_len(source.offset() - start, block_len);
-            let padding = source.field(len, "the header's padding")?;
-            if padding.iter().any(|&byte| byte != 0) {
-                return Err(source.corrupt("the header's padding is not zeros"));
-            }
-        }
         let expected = source.checksum().crc32();
         let got = source.u32("the header's CRC")?;
         source.expect("the header's CRC", got, expected).map_err(|e| setup.damage(e))?;
-        Ok(Self { setup: setup.checked()?, chunk_size })
+        Ok(Self { setup: setup.checked()?, chunk_size, bad_padding: None })
+    }
+
+    /// Reads the padding, if there is any, of a header that begins at `start`.
+    fn with_padding<R: Read>(mut self, start: u64, source: &mut Source<R>) -> Result<Self> {
+        let Some(block_len) = self.setup.block_len else { return Ok(self) };
+        let offset = source.offset();
+        let padding =
+            source.field(padding_len(offset - start, block_len), "the header's padding")?;
+        self.bad_padding = (offset..).zip(padding).find(|&(_, byte)| byte != 0);
+        Ok(self)
+    }
+
+    /// The damage of its padding, if any. All else is good then.
+    pub(in crate::archive) fn padding_fault(&self) -> Option<Error> {
+        self.bad_padding.map(|(offset, byte)| {
+            let message = format!(
+                "damaged at offset {offset}: the header's padding has the byte {byte:#04x}, expected zeros"
+            );
+            Error::new(ErrorKind::Corrupt, message)
+        })
     }
 
     /// The header's bytes, from the magic on.
@@ -95,18 +110,17 @@ impl LongHeader {
     pub(in crate::archive) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut out = self.setup.to_bytes(0)?;
         varint::put(&mut out, self.chunk_size.into());
+        seal(&mut out);
         if let Some(block_len) = self.setup.block_len {
             out.resize(out.len() + padding_len(out.len() as u64, block_len) as usize, 0);
         }
-        seal(&mut out);
         Ok(out)
     }
 }
 
-/// Zeros after which a header of `len` bytes fills whole blocks of `block_len` with its CRC.
+/// Zeros with which a header of `len` bytes fills whole blocks of `block_len`.
 fn padding_len(len: u64, block_len: u32) -> u32 {
-    let with_crc = len + 4;
-    (with_crc.next_multiple_of(block_len.into()) - with_crc) as u32
+    (len.next_multiple_of(block_len.into()) - len) as u32
 }
 
 /// Bytes that the damaged header of a long form at which `source` stands may fill. Where there are more,
@@ -217,7 +231,8 @@ mod tests {
 
     fn named(label: &str) -> LongHeader {
         let model = Some(ModelName::Digest { digest: [0xAB; 32], label: label.into() });
-        LongHeader { setup: Setup { model, ..Setup::default() }, chunk_size: 1 << 20 }
+        let setup = Setup { model, ..Setup::default() };
+        LongHeader { setup, chunk_size: 1 << 20, bad_padding: None }
     }
 
     #[test]
@@ -238,9 +253,10 @@ mod tests {
         let blocks = [512, 2048].map(|block_len| LongHeader {
             setup: Setup { block_len: Some(block_len), ..builtin.clone() },
             chunk_size: 1 << 20,
+            bad_padding: None,
         });
-        let builtin = LongHeader { setup: builtin, chunk_size: MAX_CHUNK_SIZE };
-        let no_model = LongHeader { setup: Setup::default(), chunk_size: 1 };
+        let of = |setup, chunk_size| LongHeader { setup, chunk_size, bad_padding: None };
+        let (builtin, no_model) = (of(builtin, MAX_CHUNK_SIZE), of(Setup::default(), 1));
         let digests = ["", "Qwen3 0.6B ü", &"x".repeat(255)].map(named);
         for header in [builtin, no_model].into_iter().chain(digests).chain(blocks) {
             let bytes = header.to_bytes().unwrap();
@@ -256,6 +272,26 @@ mod tests {
                 let cut = Header::read(&mut Source::new(&bytes[..len]), true);
                 assert_eq!(cut.unwrap_err().kind(), ErrorKind::Truncated);
             }
+        }
+    }
+
+    #[test]
+    fn damaged_padding_is_named_and_costs_nothing() {
+        let setup = Setup { block_len: Some(512), ..Setup::default() };
+        let header = LongHeader { setup, chunk_size: 1 << 20, bad_padding: None };
+        let good = header.to_bytes().unwrap();
+        let padding = good.iter().rposition(|&byte| byte != 0).unwrap() + 1..good.len();
+        assert!(padding.len() > 400);
+        for at in padding {
+            let mut bytes = good.clone();
+            bytes[at..].fill(0x40);
+            let got = match Header::read(&mut Source::new(&bytes[..]), true).unwrap() {
+                Some(Header::Long(got)) => got,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(got.bad_padding, Some((at as u64, 0x40)));
+            assert!(got.padding_fault().unwrap().to_string().contains(&format!("offset {at}: ")));
+            assert_eq!(LongHeader { bad_padding: None, ..got }, header);
         }
     }
 

@@ -112,15 +112,62 @@ fn read_at_end<R: Read + Seek>(
     source: &mut Source<BufReader<R>>,
     end: u64,
 ) -> Result<Option<Found>> {
+    let Some((start, footer, end)) = seek_index_at_end(source, end)? else { return Ok(None) };
+    let chunks = read_index(source)?;
+    let frames = chunks.iter().map(|chunk| u64::from(chunk.frame_len())).sum();
+    let is_whole = source.offset() == end - FOOTER_LEN;
+    let first_chunk = start.checked_sub(frames).filter(|_| is_whole);
+    Ok(first_chunk.map(|first_chunk| Found { first_chunk, end, chunks, footer }))
+}
+
+/// Goes to where the index begins by the footer that an input of `end` bytes ends with. Returns that place, the footer, and where it ends.
+fn seek_index_at_end<R: Read + Seek>(
+    source: &mut Source<BufReader<R>>,
+    end: u64,
+) -> Result<Option<(u64, Footer, u64)>> {
     let end = content_end(source, end)?;
     let Some(footer_start) = end.checked_sub(FOOTER_LEN) else { return Ok(None) };
     source.seek_to(footer_start)?;
     let footer = Footer::read(source)?;
     let Some(start) = footer_start.checked_sub(footer.index_len.into()) else { return Ok(None) };
     source.seek_to(start)?;
-    let chunks = read_index(source)?;
-    let frames = chunks.iter().map(|chunk| u64::from(chunk.frame_len())).sum();
-    let is_whole = source.offset() == footer_start;
-    let first_chunk = start.checked_sub(frames).filter(|_| is_whole);
-    Ok(first_chunk.map(|first_chunk| Found { first_chunk, end, chunks, footer }))
+    Ok(Some((start, footer, end)))
+}
+
+/// Place and length of the last stream's index, as the last bytes of an input and the first of that index tell.
+pub(in crate::archive) struct Tail {
+    /// Where the index begins in the file.
+    index_start: u64,
+    /// Chunks of the last stream.
+    pub(in crate::archive) n_chunks: u64,
+}
+
+impl Tail {
+    /// Reads it; `None` where an input of `end` bytes does not end so.
+    ///
+    /// # Errors
+    /// Io.
+    pub(in crate::archive) fn read<R: Read + Seek>(
+        source: &mut Source<BufReader<R>>,
+        end: u64,
+    ) -> Result<Option<Self>> {
+        let mut read = || -> Result<Option<Self>> {
+            let Some((index_start, ..)) = seek_index_at_end(source, end)? else { return Ok(None) };
+            if source.byte("the end tag")? != END_TAG {
+                return Ok(None);
+            }
+            let n_chunks = source.varint("the number of chunks")?;
+            Ok(Some(Self { index_start, n_chunks }))
+        };
+        match read() {
+            Err(e) if e.kind() == ErrorKind::Io => Err(e),
+            tail => Ok(tail.ok().flatten()),
+        }
+    }
+
+    /// Whether the last stream's chunks are blocks of `block_len` bytes of which the first begins at `first`.
+    pub(in crate::archive) fn follows_blocks(&self, first: u64, block_len: u32) -> bool {
+        let blocks = self.n_chunks.checked_mul(block_len.into());
+        blocks.and_then(|blocks| blocks.checked_add(first)) == Some(self.index_start)
+    }
 }

@@ -22,7 +22,7 @@ pub(super) use footer::{FOOTER_LEN, Footer};
 #[cfg(feature = "cli")]
 pub use header::refuse_foreign;
 pub(super) use header::{Header, LongHeader, ROOM_FOR_ONE, room_for_damaged};
-pub(super) use index::{IndexAtEnd, index_bytes, read_and_compare, read_index};
+pub(super) use index::{IndexAtEnd, Tail, index_bytes, read_and_compare, read_index};
 pub(super) use setup::Setup;
 pub(super) use single::SingleHeader;
 pub(super) use source::Source;

@@ -85,15 +85,6 @@ impl UncheckedSetup {
         steering.and_then(|(_, content)| steering::parse(content).err()).unwrap_or(wrong)
     }
 
-    /// Bytes of a block, where the chunks are blocks: the header of the long form is then filled up.
-    ///
-    /// # Errors
-    /// Corrupt.
-    pub(super) fn block_len(&self) -> Result<Option<u32>> {
-        let blocks = self.extensions.iter().find(|(id, _)| *id == BLOCKS);
-        blocks.map(|(_, content)| parse_blocks(content)).transpose()
-    }
-
     /// The setup, once its checksum has proved right.
     ///
     /// # Errors

@@ -126,6 +126,9 @@ impl<R: Read + Seek> ChunkSource for Damaged<R> {
                     return Ok(Some(setup));
                 }
                 Segment::Long(stream) => {
+                    if let Some(fault) = stream.header_fault() {
+                        self.note(None, Missing::NOTHING, fault);
+                    }
                     let long = Long::new(*stream, self.damage.len());
                     let setup = long.setup();
                     self.stream = Some(DamagedStream::Long(Box::new(long)));

@@ -54,6 +54,11 @@ impl Fragment {
 }
 
 impl LongStream {
+    /// Damage of the header that costs nothing but what it is in.
+    pub(super) fn header_fault(&self) -> Option<Error> {
+        self.header.as_ref().and_then(LongHeader::padding_fault)
+    }
+
     pub(super) fn new(header: LongHeader, first_chunk: u64) -> Self {
         Self { header: Some(header), ..Self::headless(0..=ROOM_FOR_ONE, first_chunk) }
     }

@@ -23,7 +23,8 @@ fn stored(plain: &[u8]) -> Vec<u8> {
 
 fn long_header(setup: Setup) -> Vec<u8> {
     let model = Some(ModelName::Builtin(1));
-    LongHeader { setup: Setup { model, ..setup }, chunk_size: 100 }.to_bytes().unwrap()
+    let setup = Setup { model, ..setup };
+    LongHeader { setup, chunk_size: 100, bad_padding: None }.to_bytes().unwrap()
 }
 
 fn footer(index_len: usize) -> Vec<u8> {
