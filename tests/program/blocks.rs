@@ -1,7 +1,10 @@
 //! `--block-bits` and `--block`.
 
 use crate::shell::Shell;
+use crate::skip::skip;
 use std::fs;
+use std::ops::Range;
+use std::process::Command;
 
 fn text() -> Vec<u8> {
     let line = |i: u32| format!("<{}>host app[{}]: took {} ms\n", i % 9, i * 7 % 90, i * i % 1013);
@@ -62,4 +65,61 @@ fn a_lost_sector_costs_its_block() {
     shell.run(&["-dc", "--block=0", "log.llmz"]).expect(0);
     shell.run(&["-dc", "--block=1", "log.llmz"]).expect(4).saying("block 1");
     shell.run(&["-t", "log.llmz"]).expect(4).saying("chunk 1");
+}
+
+/// What `strace` printed of reads from `name`: the places that they were of.
+fn reads(trace: &str, name: &str) -> Vec<Range<u64>> {
+    let (mut at, mut reads) = (0, Vec::new());
+    for line in trace.lines().filter(|line| line.contains(&format!("{name}>"))) {
+        let result = line.rsplit_once(" = ").unwrap_or_else(|| panic!("{line}")).1;
+        let Some(result) = result.split(' ').next().and_then(|n| n.parse::<u64>().ok()) else {
+            continue;
+        };
+        if line.contains("lseek(") {
+            at = result;
+        } else if line.contains("pread64(") {
+            panic!("{line}");
+        } else {
+            reads.push(at..at + result);
+            at += result;
+        }
+    }
+    reads
+}
+
+#[test]
+fn a_block_is_read_without_touching_the_others() {
+    let strace = |arguments: &[&str]| Command::new("strace").args(arguments).output();
+    if !strace(&["-fqq", "-o", "/dev/null", "true"]).is_ok_and(|output| output.status.success()) {
+        return skip("no strace that works");
+    }
+    let shell = Shell::new();
+    shell.write("log", &text());
+    shell.run(&["-1", "--block-bits=4096", "log"]).expect(0);
+    let (archive, trace) = (shell.path("log.llmz"), shell.path("trace"));
+    let len = fs::metadata(&archive).unwrap().len();
+    let output = Command::new("strace")
+        .args(["-fqqy", "-e", "trace=read,readv,pread64,lseek,mmap", "-o"])
+        .args([trace.as_os_str(), env!("CARGO_BIN_EXE_llmzip").as_ref()])
+        .args(["-dc", "--block=3"])
+        .arg(&archive)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout == shell.run(&["-dc", "--block=3", "log.llmz"]).expect(0).stdout);
+    let reads = reads(&fs::read_to_string(&trace).unwrap(), "log.llmz");
+    let n_of = |place: Range<u64>| -> u64 {
+        let within = |read: &&Range<u64>| place.start <= read.start && read.end <= place.end;
+        reads.iter().filter(within).map(|read| read.end - read.start).sum()
+    };
+    let block = 512 + 3 * 512..512 + 4 * 512;
+    // The header, the block, and what tells at the end that there is one archive: index and footer are shorter than a block.
+    let parts = [n_of(0..512), n_of(block), n_of(len / 512 * 512..len)];
+    assert_eq!(parts[..2], [512, 512], "{reads:?}");
+    assert!((1..=64).contains(&parts[2]), "{reads:?}");
+    assert_eq!(
+        reads.iter().map(|read| read.end - read.start).sum::<u64>(),
+        parts.iter().sum::<u64>(),
+        "{reads:?}"
+    );
 }
