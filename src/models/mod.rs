@@ -50,6 +50,7 @@ pub use folder::{ModelFolder, TokenizerFiles};
 pub use footprint::Footprint;
 pub use learning::{Learner, Learning, LearningKind, LearningSession};
 pub use quantization::{Int4Format, Int4Layout, QUANT_METHOD, QuantWeights, Quantization};
+pub use quantize::{RoundedLinear, RoundedWeights};
 pub use recurrent::{Cell, Recurrent, RecurrentConfig};
 pub use session::TransformerSession;
 pub use steering::{Steering, SteeringFile};

@@ -21,6 +21,7 @@ use crate::ops::{ActivationBits, ScalePrecision, quantize_group4, quantize_weigh
 use half::{bf16, f16};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -42,6 +43,25 @@ const PER_WORD: usize = 8;
 
 /// Bytes collected before they are written.
 const BUFFER_LEN: usize = 1 << 16;
+
+/// Weights of a checkpoint that were rounded to four bits by more than the nearest integers: by the
+/// names of tensors, those of linear layers, and floats that changed beside them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RoundedWeights {
+    /// Linear layers.
+    pub linears: HashMap<String, RoundedLinear>,
+    /// Norms, as the checkpoint can have them.
+    pub floats: HashMap<String, Vec<f32>>,
+}
+
+/// A linear layer rounded to four bits: a weight is (integer - 8) * scale.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RoundedLinear {
+    /// 0 to 15: `[outputs][inputs]`.
+    pub integers: Vec<u8>,
+    /// As the checkpoint can have them: `[outputs][groups]`.
+    pub scales: Vec<f32>,
+}
 
 impl Quantization {
     /// Returns that of a checkpoint of four bits as [`ModelFolder::quantize`] writes it, of groups of
@@ -85,8 +105,22 @@ fn check_four_bits(architecture: &Architecture, group: usize) -> Result<()> {
 }
 
 impl ModelFolder {
-    /// Writes this model with its linear layers in `quantization` into the empty folder `folder`;
-    /// `progress` is a callback with the bytes of weights just written.
+    /// Checks that [`quantize`](Self::quantize) can write this model so, and returns the precision of each
+    /// of its tensors of floats.
+    ///
+    /// # Errors
+    /// Its own, but for those of writing.
+    pub fn check_quantization(
+        &self,
+        quantization: Quantization,
+    ) -> Result<HashMap<String, ScalePrecision>> {
+        self.quantized_architecture(quantization)?;
+        let tensors = self.weights(blake3::Hasher::new())?.tensors().into_iter();
+        Ok(tensors.map(|(name, tensor)| (name, precision(tensor.dtype))).collect())
+    }
+
+    /// Writes this model with its linear layers in `quantization` into the empty folder `folder`: those of
+    /// `rounded` as they are there, others rounded to the nearest. `progress` is a callback with the bytes of weights just written.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where it is quantized already,
@@ -95,9 +129,26 @@ impl ModelFolder {
     pub fn quantize(
         &self,
         quantization: Quantization,
+        rounded: &RoundedWeights,
         folder: &Path,
         progress: &dyn Fn(u64),
     ) -> Result<()> {
+        let architecture = self.quantized_architecture(quantization)?;
+        write(&folder.join("config.json"), &quantized_json(&self.config_json()?, quantization)?)?;
+        for path in self.tokenizer_paths() {
+            let to = folder.join(path.file_name().unwrap_or_default());
+            let bytes = fs::read(&path);
+            let bytes = bytes.map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
+            write(&to, &bytes)?;
+        }
+        let weights = self.weights(blake3::Hasher::new())?;
+        let architecture = architecture.with_weights(&weights);
+        let path = folder.join("model.safetensors");
+        write_weights(&architecture, &weights, rounded, &path, progress)
+    }
+
+    /// Returns the network in integers.
+    fn quantized_architecture(&self, quantization: Quantization) -> Result<Architecture> {
         if self.gguf().is_some() {
             return Err(invalid(
                 "a GGUF file is quantized already, or has no layout to write it in",
@@ -110,17 +161,7 @@ impl ModelFolder {
         if let QuantWeights::Int4(format) = quantization.weights {
             check_four_bits(&architecture, format.group.unwrap_or(0))?;
         }
-        let architecture = architecture.quantized(quantization)?;
-        write(&folder.join("config.json"), &quantized_json(&self.config_json()?, quantization)?)?;
-        for path in self.tokenizer_paths() {
-            let to = folder.join(path.file_name().unwrap_or_default());
-            let bytes = fs::read(&path);
-            let bytes = bytes.map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
-            write(&to, &bytes)?;
-        }
-        let weights = self.weights(blake3::Hasher::new())?;
-        let architecture = architecture.with_weights(&weights);
-        write_weights(&architecture, &weights, &folder.join("model.safetensors"), progress)
+        architecture.quantized(quantization)
     }
 }
 
@@ -238,6 +279,7 @@ fn linear_shape(architecture: &Architecture, name: &str, shape: &[usize]) -> Opt
 fn write_weights(
     architecture: &Architecture,
     weights: &Weights<'_>,
+    rounded: &RoundedWeights,
     path: &Path,
     progress: &dyn Fn(u64),
 ) -> Result<()> {
@@ -254,10 +296,20 @@ fn write_weights(
                 quantized(weights.matrix(&planned.name, shape, None)?)?
             }
             Some((shape, QuantWeights::Int4(format))) => {
-                let matrix = weights.matrix(&planned.name, shape, None)?;
-                four_bits(&matrix, format.group.unwrap_or(shape.inputs), planned.tensor.dtype)?
+                let precision = precision(planned.tensor.dtype);
+                match rounded.linears.get(&planned.name) {
+                    Some(rounded) => packed(rounded, shape, precision),
+                    None => {
+                        let matrix = weights.matrix(&planned.name, shape, None)?;
+                        let group = format.group.unwrap_or(shape.inputs);
+                        packed(&nearest(&matrix, group, precision)?, shape, precision)
+                    }
+                }
             }
-            None => weights.stored(&planned.name, &planned.tensor)?,
+            None => match rounded.floats.get(&planned.name) {
+                Some(floats) => stored(floats, precision(planned.tensor.dtype)),
+                None => weights.stored(&planned.name, &planned.tensor)?,
+            },
         };
         out.write_all(&bytes).map_err(io)?;
         progress(bytes.len() as u64);
@@ -296,34 +348,50 @@ fn quantized(matrix: Matrix<'_>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A linear layer's words of integers, scales in its own precision, and dimensions.
-fn four_bits(matrix: &Matrix<'_>, group: usize, dtype: Dtype) -> Result<Vec<u8>> {
+/// A linear layer rounded to the nearest.
+fn nearest(matrix: &Matrix<'_>, group: usize, precision: ScalePrecision) -> Result<RoundedLinear> {
     let MatrixShape { inputs, outputs, .. } = matrix.shape;
-    let precision = match dtype {
+    let (mut integers, mut scales) = (vec![0; outputs * inputs], Vec::new());
+    let mut wide = vec![0.0; inputs];
+    for (i, integers) in integers.chunks_exact_mut(inputs).enumerate() {
+        matrix.output(i, &mut wide)?;
+        let groups = wide.chunks(group).zip(integers.chunks_mut(group));
+        scales.extend(groups.map(|(w, integers)| quantize_group4(w, precision, integers)));
+    }
+    Ok(RoundedLinear { integers, scales })
+}
+
+/// A linear layer's words of integers, scales, and dimensions.
+fn packed(rounded: &RoundedLinear, shape: MatrixShape, precision: ScalePrecision) -> Vec<u8> {
+    let rows = rounded.integers.chunks(shape.inputs);
+    let words = rows.flat_map(|row| row.chunks(PER_WORD)).flat_map(|eight| {
+        let word = eight.iter().rev().fold(0, |word, &q| word << 4 | u32::from(q));
+        word.to_le_bytes()
+    });
+    let dims = [shape.outputs, shape.inputs].into_iter().flat_map(|n| (n as u64).to_le_bytes());
+    words.chain(stored(&rounded.scales, precision)).chain(dims).collect()
+}
+
+/// The bytes of numbers in the checkpoint.
+fn stored(values: &[f32], precision: ScalePrecision) -> Vec<u8> {
+    match precision {
+        ScalePrecision::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ScalePrecision::F16 => {
+            values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()
+        }
+        ScalePrecision::Bf16 => {
+            values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect()
+        }
+    }
+}
+
+/// The precision of a type of floats.
+fn precision(dtype: Dtype) -> ScalePrecision {
+    match dtype {
         Dtype::F16 => ScalePrecision::F16,
         Dtype::BF16 => ScalePrecision::Bf16,
         _ => ScalePrecision::F32,
-    };
-    let (mut words, mut scales) = (Vec::new(), Vec::new());
-    let (mut wide, mut integers) = (vec![0.0; inputs], vec![0; inputs]);
-    for i in 0..outputs {
-        matrix.output(i, &mut wide)?;
-        for (wide, integers) in wide.chunks(group).zip(integers.chunks_mut(group)) {
-            let scale = quantize_group4(wide, precision, integers);
-            match precision {
-                ScalePrecision::F32 => scales.extend(scale.to_le_bytes()),
-                ScalePrecision::F16 => scales.extend(f16::from_f32(scale).to_le_bytes()),
-                ScalePrecision::Bf16 => scales.extend(bf16::from_f32(scale).to_le_bytes()),
-            }
-        }
-        for eight in integers.chunks(PER_WORD) {
-            let word = eight.iter().rev().fold(0, |word, &q| word << 4 | u32::from(q));
-            words.extend(word.to_le_bytes());
-        }
     }
-    let shape = [outputs, inputs].into_iter().flat_map(|n| (n as u64).to_le_bytes());
-    words.extend(scales.into_iter().chain(shape));
-    Ok(words)
 }
 
 /// Writes a new file, with the mode of any.

@@ -211,6 +211,37 @@ impl Decoder {
         Ok(())
     }
 
+    /// Lets `change` modify the values of the parameters of one layer, none of which is frozen.
+    pub fn update_layer(&mut self, index: usize, change: &mut dyn FnMut(&mut [Parameter])) {
+        change(&mut self.parameters);
+        let Self { parameters, layers, .. } = self;
+        layers[index].linears().for_each(|linear| linear.pack(parameters));
+    }
+
+    /// Returns the output of one layer for its input, `[T][C]`, of a sequence from position 0 on without
+    /// steering vectors; `look` is given the input of each linear layer, `[T][inputs]`, by the first part that has it.
+    pub fn run_layer(
+        &self,
+        index: usize,
+        x: Vec<f32>,
+        look: &mut dyn FnMut(LayerPart, &[f32]),
+    ) -> Vec<f32> {
+        let rotary = match &self.positions {
+            PositionLayer::Rotary(rotary) => {
+                Some(RotaryTables::new(rotary, x.len() / self.shape.hidden_size))
+            }
+            PositionLayer::Learned(_) => None,
+        };
+        let (out, trace) = self.forward_layer(&self.layers[index], x, 0, rotary.as_ref());
+        let [of_qkv, of_out] = trace.attention.linear_inputs();
+        look(LayerPart::Qkv, of_qkv);
+        look(LayerPart::AttentionOut, of_out);
+        let [of_up, of_down] = trace.mlp.linear_inputs();
+        look(LayerPart::Up, of_up);
+        look(LayerPart::Down, of_down);
+        out
+    }
+
     /// Returns the embeddings of tokens: `[T][C]`.
     pub fn embed(&self, tokens: &[u32]) -> Vec<f32> {
         let (table, c) = (&self.parameters[self.embedding].values, self.shape.hidden_size);

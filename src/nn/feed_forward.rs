@@ -42,6 +42,13 @@ pub struct FeedForwardTrace {
     activated: Vec<f32>,
 }
 
+impl FeedForwardTrace {
+    /// Returns the inputs of the first and the last linear layers.
+    pub fn linear_inputs(&self) -> [&[f32]; 2] {
+        [&self.x, &self.activated]
+    }
+}
+
 impl FeedForward {
     /// Returns its linear layers.
     pub fn linears(&mut self) -> impl Iterator<Item = &mut LinearLayer> {

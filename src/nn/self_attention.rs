@@ -39,6 +39,13 @@ pub struct SelfAttentionTrace {
     attended: Vec<f32>,
 }
 
+impl SelfAttentionTrace {
+    /// Returns the inputs of the two linear layers.
+    pub fn linear_inputs(&self) -> [&[f32]; 2] {
+        [&self.x, &self.attended]
+    }
+}
+
 /// Rotations of the first positions.
 pub struct RotaryTables {
     /// `[positions][pairs]`

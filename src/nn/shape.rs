@@ -82,7 +82,7 @@ pub enum DecoderPart {
 }
 
 /// Part of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LayerPart {
     /// The norm before attention.
     AttentionNorm,

@@ -4,6 +4,7 @@
 //! `models` reads; it does not know archives. Backward passes are those of `nn`, which are faster on a CPU than candle's (docs/training.md); on CUDA, candle
 //! computes them.
 
+pub mod awq;
 #[cfg(feature = "candle")]
 pub mod candle;
 mod checkpoint;

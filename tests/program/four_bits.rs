@@ -260,6 +260,86 @@ fn models_are_quantized_to_four_bits() {
         .saying("quantized already");
 }
 
+/// Cuts the feed-forward layers of a Llama of 176 to 160, which groups of 32 divide.
+fn narrow(folder: &Path) {
+    let path = folder.join("model.safetensors");
+    let mut tensors = read(&path);
+    for (name, (dtype, shape, bytes)) in &mut tensors {
+        let len = dtype.bitsize() / 8;
+        match &shape[..] {
+            [176, columns] => bytes.truncate(160 * columns * len),
+            [_, 176] if name.contains("down_proj") => {
+                *bytes =
+                    bytes.chunks(176 * len).flat_map(|row| &row[..160 * len]).copied().collect();
+            }
+            _ => continue,
+        }
+        shape.iter_mut().filter(|n| **n == 176).for_each(|n| *n = 160);
+    }
+    write(&path, &tensors);
+    configure(folder, |config| config["intermediate_size"] = json!(160));
+}
+
+/// Integers chosen for texts are better there than the nearest, whatever is folded into what comes before: norms with and
+/// without biases, values of as many heads, what a gate multiplies.
+#[test]
+fn awq_changes_outputs_less_than_the_nearest_integers() {
+    let mut random = Random::new(31);
+    let text: Vec<u8> = (0..40_000).map(|_| random.bits() as u8).collect();
+    for name in ["qwen3-tied", "gpt-neox-parallel-f16", "llama-mha-untied-bf16"] {
+        let shell = Shell::new();
+        shell.write("text", &text);
+        let source = folder(name);
+        if name.starts_with("llama") {
+            narrow(source.path());
+        }
+        let path = source.path().to_str().unwrap();
+        let quantize = ["models", "quantize", path, "--group", "32"];
+        shell.run(&[&quantize[..], &["--bits", "4", "-o", "nearest"]].concat()).expect(0);
+        let awq = ["--awq", "--data", "text", "--samples", "8", "--json", "-o", "awq"];
+        let said = shell.run(&[&quantize[..], &awq].concat()).expect(0).stdout;
+        let document: Value = serde_json::from_slice(&said).unwrap();
+        let layers = document["models"][0]["rounded"].as_array().unwrap();
+        assert!(layers.len() >= 8, "{name}: {}", layers.len());
+        for layer in layers {
+            let [error, nearest] =
+                ["error", "error_of_nearest"].map(|key| layer[key].as_f64().unwrap());
+            assert!(error < nearest && nearest < 0.1, "{name}: {layer}");
+        }
+        let in_floats = logits_of(&source, Isa::detect());
+        let [nearest, awq] = ["nearest", "awq"].map(|folder| {
+            let model = Model::open_on(&shell.path(folder), Isa::detect()).unwrap();
+            relative_error(&logits(&model, 12), &in_floats)
+        });
+        println!("{name}: {awq} {nearest}");
+        assert!(awq < nearest, "{name}: {awq} {nearest}");
+    }
+}
+
+/// What `--awq` cannot be done with is said before anything is written.
+#[test]
+fn awq_without_sense_is_refused() {
+    let shell = Shell::new();
+    shell.write("text", b"some text");
+    shell.write("empty", b"");
+    let source = folder("qwen3-tied");
+    let path = source.path().to_str().unwrap();
+    let quantize = |arguments: &[&str]| {
+        let arguments = [&["models", "quantize", path, "-o", "four"], arguments].concat();
+        shell.run(&arguments)
+    };
+    quantize(&["--awq"]).expect(2).saying("--data");
+    quantize(&["--data", "text"]).expect(2).saying("--awq");
+    quantize(&["--awq", "--data", "text", "--bits", "8"]).expect(2).saying("expected 8, or 4");
+    quantize(&["--awq", "--data", "none"]).expect(1).saying("none");
+    quantize(&["--awq", "--data", "empty"]).expect(2).saying("no text");
+    shell
+        .run(&["models", "quantize", "--awq", "--data", "text"])
+        .expect(1)
+        .saying("quantized already");
+    assert!(!shell.path("four").exists() && !shell.path("default-int4").exists());
+}
+
 /// Formats that are not read are named; tensors that do not fit are, too.
 #[test]
 fn other_four_bits_are_refused() {

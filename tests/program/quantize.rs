@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::shell;
 use crate::shell::Shell;
 use crate::tiny;
-use llmzip::models::{Model, ModelFolder, QuantWeights, Quantization, Row};
+use llmzip::models::{Model, ModelFolder, QuantWeights, Quantization, RoundedWeights, Row};
 use llmzip::ops::{ActivationBits, Isa};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -48,7 +48,11 @@ fn quantized_while_loading(folder: &Path, bits: ActivationBits, isa: Isa) -> Mod
 fn written(folder: &Path, bits: ActivationBits) -> TempDir {
     let target = tempfile::tempdir().unwrap();
     let quantization = Quantization { weights: QuantWeights::Int8, activations: bits };
-    ModelFolder::find(folder).unwrap().quantize(quantization, target.path(), &|_| ()).unwrap();
+    let rounded = RoundedWeights::default();
+    ModelFolder::find(folder)
+        .unwrap()
+        .quantize(quantization, &rounded, target.path(), &|_| ())
+        .unwrap();
     target
 }
 
@@ -159,6 +163,7 @@ fn a_model_is_as_good_in_int8() {
         folder
             .quantize(
                 Quantization { weights: QuantWeights::Int8, activations: bits },
+                &RoundedWeights::default(),
                 to.path(),
                 &|_| (),
             )

@@ -131,20 +131,36 @@ pub enum Verb {
 }
 
 /// The integers that `models quantize` makes of linear layers.
-#[derive(Args, Debug, Clone, Copy)]
+#[derive(Args, Debug, Clone)]
 pub struct QuantizeArgs {
-    /// Bits of the weights: 8, or 4 in groups, in the layout of compressed-tensors, with embeddings and output head as they are
-    #[arg(long, value_name = "8|4", value_parser = number(4..=8_u8), default_value_t = 8)]
-    pub bits: u8,
+    /// Bits of the weights: 8, or 4 in groups, in the layout of compressed-tensors, with embeddings and output head as they are [default: 8, with --awq 4]
+    #[arg(long, value_name = "8|4", value_parser = number(4..=8_u8))]
+    bits: Option<u8>,
     /// The same as --bits 8
-    #[arg(long, conflicts_with_all = ["bits", "group"])]
-    pub int8: bool,
+    #[arg(long, conflicts_with_all = ["bits", "group", "awq"])]
+    int8: bool,
     /// Inputs that share a scale, of 4 bits: 128, 64 or 32 [default: the first that divides the layers' inputs]
-    #[arg(long, value_name = "N", requires = "bits")]
+    #[arg(long, value_name = "N")]
     pub group: Option<usize>,
     /// Bits of the activations: 8, or 16 where 8 cost too much compression [default: 8 beside 8-bit weights, 16 beside 4]
     #[arg(long, value_name = "8|16")]
     pub activation_bits: Option<u8>,
+    /// Choose the integers of 4 bits such that outputs change least on the texts of --data; takes minutes
+    #[arg(long, requires = "data")]
+    pub awq: bool,
+    /// Texts like those that will be compressed, for --awq
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "awq")]
+    pub data: Vec<PathBuf>,
+    /// Pieces of 2,000 bytes, taken evenly from the texts, that --awq looks at
+    #[arg(long, value_name = "N", requires = "awq", value_parser = number(1..=1_000_000_usize), default_value_t = 128)]
+    pub samples: usize,
+}
+
+impl QuantizeArgs {
+    /// Returns the bits of the weights.
+    pub fn bits(&self) -> u8 {
+        self.bits.unwrap_or(if self.awq { 4 } else { 8 })
+    }
 }
 
 /// Engine that computes logits.

@@ -2,6 +2,7 @@
 
 mod adapter;
 pub mod args;
+mod awq;
 mod choices;
 mod command;
 mod evaluate;
@@ -59,7 +60,7 @@ pub fn run(session: &CliSession, verb: &Verb, failures: &mut Failures) -> Result
         }
         Verb::Quantize { model, kind, folder, .. } => {
             let folder = folder.as_deref();
-            work.each(from_ref(model), |w, m| w.quantize(m, *kind, folder))?
+            work.each(from_ref(model), |w, m| w.quantize(m, kind, folder))?
         }
         Verb::Evaluate {
             models, texts, choices, shots, examples, adapter, engine, device, ..

@@ -10,6 +10,7 @@ use crate::cli::staging::Staging;
 use crate::hub::{FoundModel, label_of};
 use crate::models::{Architecture, Model, ModelFolder, QuantWeights, Quantization};
 use crate::ops::ActivationBits;
+use crate::train::awq::AwqReport;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,49 +20,57 @@ impl ModelCommand<'_> {
     pub fn quantize(
         &mut self,
         model: &Path,
-        kind: QuantizeArgs,
+        kind: &QuantizeArgs,
         folder: Option<&Path>,
     ) -> Result<()> {
-        if ![4, 8].contains(&kind.bits) || (kind.bits == 8 && kind.group.is_some()) {
-            let message = format!("--bits {}, expected 8, or 4 with or without --group", kind.bits);
+        let bits = kind.bits();
+        if ![4, 8].contains(&bits) || (bits == 8 && (kind.group.is_some() || kind.awq)) {
+            let message =
+                format!("--bits {bits}, expected 8, or 4 with or without --group and --awq");
             return Err(UsageError(message).into());
         }
-        let bits = kind.activation_bits.unwrap_or(if kind.bits == 4 { 16 } else { 8 });
-        let activations = match bits {
+        let activations = match kind.activation_bits.unwrap_or(if bits == 4 { 16 } else { 8 }) {
             8 => ActivationBits::Eight,
             16 => ActivationBits::Sixteen,
-            _ => return Err(UsageError(format!("{bits} bits, expected 8 or 16")).into()),
+            bits => return Err(UsageError(format!("{bits} bits, expected 8 or 16")).into()),
         };
         let found = self.find_unchanged(model)?;
-        let folder = folder.map_or_else(|| folder_name(&found, kind.bits), Path::to_owned);
+        let folder = folder.map_or_else(|| folder_name(&found, bits), Path::to_owned);
         if folder.symlink_metadata().is_ok() {
             let message = format!("{} exists already; -o names another folder", shown(&folder));
             return Err(UsageError(message).into());
         }
+        let texts = read(&kind.data)?;
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
         let staging = Staging::new(parent.unwrap_or(Path::new(".")));
         let staging = staging.with_context(|| shown(&folder))?;
-        let (voice, draws) = (self.session.voice, self.session.progress);
-        let progress = ProgressCounter::new(draws, voice, found.label(), None);
-        let quantize = |source: &Path| {
-            let source = ModelFolder::find(source)?;
+        let quantize = |path: &Path| -> Result<Vec<AwqReport>> {
+            let source = ModelFolder::find(path)?;
             let quantization = kind.quantization(&source.architecture()?, activations);
-            source.quantize(quantization, staging.path(), &|n| progress.add(n))
+            let (rounded, reports) = match kind.awq {
+                true => self.round_for_texts(path, quantization, &texts, kind.samples)?,
+                false => Default::default(),
+            };
+            let (voice, draws) = (self.session.voice, self.session.progress);
+            let progress = ProgressCounter::new(draws, voice, found.label(), None);
+            source.quantize(quantization, &rounded, staging.path(), &|n| progress.add(n))?;
+            progress.finish();
+            Ok(reports)
         };
-        match found.folder() {
+        let reports = match found.folder() {
             Some(source) => quantize(source)?,
             None => {
                 let source = default_folder(staging.path())?;
-                quantize(source.path())?;
+                let reports = quantize(source.path())?;
                 source.close().context("cannot remove the default model's files")?;
+                reports
             }
-        }
-        progress.finish();
+        };
         staging.rename(&folder).with_context(|| shown(&folder))?;
         let label = label_of(&folder.file_name().unwrap_or_default().to_string_lossy());
         let found = FoundModel::Folder { folder, label };
         let entry = ModelEntry::of(&found, self.session.models.store())?;
-        self.report(entry.with_digest(&found.digest()?), "quantized");
+        self.report(entry.with_digest(&found.digest()?).with_rounded(&reports), "quantized");
         Ok(())
     }
 }
@@ -69,7 +78,7 @@ impl ModelCommand<'_> {
 impl QuantizeArgs {
     /// As asked for; groups are the largest that divide the network's layers unless told.
     fn quantization(&self, network: &Architecture, activations: ActivationBits) -> Quantization {
-        if self.bits == 8 {
+        if self.bits() == 8 {
             return Quantization { weights: QuantWeights::Int8, activations };
         }
         let default = match network {
@@ -78,6 +87,13 @@ impl QuantizeArgs {
         };
         Quantization::int4(self.group.or(default).unwrap_or(128), activations)
     }
+}
+
+/// Reads the texts for --awq.
+fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
+    let read =
+        |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", shown(path)));
+    paths.iter().map(read).collect()
 }
 
 /// Returns `NAME-int8` or `NAME-int4` for the model `ORG/NAME@COMMIT`.

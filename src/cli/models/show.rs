@@ -6,6 +6,7 @@ use crate::cli::size::grouped;
 use crate::hub::{Facts, FoundModel, Place, Store, hex};
 use crate::models::{Model, ModelFolder};
 use crate::ops::Isa;
+use crate::train::awq::AwqReport;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,19 @@ pub struct ModelEntry {
     pub digest: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     facts: Option<ModelFacts>,
+    /// Of one that was rounded for texts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rounded: Vec<RoundedLayer>,
+}
+
+/// A linear layer that was rounded for texts.
+#[derive(Debug, Serialize)]
+struct RoundedLayer {
+    module: String,
+    /// Squared error of the outputs on the texts, in parts of their squares.
+    error: f64,
+    /// The same had it been rounded to the nearest.
+    error_of_nearest: f64,
 }
 
 /// Details that `info` adds.
@@ -50,6 +64,7 @@ impl ModelEntry {
             len: len as u64,
             digest: Some(Model::default_identity().hex()),
             facts: None,
+            rounded: Vec::new(),
         }
     }
 
@@ -78,12 +93,24 @@ impl ModelEntry {
             len: files.all_files().map(len).sum(),
             digest: store.records().fresh(folder).as_ref().map(hex),
             facts: None,
+            rounded: Vec::new(),
         })
     }
 
     /// Returns the entry with this digest.
     pub fn with_digest(mut self, digest: &[u8; 32]) -> Self {
         self.digest = Some(hex(digest));
+        self
+    }
+
+    /// Returns the entry with what became of layers that were rounded for texts.
+    pub fn with_rounded(mut self, reports: &[AwqReport]) -> Self {
+        let layer = |AwqReport { module, rounded, nearest, .. }: &AwqReport| RoundedLayer {
+            module: module.clone(),
+            error: *rounded,
+            error_of_nearest: *nearest,
+        };
+        self.rounded = reports.iter().map(layer).collect();
         self
     }
 

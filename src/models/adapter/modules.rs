@@ -62,10 +62,11 @@ const LLAMA: [Row; 7] = [
 
 /// Returns all modules of a network, layer by layer.
 pub fn modules(config: &Config) -> Vec<AdaptableModule> {
-    let (layers, rows) = match config.family {
-        Family::GptNeox => ("gpt_neox.layers", &GPT_NEOX[..]),
-        Family::Gpt2 => ("transformer.h", &GPT2[..]),
-        Family::Llama | Family::Qwen3 => ("model.layers", &LLAMA[..]),
+    let layers = layers_name(config.family);
+    let rows = match config.family {
+        Family::GptNeox => &GPT_NEOX[..],
+        Family::Gpt2 => &GPT2[..],
+        Family::Llama | Family::Qwen3 => &LLAMA[..],
     };
     let (c, f) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
@@ -93,6 +94,27 @@ pub fn modules(config: &Config) -> Vec<AdaptableModule> {
         }
     };
     (0..config.layers).flat_map(|layer| rows.iter().map(move |row| module(layer, row))).collect()
+}
+
+/// The name that all layers' names begin with.
+fn layers_name(family: Family) -> &'static str {
+    match family {
+        Family::GptNeox => "gpt_neox.layers",
+        Family::Gpt2 => "transformer.h",
+        Family::Llama | Family::Qwen3 => "model.layers",
+    }
+}
+
+impl Config {
+    /// Returns the names in the checkpoint of a layer's norms, before attention and before the feed-forward
+    /// layer, such as `model.layers.0.input_layernorm`.
+    pub fn norm_modules(&self, layer: usize) -> [String; 2] {
+        let names = match self.family {
+            Family::Gpt2 => ["ln_1", "ln_2"],
+            _ => ["input_layernorm", "post_attention_layernorm"],
+        };
+        names.map(|name| format!("{}.{layer}.{name}", layers_name(self.family)))
+    }
 }
 
 impl AdaptableModule {
