@@ -2,6 +2,9 @@
 //! `tests/library/fuzz.rs` of llmzip compiles the same files, to run kept cases without a fuzzer.
 
 #[allow(dead_code, reason = "llmzip's tests use the rest")]
+#[path = "../../tests/gguf/mod.rs"]
+mod gguf;
+#[allow(dead_code, reason = "llmzip's tests use the rest")]
 #[path = "../../tests/handmade/mod.rs"]
 mod handmade;
 #[allow(dead_code, reason = "llmzip's tests use the rest")]

@@ -66,7 +66,8 @@ impl GgufFile {
 
     pub fn to_bytes(&self) -> Vec<u8> {
         let count = |n: usize| (n as u64).to_le_bytes();
-        let mut out = [&b"GGUF\x03\0\0\0"[..], &count(self.tensors.len()), &count(self.keys.len())].concat();
+        let mut out =
+            [&b"GGUF\x03\0\0\0"[..], &count(self.tensors.len()), &count(self.keys.len())].concat();
         out.extend(self.keys.concat());
         let mut data = Vec::new();
         for (name, dims, kind, bytes) in &self.tensors {
@@ -103,10 +104,9 @@ impl GgufFile {
                 file.number(&format!("{name}.{key}"), n);
             }
         }
-        for (key, from) in [
-            ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
-            ("rope.freq_base", "rope_theta"),
-        ] {
+        for (key, from) in
+            [("attention.layer_norm_rms_epsilon", "rms_norm_eps"), ("rope.freq_base", "rope_theta")]
+        {
             if let Some(x) = config[from].as_f64() {
                 file.fraction(&format!("{name}.{key}"), x);
             }

@@ -10,6 +10,7 @@ mod config;
 mod container;
 mod decode;
 mod fields;
+mod gguf;
 mod models;
 mod readers;
 mod round_trip;
@@ -34,7 +35,8 @@ macro_rules! targets {
 }
 
 targets!(
-    adapter, arguments, chunks, coder, config, container, decode, round_trip, tokenizer, weights
+    adapter, arguments, chunks, coder, config, container, decode, gguf, round_trip, tokenizer,
+    weights
 );
 
 /// The target of `name`, one of [`TARGETS`].

@@ -38,6 +38,52 @@ pub fn llama(vocab_size: usize, width: usize, inner: usize) -> Shapes {
     ])
 }
 
+/// compressed-tensors' four bits in groups of 8 for the layers of a Llama.
+pub fn compressed(shapes: &Shapes) -> Shapes {
+    in_four_bits(shapes, |name, n, k| {
+        vec![
+            (format!("{name}.weight_packed"), vec![n, k / 8]),
+            (format!("{name}.weight_scale"), vec![n, k / 8]),
+            (format!("{name}.weight_zero_point"), vec![n.div_ceil(8), k / 8]),
+        ]
+    })
+}
+
+/// AutoAWQ's.
+pub fn awq(shapes: &Shapes) -> Shapes {
+    in_four_bits(shapes, |name, n, k| {
+        vec![
+            (format!("{name}.qweight"), vec![k, n / 8]),
+            (format!("{name}.qzeros"), vec![k / 8, n / 8]),
+            (format!("{name}.scales"), vec![k / 8, n]),
+        ]
+    })
+}
+
+/// GPTQ's.
+pub fn gptq(shapes: &Shapes) -> Shapes {
+    in_four_bits(shapes, |name, n, k| {
+        vec![
+            (format!("{name}.qweight"), vec![k / 8, n]),
+            (format!("{name}.qzeros"), vec![k / 8, n / 8]),
+            (format!("{name}.scales"), vec![k / 8, n]),
+        ]
+    })
+}
+
+fn in_four_bits(shapes: &Shapes, layout: fn(&str, usize, usize) -> Shapes) -> Shapes {
+    let tensors = shapes.iter().flat_map(|(name, shape)| match name.strip_suffix(".weight") {
+        Some(module) if name.contains("_proj") => layout(module, shape[0], shape[1]),
+        _ => vec![(name.clone(), shape.clone())],
+    });
+    tensors.collect()
+}
+
+/// Whether a tensor is words of integers.
+fn is_integers(name: &str) -> bool {
+    ["packed", "zero_point", "qweight", "qzeros"].iter().any(|end| name.ends_with(end))
+}
+
 fn named(shapes: &[(&str, &[usize])]) -> Shapes {
     shapes.iter().map(|&(name, shape)| (name.to_owned(), shape.to_vec())).collect()
 }
@@ -50,7 +96,8 @@ pub fn safetensors(shapes: &Shapes) -> (Vec<u8>, Vec<u8>) {
         let start = data.len();
         let values = random.values(shape.iter().product());
         data.extend(values.into_iter().flat_map(f32::to_le_bytes));
-        let info = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+        let dtype = if is_integers(name) { "I32" } else { "F32" };
+        let info = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]});
         header.insert(name.clone(), info);
     }
     (Value::Object(header).to_string().into_bytes(), data)

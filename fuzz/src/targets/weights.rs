@@ -9,7 +9,7 @@ use llmzip::ops::Isa;
 const VOCAB_SIZE: usize = 8;
 
 /// Networks of some hundred numbers, and the largest that there can be.
-const CONFIGS: [&str; 4] = [
+const CONFIGS: [&str; 7] = [
     r#"{"model_type": "gru", "vocab_size": 8, "embedding_size": 2, "hidden_size": 4,
         "num_hidden_layers": 1}"#,
     r#"{"model_type": "gru", "vocab_size": 8, "embedding_size": 2, "hidden_size": 4,
@@ -20,6 +20,19 @@ const CONFIGS: [&str; 4] = [
         "rms_norm_eps": 1e-05, "tie_word_embeddings": true}"#,
     r#"{"model_type": "gru", "vocab_size": 1048576, "embedding_size": 65536, "hidden_size": 65536,
         "num_hidden_layers": 512}"#,
+    r#"{"model_type": "llama", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "max_position_embeddings": 16,
+        "rms_norm_eps": 1e-05, "tie_word_embeddings": true, "quantization_config": {
+        "quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {
+        "weights": {"num_bits": 4, "type": "int", "symmetric": false, "strategy": "group", "group_size": 8}}}}}"#,
+    r#"{"model_type": "llama", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "max_position_embeddings": 16,
+        "rms_norm_eps": 1e-05, "tie_word_embeddings": true, "quantization_config": {
+        "quant_method": "awq", "bits": 4, "group_size": 8, "version": "gemm", "zero_point": true}}"#,
+    r#"{"model_type": "llama", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 16,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "max_position_embeddings": 16,
+        "rms_norm_eps": 1e-05, "tie_word_embeddings": true, "quantization_config": {
+        "quant_method": "gptq", "bits": 4, "group_size": 8}}"#,
 ];
 
 /// How the rest of an input becomes a file.
@@ -65,8 +78,11 @@ fn load(architecture: &Architecture, weights: &Weights<'_>) {
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let (gru, llama) = (tensors::gru(VOCAB_SIZE, 2, 4), tensors::llama(VOCAB_SIZE, 4, 8));
+    let wide = tensors::llama(VOCAB_SIZE, 8, 16);
     let mut seeds = Vec::new();
-    for (config, shapes) in [(0, &gru), (1, &gru), (2, &llama), (3, &gru)] {
+    let four = [tensors::compressed, tensors::awq, tensors::gptq].map(|layout| layout(&wide));
+    let floats = [(0, &gru), (1, &gru), (2, &llama), (3, &gru)];
+    for (config, shapes) in floats.into_iter().chain((4..).zip(&four)) {
         let (header, data) = tensors::safetensors(shapes);
         let file = tensors::safetensors_file(&header, &data);
         seeds.push([&[config, SAFETENSORS][..], &file].concat());
