@@ -14,7 +14,7 @@ const POINTS: usize = 25;
 const OFFSET: i32 = NAT * (POINTS as i32 / 2);
 
 /// Initial count of a point, in bits, so that the first bits do not move it far.
-const FIRST_COUNT: u32 = 6;
+const FIRST_COUNT: u32 = 4;
 const LIMIT: u32 = 255;
 
 /// Correction of predictions under a context; see the module.

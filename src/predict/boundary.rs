@@ -17,11 +17,14 @@ use crate::ops::arch::{IntegerKernel, Integers, Isa};
 
 const N_CONTEXTS: usize = 12;
 
+/// Initial weight of the language model's log-odds.
+const LM_WEIGHT: i32 = ONE * 70 / 100;
+
 /// Initial weights of a context's log-odds and of its probability about 1/2.
 const CONTEXT_WEIGHTS: [i32; 2] = [ONE * 8 / 100, 0];
 
 const RATES: [Rate; 2] =
-    [Rate { first: 1500, last: 120, half: 400 }, Rate { first: 200, last: 40, half: 200 }];
+    [Rate { first: 2000, last: 120, half: 600 }, Rate { first: 200, last: 40, half: 200 }];
 
 /// Length of a token from which longer ones are not told apart, and the number of lengths.
 const MAX_LENGTH: u32 = 15;
@@ -81,7 +84,7 @@ impl BoundaryModel {
         } else {
             1
         };
-        let mut initial = vec![ONE];
+        let mut initial = vec![LM_WEIGHT];
         initial.extend(CONTEXT_WEIGHTS.repeat(N_CONTEXTS));
         BoundaryModel {
             counters: vec![Counter::new(1 << 15); n_counters as usize],

@@ -33,14 +33,14 @@ const SELECTOR_ROWS: [usize; 8] = [
 /// Learning rates of the sets of weights, for so many contexts, and of the last layer.
 const fn rates(contexts: usize) -> [Rate; 2] {
     let half = 40 * contexts as i32;
-    [Rate { first: 1500, last: 120, half }, Rate { first: 300, last: 40, half: 200 }]
+    [Rate { first: 1500, last: 80, half }, Rate { first: 300, last: 40, half: 200 }]
 }
 
 /// Initial weights of the mixer: with a language model, that one leads.
-const LM_WEIGHTS: [i32; 3] = [ONE * 45 / 100, ONE * 15 / 100, ONE * 15 / 100];
-const MATCH_WEIGHT: [i32; 2] = [ONE * 25 / 100, ONE * 15 / 100];
+const LM_WEIGHTS: [i32; 3] = [ONE * 35 / 100, ONE * 15 / 100, ONE * 15 / 100];
+const MATCH_WEIGHT: [i32; 2] = [ONE * 20 / 100, ONE * 15 / 100];
 /// Of all contexts together, without a language model.
-const CONTEXT_WEIGHTS: i32 = ONE * 342 / 100;
+const CONTEXT_WEIGHTS: i32 = ONE * 288 / 100;
 
 /// Predictor of the bits of bytes; see the module.
 pub trait ByteModel: Send {
@@ -145,7 +145,7 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     /// them.
     fn initial_weights(with_lm: bool) -> Vec<i32> {
         let context_weight = match with_lm {
-            true => ONE * 5 / 100,
+            true => ONE * 7 / 100,
             false => (CONTEXT_WEIGHTS / CONTEXTS as i32).min(ONE / 4),
         };
         let mut weights = vec![0; 2]; // a constant, order 0

@@ -10,6 +10,9 @@ use super::logistic::stretch12;
 const COUNT_BITS: u32 = 10;
 const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
 
+/// Bits that what is only assumed at first weighs as much as.
+pub const ASSUMED_COUNT: u32 = 30;
+
 /// `RECIPROCAL[n] = 65536 / (n + 1.5)`.
 static RECIPROCAL: [u16; 1 << COUNT_BITS] = reciprocals();
 
@@ -64,7 +67,9 @@ pub struct HistoryMap([Counter; 256]);
 impl HistoryMap {
     /// Creates the map with the probability that the counts of each history suggest.
     pub fn new() -> Self {
-        HistoryMap(std::array::from_fn(|state| Counter::new(estimate(bit_history::COUNTS[state]))))
+        HistoryMap(std::array::from_fn(|state| {
+            Counter::with_count(estimate(bit_history::COUNTS[state]), ASSUMED_COUNT)
+        }))
     }
 
     #[inline(always)]

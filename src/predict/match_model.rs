@@ -7,7 +7,7 @@
 //! every lane's slice has its place, so a lane can match what another has read; positions are plain
 //! offsets, 0 stands for none.
 
-use super::counters::Counter;
+use super::counters::{ASSUMED_COUNT, Counter};
 use super::history::History;
 use super::logistic::NAT;
 use crate::ops::arch::prefer_large_pages;
@@ -60,7 +60,8 @@ pub struct MatchModel {
 impl MatchModel {
     /// Creates a model with a table of `2^table_log2` positions.
     pub fn new(min_length: u32, table_log2: u32, n_lanes: usize) -> Self {
-        let trust = (0..BUCKETS * 8).map(|i| Counter::new(initial_trust(i / 8, i % 8))).collect();
+        let trust = |i| Counter::with_count(initial_trust(i / 8, i % 8), ASSUMED_COUNT);
+        let trust = (0..BUCKETS * 8).map(trust).collect();
         let mut table = vec![0; 1 << table_log2];
         prefer_large_pages(&mut table);
         MatchModel {

@@ -58,7 +58,7 @@ class CorrectionMap:
     def correct(self, x, context):
         context %= self.n
         if context not in self.rows:
-            self.rows[context] = [Counter(squash(256 * j - 3072), 6) for j in range(25)]
+            self.rows[context] = [Counter(squash(256 * j - 3072), 4) for j in range(25)]
         j, w = divmod(clamp(x, -MAX, MAX) + 3072, 256)
         low, high = self.rows[context][j:j + 2]
         self.used = high if w > 128 else low
@@ -70,7 +70,7 @@ class CorrectionMap:
 
 TIERS = {1: (6, (6,), 1, 11), 2: (9, (6,), 3, 14), 3: (14, (12, 5), 5, 16), 4: (18, (12, 5), 8, 16)}
 LAST_RATES = (300, 40, 200)
-END_RATES = (1500, 120, 400), (200, 40, 200)
+END_RATES = (2000, 120, 600), (200, 40, 200)
 
 
 class AdaptiveModel:
@@ -87,17 +87,17 @@ class AdaptiveModel:
         self.order0 = [Counter(32768) for _ in range(256)]
         self.followers = [0] * 256
         self.matches = [MatchModel(m, clamp(log2(chunk_len), 8, 20), n_lanes) for m in leasts]
-        initial = [29491, 9830, 9830] if lm else []
-        initial += [9830 if lm else 16384, 0] * len(leasts) + [0, 0]
-        initial += [3276 if lm else min(16384, 224133 // self.n_contexts), 0] * self.n_contexts
+        initial = [22937, 9830, 9830] if lm else []
+        initial += [9830 if lm else 13107, 0] * len(leasts) + [0, 0]
+        initial += [4587 if lm else min(16384, 188743 // self.n_contexts), 0] * self.n_contexts
         rows = [128, 256, 256, 256, 256, 256, 512, 257][:self.n_sets]
-        self.mixer = Mixer(initial, rows, 256, ((1500, 120, 40 * self.n_contexts), LAST_RATES))
+        self.mixer = Mixer(initial, rows, 256, ((1500, 80, 40 * self.n_contexts), LAST_RATES))
         n = clamp(pow2(chunk_len // 2), 256, 1 << apm_log2)
         self.a, self.b = CorrectionMap(1024), CorrectionMap(n)
         self.u, self.v = CorrectionMap(n), CorrectionMap(n)
         self.advantage = 0
         self.end_counters, self.n_end_counters = {}, clamp(pow2(2 * chunk_len), 1 << 10, 1 << 22)
-        self.end_mixer = Mixer([ONE] + [5242, 0] * 12, [16, 24, 256, 512, 104], 16, END_RATES)
+        self.end_mixer = Mixer([45875] + [5242, 0] * 12, [16, 24, 256, 512, 104], 16, END_RATES)
         self.end_maps = CorrectionMap(4096), CorrectionMap(1024), CorrectionMap(16384)
 
     def read_prefix(self, prefix):

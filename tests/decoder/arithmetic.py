@@ -125,4 +125,4 @@ HISTORIES, NEXT = states()
 
 def history_map():
     estimate = lambda zeros, ones: 65536 * (10 * ones + 4) // (10 * zeros + 10 * ones + 8)
-    return [Counter(estimate(zeros, ones)) for _, zeros, ones, _ in HISTORIES]
+    return [Counter(estimate(zeros, ones), 30) for _, zeros, ones, _ in HISTORIES]

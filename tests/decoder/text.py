@@ -169,7 +169,7 @@ class MatchModel:
         self.least, self.t, self.table = least, t, {}
         self.at, self.length, self.misses = ([0] * n_lanes for _ in range(3))
         wrong = lambda b, e: min(32768, 65536 // (4 + 4 * b) * (1 + bin(e).count("1")))
-        self.trust = [[Counter(65535 - wrong(b, e)) for e in range(8)] for b in range(16)]
+        self.trust = [[Counter(65535 - wrong(b, e), 30) for e in range(8)] for b in range(16)]
         self.said = None
 
     def bucket(self, lane):
