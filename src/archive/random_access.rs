@@ -183,8 +183,7 @@ impl Place {
             chunk.check_block(Some(block_len), chunk.start.unwrap_or(0))?;
             options.check_limit(chunk.extent.plain_len.into())?;
             let frame = Frame::read(chunk, source)?;
-            let (mut decoder, pool) =
-                (StreamDecoder::new(header.setup), Pool::of(options)?);
+            let (mut decoder, pool) = (StreamDecoder::new(header.setup), Pool::of(options)?);
             let plains = decoder.decode(&[&frame], models, &pool, options.resources(&|_| ()))?;
             let plain = plains.into_iter().next().expect("one frame was decoded")?.into_owned();
             let is_stored = chunk.extent.is_stored();
