@@ -30,7 +30,7 @@ pub struct AwqOptions {
     pub pieces: usize,
 }
 
-/// What became of a linear layer.
+/// Error of a rounded linear layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AwqReport {
     /// Its name in the checkpoint.
@@ -96,7 +96,7 @@ struct Run<'a> {
     modules: Vec<AdaptableModule>,
     group: usize,
     precision: &'a PrecisionOf<'a>,
-    /// What the layer's parameters shall be, beside its weights.
+    /// New values of the layer's parameters, beside its weights.
     changes: Vec<(usize, Vec<f32>)>,
     rounded: RoundedWeights,
 }
