@@ -357,7 +357,7 @@ fn blocks_are_counted_through_joined_archives() {
 
     // So long that the blocks of a second one stand where more blocks of the first would.
     let n = 297;
-    let text: Vec<u8> = (0..3 * n as u32).map(|i| (i * i >> 3) as u8).collect();
+    let text: Vec<u8> = (0..3 * n as u32).map(|i| ((i * i) >> 3) as u8).collect();
     let chunk = |(i, plain): (usize, _)| (handmade::block(3 * i as u64, plain, 512), plain);
     let chunks: Vec<(Vec<u8>, &[u8])> = text.chunks(3).enumerate().map(chunk).collect();
     let once = handmade::long_of_blocks(&handmade::block_header(512, 0), &chunks);
