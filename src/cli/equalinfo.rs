@@ -436,7 +436,11 @@ fn read_input(path: &Path) -> Result<(OpenInput, Vec<u8>)> {
     open().with_context(|| shown(path))
 }
 
-fn read_dictionary(path: &Path) -> Result<Dictionary> {
+/// Reads a dictionary.
+///
+/// # Errors
+/// I/O errors; Corrupt where it is none.
+pub fn read_dictionary(path: &Path) -> Result<Dictionary> {
     Dictionary::parse(&read(path)?).with_context(|| shown(path))
 }
 

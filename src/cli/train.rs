@@ -1,6 +1,6 @@
 //! `llmzip train`: trains a custom model.
 
-use super::equalinfo::read_tokens;
+use super::equalinfo::{read_dictionary, read_tokens};
 use super::exit::UsageError;
 use super::held_out::archives_len;
 use super::lora::{self, LoraArgs};
@@ -16,7 +16,7 @@ use crate::models::Model;
 use crate::ops::Isa;
 use crate::train::lora::LoraOptions;
 use crate::train::{
-    self, Arch, Budget, Device, IdMaterial, Size, TrainOptions, TrainReport, TrainSummary,
+    self, Arch, Budget, Device, IdMaterial, Size, Tokens, TrainOptions, TrainReport, TrainSummary,
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -54,10 +54,10 @@ pub struct TrainArgs {
     /// Size of the network
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = SizeName::Small)]
     size: SizeName,
-    /// Vocabulary size: 256 for bytes, 300 to 65536 for a BPE trained on the data [default: 256;
-    /// 2048 with llama]
-    #[arg(long, value_name = "N", value_parser = number(256..=65_536_usize))]
-    vocab: Option<usize>,
+    /// Vocabulary: its size, 256 for bytes, 300 to 65536 for a BPE trained on the data, or a file of words that llmzip equalinfo
+    /// dictionary wrote, the longest of which is taken [default: 256; 2048 with llama]
+    #[arg(long, value_name = "N|FILE", value_parser = vocabulary)]
+    vocab: Option<VocabularyArg>,
     /// Total steps; the same data, options and steps give the same model
     #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
     steps: Option<u64>,
@@ -71,6 +71,9 @@ pub struct TrainArgs {
     /// Random seed
     #[arg(long, value_name = "N", value_parser = number(0..=u64::MAX), default_value_t = 1)]
     seed: u64,
+    /// Evaluations on held-out data in the run: points of its curve
+    #[arg(long, value_name = "N", value_parser = number(1..=1000_u32), default_value_t = 20)]
+    measures: u32,
     /// Train one text in eight with CR-LF line endings, so that such files compress well, too
     #[arg(long)]
     crlf: bool,
@@ -83,6 +86,21 @@ pub struct TrainArgs {
     pub threads: Option<usize>,
     #[command(flatten)]
     pub lora: LoraArgs,
+}
+
+/// A vocabulary as typed.
+#[derive(Debug, Clone)]
+enum VocabularyArg {
+    Size(usize),
+    Dictionary(PathBuf),
+}
+
+/// Parses a vocabulary: what is no number is a file.
+fn vocabulary(text: &str) -> Result<VocabularyArg, String> {
+    match text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit()) {
+        true => number(256..=65_536_usize)(text).map(VocabularyArg::Size),
+        false => Ok(VocabularyArg::Dictionary(text.into())),
+    }
 }
 
 fn device(name: &str) -> Result<Device, String> {
@@ -131,6 +149,13 @@ impl TrainArgs {
         self.output.clone().unwrap_or_else(named)
     }
 
+    /// Reads the words of the dictionary, where the vocabulary is one.
+    fn words(&self) -> Result<Option<Tokens>> {
+        let Some(VocabularyArg::Dictionary(path)) = &self.vocab else { return Ok(None) };
+        let dictionary = read_dictionary(path)?;
+        Ok(Some(Tokens::of_words(dictionary.words(), shown(path))?))
+    }
+
     /// Returns the budget as typed.
     fn budget(&self) -> Result<Option<Budget>> {
         let is_positive = |minutes: &f64| *minutes > 0.0 && minutes.is_finite();
@@ -158,7 +183,10 @@ impl TrainArgs {
             ArchName::Lstm => Arch::Lstm,
             ArchName::Llama => Arch::Llama,
         };
-        let vocab_size = self.vocab.unwrap_or(arch.default_vocab_size());
+        let vocab_size = match self.vocab {
+            Some(VocabularyArg::Size(vocab_size)) => vocab_size,
+            _ => arch.default_vocab_size(),
+        };
         if vocab_size != 256 && !(300..=65_536).contains(&vocab_size) {
             let message = format!("--vocab is {vocab_size}, expected 256 or 300 to 65536");
             return Err(UsageError(message).into());
@@ -178,6 +206,7 @@ impl TrainArgs {
             crlf: self.crlf,
             resume: self.resume,
             checkpoint_s: CHECKPOINT_S,
+            measures: self.measures,
             device: self.device,
             isa,
         })
@@ -195,8 +224,10 @@ pub fn run(session: &CliSession, args: &TrainArgs, options: &TrainOptions) -> Re
     if let Some(tokens) = &args.tokens {
         return run_on_tokens(session, args, options, tokens);
     }
-    let summary =
-        watched(session, args, |watch| train::train(options, &args.data(), &args.folder(), watch))?;
+    let vocabulary = args.words()?;
+    let summary = watched(session, args, |watch| {
+        train::train(options, vocabulary, &args.data(), &args.folder(), watch)
+    })?;
     if session.voice > Voice::Quiet {
         let (n, steps) = (grouped(summary.n_parameters as u64), grouped(summary.steps));
         let folder = shown(&args.folder());

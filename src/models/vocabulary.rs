@@ -2,6 +2,7 @@
 
 use super::invalid;
 use crate::error::Result;
+use std::ops::Range;
 
 /// A token as its tokenizer's files give it.
 ///
@@ -109,5 +110,77 @@ impl Vocabulary {
     /// The rank of the token that is `byte` alone.
     pub fn single(&self, byte: u8) -> u32 {
         self.singles[usize::from(byte)]
+    }
+
+    /// The rank of the longest token that `text`, which is not empty, begins with.
+    pub fn longest(&self, text: &[u8]) -> u32 {
+        let mut found = self.single(text[0]);
+        let end = text[0].checked_add(1).map_or(self.len() as u32, |next| self.single(next));
+        // Tokens that begin with the bytes so far stand side by side, the shortest first.
+        let mut tokens = found..end;
+        for (at, &byte) in text.iter().enumerate().skip(1) {
+            let first =
+                self.partition(tokens.clone(), |token| token.get(at).is_none_or(|&b| b < byte));
+            let end = self.partition(first..tokens.end, |token| token[at] == byte);
+            tokens = first..end;
+            if tokens.is_empty() {
+                break;
+            }
+            if self.bytes(first).len() == at + 1 {
+                found = first;
+            }
+        }
+        found
+    }
+
+    /// The first of `ranks` for whose bytes `is_before` does not hold, as it does for all in front of it; else their end.
+    fn partition(&self, ranks: Range<u32>, is_before: impl Fn(&[u8]) -> bool) -> u32 {
+        let Range { start: mut low, end: mut high } = ranks;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(self.bytes(middle)) { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_token_is_found() {
+        let words: [&[u8]; 9] = [
+            b"ab",
+            b"abcd",
+            b"abce",
+            b"b\xff",
+            b"\xff\xff",
+            b"\xff\xff\xff\xff",
+            b"th",
+            b"the",
+            b" the",
+        ];
+        let bytes = (0..=255).map(|byte| vec![byte]).chain(words.iter().map(|word| word.to_vec()));
+        let token = |(bytes, id)| Token { bytes, kind: TokenKind::Ordinary, id };
+        let vocabulary = Vocabulary::new(bytes.zip(0..).map(token).collect()).unwrap();
+        let texts: [&[u8]; 10] = [
+            b"a",
+            b"abc",
+            b"abcd",
+            b"abcef",
+            b"b\xfe",
+            b"b\xff\xff",
+            b"\xff\xff\xff",
+            b"\xff\xff\xff\xff\xff",
+            b"then",
+            b" there",
+        ];
+        for text in texts {
+            let is_begun = |rank: &u32| text.starts_with(vocabulary.bytes(*rank));
+            let all = 0..vocabulary.len() as u32;
+            let longest = all.filter(is_begun).max_by_key(|&rank| vocabulary.bytes(rank).len());
+            assert_eq!(Some(vocabulary.longest(text)), longest, "{text:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub fn model(folder: &Path, network: &dyn TrainableNetwork, tokens: Option<&Toke
     let NetworkFiles { config, weights } = files(network, "float16", Dtype::F16, halves)?;
     write(folder, "config.json", &config)?;
     if let Some(tokens) = tokens {
-        write(folder, "tokenizer.json", &tokens.json)?;
+        write(folder, "tokenizer.json", tokens.json())?;
     }
     write(folder, "model.safetensors", &weights)
 }
@@ -74,13 +74,14 @@ fn files(
     Ok(NetworkFiles { config: config.into_bytes(), weights })
 }
 
-/// Writes the model card and the plot of its training.
+/// Writes the model card and the plot of its training. `vocab` is what `--vocab` was.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]
 pub fn card(
     folder: &Path,
     options: &TrainOptions,
+    vocab: &str,
     names: &[String],
     network: &dyn TrainableNetwork,
     progress: &RunProgress,
@@ -91,13 +92,13 @@ pub fn card(
         Budget::Steps(steps) => format!("--steps {steps}"),
         Budget::Minutes(minutes) => format!("--minutes {minutes}"),
     };
-    let (arch, size, vocab) = (options.arch.name(), options.size.name(), options.vocab_size);
+    let (arch, size, n_tokens) = (options.arch.name(), options.size.name(), options.vocab_size);
     let (steps, tokens, bytes) = (progress.steps, progress.tokens, progress.bytes);
     let (minutes, seed) = (progress.elapsed_s / 60.0, options.seed);
     let crlf = if options.crlf { " --crlf" } else { "" };
     let text = format!(
         "# A language model for llmzip\n\n\
-         `{arch}`, {n} parameters, {vocab} tokens, kept as float16.\n\n\
+         `{arch}`, {n} parameters, {n_tokens} tokens, kept as float16.\n\n\
          | | |\n| --- | --- |\n\
          | trained by | `llmzip train --arch {arch} --size {size} --vocab {vocab} {budget} --seed {seed}{crlf}`, \
          llmzip {} |\n\

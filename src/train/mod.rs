@@ -38,3 +38,4 @@ pub use options::{Arch, Budget, Size, TrainOptions};
 pub use run::{TrainReport, TrainSummary, train, train_ids};
 pub use seeded::SeededModel;
 pub use shape::NetworkShape;
+pub use vocabulary::Tokens;

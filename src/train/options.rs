@@ -60,6 +60,8 @@ pub struct TrainOptions {
     pub resume: bool,
     /// Seconds between checkpoints.
     pub checkpoint_s: f64,
+    /// Evaluations on held-out data in the run, at least 1: the last at its end.
+    pub measures: u32,
     /// Device to train on.
     pub device: Device,
     /// The instruction set of the CPU.

@@ -25,9 +25,6 @@ use std::time::Instant;
 /// Share of a run in which the rates rise; then they fall to zero.
 const WARM_UP: f64 = 0.02;
 
-/// Number of evaluations on held-out data in a run.
-const MEASURES: f64 = 20.0;
-
 /// Pieces of held-out data that are evaluated together.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -61,7 +58,8 @@ pub struct TrainSummary {
     pub held_out_texts: Vec<Vec<u8>>,
 }
 
-/// Trains a model on `files` and writes it into `folder`.
+/// Trains a model on `files` and writes it into `folder`. Its tokens are `vocabulary`, where that is given, whatever
+/// `options.vocab_size`; else made of the files.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; [`ErrorKind::InvalidArgument`] where there is too little data, the folder is
@@ -69,20 +67,33 @@ pub struct TrainSummary {
 /// fails.
 pub fn train(
     options: &TrainOptions,
+    vocabulary: Option<Tokens>,
     files: &[PathBuf],
     folder: &Path,
     watch: &mut dyn FnMut(&TrainReport),
 ) -> Result<TrainSummary> {
     let corpus = Corpus::read(files, options.least_bytes())?;
     prepare(folder, options.resume)?;
-    let tokens = match options.resume {
-        true => {
+    let vocab_size = vocabulary.as_ref().map_or(options.vocab_size, Tokens::len);
+    let options = &TrainOptions { vocab_size, ..*options };
+    let tokens = match (options.resume, vocabulary) {
+        (true, vocabulary) => {
             let path = folder.join("tokenizer.json");
             let json =
                 fs::read(&path).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
-            Tokens::parse(json, options.vocab_size)?
+            match vocabulary {
+                Some(tokens) if tokens.json() != json => {
+                    let message =
+                        format!("it was begun with another vocabulary than {}", tokens.label);
+                    let error = Error::new(ErrorKind::InvalidArgument, message);
+                    return Err(error.at(folder.display()));
+                }
+                Some(tokens) => tokens,
+                None => Tokens::parse(json, vocab_size)?,
+            }
         }
-        false => Tokens::for_sample(&corpus.sample(SAMPLE_LEN), options.vocab_size)?,
+        (false, Some(tokens)) => tokens,
+        (false, None) => Tokens::for_sample(&corpus.sample(SAMPLE_LEN), vocab_size)?,
     };
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let material = Text { corpus: &corpus, tokens: &tokens };
@@ -120,7 +131,7 @@ fn fit(
         run.progress = checkpoint::load(folder, &what, &mut *run.network, &mut run.optimiser)?;
     }
     if let Some(tokens) = tokens {
-        checkpoint::write(folder, "tokenizer.json", &tokens.json)?;
+        checkpoint::write(folder, "tokenizer.json", tokens.json())?;
     }
     if !options.resume {
         // A run can be resumed from the start.
@@ -129,7 +140,8 @@ fn fit(
     run.go(folder, watch)?;
     checkpoint::save(folder, &*run.network, &run.optimiser, &run.progress)?;
     export::model(folder, &*run.network, tokens)?;
-    export::card(folder, options, names, &*run.network, &run.progress)?;
+    let vocab = tokens.map_or(options.vocab_size.to_string(), |tokens| tokens.label.clone());
+    export::card(folder, options, &vocab, names, &*run.network, &run.progress)?;
     Ok(TrainSummary {
         n_parameters: run.network.parameters().iter().map(|p| p.values.len()).sum(),
         steps: run.progress.steps,
@@ -216,7 +228,7 @@ impl<'a> Run<'a> {
             self.progress.elapsed_s = before_s + begin.elapsed().as_secs_f64();
             let share = self.share();
             let learned = bits_per_byte(nats, bytes);
-            let is_due = share >= 1.0 || share >= measured + 1.0 / MEASURES;
+            let is_due = share >= 1.0 || share >= measured + 1.0 / f64::from(self.options.measures);
             let held_out = is_due.then(|| self.held_out()).transpose()?;
             if let Some(held_out) = held_out {
                 self.progress.curve.push((self.progress.steps, learned, held_out));

@@ -96,7 +96,7 @@ impl SeededModel {
         let tokens = Tokens::for_sample(&[], VOCABULARY)?;
         let files = export::floats(&*network)?;
         let files =
-            ModelFiles { config: &files.config, weights: &files.weights, tokenizer: &tokens.json };
+            ModelFiles { config: &files.config, weights: &files.weights, tokenizer: tokens.json() };
         Model::from_files(files, self.identity(), isa)
     }
 

@@ -1,10 +1,10 @@
-//! Vocabularies: the 256 bytes, or a byte-level BPE trained on the corpus. Token 0 opens every
-//! document: the byte 0, or `<|endoftext|>`.
+//! Vocabularies: the 256 bytes, a byte-level BPE trained on the corpus, or words that something else found. Token 0 opens
+//! every document: the byte 0, or `<|endoftext|>`.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::{Tokenizer, TokenizerFile, Vocabulary, stand_ins};
-use serde_json::json;
-use std::collections::HashMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -19,7 +19,9 @@ const MARK: &str = "<|endoftext|>";
 /// Tokens and their tokenizer.
 pub struct Tokens {
     /// `tokenizer.json`
-    pub json: Vec<u8>,
+    json: Vec<u8>,
+    /// Their number, or the file that they are of: for the model card.
+    pub(super) label: String,
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
     /// Bytes of the token, by id; 0 for tokens that are never coded.
@@ -39,6 +41,52 @@ impl Tokens {
         Self::parse(json, size)
     }
 
+    /// Creates the vocabulary of `words`, in any order, and of the bytes that are none of them: text becomes the longest that it
+    /// begins with, again and again. `label` is for the model card.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] for words of over 4 GiB, or 2^20 of them.
+    pub fn of_words(words: &[Vec<u8>], label: String) -> Result<Self> {
+        let bytes = (0..=255).map(|byte| vec![byte]);
+        let words = words.iter().filter(|word| !word.is_empty() && **word != MARK.as_bytes());
+        let words: BTreeSet<Vec<u8>> = words.cloned().chain(bytes).collect();
+        let characters = stand_ins();
+        let spelled = |word: Vec<u8>| word.iter().map(|&b| characters[usize::from(b)]).collect();
+        let vocab: BTreeMap<String, usize> = std::iter::once(MARK.to_owned())
+            .chain(words.into_iter().map(spelled))
+            .zip(0..)
+            .collect();
+        let size = vocab.len();
+        let byte_level = byte_level();
+        let mark = json!({
+            "id": 0, "content": MARK, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false
+        });
+        let json = json!({
+            "version": "1.0",
+            "added_tokens": [mark],
+            "pre_tokenizer": byte_level,
+            "decoder": byte_level,
+            "model": {
+                "type": "WordPiece", "unk_token": MARK, "continuing_subword_prefix": "",
+                "max_input_chars_per_word": u32::MAX, "vocab": vocab
+            }
+        });
+        let tokens = Self::parse((json.to_string() + "\n").into_bytes(), size)?;
+        Ok(Self { label, ..tokens })
+    }
+
+    /// Returns the `tokenizer.json`.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// Number of tokens.
+    #[allow(clippy::len_without_is_empty, reason = "never empty: all bytes are tokens")]
+    pub fn len(&self) -> usize {
+        self.lens.len()
+    }
+
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
@@ -47,7 +95,7 @@ impl Tokens {
         let (tokenizer, vocabulary) = Tokenizer::load(TokenizerFile::Json(&json), size)?;
         let len = |id| vocabulary.rank(id).map_or(0, |rank| vocabulary.bytes(rank).len());
         let lens = (0..size as u32).map(len).collect();
-        Ok(Self { json, tokenizer, vocabulary, lens })
+        Ok(Self { json, label: size.to_string(), tokenizer, vocabulary, lens })
     }
 
     /// Appends the ids of `text`'s tokens to `out`; a NUL byte is token 0.
@@ -67,13 +115,16 @@ impl Tokens {
     }
 }
 
+/// Returns a pre-tokenizer or decoder that spells text in characters for bytes, and splits nothing.
+fn byte_level() -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false})
+}
+
 /// Returns a tokenizer without merges, whose ids are the bytes.
 fn bytes() -> Vec<u8> {
     let vocab: HashMap<String, usize> =
         stand_ins().into_iter().map(String::from).zip(0..).collect();
-    let byte_level = json!({
-        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
-    });
+    let byte_level = byte_level();
     let json = json!({
         "version": "1.0",
         "pre_tokenizer": byte_level,

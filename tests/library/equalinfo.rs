@@ -3,8 +3,9 @@
 use crate::random::Random;
 use llmzip::Model;
 use llmzip::equalinfo::{Coding, DEFAULT_SEGMENT, Dictionary, Layout, decode, encode};
+use llmzip::models::{Tokenizer, TokenizerFile};
 use llmzip::ops::Isa;
-use llmzip::train::{self, Arch, Budget, Device, SeededModel, Size, TrainOptions};
+use llmzip::train::{self, Arch, Budget, Device, SeededModel, Size, Tokens, TrainOptions};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -23,11 +24,12 @@ fn model() -> &'static Model {
             crlf: false,
             resume: false,
             checkpoint_s: 1e9,
+            measures: 20,
             device: Device::Cpu,
             isa: Isa::detect(),
         };
         let model = folder.path().join("model");
-        train::train(&options, &[path], &model, &mut |_| ()).unwrap();
+        train::train(&options, None, &[path], &model, &mut |_| ()).unwrap();
         let model = Model::open(&model).unwrap();
         let _is_read = model.network();
         model
@@ -80,6 +82,104 @@ fn windows_of_every_length_come_back() {
             assert_eq!(tokens.len(), text.len().div_ceil(layout.segment_len));
             let back = decode(model, &tokens, text.len(), layout, &|_| ()).unwrap();
             assert!(back == text, "{layout:?}: {} bytes", text.len());
+        }
+    }
+}
+
+/// Texts of every kind, at random: of all bytes, of few, of runs, of what the model learned, of words of the dictionary `words`, whose last
+/// bytes cost no bits.
+fn random_text(random: &mut Random, words: &[Vec<u8>]) -> Vec<u8> {
+    let n = random.below(200);
+    let learned = &include_bytes!("equalinfo.rs")[..3000];
+    match random.below(6) {
+        0 => (0..n).map(|_| random.bits() as u8).collect(),
+        1 => (0..n).map(|_| [0, 1, b' ', 254, 255][random.below(5)]).collect(),
+        2 => (0..n / 20).flat_map(|_| vec![random.bits() as u8; random.below(40)]).collect(),
+        3 => learned[random.below(2000)..][..n].to_vec(),
+        4 => (0..n / 8).flat_map(|_| words[random.below(words.len())].clone()).collect(),
+        _ => (0..n % 2).map(|_| random.bits() as u8).collect(),
+    }
+}
+
+/// 10,000 windows that texts of every kind were cut into, in segments of every length.
+#[test]
+fn random_texts_come_back() {
+    let dictionary = Dictionary::build(model(), 16, &|_| ()).unwrap();
+    let (mut random, even) = (Random::new(6), even_model());
+    let (mut n_windows, mut n_empty, mut n_single) = (0, 0, 0);
+    let mut seen = [false; 256];
+    while n_windows < 10_000 {
+        let text = random_text(&mut random, dictionary.words());
+        text.iter().for_each(|&byte| seen[usize::from(byte)] = true);
+        n_empty += usize::from(text.is_empty());
+        n_single += usize::from(text.len() == 1);
+        let lens = [
+            (8, 8),
+            (12, 12),
+            (16, 16),
+            (16, 8),
+            (24, 12),
+            (32, 16),
+            (64, 16),
+            (128, 8),
+            (1000, 8),
+        ];
+        let (bits, token_bits) = lens[random.below(lens.len())];
+        let segment_len = [1, 7, 90, DEFAULT_SEGMENT][random.below(4)];
+        let layout = windows(bits, token_bits, segment_len);
+        let model = if random.below(4) == 0 { &even } else { model() };
+        let tokens = encode(model, &text, layout, &|_| ()).unwrap();
+        n_windows += tokens.concat().len() * token_bits / bits;
+        let back = decode(model, &tokens, text.len(), layout, &|_| ()).unwrap();
+        assert!(back == text, "{layout:?}: {text:?}");
+    }
+    assert!(n_empty > 10 && n_single > 10 && seen == [true; 256], "{n_empty}, {n_single}");
+}
+
+/// A window alone becomes its text, and that one window again: the first in the text's interval, which may be another. A last byte that cost no
+/// bits leaves it the same.
+#[test]
+fn windows_come_back_as_the_first_of_their_texts() {
+    let mut random = Random::new(7);
+    let (mut n_equal, mut n_others, mut n_tails) = (0, 0, 0);
+    for _ in 0..100 {
+        let layout = windows(32, 16, DEFAULT_SEGMENT);
+        let window: Vec<u16> = (0..2).map(|_| random.bits() as u16).collect();
+        let text_of =
+            |window: &[u16], len| decode(model(), &[window.to_vec()], len, layout, &|_| ());
+        let window_of = |text: &[u8]| encode(model(), text, layout, &|_| ()).unwrap().concat();
+        let len = (1..DEFAULT_SEGMENT).find(|len| text_of(&window, len + 1).is_err()).unwrap();
+        let text = text_of(&window, len).unwrap();
+        let again = window_of(&text);
+        assert!(again.len() == 2 && again <= window, "{window:?}, {again:?}");
+        assert_eq!(text_of(&again, len).unwrap(), text);
+        n_equal += usize::from(again == window);
+        n_others += usize::from(again != window);
+        n_tails += usize::from(len > 1 && window_of(&text[..len - 1]) == again);
+    }
+    assert!(n_equal > 5 && n_others > 5 && n_tails > 5, "{n_equal}, {n_others}, {n_tails}");
+}
+
+/// Text becomes the words that it is cut into by the dictionary, but for the last window, which a segment's end cuts off.
+#[test]
+fn a_dictionary_is_a_vocabulary() {
+    for bits in [8, 12, 16] {
+        let dictionary = Dictionary::build(model(), bits, &|_| ()).unwrap();
+        let tokens = Tokens::of_words(dictionary.words(), "m1.windows".into()).unwrap();
+        let missing = (0..=255u8).filter(|&byte| !dictionary.words().contains(&vec![byte])).count();
+        assert_eq!(tokens.len(), 1 + dictionary.n_words() + missing);
+        let (tokenizer, vocabulary) =
+            Tokenizer::load(TokenizerFile::Json(tokens.json()), tokens.len()).unwrap();
+        assert_eq!(vocabulary.len() + 1, tokens.len());
+        for text in texts() {
+            let cut = dictionary.encode(&text, usize::MAX).unwrap();
+            let whole = cut.split_last().map_or(&[][..], |(_, whole)| whole);
+            let words: Vec<&[u8]> =
+                whole.iter().map(|&window| &dictionary.words()[usize::from(window)][..]).collect();
+            let ranks = tokenizer.encode(&text, &vocabulary);
+            let found: Vec<&[u8]> = ranks.iter().map(|&rank| vocabulary.bytes(rank)).collect();
+            assert!(found.starts_with(&words), "{bits} bits");
+            assert!(found.concat() == text);
         }
     }
 }

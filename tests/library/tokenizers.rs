@@ -4,7 +4,7 @@
 use crate::random::Random;
 use crate::skip::skip;
 use crate::small_tokenizers::{Files, SPECIAL, all, sentencepiece_model};
-use llmzip::models::{Tokenizer, TokenizerFile, Vocabulary};
+use llmzip::models::{Tokenizer, TokenizerFile, Vocabulary, stand_ins};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -347,4 +347,56 @@ fn old_and_edited_files_are_read() {
     let unigram = json!({"model": {"vocab": [["a", -1.0]]}}).to_string();
     let error = Tokenizer::load(TokenizerFile::Json(unigram.as_bytes()), 10).err().unwrap();
     assert!(error.to_string().contains("expected BPE"), "{error}");
+}
+
+/// `tokenizer.json` of byte-level WordPiece with all bytes and `words` as tokens.
+fn word_piece(words: &[&str]) -> Value {
+    let bytes = stand_ins().into_iter().map(String::from);
+    let words = words.iter().map(|word| word.replace(' ', "\u{120}"));
+    let vocab: serde_json::Map<String, Value> =
+        bytes.chain(words).zip(0..).map(|(text, id)| (text, json!(id))).collect();
+    let byte_level = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
+    });
+    json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": byte_level, "decoder": byte_level,
+        "model": {
+            "type": "WordPiece", "unk_token": "a", "continuing_subword_prefix": "",
+            "max_input_chars_per_word": 1_000_000, "vocab": vocab
+        }
+    })
+}
+
+/// The longest token that text begins with, as the `tokenizers` library takes it from the same file, and for any bytes.
+#[test]
+fn word_piece_takes_the_longest_token() {
+    let json = word_piece(&["the", "then", " the", "e cat", "cat sat", "\u{c3}\u{a9}t"]);
+    let file = json.to_string();
+    let (tokenizer, vocabulary) =
+        Tokenizer::load(TokenizerFile::Json(file.as_bytes()), ANY_VOCAB_SIZE).unwrap();
+    assert_exact("word_piece", &tokenizer, &vocabulary);
+    let ids = |text: &str| -> Vec<u32> {
+        let ranks = tokenizer.encode(text.as_bytes(), &vocabulary);
+        ranks.into_iter().map(|rank| vocabulary.id(rank)).collect()
+    };
+    let split = |text: &str| -> Vec<String> {
+        let ranks = tokenizer.encode(text.as_bytes(), &vocabulary);
+        ranks.iter().map(|&rank| String::from_utf8_lossy(vocabulary.bytes(rank)).into()).collect()
+    };
+    assert_eq!(split("thenthe cat sat\u{e9}t"), ["then", "the", " ", "cat sat", "\u{e9}t"]);
+    let theirs = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+    for text in ["thenthe cat sat\u{e9}t", "the the cat\u{20ac} sat", "  then \n", "cat sa"] {
+        assert_eq!(ids(text), theirs.encode_fast(text, false).unwrap().get_ids(), "{text}");
+    }
+    for (pointer, value, expected) in [
+        ("/model/continuing_subword_prefix", json!("##"), "prefix \"##\""),
+        ("/pre_tokenizer/use_regex", json!(true), "use_regex false"),
+        ("/pre_tokenizer", json!({"type": "BertPreTokenizer"}), "BertPreTokenizer"),
+        ("/model/vocab", json!([]), "invalid type"),
+    ] {
+        let mut changed = json.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        let said = refusal(TokenizerFile::Json(changed.to_string().as_bytes()));
+        assert!(said.contains(expected), "{said}");
+    }
 }

@@ -105,6 +105,54 @@ fn a_second_model_learns_on_tokens() {
     assert!(!shell.path("x").exists());
 }
 
+#[test]
+fn a_model_learns_on_the_words_of_a_dictionary() {
+    let shell = Shell::new();
+    shell.write("log", &text());
+    let dictionary = ["equalinfo", "dictionary", "--bits=12", "-o", "m1.windows"];
+    shell.run(&[&dictionary, &MODEL[..]].concat()).expect(0);
+    for arch in ["llama", "gru"] {
+        let train = ["train", "log", "--vocab", "m1.windows", "--size=tiny", "--steps=2"];
+        shell.run(&[&train[..], &["--arch", arch, "-o", arch]].concat()).expect(0);
+        let card = String::from_utf8(shell.read(format!("{arch}/README.md"))).unwrap();
+        assert!(card.contains("--vocab m1.windows"), "{card}");
+        shell.run(&["-m", arch, "log", "-o", "log.llmz"]).expect(0);
+        assert!(shell.run(&["-dc", "-m", arch, "log.llmz"]).expect(0).stdout == text());
+        let said = shell.run(&["models", "evaluate", arch, "--text", "log"]).expect(0).stdout;
+        assert!(String::from_utf8(said).unwrap().contains("log"));
+        fs::remove_file(shell.path("log.llmz")).unwrap();
+    }
+    shell.run(&["models", "info", "llama"]).expect(0);
+    // Resumed with the dictionary it was begun with, or with none other.
+    let resume = |vocab: &str| {
+        let train =
+            ["train", "log", "--size=tiny", "--steps=3", "--arch=llama", "-o", "llama", "--resume"];
+        shell.run(&[&train[..], &["--vocab", vocab]].concat())
+    };
+    shell
+        .run(&[
+            "equalinfo",
+            "dictionary",
+            "--bits=16",
+            "-o",
+            "other.windows",
+            "-m",
+            "seed:gru:64:1",
+        ])
+        .expect(0);
+    resume("other.windows").expect(2).saying("another vocabulary than other.windows");
+    resume("m1.windows").expect(0);
+
+    let refused =
+        |vocab: &str| shell.run(&["train", "log", "--vocab", vocab, "--steps=1", "-o", "x"]);
+    refused("no.windows").expect(1).saying("cannot read no.windows");
+    shell.write("bad.windows", &shell.read("m1.windows")[..9000]);
+    refused("bad.windows").expect(4).saying("not a dictionary of windows");
+    refused("255").expect(2).saying("from 256 to 65536");
+    refused("-5").expect(2);
+    assert!(!shell.path("x").exists());
+}
+
 /// What is read is never replaced, links are followed, and text can go to standard output.
 #[test]
 fn outputs_are_where_they_are_asked_for() {

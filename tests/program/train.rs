@@ -133,10 +133,11 @@ fn a_run_that_was_broken_off_ends_the_same() {
                 crlf: true,
                 resume,
                 checkpoint_s: 0.0,
+                measures: 20,
                 device: Device::Cpu,
                 isa: Isa::detect(),
             };
-            train(&options, &[shell.path("log")], &shell.path(folder), watch).unwrap();
+            train(&options, None, &[shell.path("log")], &shell.path(folder), watch).unwrap();
         };
         let (whole, half) = (format!("{}-whole", arch.name()), format!("{}-half", arch.name()));
         run(&whole, false, &mut |report| {

@@ -18,6 +18,11 @@ impl Random {
         self.0.bits()
     }
 
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0.below(n)
+    }
+
     /// `n` values, roughly normal with mean 0 and deviation 1.
     pub fn values(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.0.normal()).collect()

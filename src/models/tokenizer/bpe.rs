@@ -1,4 +1,5 @@
-//! Byte pair encoding, to which every layout of tokenizer files is converted.
+//! Byte pair encoding, to which every layout of tokenizer files is converted; one without merges may take the longest token
+//! wherever it is.
 
 use super::spelling::{Spelling, byte_token, bytes_of, stand_ins};
 use crate::error::Result;
@@ -24,6 +25,8 @@ pub struct Bpe {
     pub pre_tokenizer: Option<Value>,
     /// Whether a word that is a token is taken whole.
     pub ignore_merges: bool,
+    /// Whether text becomes the longest token that it begins with, again and again, whatever the merges.
+    pub longest_match: bool,
 }
 
 /// A token that is not made by merges, in the keys of `tokenizer.json`.
@@ -60,14 +63,17 @@ impl Added {
 }
 
 impl Bpe {
-    /// The tokenizer, and the tokens of ids below `vocab_size` that it makes of bytes.
+    /// The tokenizer, `None` where the longest match needs none, and the tokens of ids below `vocab_size` that it makes of bytes.
     ///
     /// Special tokens are none of them: their text, where it occurs, is data like any other.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) if the parts contradict each
     /// other.
-    pub fn build(mut self, vocab_size: usize) -> Result<(tokenizers::Tokenizer, Vec<Token>)> {
+    pub fn build(
+        mut self,
+        vocab_size: usize,
+    ) -> Result<(Option<tokenizers::Tokenizer>, Vec<Token>)> {
         if let Some(merge) = self.merges.iter().find(|merge| !is_known(&self.vocab, merge)) {
             return Err(invalid(format!(
                 "tokenizer: the merge {merge:?} refers to tokens missing from the vocabulary"
@@ -85,7 +91,8 @@ impl Bpe {
         self.complete(&ids, vocab_size);
         self.merges.retain(|merge| is_known(&self.vocab, merge));
         let tokens = self.tokens();
-        Ok((self.tokenizer().map_err(|e| invalid(format!("tokenizer: {e}")))?, tokens))
+        let tokenizer = (!self.longest_match).then(|| self.tokenizer()).transpose();
+        Ok((tokenizer.map_err(|e| invalid(format!("tokenizer: {e}")))?, tokens))
     }
 
     /// Gives bytes that are no tokens an id each (docs/numerics.md, section 9): those below

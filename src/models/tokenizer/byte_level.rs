@@ -87,6 +87,7 @@ pub fn parse(vocab: &[u8], merges: &[u8], config: Option<&[u8]>) -> Result<Bpe> 
         added,
         pre_tokenizer,
         ignore_merges: false,
+        longest_match: false,
     })
 }
 

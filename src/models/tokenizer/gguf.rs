@@ -31,6 +31,7 @@ pub fn parse(tokenizer: &GgufTokenizer) -> Result<Bpe> {
         added: Vec::new(),
         pre_tokenizer: None,
         ignore_merges: tokenizer.words == "llama-bpe",
+        longest_match: false,
     };
     for (token, id) in tokenizer.tokens.iter().zip(0..) {
         let text = &token.text;

@@ -39,6 +39,19 @@ struct BpeModel {
     ignore_merges: Option<bool>,
 }
 
+/// A model that takes the longest token that text begins with (Wu et al., "Google's Neural Machine Translation System", 2016).
+#[derive(Deserialize)]
+struct WordPieceModel {
+    vocab: HashMap<String, u32>,
+    #[serde(default = "usual_prefix")]
+    continuing_subword_prefix: String,
+}
+
+/// Prefix of the parts of words that continue them, where a WordPiece model does not name it.
+fn usual_prefix() -> String {
+    "##".into()
+}
+
 /// Both ways of writing a merge.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -59,12 +72,16 @@ impl Merge {
     }
 }
 
-/// Reads `tokenizer.json` of a byte pair encoding, byte-level or SentencePiece's.
+/// Reads `tokenizer.json` of a byte pair encoding, byte-level or SentencePiece's, or of byte-level WordPiece.
 pub fn parse(text: &[u8]) -> Result<Bpe> {
     let failed = |what: String| invalid(format!("tokenizer.json: {what}"));
     let json: TokenizerJson = json::parse("tokenizer.json", text)?;
+    if json.model["type"] == "WordPiece" {
+        return word_piece(json).map_err(failed);
+    }
     if !is_bpe(&json.model) {
-        return Err(failed(format!("the model is {}, expected BPE", name(&json.model))));
+        let name = name(&json.model);
+        return Err(failed(format!("the model is {name}, expected BPE or byte-level WordPiece")));
     }
     let (spelling, pre_tokenizer) = words(&json.normalizer, &json.pre_tokenizer).map_err(failed)?;
     let model = BpeModel::deserialize(json.model).map_err(|e| failed(e.to_string()))?;
@@ -82,6 +99,32 @@ pub fn parse(text: &[u8]) -> Result<Bpe> {
         added: json.added_tokens.into_iter().map(|token| (token.id, token.added)).collect(),
         pre_tokenizer,
         ignore_merges: model.ignore_merges.unwrap_or(false),
+        longest_match: false,
+    })
+}
+
+/// The tokens of a WordPiece model of bytes: all of the text is one word, each part of which is a token like any other.
+fn word_piece(json: TokenizerJson) -> std::result::Result<Bpe, String> {
+    let model = WordPieceModel::deserialize(json.model).map_err(|e| e.to_string())?;
+    let prefix = model.continuing_subword_prefix;
+    if name(&json.pre_tokenizer) != "ByteLevel"
+        || json.pre_tokenizer["use_regex"] != false
+        || !prefix.is_empty()
+    {
+        return Err(format!(
+            "WordPiece with the prefix {prefix:?} and the pre-tokenizer {}, expected no prefix, and ByteLevel with \
+             use_regex false",
+            names(&json.pre_tokenizer, "pretokenizers")
+        ));
+    }
+    Ok(Bpe {
+        spelling: Spelling::ByteLevel,
+        vocab: model.vocab,
+        merges: Vec::new(),
+        added: json.added_tokens.into_iter().map(|token| (token.id, token.added)).collect(),
+        pre_tokenizer: None,
+        ignore_merges: false,
+        longest_match: true,
     })
 }
 

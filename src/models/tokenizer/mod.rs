@@ -24,7 +24,8 @@ pub use spelling::stand_ins;
 /// The files of a tokenizer, as bytes.
 #[derive(Clone, Copy)]
 pub enum TokenizerFile<'a> {
-    /// `tokenizer.json`: byte-level (GPT-2, GPT-NeoX, Qwen, Llama 3) or SentencePiece's (Llama 2).
+    /// `tokenizer.json`: byte-level (GPT-2, GPT-NeoX, Qwen, Llama 3) or SentencePiece's (Llama 2); or byte-level WordPiece,
+    /// which takes the longest token.
     Json(&'a [u8]),
     /// `tokenizer.model` of SentencePiece.
     SentencePiece(&'a [u8]),
@@ -42,7 +43,8 @@ pub enum TokenizerFile<'a> {
 /// Bytes to tokens.
 pub struct Tokenizer {
     spelling: Spelling,
-    tokenizer: tokenizers::Tokenizer,
+    /// `None`: text becomes the longest token that it begins with, again and again.
+    tokenizer: Option<tokenizers::Tokenizer>,
 }
 
 /// Text is tokenised in pieces of at most this many bytes, to bound memory.
@@ -87,11 +89,20 @@ impl Tokenizer {
             bytes.iter().map(|&byte| vocabulary.single(byte)).collect()
         };
         let mut ranks = Vec::with_capacity(bytes.len() / 3 + 1);
+        let Some(tokenizer) = &self.tokenizer else {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let rank = vocabulary.longest(rest);
+                ranks.push(rank);
+                rest = &rest[vocabulary.bytes(rank).len()..];
+            }
+            return ranks;
+        };
         for chunk in bytes.utf8_chunks() {
             for part in chunk.valid().split_inclusive(|c| self.spelling.is_mark(c)) {
                 let text = part.trim_end_matches(|c| self.spelling.is_mark(c));
                 for piece in pieces(text) {
-                    let tokens = self.encode_text(piece, vocabulary);
+                    let tokens = self.encode_text(tokenizer, piece, vocabulary);
                     ranks.extend(tokens.unwrap_or_else(|| singly(piece.as_bytes())));
                 }
                 ranks.extend(singly(&part.as_bytes()[text.len()..]));
@@ -102,8 +113,13 @@ impl Tokenizer {
     }
 
     /// The ranks of `text`'s tokens, if they concatenate to it.
-    fn encode_text(&self, text: &str, vocabulary: &Vocabulary) -> Option<Vec<u32>> {
-        let encoding = self.tokenizer.encode_fast(self.spelling.spell(text), false).ok()?;
+    fn encode_text(
+        &self,
+        tokenizer: &tokenizers::Tokenizer,
+        text: &str,
+        vocabulary: &Vocabulary,
+    ) -> Option<Vec<u32>> {
+        let encoding = tokenizer.encode_fast(self.spelling.spell(text), false).ok()?;
         let ranks: Option<Vec<u32>> =
             encoding.get_ids().iter().map(|&id| vocabulary.rank(id)).collect();
         let ranks = ranks?;

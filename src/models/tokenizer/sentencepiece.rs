@@ -60,6 +60,7 @@ pub fn parse(model: &[u8]) -> Result<Bpe> {
         added,
         pre_tokenizer: None,
         ignore_merges: false,
+        longest_match: false,
     })
 }
 
