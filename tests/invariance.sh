@@ -65,7 +65,10 @@ head -c 120 docs/format.md >"$work/small"
 foreign() { # NAME COMMAND...
     local name=$1 n=0 golden decode && shift
     for golden in "${goldens[@]}"; do
-        decode=(-dqc -m tests/golden/no-window --adapter tests/golden/adapter "$golden")
+        case $golden in
+            *-gru.llmz | *-lstm.llmz | *-llama.llmz) decode=(-dqc "$golden") ;; # drawn from seeds
+            *) decode=(-dqc -m tests/golden/no-window --adapter tests/golden/adapter "$golden") ;;
+        esac
         "$@" "${decode[@]}" | cmp - <("${programs[0]}" "${decode[@]}") || fail "$name: $golden decodes to something else"
         n=$((n + 1))
     done
