@@ -39,6 +39,13 @@ fn store4<T>(v: v128, x: &mut [T; LANES], at: usize) {
     unsafe { v128_store(x.as_mut_ptr().add(at).cast(), v) }
 }
 
+/// `if a > b { a } else { b }`. Not `f32x4_pmax(b, a)`, which should be the same and, compiled by Rust 1.95 and run by
+/// Node 20, gave a where a is NaN (2026-11-30).
+#[inline(always)]
+fn greater(a: v128, b: v128) -> v128 {
+    v128_bitselect(a, b, f32x4_gt(a, b))
+}
+
 /// Lanes 0 and 1, and 2 and 3, as `f64`: exact.
 #[inline(always)]
 fn promote(v: v128) -> [v128; 2] {
@@ -86,8 +93,7 @@ impl Simd for Simd128 {
         sub = f32x4_sub(a, b);
         mul = f32x4_mul(a, b);
         div = f32x4_div(a, b);
-        // pmax returns its second operand if the first is less: the rule of `Simd::max`.
-        max = f32x4_pmax(b, a);
+        max = greater(a, b);
     }
 
     #[inline(always)]
