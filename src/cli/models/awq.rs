@@ -60,7 +60,7 @@ fn mean_errors(reports: &[AwqReport]) -> (f64, f64) {
     (mean(|report| report.nearest), mean(|report| report.rounded))
 }
 
-/// Shows how far the work is, and what became of a layer.
+/// Shows how far the work is, and with `details` what became of a layer.
 fn show(display: &Display, report: &AwqReport, details: bool) {
     let AwqReport { module, nearest, rounded, share } = report;
     let line = || {
@@ -75,12 +75,10 @@ fn show(display: &Display, report: &AwqReport, details: bool) {
                 bar.suspend(|| say!("{}", line()));
             }
         }
-        Display::Lines(last) if !details => {
-            if Display::line_is_due(last, false) {
-                say!("{:.0} %, {}", 100.0 * share, line());
-            }
-        }
         _ if details => say!("{}", line()),
+        Display::Lines(last) if Display::line_is_due(last, false) => {
+            say!("{:.0} %, {}", 100.0 * share, line());
+        }
         _ => (),
     }
 }
