@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use rustix::fs::utimensat;
 use rustix::fs::{
-    Access, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps,
+    Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, Timespec, Timestamps,
 };
 use rustix::fs::{
     accessat, fstat, linkat, mkdirat, openat, renameat, renameat_with, statat, symlinkat, unlinkat,
@@ -125,7 +125,7 @@ impl Folder {
     /// # Errors
     /// I/O errors; an error where anything has that name.
     pub fn create_folder(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        Ok(mkdirat(&self.0, name, Mode::from_raw_mode(mode))?)
+        Ok(mkdirat(&self.0, name, Mode::from_raw_mode(mode as RawMode))?)
     }
 
     /// Creates the symbolic link `name` to `target`.

@@ -13,9 +13,9 @@ use super::voice::Voice;
 use crate::archive::Options;
 use crate::{Decoder, ErrorKind};
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::syncfs;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,18 @@ use tar::EntryType;
 
 /// Permission bits of directories: sticky ones stay, in which others must not delete.
 const MODE_BITS: u32 = 0o1777;
+
+/// Syncs to disk the file system that `folder` is on; all of them where there is no call for one.
+fn sync_file_system(folder: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(folder)?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        rustix::fs::sync();
+    }
+    Ok(())
+}
 
 /// Unpacks the directory in the archive `input`, beside it or in the folder of `output`. Files get their names only
 /// once all of the archive was good.
@@ -52,7 +64,7 @@ pub fn unpack(
     let directories = extract(&mut plain, &staging.folder, output.sparse, &mut refused)?;
     refuse_rest(&mut plain)?;
     opened.check_unchanged()?;
-    let files = || is_supported(syncfs(staging.folder.open_readable(".")?).map_err(Into::into));
+    let files = || is_supported(sync_file_system(&staging.folder.open_readable(".")?));
     let has_files = sync(output, files).context("cannot sync to disk")?;
     let moved = settle(&staging.folder, &folder, path)?;
     for (path, Attributes { mode, mtime }) in directories.iter().rev() {

@@ -72,8 +72,9 @@ fn mode_in_other_group(mode: u32) -> u32 {
 }
 
 /// Returns read and write permission for all, minus the umask.
+#[allow(clippy::useless_conversion, reason = "modes have 16 bits on macOS")]
 fn mode_of_new_files() -> u32 {
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::umask(mask);
-    0o666 & !mask.bits()
+    0o666 & !u32::from(mask.bits())
 }

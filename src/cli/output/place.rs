@@ -1,5 +1,6 @@
 //! Outputs that are no files: devices, pipes, sockets, what is open under a number; they are written into directly.
 
+#[cfg(target_os = "linux")]
 use crate::cli::folder::folder_of;
 use crate::cli::input::is_same;
 use crate::cli::standard::{Stream, stdout};
