@@ -32,6 +32,7 @@ for target in $targets; do
     [ -d "found/$target" ] && found=found/$target
     max_len=4096
     [ "$target" = tokenizer ] && max_len=16384
+    [ "$target" = gguf ] && max_len=524288 # a whole model
     "$bin/$target" "corpus/$target" $found -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
         -max_len=$max_len -timeout=300 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1 -verbosity=0 "$@"
 done
