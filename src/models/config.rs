@@ -84,6 +84,9 @@ pub struct Config {
     /// Bytes of a weight that is kept as a float: 4, or 2 where the files have halves
     /// ([`Config::with_weights`]).
     pub float_len: usize,
+    /// Weights of a GGUF file's linear layers that are in four bits; in other files all are, where
+    /// any is.
+    pub gguf_four_bits: u64,
 }
 
 /// Keys, each with others for the same: GPT-2's own, and those of other norms.
@@ -293,6 +296,7 @@ impl Keys {
             first_token: first_token_of(&self.bos_token_id)?,
             quantization: quantization_of(&self.quantization_config, &self.llmzip)?,
             float_len: 4,
+            gguf_four_bits: 0,
         })
     }
 

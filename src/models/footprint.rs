@@ -1,6 +1,6 @@
 //! How much memory a network takes, before any of it is taken.
 
-use super::{Config, QuantWeights};
+use super::{Config, Int4Layout, QuantWeights};
 
 /// Memory in bytes. An estimate: what is small beside these is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +28,22 @@ impl Footprint {
         let layer = (q + 2 * kv) * c + q * c + 2 * f * c + gate;
         let layers = n(config.layers) * layer;
         let float = n(config.float_len);
-        let (linear, head) = match config.quantization.map(|q| q.weights) {
-            None => (float * layers, float),
-            Some(QuantWeights::Int8) => (layers, 1),
-            Some(QuantWeights::Int4(format)) => (format.memory(layers), float),
+        let linear = layers + v * c;
+        let in_memory = match config.quantization.map(|q| q.weights) {
+            None => float * linear,
+            Some(QuantWeights::Int8) => linear,
+            Some(QuantWeights::Int4(format)) => {
+                let four = match format.layout {
+                    Int4Layout::Gguf => config.gguf_four_bits.min(linear),
+                    _ => layers,
+                };
+                format.memory(four) + float * (linear - four)
+            }
         };
         let table = if config.tied { 0 } else { float * v * c };
         Self {
-            weights: linear + head * v * c + table,
-            macs: layers + v * c,
+            weights: in_memory + table,
+            macs: linear,
             lane: 0,
             position: n(config.layers) * 2 * kv * 2,
             row: 4 * (3 * c + 2 * (q + kv) + 2 * f + 2 * v),
@@ -54,7 +61,7 @@ impl Footprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{Int4Format, Int4Layout, Quantization};
+    use crate::models::{Int4Format, Quantization};
     use crate::ops::ActivationBits;
 
     #[test]

@@ -1,11 +1,11 @@
 //! Four-bit weights of a linear layer as checkpoints have them, in any [`Int4Layout`].
 //!
-//! A weight is (q - z) * s: q and z from 0 to 15, s and z of a group of inputs. Integers stand
-//! eight in a word of 32 bits, the first in its lowest bits but for AutoAWQ, whose words have an
-//! order of their own.
+//! A weight is (q - z) * s: q and z from 0 to 15, s and z of a group of inputs; in a GGUF file
+//! (q - 8) * s + m. Integers stand eight in a word of 32 bits, the first in its lowest bits but for
+//! AutoAWQ, whose words have an order of their own.
 
 use super::quantization::{GROUP_OF_CHANNEL, Int4Format, Int4Layout};
-use super::{Weights, invalid};
+use super::{Weights, gguf, invalid};
 use crate::error::Result;
 use crate::ops::{GroupRow, GroupShape, four_bit_weight};
 use safetensors::Dtype;
@@ -27,6 +27,8 @@ pub(super) struct FourBits<'a> {
     words: Words<'a>,
     zeros: Option<Words<'a>>,
     scales: Vec<f32>,
+    /// The weight that 8 stands for, of each group of a GGUF file; empty where zero points say it.
+    offsets: Vec<f32>,
     /// The element of x that each input is; empty where it is its own.
     pub order: Vec<u32>,
 }
@@ -58,10 +60,13 @@ impl<'a> FourBits<'a> {
         (inputs, outputs): (usize, usize),
         format: Int4Format,
     ) -> Result<Option<Self>> {
+        if format.layout == Int4Layout::Gguf {
+            return Self::read_gguf(weights, &format!("{module}.weight"), (inputs, outputs));
+        }
         let name = |part: &str| format!("{module}.{part}");
         let packed = match format.layout {
-            Int4Layout::CompressedTensors => name("weight_packed"),
             Int4Layout::Awq | Int4Layout::Gptq { .. } => name("qweight"),
+            _ => name("weight_packed"),
         };
         if !weights.has(&packed) {
             return Ok(None);
@@ -83,15 +88,6 @@ impl<'a> FourBits<'a> {
             return Err(invalid(what).at(packed));
         }
         let (words, zeros, scales, index) = match format.layout {
-            Int4Layout::CompressedTensors => {
-                let zeros = || words("weight_zero_point", in_words(outputs), groups);
-                (
-                    words("weight_packed", outputs, in_words(inputs))?,
-                    format.has_zeros.then(zeros).transpose()?,
-                    weights.tensor(&name("weight_scale"), &[outputs, groups])?,
-                    index("weight_g_idx")?,
-                )
-            }
             Int4Layout::Awq => (
                 words("qweight", inputs, in_words(outputs))?,
                 Some(words("qzeros", groups, in_words(outputs))?),
@@ -104,26 +100,67 @@ impl<'a> FourBits<'a> {
                 weights.tensor(&name("scales"), &[groups, outputs])?,
                 index("g_idx")?,
             ),
+            _ => {
+                let zeros = || words("weight_zero_point", in_words(outputs), groups);
+                (
+                    words("weight_packed", outputs, in_words(inputs))?,
+                    format.has_zeros.then(zeros).transpose()?,
+                    weights.tensor(&name("weight_scale"), &[outputs, groups])?,
+                    index("weight_g_idx")?,
+                )
+            }
         };
         let group = format.group.unwrap_or(GROUP_OF_CHANNEL);
         let order = index.map(|index| order_of(&index, format.group.unwrap_or(inputs)));
         let order = order.unwrap_or(Ok(Vec::new())).map_err(|what| invalid(what).at(&packed))?;
         let is_channel = format.group.is_none();
         let shape = GroupShape { inputs, outputs, group };
-        let four = Self { layout: format.layout, shape, is_channel, words, zeros, scales, order };
-        match four.scales.iter().find(|&scale| !(16.0 * scale).is_finite()) {
-            Some(scale) => {
-                Err(invalid(format!("a scale of {scale}, which no weight can have")).at(packed))
-            }
-            None => Ok(Some(four)),
+        let (layout, offsets) = (format.layout, Vec::new());
+        let four = Self { layout, shape, is_channel, words, zeros, scales, offsets, order };
+        four.checked().map(Some).map_err(|e| e.at(packed))
+    }
+
+    /// Reads blocks of four bits; their integers stand as in compressed-tensors.
+    fn read_gguf(
+        weights: &'a Weights<'_>,
+        name: &str,
+        (inputs, outputs): (usize, usize),
+    ) -> Result<Option<Self>> {
+        let Some(groups) = weights.gguf_groups(name, [outputs, inputs])? else { return Ok(None) };
+        let gguf::FourBitGroups { integers, scales, offsets } = groups;
+        let four = Self {
+            layout: Int4Layout::Gguf,
+            shape: GroupShape { inputs, outputs, group: gguf::GROUP },
+            is_channel: false,
+            words: Words { bytes: integers.into(), width: inputs / PER_WORD },
+            zeros: None,
+            scales,
+            offsets,
+            order: Vec::new(),
+        };
+        four.checked().map(Some).map_err(|e| e.at(name))
+    }
+
+    /// # Errors
+    /// `InvalidModel` where a scale is too large, or a number is not finite.
+    fn checked(self) -> Result<Self> {
+        let scales = self.scales.iter().map(|&scale| ("scale", scale));
+        let mut numbers = scales.chain(self.offsets.iter().map(|&offset| ("offset", offset)));
+        match numbers.find(|(_, x)| !(16.0 * x).is_finite()) {
+            Some((what, x)) => Err(invalid(format!("the {what} {x}, which no weight can have"))),
+            None => Ok(self),
         }
     }
 
-    /// Returns whether any group's zero point is not 8.
+    /// Returns whether 8 stands for anything but 0 in any group.
     pub fn has_offsets(&self) -> bool {
         let groups = self.stored_groups();
-        self.zeros.is_some()
-            && (0..self.shape.outputs).any(|i| (0..groups).any(|g| self.zero(i, g) != 8))
+        let has = |i: usize, g: usize| match self.offsets.get(i * groups + g) {
+            Some(&offset) => offset != 0.0,
+            None => self.zero(i, g) != 8,
+        };
+        let may_have = self.zeros.is_some() || !self.offsets.is_empty();
+        may_have && (0..self.shape.outputs).any(|i| (0..groups).any(|g| has(i, g)))
     }
 
     /// Writes output i.
@@ -160,7 +197,9 @@ impl<'a> FourBits<'a> {
     /// The integer of output i's weight k, as it is stored.
     fn integer(&self, i: usize, k: usize) -> u8 {
         match self.layout {
-            Int4Layout::CompressedTensors => self.words.nibble(i, k / PER_WORD, k % PER_WORD),
+            Int4Layout::CompressedTensors | Int4Layout::Gguf => {
+                self.words.nibble(i, k / PER_WORD, k % PER_WORD)
+            }
             Int4Layout::Awq => self.words.nibble(k, i / PER_WORD, AWQ_PLACES[i % PER_WORD]),
             Int4Layout::Gptq { .. } => self.words.nibble(k / PER_WORD, i, k % PER_WORD),
         }
@@ -168,21 +207,28 @@ impl<'a> FourBits<'a> {
 
     fn scale(&self, i: usize, g: usize) -> f32 {
         match self.layout {
-            Int4Layout::CompressedTensors => self.scales[i * self.stored_groups() + g],
+            Int4Layout::CompressedTensors | Int4Layout::Gguf => {
+                self.scales[i * self.stored_groups() + g]
+            }
             Int4Layout::Awq | Int4Layout::Gptq { .. } => self.scales[g * self.shape.outputs + i],
         }
     }
 
     /// The weight that 8 stands for.
     fn offset(&self, i: usize, g: usize) -> f32 {
-        (8.0 - f32::from(self.zero(i, g))) * self.scale(i, g)
+        match self.offsets.get(i * self.stored_groups() + g) {
+            Some(&offset) => offset,
+            None => (8.0 - f32::from(self.zero(i, g))) * self.scale(i, g),
+        }
     }
 
     fn zero(&self, i: usize, g: usize) -> u8 {
         let (column, place) = (i / PER_WORD, i % PER_WORD);
         match (self.layout, &self.zeros) {
             (_, None) => 8,
-            (Int4Layout::CompressedTensors, Some(zeros)) => zeros.nibble(column, g, place),
+            (Int4Layout::CompressedTensors | Int4Layout::Gguf, Some(zeros)) => {
+                zeros.nibble(column, g, place)
+            }
             (Int4Layout::Awq, Some(zeros)) => zeros.nibble(g, column, AWQ_PLACES[place]),
             (Int4Layout::Gptq { is_less_one }, Some(zeros)) => {
                 (zeros.nibble(g, column, place) + u8::from(is_less_one)) & 15

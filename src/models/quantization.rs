@@ -4,6 +4,7 @@
 //! Which layers are quantized is told by their tensors; so `ignore`, `targets` and
 //! `modules_to_not_convert` need not be understood, and none can be misunderstood.
 
+use super::gguf;
 use crate::ops::{ActivationBits, MAX_GROUP};
 use serde_json::Value;
 
@@ -59,6 +60,8 @@ pub enum Int4Layout {
         /// Whether zero points are stored less one, as in all but `gptq_v2`.
         is_less_one: bool,
     },
+    /// Blocks of a GGUF file.
+    Gguf,
 }
 
 /// The `quant_method` of int8 in `config.json`.
@@ -82,6 +85,9 @@ pub(super) fn quantization_of(
         Some("compressed-tensors") => compressed_tensors(json)?,
         Some("awq") => awq(json)?,
         Some("gptq") => gptq(json)?,
+        Some(gguf::QUANT_METHOD) => {
+            Int4Format { layout: Int4Layout::Gguf, group: Some(gguf::GROUP), has_zeros: true }
+        }
         _ => {
             return Err(format!(
                 "quantized by {method}, expected {QUANT_METHOD:?}, \"compressed-tensors\", \"awq\", \"gptq\" or not at all"

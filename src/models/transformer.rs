@@ -83,6 +83,7 @@ impl Config {
     pub fn with_weights(mut self, weights: &Weights<'_>) -> Self {
         self.tied &= !weights.has(tables(self.family, weights).head);
         self.float_len = weights.float_len();
+        self.gguf_four_bits = weights.gguf_four_bits();
         self
     }
 }

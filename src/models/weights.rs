@@ -305,6 +305,32 @@ impl<'a> Weights<'a> {
         Ok((dtype, self.bytes(name, entry)?))
     }
 
+    /// Reads the weights `name`, `[outputs][inputs]`, where a GGUF file has them in four bits.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub(super) fn gguf_groups(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+    ) -> Result<Option<gguf::FourBitGroups>> {
+        let Some(tensor) = self.tensors.get(name).and_then(Entry::four_bits) else {
+            return Ok(None);
+        };
+        let Data::Files(pending) = &self.data else { return Ok(None) };
+        let found = &tensor.shape;
+        if found[..] != shape {
+            return Err(invalid(format!("tensor {name}: shape {found:?}, expected {shape:?}")));
+        }
+        Ok(Some(tensor.groups(pending.borrow_mut().take(name)?)))
+    }
+
+    /// Returns how many of a GGUF file's weights are in four bits.
+    pub(super) fn gguf_four_bits(&self) -> u64 {
+        let four = self.tensors.values().filter_map(Entry::four_bits);
+        four.map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum()
+    }
+
     fn bytes(&self, name: &str, entry: &Entry) -> Result<Cow<'_, [u8]>> {
         let outside = || invalid(format!("tensor {name}: it is not within its storage"));
         let (size, range) = entry.bytes().ok_or_else(outside)?;
@@ -323,6 +349,14 @@ impl<'a> Weights<'a> {
 }
 
 impl Entry {
+    /// The tensor of a GGUF file, where it is in four bits.
+    fn four_bits(&self) -> Option<&gguf::TensorName> {
+        match &self.place {
+            TensorPlace::Gguf(tensor) if tensor.is_four_bits => Some(tensor),
+            _ => None,
+        }
+    }
+
     /// The size of an element, and the bytes of the file that the tensor is in, if they are known.
     fn bytes(&self) -> Option<(usize, Range<u64>)> {
         let size = self.dtype?.bitsize() / 8;

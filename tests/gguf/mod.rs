@@ -26,6 +26,8 @@ pub struct GgufFile {
     keys: Vec<Vec<u8>>,
     /// Names, dimensions (innermost first), types and data.
     tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
+    /// Parts whose heads' rows stand in turns, and the heads.
+    interleaved: Vec<(&'static str, usize)>,
 }
 
 fn text(text: &str) -> Vec<u8> {
@@ -52,6 +54,19 @@ impl GgufFile {
     /// Adds a tensor of `n` zeros.
     pub fn tensor(&mut self, name: &str, n: usize) {
         self.tensors.push((name.to_owned(), vec![n as u64], 0, vec![0; 4 * n]));
+    }
+
+    /// Stores the weights `name`, as transformers calls them, as the blocks `bytes` of the type `kind`, rows in order.
+    pub fn blocks(&mut self, name: &str, kind: u32, bytes: &[u8]) {
+        let name = gguf_name(name);
+        let heads = self.interleaved.iter().find(|(part, _)| name.split('.').nth(2) == Some(part));
+        let (_, dims, old_kind, old) =
+            self.tensors.iter_mut().find(|(other, ..)| *other == name).unwrap();
+        *old_kind = kind;
+        *old = match heads {
+            Some((_, heads)) => interleave(bytes, dims[1] as usize, *heads),
+            None => bytes.to_vec(),
+        };
     }
 
     fn texts(&mut self, name: &str, values: &[String]) {
@@ -115,11 +130,10 @@ impl GgufFile {
         file.tokenizer(&tokenizer, config["vocab_size"].as_u64().unwrap() as usize);
         let heads = config["num_attention_heads"].as_u64().unwrap();
         let kv_heads = config["num_key_value_heads"].as_u64().unwrap_or(heads);
-        let interleaved = match name.as_str() {
-            "llama" => &[("attn_q", heads as usize), ("attn_k", kv_heads as usize)][..],
-            _ => &[],
-        };
-        file.tensors(&read("model.safetensors"), interleaved);
+        if name == "llama" {
+            file.interleaved = vec![("attn_q", heads as usize), ("attn_k", kv_heads as usize)];
+        }
+        file.tensors(&read("model.safetensors"));
         file
     }
 
@@ -148,7 +162,7 @@ impl GgufFile {
         self.array("tokenizer.ggml.token_type", 5, &kinds, size as u64);
     }
 
-    fn tensors(&mut self, weights: &[u8], interleaved: &[(&str, usize)]) {
+    fn tensors(&mut self, weights: &[u8]) {
         for (name, view) in SafeTensors::deserialize(weights).unwrap().tensors() {
             let kind = match view.dtype() {
                 Dtype::F32 => 0,
@@ -157,7 +171,8 @@ impl GgufFile {
                 other => panic!("{name} is {other:?}"),
             };
             let name = gguf_name(&name);
-            let heads = interleaved.iter().find(|(part, _)| name.split('.').nth(2) == Some(part));
+            let heads =
+                self.interleaved.iter().find(|(part, _)| name.split('.').nth(2) == Some(part));
             let bytes = match heads {
                 Some((_, heads)) => interleave(view.data(), view.shape()[0], *heads),
                 None => view.data().to_vec(),

@@ -2,6 +2,7 @@
 //! `models quantize --bits 4` writes is read on every path; what is malformed is refused.
 
 use super::quantize::{Tensors, configure, folder, logits, read, refusal, relative_error, write};
+use crate::gguf::GgufFile;
 use crate::random::Random;
 use crate::shell::Shell;
 use half::f16;
@@ -278,6 +279,137 @@ fn narrow(folder: &Path) {
     }
     write(&path, &tensors);
     configure(folder, |config| config["intermediate_size"] = json!(160));
+}
+
+/// A linear layer of a compressed-tensors checkpoint in groups of 32: names, integers of each row, scales.
+struct Groups {
+    module: String,
+    inputs: usize,
+    integers: Vec<u8>,
+    scales: Vec<f16>,
+}
+
+impl Groups {
+    /// Blocks of a GGUF file: of each group what `head(output, group)` says, then its integers.
+    fn blocks(&self, head: impl Fn(usize, usize) -> Vec<u8>) -> Vec<u8> {
+        let n_groups = self.inputs / 32;
+        let block = |(i, q): (usize, &[u8])| {
+            let low_and_high = (0..16).map(|k| q[k] | q[k + 16] << 4).collect();
+            [head(i / n_groups, i % n_groups), low_and_high].concat()
+        };
+        self.integers.chunks(32).enumerate().flat_map(block).collect()
+    }
+
+    fn scale(&self, output: usize, group: usize) -> Vec<u8> {
+        self.scales[output * (self.inputs / 32) + group].to_le_bytes().to_vec()
+    }
+}
+
+/// Takes the layers from what `models quantize --group 32` wrote, with scales that are powers of two: those of 16 bits
+/// say the same.
+fn groups(tensors: &mut Tensors) -> Vec<Groups> {
+    let modules = tensors.keys().filter_map(|name| name.strip_suffix(".weight_packed"));
+    let modules: Vec<String> = modules.map(str::to_owned).collect();
+    let layers = modules.into_iter().map(|module| {
+        let (_, shape, words) = &tensors[&format!("{module}.weight_packed")];
+        let integers = words.iter().flat_map(|byte| [byte & 15, byte >> 4]).collect();
+        let inputs = 8 * shape[1];
+        let (dtype, _, scales) = tensors.get_mut(&format!("{module}.weight_scale")).unwrap();
+        assert_eq!(*dtype, Dtype::F32);
+        let power =
+            |bytes: &[u8; 4]| f16::from_f32(f32::from_le_bytes(*bytes).log2().round().exp2());
+        let halves: Vec<f16> = scales.as_chunks().0.iter().map(power).collect();
+        *dtype = Dtype::F16;
+        *scales = halves.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        Groups { module, inputs, integers, scales: halves }
+    });
+    layers.collect()
+}
+
+/// Blocks of four bits are the integers of a checkpoint in groups of 32: the same bits, whether with minima or without, in
+/// both orders of heads' rows. Of queries, keys and values all are, or all are halves.
+#[test]
+fn blocks_of_gguf_files_are_computed_with_as_they_are() {
+    for name in ["llama-gqa-tied", "qwen3-tied"] {
+        let source = crate::family::folder(name);
+        if name.starts_with("llama") {
+            narrow(source.path());
+        }
+        let shell = Shell::new();
+        let path = source.path().to_str().unwrap();
+        let quantize = ["models", "quantize", path, "--bits", "4", "--group", "32", "-o", "four"];
+        shell.run(&quantize).expect(0);
+        let four = shell.path("four");
+        let weights = four.join("model.safetensors");
+        let mut tensors = read(&weights);
+        let layers = groups(&mut tensors);
+        assert_eq!(layers.len(), 14, "{name}");
+        let of_file = |change: &dyn Fn(&mut GgufFile)| {
+            let mut file = GgufFile::of_folder(source.path());
+            change(&mut file);
+            shell.write("some.gguf", &file.to_bytes());
+            logits(&Model::open_on(&shell.path("some.gguf"), Isa::detect()).unwrap(), 12)
+        };
+        let of_folder = |tensors: &Tensors| {
+            write(&weights, tensors);
+            logits(&Model::open_on(&four, Isa::detect()).unwrap(), 12)
+        };
+        let q4_0 = |layer: &Groups, file: &mut GgufFile| {
+            let blocks = layer.blocks(|n, g| layer.scale(n, g));
+            file.blocks(&format!("{}.weight", layer.module), 2, &blocks);
+        };
+        let found = of_file(&|file| layers.iter().for_each(|layer| q4_0(layer, file)));
+        assert!(found == of_folder(&tensors), "{name}");
+
+        // Values in floats: so are queries and keys, whose halves are exact.
+        let is_value = |layer: &&Groups| layer.module.ends_with("v_proj");
+        let is_of_one =
+            |layer: &Groups| ["q_proj", "k_proj"].iter().any(|end| layer.module.ends_with(end));
+        let halves = |layer: &Groups, file: &mut GgufFile| {
+            let scale = |i: usize| layer.scales[i / 32].to_f32();
+            let wide = |(i, &q): (usize, &u8)| f16::from_f32((f32::from(q) - 8.0) * scale(i));
+            let halves = layer.integers.iter().enumerate().map(wide);
+            let bytes: Vec<u8> = halves.flat_map(f16::to_le_bytes).collect();
+            file.blocks(&format!("{}.weight", layer.module), 1, &bytes);
+        };
+        let [mixed, apart] = [false, true].map(|in_halves| {
+            of_file(&|file| {
+                for layer in layers.iter().filter(|layer| !is_value(layer)) {
+                    match in_halves && is_of_one(layer) {
+                        true => halves(layer, file),
+                        false => q4_0(layer, file),
+                    }
+                }
+            })
+        });
+        assert!(mixed == apart && mixed != found, "{name}");
+
+        let mut random = Random::new(27);
+        let zeros =
+            |layer: &Groups| layer.scales.iter().map(|_| random.bits() as u8 & 15).collect();
+        let zeros: Vec<Vec<u8>> = layers.iter().map(zeros).collect();
+        for (layer, z) in layers.iter().zip(&zeros) {
+            let n_groups = layer.inputs / 32;
+            let outputs = z.len() / n_groups;
+            let words = packed(n_groups, outputs, IN_ORDER, |g, n| z[n * n_groups + g]);
+            tensors.insert(format!("{}.weight_zero_point", layer.module), transposed(words));
+        }
+        configure(&four, |config| {
+            config["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"] =
+                json!(false);
+        });
+        let found = of_file(&|file| {
+            for (layer, z) in layers.iter().zip(&zeros) {
+                let minimum = |n: usize, g: usize| {
+                    let at = n * (layer.inputs / 32) + g;
+                    f16::from_f32(-f32::from(z[at]) * layer.scales[at].to_f32()).to_le_bytes()
+                };
+                let head = |n, g| [&layer.scale(n, g)[..], &minimum(n, g)].concat();
+                file.blocks(&format!("{}.weight", layer.module), 3, &layer.blocks(head));
+            }
+        });
+        assert!(found == of_folder(&tensors), "{name} with minima");
+    }
 }
 
 /// Integers chosen for texts are better there than the nearest, whatever is folded into what comes before: norms with and

@@ -1,6 +1,6 @@
-//! Blocks of integers, each with its scales, to halves.
+//! Blocks of integers, each with its scales: those of four bits as they are, all to halves.
 //!
-//! A weight is computed in binary32, each operation rounded, then rounded to binary16: its integer has at
+//! A half is computed in binary32, each operation rounded, then rounded to binary16: its integer has at
 //! most 8 bits, so that binary16 loses nothing that the block had to say.
 
 use half::f16;
@@ -23,6 +23,52 @@ pub enum BlockType {
 
 /// Values in the blocks of types whose names end in K.
 const SUPER: usize = 256;
+
+/// Values that share a scale in types of four bits.
+pub const GROUP: usize = 32;
+
+/// Groups of four-bit integers: value k of a group is (q - 8) * scale + offset.
+#[derive(Default)]
+pub struct FourBitGroups {
+    /// Two a byte, the first in its low bits.
+    pub integers: Vec<u8>,
+    /// Of each group.
+    pub scales: Vec<f32>,
+    /// Of each group; none where all are 0.
+    pub offsets: Vec<f32>,
+}
+
+impl FourBitGroups {
+    /// Adds 32 integers, of which `integer` gives each.
+    fn push_integers(&mut self, integer: impl Fn(usize) -> u8) {
+        let pair = |i: usize| integer(2 * i) | integer(2 * i + 1) << 4;
+        self.integers.extend((0..GROUP / 2).map(pair));
+    }
+
+    /// Adds a block of Q4_0, or of Q4_1, which has a minimum.
+    fn push_block(&mut self, block: &[u8], has_minimum: bool) {
+        let d = half(block, 0);
+        self.scales.push(d);
+        if has_minimum {
+            self.offsets.push(8.0 * d + half(block, 2));
+        }
+        let nibbles = &block[if has_minimum { 4 } else { 2 }..];
+        self.push_integers(|i| nibbles[i % 16] >> (i / 16 * 4) & 15);
+    }
+
+    /// Adds a block of Q4_K: eight groups, pairs of which share bytes.
+    fn push_super_block(&mut self, block: &[u8]) {
+        let (d, least) = (half(block, 0), half(block, 2));
+        for group in 0..SUPER / GROUP {
+            let (scale, minimum) = scale_and_minimum(&block[4..16], group);
+            let d = d * f32::from(scale);
+            self.scales.push(d);
+            self.offsets.push(8.0 * d - least * f32::from(minimum));
+            let nibbles = &block[16 + group / 2 * GROUP..];
+            self.push_integers(|i| nibbles[i] >> (group % 2 * 4) & 15);
+        }
+    }
+}
 
 impl BlockType {
     /// Numbers in files, and names.
@@ -64,6 +110,32 @@ impl BlockType {
             Self::Q5K => (SUPER, 176),
             Self::Q6K => (SUPER, 210),
         }
+    }
+
+    /// Whether values are integers of four bits, in groups of [`GROUP`].
+    pub fn is_four_bits(self) -> bool {
+        matches!(self, Self::Q4_0 | Self::Q4_1 | Self::Q4K)
+    }
+
+    /// Returns whole blocks of four-bit integers as they are computed with (`docs/numerics.md`, section 26).
+    ///
+    /// # Panics
+    /// For other types.
+    pub fn to_groups(self, bytes: &[u8]) -> FourBitGroups {
+        assert!(self.is_four_bits(), "{self:?}");
+        let (len, size) = self.block();
+        let mut groups = FourBitGroups::default();
+        let n = bytes.len() / size * len;
+        groups.integers.reserve_exact(n / 2);
+        groups.scales.reserve_exact(n / GROUP);
+        groups.offsets.reserve_exact(if self == Self::Q4_0 { 0 } else { n / GROUP });
+        for block in bytes.chunks_exact(size) {
+            match self {
+                Self::Q4K => groups.push_super_block(block),
+                _ => groups.push_block(block, self == Self::Q4_1),
+            }
+        }
+        groups
     }
 
     /// Returns the values of whole blocks as halves, little-endian.
@@ -181,6 +253,7 @@ fn word(block: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::nn::random::Random;
+    use crate::ops::four_bit_weight;
 
     /// Hashes by another implementation: `tests/oracle/gguf_blocks.py`.
     #[test]
@@ -205,6 +278,19 @@ mod tests {
             let values = kind.to_halves(&bytes);
             assert_eq!(values.len(), 64 * len * 2, "{kind:?}");
             assert_eq!(blake3::hash(&values).to_hex()[..16], *expected, "{kind:?}");
+            if kind.is_four_bits() {
+                let groups = kind.to_groups(&bytes);
+                assert_eq!(groups.integers.len(), 64 * len / 2, "{kind:?}");
+                for (i, value) in values.as_chunks().0.iter().enumerate() {
+                    let q = groups.integers[i / 2] >> (i % 2 * 4) & 15;
+                    let offset = groups.offsets.get(i / GROUP).copied().unwrap_or(0.0);
+                    let scale = groups.scales[i / GROUP];
+                    let (found, half) =
+                        (four_bit_weight(q, scale, offset), f16::from_le_bytes(*value).to_f32());
+                    let near = 16.0 * scale.abs().max(offset.abs()) / 2048.0;
+                    assert!((found - half).abs() <= near, "{kind:?}, {i}: {found} for {half}");
+                }
+            }
         }
     }
 }

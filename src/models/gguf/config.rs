@@ -6,6 +6,9 @@ use crate::error::Result;
 use crate::models::invalid;
 use serde_json::{Map, Value, json};
 
+/// The `quant_method` of linear layers that are blocks of four bits.
+pub const QUANT_METHOD: &str = "gguf";
+
 impl Header {
     /// Returns the architecture's name in files.
     ///
@@ -59,6 +62,9 @@ impl Header {
         set("tie_word_embeddings", json!(!self.tensors.iter().any(|t| t.name == "output.weight")));
         if let Some(id) = self.integer("tokenizer.ggml.bos_token_id")? {
             set("bos_token_id", json!(id));
+        }
+        if !self.four_bits().is_empty() {
+            set("quantization_config", json!({ "quant_method": QUANT_METHOD }));
         }
         Ok(Value::Object(config).to_string().into_bytes())
     }

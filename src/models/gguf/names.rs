@@ -1,9 +1,10 @@
 //! Tensors of a file under the names that they have in transformers, and in that order of rows.
 
-use super::blocks::BlockType;
+use super::blocks::{BlockType, FourBitGroups};
 use super::header::{Header, TensorInfo};
 use crate::error::Result;
 use crate::models::invalid;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A tensor under its name in transformers.
@@ -16,6 +17,8 @@ pub struct TensorName {
     pub range: Range<u64>,
     /// Heads whose rows are interleaved: the first of one half, the first of the other, the second ..
     pub interleaved_heads: Option<usize>,
+    /// Whether a linear layer computes with its four-bit integers; else blocks become halves.
+    pub is_four_bits: bool,
 }
 
 /// The tensor of factors by which rotary positions are scaled.
@@ -49,6 +52,7 @@ pub fn tensors(header: &Header) -> Result<Vec<TensorName>> {
     };
     let is_interleaved = architecture == "llama";
     let layers = header.integer(&format!("{architecture}.block_count"))?.unwrap_or(0) as usize;
+    let four_bits = header.four_bits();
     let named = |tensor: &TensorInfo| {
         let TensorInfo { shape, kind, start, len, .. } = tensor.clone();
         let part = tensor.name.split('.').nth(2);
@@ -63,11 +67,35 @@ pub fn tensors(header: &Header) -> Result<Vec<TensorName>> {
                 tensor.name.escape_debug()
             ))
         })?;
-        Ok(TensorName { name, shape, kind, range: start..start + len, interleaved_heads })
+        let is_four_bits = four_bits.contains(tensor.name.as_str());
+        let range = start..start + len;
+        Ok(TensorName { name, shape, kind, range, interleaved_heads, is_four_bits })
     };
     // What scales rotary positions, which the configuration refuses.
     let tensors = header.tensors.iter().filter(|tensor| tensor.name != ROPE_FREQUENCIES);
     tensors.map(named).collect()
+}
+
+impl Header {
+    /// Returns the names of tensors with whose four-bit integers linear layers compute. Queries, keys and values
+    /// are one layer: all three or none. An embedding that is not the head, too, is none.
+    pub(super) fn four_bits(&self) -> HashSet<&str> {
+        const HEADS: [&str; 3] = ["attn_q", "attn_k", "attn_v"];
+        let is_matrix =
+            |tensor: &&TensorInfo| tensor.shape.len() == 2 && tensor.kind.is_four_bits();
+        let names = |tensor: &TensorInfo| tensor.name.clone();
+        let four: HashSet<String> = self.tensors.iter().filter(is_matrix).map(names).collect();
+        let has_head = self.tensors.iter().any(|tensor| tensor.name == "output.weight");
+        let is_computed_with = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
+            ["token_embd", "weight"] => !has_head,
+            ["blk", layer, part, end] if HEADS.contains(&part) => {
+                HEADS.iter().all(|part| four.contains(&format!("blk.{layer}.{part}.{end}")))
+            }
+            _ => true,
+        };
+        let names = self.tensors.iter().map(|tensor| tensor.name.as_str());
+        names.filter(|&name| four.contains(name) && is_computed_with(name)).collect()
+    }
 }
 
 /// Returns the name in transformers, of a network of `layers` layers.
@@ -88,12 +116,21 @@ fn name(name: &str, layers: usize) -> Option<String> {
 }
 
 impl TensorName {
-    /// Returns the elements, of `size` bytes after blocks have become halves, in the order of transformers.
+    /// Returns the elements, those of blocks as halves, in the order of transformers.
     pub fn elements(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let bytes = match self.kind {
+        let bytes = self.in_order(bytes);
+        match self.kind {
             BlockType::F32 | BlockType::F16 | BlockType::Bf16 => bytes,
             blocks => blocks.to_halves(&bytes),
-        };
+        }
+    }
+
+    /// Returns the elements of a type of four bits, in the order of transformers.
+    pub fn groups(&self, bytes: Vec<u8>) -> FourBitGroups {
+        self.kind.to_groups(&self.in_order(bytes))
+    }
+
+    fn in_order(&self, bytes: Vec<u8>) -> Vec<u8> {
         match self.interleaved_heads {
             Some(heads) => apart(&bytes, self.shape[0], heads),
             None => bytes,
