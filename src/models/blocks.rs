@@ -163,6 +163,6 @@ pub(super) fn norm(
             let bias = weights.tensor(&format!("{name}.bias"), &[dims])?;
             Ok(Norm::Layer { gain, bias, eps })
         }
-        Family::Llama | Family::Qwen3 => Ok(Norm::Rms { gain, eps }),
+        Family::Llama | Family::Qwen2 | Family::Qwen3 => Ok(Norm::Rms { gain, eps }),
     }
 }

@@ -20,7 +20,9 @@ pub enum Family {
     Gpt2,
     /// Llama, OpenLLaMA, and Mistral with its sliding window.
     Llama,
-    /// Qwen3.
+    /// Qwen2 and Qwen2.5: a Llama whose queries, keys and values have biases.
+    Qwen2,
+    /// Qwen3: a Llama whose queries and keys are normed.
     Qwen3,
 }
 
@@ -31,9 +33,10 @@ impl Family {
             Some("gpt_neox") => Ok(Self::GptNeox),
             Some("gpt2") => Ok(Self::Gpt2),
             Some("llama" | "mistral") => Ok(Self::Llama),
+            Some("qwen2") => Ok(Self::Qwen2),
             Some("qwen3") => Ok(Self::Qwen3),
             _ => {
-                let known = "gpt_neox, gpt2, llama, mistral, qwen3, gru or lstm";
+                let known = "gpt_neox, gpt2, llama, mistral, qwen2, qwen3, gru or lstm";
                 Err(format!("model_type is {model_type}, expected {known}"))
             }
         }
@@ -71,8 +74,10 @@ pub struct Config {
     pub rotary: RotaryConfig,
     /// Whether attention and feed-forward layers read the same input (GPT-NeoX).
     pub parallel_residual: bool,
-    /// Whether attention's layers have biases.
-    pub attention_bias: bool,
+    /// Whether queries, keys and values have biases.
+    pub qkv_bias: bool,
+    /// Whether attention's output has a bias.
+    pub attention_out_bias: bool,
     /// Whether the feed-forward layers have biases.
     pub mlp_bias: bool,
     /// Whether the output head is the embedding.
@@ -256,7 +261,7 @@ impl Config {
 /// A layer with a sliding window, in `layer_types`.
 const SLIDING: &str = "sliding_attention";
 
-/// The `max_window_layers` that Qwen3 has where its configuration does not say.
+/// The `max_window_layers` that Qwen2 and Qwen3 have where its configuration does not say.
 const MAX_WINDOW_LAYERS: usize = 28;
 
 impl Keys {
@@ -290,7 +295,8 @@ impl Keys {
             rotary: self.rotary(family, head_dim)?,
             parallel_residual: family == Family::GptNeox
                 && self.use_parallel_residual != Some(false),
-            attention_bias: self.attention_bias.unwrap_or(gpt),
+            qkv_bias: family == Family::Qwen2 || self.attention_bias.unwrap_or(gpt),
+            attention_out_bias: family != Family::Qwen2 && self.attention_bias.unwrap_or(gpt),
             mlp_bias: self.mlp_bias.unwrap_or(gpt),
             tied: self.tie_word_embeddings.unwrap_or(gpt2),
             first_token: first_token_of(&self.bos_token_id)?,
@@ -300,12 +306,12 @@ impl Keys {
         })
     }
 
-    /// Only Mistral slides by its key alone; Qwen3 has the key and says whether it counts, and for
-    /// which layers.
+    /// Only Mistral slides by its key alone; Qwen2 and Qwen3 have the key and say whether it counts, and
+    /// for which layers.
     fn window(&self, family: Family) -> std::result::Result<Option<usize>, String> {
         let counts = match family {
             Family::Llama => self.model_type == "mistral",
-            Family::Qwen3 => self.use_sliding_window == Some(true),
+            Family::Qwen2 | Family::Qwen3 => self.use_sliding_window == Some(true),
             Family::GptNeox | Family::Gpt2 => false,
         };
         let types = self.layer_types.as_deref().unwrap_or_default();
@@ -317,7 +323,7 @@ impl Keys {
         let layers = self.num_hidden_layers;
         let sliding = match (&self.layer_types, family) {
             (Some(types), _) => types.iter().filter(|layer| *layer == SLIDING).count(),
-            (None, Family::Qwen3) => {
+            (None, Family::Qwen2 | Family::Qwen3) => {
                 layers.saturating_sub(self.max_window_layers.unwrap_or(MAX_WINDOW_LAYERS))
             }
             (None, _) => layers,

@@ -37,7 +37,7 @@ impl Config {
             has_qk_norms: self.family == Family::Qwen3,
             activation: self.activation,
             parallel_residual: self.parallel_residual,
-            attention_bias: self.attention_bias || always_biased,
+            attention_bias: self.qkv_bias || always_biased,
             mlp_bias: self.mlp_bias || always_biased,
             tied: self.tied,
         }

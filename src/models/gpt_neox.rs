@@ -42,7 +42,7 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
     Ok(Layer {
         attention_out: linear(
             "attention.dense",
-            config.attention_bias,
+            config.attention_out_bias,
             config.heads * config.head_dim,
             c,
         )?,
@@ -72,7 +72,7 @@ fn qkv(config: &Config, weights: &Weights<'_>, part: &str) -> Result<Linear> {
     let theirs = |i: usize| stored_row(heads, d, i);
     let w =
         weights.matrix(&format!("{part}.weight"), MatrixShape::new(c, n), config.quantization)?;
-    let bias = match config.attention_bias {
+    let bias = match config.qkv_bias {
         true => weights.tensor(&format!("{part}.bias"), &[n])?,
         false => vec![0.0; n],
     };

@@ -1,8 +1,9 @@
-//! The tensors of Llama, OpenLLaMA, Mistral and Qwen3: RMS norm, rotary positions, grouped query
-//! heads, SwiGLU; Qwen3 also norms every head's queries and keys.
+//! The tensors of Llama, OpenLLaMA, Mistral, Qwen2 and Qwen3: RMS norm, rotary positions, grouped
+//! query heads, SwiGLU; Qwen2 adds biases to queries, keys and values, Qwen3 norms every head's
+//! queries and keys.
 //!
-//! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023); Qwen Team, "Qwen3 Technical
-//! Report" (2025). Parts are those of Hugging Face's transformers.
+//! Touvron et al., "LLaMA" (2023); Jiang et al., "Mistral 7B" (2023); Qwen Team, "Qwen2 Technical
+//! Report" (2024) and "Qwen3 Technical Report" (2025). Parts are those of Hugging Face's transformers.
 
 use super::Weights;
 use super::blocks::{BlockParts, Layer, Mlp, Norm, Positions, Tables, load_layers, norm};
@@ -49,7 +50,7 @@ fn layer(config: &Config, weights: &Weights<'_>, index: usize) -> Result<Layer> 
             activation: config.activation,
         },
         mlp_norm: norm("post_attention_layernorm", c)?,
-        attention_out: linear("self_attn.o_proj", config.attention_bias, q, c)?,
+        attention_out: linear("self_attn.o_proj", config.attention_out_bias, q, c)?,
         qkv: qkv(config, weights, &name("self_attn"))?,
         qk_norms: if config.family == Family::Qwen3 { Some(qk_norms()?) } else { None },
     })
@@ -65,7 +66,7 @@ fn qkv(config: &Config, weights: &Weights<'_>, attention: &str) -> Result<Linear
     for (part, outputs) in parts {
         let name = format!("{attention}.{part}.weight");
         matrices.push(weights.matrix(&name, MatrixShape::new(c, outputs), config.quantization)?);
-        if config.attention_bias {
+        if config.qkv_bias {
             bias.extend(weights.tensor(&format!("{attention}.{part}.bias"), &[outputs])?);
         }
     }

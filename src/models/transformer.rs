@@ -72,7 +72,7 @@ fn tables(family: Family, weights: &Weights<'_>) -> Tables {
     match family {
         Family::GptNeox => gpt_neox::tables(weights),
         Family::Gpt2 => gpt2::tables(weights),
-        Family::Llama | Family::Qwen3 => llama::tables(),
+        Family::Llama | Family::Qwen2 | Family::Qwen3 => llama::tables(),
     }
 }
 
@@ -115,7 +115,7 @@ impl Transformer {
         let parts = match config.family {
             Family::GptNeox => gpt_neox::load(config, weights)?,
             Family::Gpt2 => gpt2::load(config, weights)?,
-            Family::Llama | Family::Qwen3 => llama::load(config, weights)?,
+            Family::Llama | Family::Qwen2 | Family::Qwen3 => llama::load(config, weights)?,
         };
         Ok(Self {
             isa,

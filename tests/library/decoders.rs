@@ -397,7 +397,7 @@ fn gradients_are_those_of_candle() {
 }
 
 /// Models of transformers (`tests/oracle`).
-const ORACLES: [&str; 8] = [
+const ORACLES: [&str; 9] = [
     "gpt-neox-parallel-f16",
     "gpt-neox-sequential-sharded",
     "gpt2",
@@ -405,6 +405,7 @@ const ORACLES: [&str; 8] = [
     "llama-gqa-untied-headdim",
     "llama-mha-untied-bf16",
     "mistral-window",
+    "qwen2-tied",
     "qwen3-tied",
 ];
 

@@ -9,7 +9,7 @@ use llmzip::{ErrorKind, Isa};
 use std::path::Path;
 
 /// Models that such files can hold.
-const FAMILIES: [&str; 3] = ["llama-gqa-tied", "llama-mha-untied-bf16", "qwen3-tied"];
+const FAMILIES: [&str; 4] = ["llama-gqa-tied", "llama-mha-untied-bf16", "qwen2-tied", "qwen3-tied"];
 
 fn open(path: &Path) -> llmzip::Result<Model> {
     Model::open_on(path, Isa::detect())
@@ -77,7 +77,9 @@ fn what_is_not_computed_is_refused() {
     let mut other = GgufFile::default();
     other.text("general.architecture", "mamba");
     std::fs::write(&path, other.to_bytes()).unwrap();
-    assert!(open(&path).err().unwrap().to_string().contains("'mamba', expected llama or qwen3"));
+    assert!(
+        open(&path).err().unwrap().to_string().contains("'mamba', expected llama, qwen2 or qwen3")
+    );
 }
 
 /// Wherever a file is cut or a bit of its header changed: an error or a model, and no panic.

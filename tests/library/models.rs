@@ -104,6 +104,7 @@ fn logits_agree_with_transformers() {
         "llama-mha-untied-bf16",
         "llama-mha-untied-pickle",
         "mistral-window",
+        "qwen2-tied",
         "qwen3-tied",
     ];
     for (name, folder) in names.map(|name| (name, oracle(name))) {
@@ -270,6 +271,7 @@ fn every_family_gives_the_same_bits_in_every_schedule() {
         "gpt-neox-parallel-f16",
         "gpt-neox-sequential-sharded",
         "gpt2",
+        "qwen2-tied",
         "qwen3-tied",
         "gru",
         "lstm",

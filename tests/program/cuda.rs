@@ -51,8 +51,14 @@ fn archives_do_not_depend_on_the_device() {
     let shell = Shell::new();
     shell.write("a", &text());
     let mut kernels = Vec::new();
-    let families =
-        ["gpt-neox-parallel-f16", "gpt2", "llama-gqa-tied", "mistral-window", "qwen3-tied"];
+    let families = [
+        "gpt-neox-parallel-f16",
+        "gpt2",
+        "llama-gqa-tied",
+        "mistral-window",
+        "qwen2-tied",
+        "qwen3-tied",
+    ];
     for (i, name) in families.into_iter().enumerate() {
         let folder = family::folder(name);
         let folder = folder.path().to_str().unwrap();

@@ -330,7 +330,7 @@ fn groups(tensors: &mut Tensors) -> Vec<Groups> {
 /// both orders of heads' rows. Of queries, keys and values all are, or all are halves.
 #[test]
 fn blocks_of_gguf_files_are_computed_with_as_they_are() {
-    for name in ["llama-gqa-tied", "qwen3-tied"] {
+    for name in ["llama-gqa-tied", "qwen2-tied", "qwen3-tied"] {
         let source = crate::family::folder(name);
         if name.starts_with("llama") {
             narrow(source.path());

@@ -66,7 +66,7 @@ pub fn modules(config: &Config) -> Vec<AdaptableModule> {
     let rows = match config.family {
         Family::GptNeox => &GPT_NEOX[..],
         Family::Gpt2 => &GPT2[..],
-        Family::Llama | Family::Qwen3 => &LLAMA[..],
+        Family::Llama | Family::Qwen2 | Family::Qwen3 => &LLAMA[..],
     };
     let (c, f) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
@@ -101,7 +101,7 @@ fn layers_name(family: Family) -> &'static str {
     match family {
         Family::GptNeox => "gpt_neox.layers",
         Family::Gpt2 => "transformer.h",
-        Family::Llama | Family::Qwen3 => "model.layers",
+        Family::Llama | Family::Qwen2 | Family::Qwen3 => "model.layers",
     }
 }
 

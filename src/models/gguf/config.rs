@@ -16,9 +16,9 @@ impl Header {
     /// `InvalidModel` where it is none that is loaded from such files.
     pub(super) fn architecture(&self) -> Result<&str> {
         match self.text("general.architecture")? {
-            name @ ("llama" | "qwen3") => Ok(name),
+            name @ ("llama" | "qwen2" | "qwen3") => Ok(name),
             other => Err(invalid(format!(
-                "GGUF: general.architecture is '{}', expected llama or qwen3",
+                "GGUF: general.architecture is '{}', expected llama, qwen2 or qwen3",
                 other.escape_debug()
             ))),
         }

@@ -39,6 +39,9 @@ const PARTS: [(&str, &str); 11] = [
     ("ffn_down", "mlp.down_proj"),
 ];
 
+/// Parts that are one linear layer.
+const HEADS: [&str; 3] = ["attn_q", "attn_k", "attn_v"];
+
 /// Returns the tensors of a file.
 ///
 /// # Errors
@@ -61,7 +64,7 @@ pub fn tensors(header: &Header) -> Result<Vec<TensorName>> {
             Some("attn_k") => Some(heads("head_count_kv")?),
             _ => None,
         };
-        let name = name(&tensor.name, layers).ok_or_else(|| {
+        let name = name(&tensor.name, layers, architecture).ok_or_else(|| {
             invalid(format!(
                 "GGUF: unknown tensor {} in {architecture}",
                 tensor.name.escape_debug()
@@ -80,7 +83,6 @@ impl Header {
     /// Returns the names of tensors with whose four-bit integers linear layers compute. Queries, keys and values
     /// are one layer: all three or none. An embedding that is not the head, too, is none.
     pub(super) fn four_bits(&self) -> HashSet<&str> {
-        const HEADS: [&str; 3] = ["attn_q", "attn_k", "attn_v"];
         let is_matrix =
             |tensor: &&TensorInfo| tensor.shape.len() == 2 && tensor.kind.is_four_bits();
         let names = |tensor: &TensorInfo| tensor.name.clone();
@@ -98,18 +100,23 @@ impl Header {
     }
 }
 
-/// Returns the name in transformers, of a network of `layers` layers.
-fn name(name: &str, layers: usize) -> Option<String> {
+/// Returns the name in transformers, of a network of `layers` layers. Of Qwen2, queries, keys and values have biases.
+fn name(name: &str, layers: usize, architecture: &str) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     match parts[..] {
         ["token_embd", "weight"] => Some("model.embed_tokens.weight".to_owned()),
         ["output_norm", "weight"] => Some("model.norm.weight".to_owned()),
         ["output", "weight"] => Some("lm_head.weight".to_owned()),
-        ["blk", index, part, "weight"] => {
+        ["blk", index, part, end] => {
             let number: usize = index.parse().ok()?;
+            let has = match end {
+                "weight" => true,
+                "bias" => architecture == "qwen2" && HEADS.contains(&part),
+                _ => false,
+            };
             let (_, part) = PARTS.iter().find(|(name, _)| *name == part)?;
-            let is_one = number < layers && number.to_string() == index;
-            is_one.then(|| format!("model.layers.{index}.{part}.weight"))
+            let is_one = has && number < layers && number.to_string() == index;
+            is_one.then(|| format!("model.layers.{index}.{part}.{end}"))
         }
         _ => None,
     }
