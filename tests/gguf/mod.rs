@@ -122,7 +122,7 @@ impl GgufFile {
         for (key, from) in
             [("attention.layer_norm_rms_epsilon", "rms_norm_eps"), ("rope.freq_base", "rope_theta")]
         {
-            if let Some(x) = config[from].as_f64() {
+            if let Some(x) = config[from].as_f64().or(config["rope_parameters"][from].as_f64()) {
                 file.fraction(&format!("{name}.{key}"), x);
             }
         }

@@ -82,6 +82,34 @@ fn what_is_not_computed_is_refused() {
     );
 }
 
+/// Scales and minima of four-bit blocks must be numbers.
+#[test]
+fn blocks_without_numbers_are_refused() {
+    let folder = folder("qwen3-tied");
+    let path = folder.path().join("model.gguf");
+    let open_with = |kind: u32, scale: u16, minimum: u16| {
+        let mut file = GgufFile::of_folder(folder.path());
+        let block = [
+            &scale.to_le_bytes()[..],
+            &minimum.to_le_bytes()[..2 * (kind as usize - 2)],
+            &[0x98; 16],
+        ]
+        .concat();
+        file.blocks("model.layers.0.mlp.down_proj.weight", kind, &block.repeat(64 * 160 / 32));
+        std::fs::write(&path, file.to_bytes()).unwrap();
+        open(&path).map(|_| ())
+    };
+    let [one, infinity, nan] = [0x3c00, 0x7c00, 0x7e00];
+    open_with(2, one, 0).unwrap();
+    open_with(3, one, one).unwrap();
+    for (kind, scale, minimum, said) in
+        [(2, infinity, 0, "scale inf"), (2, nan, 0, "scale NaN"), (3, one, infinity, "offset inf")]
+    {
+        let error = open_with(kind, scale, minimum).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("layers.0.mlp.down_proj"), "{error}");
+    }
+}
+
 /// Wherever a file is cut or a bit of its header changed: an error or a model, and no panic.
 #[test]
 fn damaged_files_are_errors() {
