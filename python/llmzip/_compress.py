@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         mix: bool
         prefix: Buffer
         context: Union[int, None]
-        learn: Union[Literal["head", "all"], None]
+        learn: Union[Literal["head", "adapter", "all"], None]
         verify: bool
         threads: Union[int, None]
         adapter: Union[PathLike, None]
@@ -46,7 +46,7 @@ def coding_options(
     mix: bool = True,
     prefix: Buffer = b"",
     context: int | None = None,
-    learn: Literal["head", "all"] | None = None,
+    learn: Literal["head", "adapter", "all"] | None = None,
     verify: bool = True,
     threads: int | None = None,
     adapter: PathLike | None = None,
@@ -86,7 +86,7 @@ def compress(
         A text that every chunk goes on from; it stands in the archive.
     context : int, optional
         Tokens until a model without a sliding window starts afresh.
-    learn : {"head", "all"}, optional
+    learn : {"head", "adapter", "all"}, optional
         What of the model learns from each chunk; by default nothing, of a ``seed:`` model all.
     verify : bool, default True
         Whether each chunk is decoded and compared before it is written.

@@ -96,10 +96,13 @@ impl CodingOptions {
         let kind = match self.learn.as_deref() {
             None => None,
             Some("head") => Some(LearningKind::Head),
+            Some("adapter") => Some(LearningKind::Adapter),
             Some("all") => Some(LearningKind::All),
             Some(other) => {
                 let other = other.escape_debug();
-                return Err(invalid(format!("learn is '{other}', expected 'head', 'all' or None")));
+                return Err(invalid(format!(
+                    "learn is '{other}', expected 'head', 'adapter', 'all' or None"
+                )));
             }
         };
         let label = model.identity().label;

@@ -31,6 +31,7 @@ def test_any_bytes_restore(data):
         {"prefix": b"id,name\n"},
         {"learn": "head"},
         {"learn": "all", "lanes": 2},
+        {"learn": "adapter", "lanes": 2},
         {"verify": False},
         {"threads": 1},
     ],

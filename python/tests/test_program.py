@@ -124,6 +124,7 @@ def test_a_terminal_is_seen():
         (["--prefix", "0: the keeper"], {"prefix": b"0: the keeper"}),
         (["--learn"], {"learn": "head"}),
         (["--learn=all"], {"learn": "all"}),
+        (["--learn=adapter"], {"learn": "adapter"}),
         (["-m", "seed:gru:64:7"], {"model": "seed:gru:64:7"}),
         (["-m", str(ROOT / "tests/golden/no-window")], {"model": ROOT / "tests/golden/no-window"}),
     ],

@@ -307,7 +307,7 @@ pub struct CodingArgs {
     #[arg(long)]
     pub no_mix: bool,
     /// Learn from each chunk while it is coded, and again when it is decoded; nothing of it is sent.
-    /// KIND is what learns: head, all (docs/learning.md) [default: head]
+    /// KIND is what learns: head, adapter, all (docs/learning.md) [default: head]
     #[arg(long, value_name = "KIND", value_parser = parse_kind, num_args = 0..=1, require_equals = true,
         default_missing_value = "head")]
     pub learn: Option<LearningKind>,

@@ -3,7 +3,8 @@
 use crate::models::{Learning, LearningKind};
 
 /// Kinds by name.
-const KINDS: [(&str, LearningKind); 2] = [("head", LearningKind::Head), ("all", LearningKind::All)];
+const KINDS: [(&str, LearningKind); 3] =
+    [("head", LearningKind::Head), ("adapter", LearningKind::Adapter), ("all", LearningKind::All)];
 
 /// Parses a kind.
 ///
@@ -11,7 +12,7 @@ const KINDS: [(&str, LearningKind); 2] = [("head", LearningKind::Head), ("all", 
 /// A message for the user.
 pub fn parse_kind(text: &str) -> Result<LearningKind, String> {
     let found = KINDS.iter().find(|(name, _)| *name == text);
-    found.map(|&(_, kind)| kind).ok_or_else(|| "expected head or all".to_owned())
+    found.map(|&(_, kind)| kind).ok_or_else(|| "expected head, adapter or all".to_owned())
 }
 
 /// Returns the name of a kind.

@@ -107,6 +107,15 @@ impl Parameters {
 fn obstacle(learning: Learning, model: &Model) -> Option<&'static str> {
     let starts_afresh = model.architecture().max_positions().is_some();
     match learning.kind {
+        LearningKind::Adapter if model.network().as_transformer().is_none() => Some(
+            "adapters can learn only beside a transformer's layers: the head can, and all of the model",
+        ),
+        LearningKind::Adapter if starts_afresh => {
+            Some("adapters can learn only where the model's window slides: its head can")
+        }
+        LearningKind::Adapter if model.adapter().is_some() => {
+            Some("adapters can learn only without another adapter: the model's head can")
+        }
         LearningKind::All if starts_afresh => {
             Some("all of a model can learn only where its window slides: its head can")
         }

@@ -8,7 +8,7 @@ use super::config::{Config, Family};
 use super::linear::Linear;
 use crate::error::Result;
 use crate::nn::feed_forward::Activation;
-use crate::nn::shape::RotaryConfig;
+use crate::nn::shape::{LayerPart, RotaryConfig};
 use crate::ops::{
     Isa, LayerNormGradients, Rotary, gelu_erf, gelu_tanh, layer_norm, layer_norm_backward,
     rms_norm, rms_norm_backward, silu_mul,
@@ -76,9 +76,12 @@ impl Layer {
         }
     }
 
-    /// Returns how many linear layers it has.
-    pub fn linears(&self) -> usize {
-        4 + usize::from(self.mlp.gate.is_some())
+    /// Returns its linear layers, in the order of their computation.
+    pub fn linears(&self) -> impl Iterator<Item = (LayerPart, &Linear)> {
+        let Self { qkv, attention_out, mlp: Mlp { gate, up, down, .. }, .. } = self;
+        let attention = [(LayerPart::Qkv, qkv), (LayerPart::AttentionOut, attention_out)];
+        let gate = gate.as_ref().map(|gate| (LayerPart::Gate, gate));
+        attention.into_iter().chain(gate).chain([(LayerPart::Up, up), (LayerPart::Down, down)])
     }
 
     /// Returns its linear layers, in the order of their computation.

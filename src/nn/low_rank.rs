@@ -56,6 +56,44 @@ impl LowRank {
         hidden.iter_mut().for_each(|h| *h *= self.scale);
     }
 
+    /// Adds to dx, `[R][K]`, the gradient of x from dy, that of the layer's outputs; returns scale * (A x) and
+    /// the gradient of A x: `[R][rank]` each.
+    pub fn backward(&self, isa: Isa, x: &[f32], dy: &[f32], dx: &mut [f32]) -> [Vec<f32>; 2] {
+        let dy = self.own_columns(dy, x.len() / self.a.inputs());
+        let mut hidden = Vec::new();
+        self.hidden(isa, x, &mut hidden);
+        let d_hidden = self.d_hidden(isa, &dy, &self.b.transposed());
+        self.add_dx(isa, &d_hidden, &self.a.transposed(), dx);
+        [hidden, d_hidden]
+    }
+
+    /// Returns A and B.
+    pub fn matrices_mut(&mut self) -> [&mut PackedMatrix; 2] {
+        [&mut self.a, &mut self.b]
+    }
+
+    /// Returns the adapter's part of `rows` rows of the layer's outputs: `[R][N]`.
+    fn own_columns(&self, dy: &[f32], rows: usize) -> Vec<f32> {
+        let width = (dy.len() / rows.max(1)).max(1);
+        let own = self.first..self.first + self.outputs();
+        dy.chunks_exact(width).flat_map(|dy| &dy[own.clone()]).copied().collect()
+    }
+
+    /// Returns the gradient of A x, `[R][rank]`, from that of the adapter's outputs, `[R][N]`.
+    fn d_hidden(&self, isa: Isa, dy: &[f32], b_transposed: &PackedMatrix) -> Vec<f32> {
+        let mut d = vec![0.0; dy.len() / self.outputs() * self.a.outputs()];
+        matmul(isa, dy, b_transposed, &mut d);
+        d.iter_mut().for_each(|d| *d *= self.scale);
+        d
+    }
+
+    /// Adds the gradient of x from that of A x.
+    fn add_dx(&self, isa: Isa, d_hidden: &[f32], a_transposed: &PackedMatrix, dx: &mut [f32]) {
+        let mut added = vec![0.0; dx.len()];
+        matmul(isa, d_hidden, a_transposed, &mut added);
+        accumulate(dx, &added);
+    }
+
     /// Returns rank, first output and scale.
     pub fn dims(&self) -> (usize, usize, f32) {
         (self.a.outputs(), self.first, self.scale)
@@ -127,26 +165,20 @@ impl LowRankLayer {
         dx: &mut [f32],
         gradients: &mut Gradients,
     ) {
-        let LowRank { first, scale, ref a, .. } = self.forward;
+        let a = &self.forward.a;
         let (rows, rank, outputs) = (x.len() / a.inputs(), a.outputs(), self.forward.outputs());
-        let width = dy.len() / rows.max(1);
-        let of_adapter = dy.chunks_exact(width.max(1)).flat_map(|dy| &dy[first..first + outputs]);
-        let dy: Vec<f32> = of_adapter.copied().collect();
+        let dy = self.forward.own_columns(dy, rows);
         if !gradients[self.b].is_empty() {
             let mut hidden = Vec::new();
             self.forward.hidden(isa, x, &mut hidden);
             let db = product_with(isa, &transposed(&dy, outputs), &hidden, rows);
             accumulate(&mut gradients[self.b], &db);
         }
-        let mut d_hidden = vec![0.0; rows * rank];
-        matmul(isa, &dy, &self.b_backward, &mut d_hidden);
-        d_hidden.iter_mut().for_each(|d| *d *= scale);
+        let d_hidden = self.forward.d_hidden(isa, &dy, &self.b_backward);
         if !gradients[self.a].is_empty() {
             let da = product_with(isa, &transposed(&d_hidden, rank), x, rows);
             accumulate(&mut gradients[self.a], &da);
         }
-        let mut added = vec![0.0; dx.len()];
-        matmul(isa, &d_hidden, &self.a_backward, &mut added);
-        accumulate(dx, &added);
+        self.forward.add_dx(isa, &d_hidden, &self.a_backward, dx);
     }
 }

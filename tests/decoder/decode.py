@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptive import AdaptiveModel
+from backward import AdapterLearner
 from learning import HeadLearner
 from network import Lanes, Network, random_steering, read_safetensors
 from recurrent import AllLearner, Recurrent
@@ -29,7 +30,8 @@ except ImportError:
 
 MAGIC, TAIL_MAGIC, BLOCK, END_TAG = b"\x9c\x4c\x0d\x0a", b"\x0a\x0d\x4c\x9c", 0x01, 0x3F
 STORED, MODEL, MIXED, ADAPTIVE, LEARNING = range(5)
-HEAD_LEARNS = False, 9, 500  # how the head learns in a chunk of the method learning
+HEAD, ALL, ADAPTER = range(3)
+HEAD_LEARNS = HEAD, 9, 500  # how the head learns in a chunk of the method learning
 MOST, MOST_BLOCK = 1 << 26, 1 << 20
 MODELS = Path(__file__).parents[2] / "models"
 DEFAULT = "88a6cc52c3618c14afed182ece6097dbb8d7bdec04b67b8aaf036b80a52ad7a3"
@@ -129,7 +131,7 @@ class Setup:
     adapter: bytes | None = None  # the digest of its files
     context: tuple | None = None
     table_log2: int = 26
-    learning: tuple | None = None  # whether all matrices learn, log2 of the tokens between steps, millionths
+    learning: tuple | None = None  # kind, log2 of the tokens between steps, millionths
     steering: tuple | bytes | None = None  # count and seed, the digest of a file, or the code of carried vectors
     prefix: Prefix = field(default_factory=Prefix)
     block_len: int | None = None
@@ -262,10 +264,10 @@ class Decoder:
         if 10 in extensions:
             content = Reader(extensions[10])
             kind, tokens_log2, rate = content.byte(), content.byte(), content.varint()
-            check(kind <= 1, "the kind of learning")
+            check(kind <= ADAPTER, "the kind of learning")
             check(4 <= tokens_log2 <= 12 and 1 <= rate <= 10 ** 6, "parameters of learning")
             check(content.at == len(content.data), "the learning extension goes on")
-            setup.learning = kind == 1, tokens_log2, rate
+            setup.learning = kind, tokens_log2, rate
         setup.block_len = self.block_len(extensions)
 
     def block_len(self, extensions):
@@ -364,7 +366,8 @@ class Decoder:
         check(context is None or context[0] <= most, "the context is longer than the model's")
         opening = [model.first_token, *(model.vocabulary.ids[rank] for rank in prefix.tokens)]
         learner = self.learner(HEAD_LEARNS if method == LEARNING else setup.learning, model, n_lanes)
-        lanes = Lanes(model.network, n_lanes, context, self.steering_of(setup, model), learner)
+        network = learner.network if learner else model.network
+        lanes = Lanes(network, n_lanes, context, self.steering_of(setup, model), learner)
         return decode_lanes(payload, plain_len, n_lanes, model.vocabulary, opening, lanes, adaptive, trace)
 
 
@@ -372,11 +375,11 @@ class Decoder:
         """Section 23; learning: as a stream's setup has it."""
         if not learning:
             return None
-        is_all, *parameters = learning
-        if not is_all:
-            return HeadLearner(model.network.head.floats(), *parameters, n_lanes)
-        check(isinstance(model, SeededModel), "unsupported: more than the head learns of a model of files")
-        return AllLearner(model.network, *parameters, n_lanes)
+        kind, *parameters = learning
+        is_drawn = isinstance(model, SeededModel)
+        check(is_drawn == (kind == ALL), "unsupported: what of a model of files, or of one drawn from a seed, learns")
+        learner = {HEAD: HeadLearner, ALL: AllLearner, ADAPTER: AdapterLearner}[kind]
+        return learner(model.network, *parameters, n_lanes)
 
     def steering_of(self, setup, model):
         """Section 21: the vectors of a stream, [K, C]."""

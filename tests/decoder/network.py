@@ -4,6 +4,7 @@ Vectors run over lanes, outputs and heads, never along a chain. Legend: L lanes,
 H heads, G key/value heads, D dimensions of a head, V codable tokens.
 """
 
+import copy
 import json
 import math
 
@@ -36,10 +37,14 @@ def sum16(x, squares=False):
     return tree(lanes)
 
 
+def root_of_squares(x, eps):
+    """r of section 3. x: [L, C] -> [L]."""
+    return F32(1) / np.sqrt(sum16(x, squares=True) / F32(x.shape[-1]) + eps)
+
+
 def rms_norm(x, gain, eps):
     """Section 3. x: [L, C]; gain: [C]."""
-    r = F32(1) / np.sqrt(sum16(x, squares=True) / F32(x.shape[-1]) + eps)
-    return (x * r[:, None]) * gain
+    return (x * root_of_squares(x, eps)[:, None]) * gain
 
 
 LOG2_E, MAGIC, LN2_HIGH, LN2_LOW = bits(0x3FB8AA3B, 0x4B400000, 0xBF317200, 0xB5BFBE8E)
@@ -112,7 +117,7 @@ class Network:
     def __init__(self, config, weights, outputs):
         """outputs: the ids of the codable tokens in their order."""
         self.config, tensors = config, read_safetensors(weights)
-        self.codable, self.learner = outputs, None
+        self.codable = outputs
         quantization = config.get("quantization_config")
         is_int4 = quantization and quantization["quant_method"] == "compressed-tensors"
 
@@ -179,6 +184,12 @@ class Network:
         theta, d = config.get("rope_theta", 10000.0), self.head_dim
         self.frequencies = [float(F32(1 / theta ** (2 * i / d))) for i in range(d // 2)]
 
+    def copy(self):
+        """The same network, of which layers can be replaced."""
+        network = copy.copy(self)
+        network.layers = [dict(layer) for layer in self.layers]
+        return network
+
     def adapt(self, config, weights):
         """Section 24: the adapter in these files of PEFT's beside the layers."""
         tensors, r = read_safetensors(weights), config["r"]
@@ -224,20 +235,28 @@ class Network:
         rotation = [[F32(f(a)) for a in angles] for f in (math.cos, math.sin)]
         x = self.run(self.embedding[tokens], [[cache[lane] for lane in lanes] for cache in self.caches], rotation)
         self.position += 1
-        head = self.learner or self.head
-        return counts(head(rms_norm(x, self.norm, self.eps)))
+        normed = rms_norm(x, self.norm, self.eps)
+        logits = self.head(normed)
+        self.rows.append((x, normed, logits))
+        return counts(logits)
 
     def run(self, x, caches, rotation):
-        """All layers. caches: by layer and row; rotation: cosines and sines of the rows' position, or None."""
+        """All layers, with what a learner may want of each row. caches: by layer and row; rotation: cosines and sines
+        of the rows' position, or None."""
+        self.rows = []
         for i, (layer, cache) in enumerate(zip(self.layers, caches)):
-            x = x + self.attend(layer, cache, x, rotation, self.pinned and self.pinned[i])
-            gate, up = np.split(layer["gate_up"](rms_norm(x, layer["norm2"], self.eps)), 2, axis=1)
+            kept = {"x": x, "rotation": [rotation] * len(x)}
+            x = x + self.attend(layer, cache, x, rotation, self.pinned and self.pinned[i], kept)
+            normed = rms_norm(x, layer["norm2"], self.eps)
+            gate, up = np.split(layer["gate_up"](normed), 2, axis=1)
+            self.rows.append({**kept, "middle": x, "normed": normed, "gate": gate, "up": up})
             x = x + layer["down"](silu(gate) * up)
         return x
 
-    def attend(self, layer, caches, x, rotation, pinned):
+    def attend(self, layer, caches, x, rotation, pinned, kept):
         """Section 7, with the projections before and after it. pinned: keys and values of section 21."""
-        qkv = layer["qkv"](rms_norm(x, layer["norm1"], self.eps)).reshape(len(x), -1, self.head_dim)
+        normed = rms_norm(x, layer["norm1"], self.eps)
+        qkv = layer["qkv"](normed).reshape(len(x), -1, self.head_dim)
         q, k, v = np.split(qkv, [self.heads, self.heads + self.kv_heads], axis=1)
         unrotated = q
         if rotation:
@@ -258,9 +277,10 @@ class Network:
         o = np.zeros_like(q)
         for j in range(values.shape[1]):
             o = fma(p[:, :, j, None], values[:, j], o)
-        o = o * (F32(1) / total)[..., None]
-        return layer["out"](o.reshape(len(x), -1))
-
+        o = (o * (F32(1) / total)[..., None]).reshape(len(x), -1)
+        kept |= {"attention_normed": normed, "q": q, "attended": o}
+        kept["seen"] = [(list(lane_keys), list(lane_values)) for lane_keys, lane_values in caches]
+        return layer["out"](o)
 
     def scores(self, q, keys):
         """Chains over dimensions. q: [L, H, D]; keys: [L, N, H, D] -> [L, N, H]."""
@@ -304,10 +324,10 @@ class Lanes:
     section 14."""
 
     def __init__(self, network, n_lanes, context, steering, learner):
-        """context: positions and overlap, or None; steering: vectors of section 21; learner: the head of section 23,
-        or None."""
+        """context: positions and overlap, or None; steering: vectors of section 21; learner: that of the network of
+        section 23, or None."""
         self.network, self.n_lanes, self.context = network, n_lanes, context
-        network.learner = self.learner = learner
+        self.learner = learner
         self.inputs = [[] for _ in range(n_lanes)]
         network.steer(steering)
         network.start(n_lanes)

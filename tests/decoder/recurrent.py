@@ -5,14 +5,13 @@ L lanes or rows, E inputs, H width, G gates times H.
 
 import numpy as np
 
-from learning import DECAY, EPS
+from learning import ONE, Learner
 from linear import F32, FloatLinear, fma
-from network import counts, exp, softmax_parts
+from network import counts, exp
 from tokens import Damage
 
 MASK = (1 << 64) - 1
 GATES = {"gru": 3, "lstm": 4}
-ONE = F32(1)
 
 
 class SplitMix64:
@@ -48,7 +47,7 @@ def tanh(x):
 class Recurrent:
     """Section 17, for lanes that step together; weights of section 25."""
 
-    most_positions, learner = None, None
+    most_positions = None
 
     def __init__(self, kind, width, layers, seed):
         if kind not in GATES:
@@ -102,62 +101,26 @@ class Recurrent:
         return o * tanh(c), c, np.concatenate([i, f, g, o], axis=1), c
 
 
-class Matrix:
-    """A matrix that learns: the step of section 23."""
-
-    def __init__(self, linear):
-        self.linear, self.second = linear, np.zeros_like(linear.w)
-
-    def gradient(self, x, dy):
-        """A chain over the rows; [K, N], as FloatLinear has the weights."""
-        acc = np.zeros_like(self.second)
-        for x, dy in zip(x, dy):
-            acc = fma(x[:, None], dy, acc)
-        return acc
-
-    def step(self, gradient, rate, decayed):
-        self.second = DECAY * self.second + ((ONE - DECAY) * gradient) * gradient
-        root = np.sqrt(self.second / (ONE - decayed)) + EPS
-        self.linear.w = self.linear.w - (rate * gradient) / root
-
-
 def back(linear, dy):
     """The gradient of a linear layer's inputs: section 19."""
     return FloatLinear(linear.floats().T)(dy)
 
 
-class AllLearner:
-    """All matrices of a recurrent network, and what was recorded since their last step."""
+class AllLearner(Learner):
+    """All matrices of a recurrent network."""
 
-    def __init__(self, network, tokens_log2, rate, n_lanes):
+    def __init__(self, network, *parameters):
         self.network = network
-        self.matrices = [Matrix(linear) for linear in [*network.linears, network.head]]
-        self.decayed, self.rate = ONE, F32(rate) / F32(1e6)
-        self.interval = max(1, (1 << tokens_log2) >> (n_lanes - 1).bit_length())
-        self.rows, self.is_frozen = [[] for _ in range(n_lanes)], False
+        super().__init__([*network.linears, network.head], *parameters)
 
     def record(self, i, lane, rank):
         """Row i of the network's last call, of `lane`, which the token `rank` came after."""
         *layers, (x, logits) = [[part[i] for part in parts] for parts in self.network.rows]
-        e, total = softmax_parts(logits[None])
-        gradient = (e * (ONE / total)[:, None])[0]
-        gradient[rank] -= ONE
-        self.rows[lane].append((layers, x, gradient))
+        self.keep(lane, rank, logits, layers, x)
 
-    def learn_if_due(self, step):
-        if step == 0 or step % self.interval:
-            return
-        rows = [row for lane in self.rows for row in lane]
-        pairs = [*self.layers(), (np.array([x for _, x, _ in rows]), np.array([dy for *_, dy in rows]))]
-        for lane in self.rows:
-            lane.clear()
-        gradients = [matrix.gradient(*pair) for matrix, pair in zip(self.matrices, pairs)]
-        self.is_frozen |= not all(np.isfinite(gradient).all() for gradient in gradients)
-        if self.is_frozen:
-            return
-        self.decayed *= DECAY
-        for matrix, gradient in zip(self.matrices, gradients):
-            matrix.step(gradient, self.rate, self.decayed)
+    def pairs(self):
+        """Inputs and gradients of the outputs of all matrices, rows lane by lane."""
+        return [*self.layers(), self.head_pair()]
 
     def layers(self):
         """Inputs and gradients of the outputs of all layers' matrices, rows lane by lane."""

@@ -147,7 +147,7 @@ fn damaged() -> Vec<(&'static str, Vec<u8>)> {
         ("steering, trailing bytes", extended_header(&extension(8, true, &[0, 3, 7, 0]), 9)),
         ("steering, label cut off", extended_header(&steering_label, 9)),
         ("steering, carried, damaged", extended_header(&extension(8, true, &[2, 0, 1, 2, 3]), 9)),
-        ("learning, unknown kind", extended_header(&extension(10, true, &[2, 9, 1]), 9)),
+        ("learning, unknown kind", extended_header(&extension(10, true, &[3, 9, 1]), 9)),
         ("learning, tokens out of range", extended_header(&extension(10, true, &[0, 13, 1]), 9)),
         ("learning, rate 0", extended_header(&extension(10, true, &[0, 9, 0]), 9)),
         ("learning, trailing bytes", extended_header(&extension(10, true, &[0, 9, 1, 0]), 9)),

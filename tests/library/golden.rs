@@ -111,6 +111,8 @@ fn goldens_of_learning(no_window: ModelName) -> Vec<Golden> {
     let default = ModelName::Builtin(DEFAULT_CODE);
     let head = Options::default().lanes(7).learning(learning(LearningKind::Head));
     let all = Options::default().lanes(7).learning(learning(LearningKind::All));
+    let adapter = Options::default().lanes(7);
+    let adapter = adapter.learning(Learning { tokens_log2: 5, ..learning(LearningKind::Adapter) });
     let prefixed = head.clone().mix(false).lanes(3).context(16).prefix(b"The keeper wrote: ");
     let seeded = |name: &str| {
         let seeded: SeededModel = name.parse().unwrap();
@@ -121,7 +123,8 @@ fn goldens_of_learning(no_window: ModelName) -> Vec<Golden> {
     let drawn = drawn.map(seeded);
     let fixed = [
         golden("head", default.clone(), head),
-        golden("all-chunks", default, all.chunk_size(200)),
+        golden("all-chunks", default.clone(), all.chunk_size(200)),
+        golden("adapter", default, adapter),
         golden("head-context", no_window, prefixed),
     ];
     fixed.into_iter().chain(drawn).collect()

@@ -8,7 +8,10 @@ use llmzip::models::{
     Context, Learner, Learning, LearningKind, LearningSession, Model, Row, Session, Steering,
 };
 use llmzip::nn::attention::AttentionLayer;
+use llmzip::nn::decoder::AdapterParameters;
 use llmzip::nn::parameter::{Gradients, Parameter, zeros};
+use llmzip::nn::random::Random as Drawn;
+use llmzip::nn::shape::LayerPart;
 use llmzip::ops::{AttentionShape, Isa};
 use llmzip::predict::cdf::cumulative_counts;
 use llmzip::{ErrorKind, Result};
@@ -39,6 +42,13 @@ fn learning(kind: LearningKind) -> Learning {
     Learning { kind, tokens_log2: 4, rate: 3000 }
 }
 
+/// What of a family can learn.
+fn kinds(name: &str) -> impl Iterator<Item = LearningKind> + use<> {
+    let adapter = (name == SLIDING).then_some(LearningKind::Adapter);
+    let all = (!starts_afresh(name)).then_some(LearningKind::All);
+    [LearningKind::Head].into_iter().chain(adapter).chain(all)
+}
+
 /// Each family and what of it can learn.
 fn cases() -> impl Iterator<Item = (&'static str, Parameters)> {
     families().flat_map(|name| {
@@ -47,8 +57,7 @@ fn cases() -> impl Iterator<Item = (&'static str, Parameters)> {
             learning: Some(learning(kind)),
             ..Parameters::default()
         };
-        let all = (!starts_afresh(name)).then_some(LearningKind::All);
-        [LearningKind::Head].into_iter().chain(all).map(move |kind| (name, parameters(kind)))
+        kinds(name).map(move |kind| (name, parameters(kind)))
     })
 }
 
@@ -82,7 +91,7 @@ fn a_prefix_and_steering_vectors_go_with_learning() {
     let model = open(SLIDING, Isa::detect());
     let network = model.network().as_transformer().unwrap();
     let steering = Steering::random(network, 3, 7).unwrap();
-    for kind in [LearningKind::Head, LearningKind::All] {
+    for kind in kinds(SLIDING) {
         let parameters = Parameters { learning: Some(learning(kind)), ..Parameters::default() };
         let codec = Codec { parameters: &parameters, steering: &steering, ..Codec::new(&model, 2) };
         let options = ChunkOptions { level: 9, lanes: Some(5), mix: false };
@@ -107,8 +116,12 @@ fn a_prefix_and_steering_vectors_go_with_learning() {
 
 #[test]
 fn what_cannot_learn_is_refused() {
-    for (name, kind) in [("gpt2", LearningKind::All), ("gpt-neox-parallel-f16", LearningKind::All)]
-    {
+    for (name, kind) in [
+        ("gpt2", LearningKind::All),
+        ("gpt-neox-parallel-f16", LearningKind::All),
+        ("gpt2", LearningKind::Adapter),
+        ("lstm", LearningKind::Adapter),
+    ] {
         let model = open(name, Isa::detect());
         let options = Options::default().learning(learning(kind));
         let result = archive::compress(&text()[..], Vec::new(), &model, &options, &|_| ());
@@ -130,9 +143,12 @@ fn what_cannot_learn_is_refused() {
 /// Chunks learn on their own: damage of one is not seen by the next.
 #[test]
 fn a_damaged_chunk_costs_that_chunk() -> Result<()> {
+    kinds(SLIDING).try_for_each(a_damaged_chunk_of_a_kind_costs_that_chunk)
+}
+
+fn a_damaged_chunk_of_a_kind_costs_that_chunk(kind: LearningKind) -> Result<()> {
     let model = Arc::new(open(SLIDING, Isa::detect()));
-    let options = Options::default().mix(false).chunk_size(300).lanes(2);
-    let options = options.learning(learning(LearningKind::All));
+    let options = Options::default().mix(false).chunk_size(300).lanes(2).learning(learning(kind));
     let mut packed = Vec::new();
     archive::compress(&text()[..], &mut packed, &model, &options, &|_| ())?;
     let stream = archive::list(std::io::Cursor::new(&packed))?.remove(0);
@@ -144,7 +160,7 @@ fn a_damaged_chunk_costs_that_chunk() -> Result<()> {
     };
     assert_eq!(read(1).unwrap_err().kind(), ErrorKind::Corrupt);
     for (chunk, plain) in text().chunks(300).enumerate().filter(|(chunk, _)| *chunk != 1) {
-        assert!(read(chunk)? == plain, "chunk {chunk}");
+        assert!(read(chunk)? == plain, "chunk {chunk}, {kind:?}");
     }
     Ok(())
 }
@@ -159,15 +175,28 @@ struct Fed {
     last: [u32; 2],
 }
 
+fn sessions(learner: &Learner) -> [LearningSession; 2] {
+    [(); 2].map(|()| learner.session(1, INTERVAL, INTERVAL, 20))
+}
+
 /// Rows of a lane between steps.
 const INTERVAL: usize = 8;
 
 impl Fed {
     fn new(name: &str, kind: LearningKind, isa: Isa) -> Self {
+        Self::with(name, learning(kind), isa)
+    }
+
+    fn with(name: &str, learning: Learning, isa: Isa) -> Self {
         let model = open(name, isa);
-        let learner = Learner::new(model.network(), learning(kind));
-        let sessions = [(); 2].map(|()| learner.session(1, INTERVAL, INTERVAL, 20));
+        let learner = Learner::new(model.network(), learning);
+        let sessions = sessions(&learner);
         Self { learner, sessions, model, random: Random::new(3), position: 0, last: [1, 2] }
+    }
+
+    /// Starts the lanes anew.
+    fn start(&mut self) {
+        (self.sessions, self.position) = (sessions(&self.learner), 0);
     }
 
     /// Feeds one row to each lane; returns the logits, and by lane the input and the rank after it.
@@ -234,13 +263,60 @@ fn gradients_are_those_of_training() {
         let found = fed.learner.gradients();
         assert_eq!(found.len(), expected.len() + 1, "{name}");
         for (found, (parameter, expected)) in found.iter().zip(&expected) {
-            let square = |x: f32| f64::from(x) * f64::from(x);
-            let error: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
-            let norm: f64 = expected.iter().map(|&x| square(x)).sum();
-            assert!(norm > 0.0, "{name}: {parameter} has no gradient");
-            assert!(error < 4e-4 * norm, "{name}: {parameter} {error} of {norm}");
+            assert_alike(found, expected, &format!("{name}: {parameter}"));
         }
     }
+}
+
+/// The gradients of adapters are those of training, also once B is not zeros.
+#[test]
+fn gradients_of_adapters_are_those_of_training() {
+    const RANK: usize = 16;
+    // So slowly that the head stays nearly as it is.
+    let learning = Learning { rate: 1, ..learning(LearningKind::Adapter) };
+    let mut fed = Fed::with(SLIDING, learning, Isa::detect());
+    fed.learn();
+    let first = fed.learner.gradients();
+    fed.start();
+    let (_, tokens) = fed.learn();
+    let network = fed.model.network().as_transformer().unwrap();
+    let mut decoder = network.decoder(&|_| false);
+    let frozen = decoder.parameters().len();
+    let (mut random, mut gradients) = (Drawn::new(&[0]), first.chunks_exact(2));
+    let parts =
+        [LayerPart::Qkv, LayerPart::AttentionOut, LayerPart::Gate, LayerPart::Up, LayerPart::Down];
+    for (layer, part) in (0..network.shape().layers).flat_map(|layer| parts.map(|p| (layer, p))) {
+        let [of_a, of_b] = gradients.next().unwrap() else { unreachable!() };
+        assert!(of_a.iter().all(|&g| g == 0.0), "B is zeros at first");
+        let (inputs, outputs) = (of_a.len() / RANK, of_b.len() / RANK);
+        let deviation = (1.0 / (inputs as f64).sqrt()) as f32;
+        let a = (0..RANK * inputs).map(|_| deviation * random.normal()).collect();
+        let b = of_b.iter().map(|g| -1e-6 * g / (g.abs() + 1e-8)).collect();
+        let matrices = [
+            Parameter::new("A".into(), &[RANK, inputs], a),
+            Parameter::new("B".into(), &[outputs, RANK], b),
+        ];
+        decoder.adapt(AdapterParameters { layer, part, first: 0, scale: 16.0, matrices });
+    }
+    let mut expected = zeros(decoder.parameters());
+    for lane in [0, 1] {
+        let (inputs, targets): (Vec<_>, Vec<_>) = tokens.iter().map(|step| step[lane]).unzip();
+        decoder.token_cost(&inputs, &targets, Some(&mut expected));
+    }
+    let found = fed.learner.gradients();
+    assert_eq!(found.len(), expected.len() - frozen + 1);
+    for (i, (found, expected)) in found.iter().zip(&expected[frozen..]).enumerate() {
+        assert_alike(found, expected, &format!("matrix {i}"));
+    }
+}
+
+/// Asserts that gradients differ by no more than the rounding of keys and values.
+fn assert_alike(found: &[f32], expected: &[f32], name: &str) {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
+    let norm: f64 = expected.iter().map(|&x| square(x)).sum();
+    assert!(norm > 0.0, "{name} has no gradient");
+    assert!(error < 4e-4 * norm, "{name}: {error} of {norm}");
 }
 
 /// A session's digest of logits after 10 and 100 steps.
@@ -251,6 +327,7 @@ fn what_was_learned_is_pinned() {
         for (name, kind) in [
             (SLIDING, LearningKind::Head),
             (SLIDING, LearningKind::All),
+            (SLIDING, LearningKind::Adapter),
             ("gru", LearningKind::Head),
             ("gru", LearningKind::All),
             ("lstm", LearningKind::All),
@@ -269,6 +346,7 @@ fn what_was_learned_is_pinned() {
         let expected = [
             ["c320467496037f21", "55ddb18216a144a4"],
             ["b80e477819ec2258", "e2501acbd9eb33a0"],
+            ["TO DO", "TO DO"],
             ["ddbed462766dafff", "95f7586922811d15"],
             ["678304a672c2a602", "364135881e0a4bd4"],
             ["b8a43a3202762746", "191f35de62012c3a"],

@@ -153,6 +153,12 @@ fn archives_whose_head_learns_are_read() {
     golden_archives_of_a_model_are_read(&["learning-head-context"], &model, &arguments);
 }
 
+/// Adapters and a head that learn beside a model's layers.
+#[test]
+fn archives_whose_adapters_learn_are_read() {
+    golden_archives_are_read(&["learning-adapter"]);
+}
+
 /// Recurrent networks, drawn from a seed, of which all matrices learn.
 #[test]
 fn archives_of_models_drawn_from_a_seed_are_read() {

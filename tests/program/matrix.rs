@@ -210,6 +210,7 @@ a:text                        |          | --steer-random 2:7 a    | 0 | a:text 
 a:text                        |          | -1 --steer-random 2 a   | 0 | a:text a.Z:archive                    |
 a:text                        |          | --learn a               | 0 | a:text a.Z:archive                    |
 a:text                        |          | --learn=all --learn-rate 0.001 --learn-tokens 64 a | 0 | a:text a.Z:archive |
+a:text                        |          | --learn=adapter a       | 0 | a:text a.Z:archive                    |
 a:text                        |          | -1 --learn a            | 0 | a:text a.Z:archive                    |
 a:text                        |          | --learn=some a          | 2 | =                                     |
 a:text                        |          | --learn-rate 0.1 a      | 2 | =                                     |

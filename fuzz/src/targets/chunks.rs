@@ -17,7 +17,11 @@ pub fn run(input: &[u8]) {
     let prefix_len = usize::from(fields.u8() % 16);
     let text = fields.bytes(prefix_len);
     let table = fields.u8();
-    let kind = if table & 1 == 0 { LearningKind::Head } else { LearningKind::All };
+    let kind = match table % 3 {
+        0 => LearningKind::Head,
+        1 => LearningKind::Adapter,
+        _ => LearningKind::All,
+    };
     let parameters = Parameters {
         context: (len > 1).then_some(Context { len, overlap: overlap % len }),
         table_log2: 10 + table % 17,

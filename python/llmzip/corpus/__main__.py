@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
     command.add_argument("--level", type=int, default=6)
     command.add_argument("--part-size", type=size, default=size("16M"), help="[16M]")
     command.add_argument("--chunk-size", type=size, help="as the program's; by level")
-    command.add_argument("--learn", choices=["head", "all"])
+    command.add_argument("--learn", choices=["head", "adapter", "all"])
     about = "codes the parts of these numbers, from 0, unless they are done"
     command = commands.add_parser("run", parents=[coding], help=about, description=about)
     command.add_argument("out", metavar="OUT")

@@ -109,7 +109,7 @@ class Coding:
         1 to 9.
     chunk_size : int or None
         None: by level.
-    learn : {"head", "all"} or None
+    learn : {"head", "adapter", "all"} or None
         None: by level.
     model : str or None
         The digest of the model; None at levels that run none.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::models::{Learning, LearningKind};
 
 /// Kinds by number.
-const KINDS: [LearningKind; 2] = [LearningKind::Head, LearningKind::All];
+const KINDS: [LearningKind; 3] = [LearningKind::Head, LearningKind::All, LearningKind::Adapter];
 
 /// Returns the content.
 pub(super) fn to_bytes(learning: &Learning) -> Vec<u8> {
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn parameters_come_back_and_nothing_else_is_read() {
-        for (kind, rate) in KINDS.into_iter().zip([1, 1_000_000]) {
+        for (kind, rate) in KINDS.into_iter().zip([1, 1_000_000, 1000]) {
             for tokens_log2 in Learning::TOKENS_LOG2 {
                 let learning = Learning { kind, tokens_log2, rate };
                 let bytes = to_bytes(&learning);
@@ -51,7 +51,7 @@ mod tests {
                 assert!(parse(&[&bytes[..], &[0]].concat()).is_err());
             }
         }
-        for bad in [[2, 9, 1], [0, 3, 1], [0, 13, 1], [0, 9, 0]] {
+        for bad in [[3, 9, 1], [0, 3, 1], [0, 13, 1], [0, 9, 0]] {
             assert!(parse(&bad).unwrap_err().to_string().contains("learning extension"));
         }
     }

@@ -37,6 +37,21 @@ impl LayerAdapters {
         of_part.for_each(|(_, low_rank)| low_rank.add(isa, x, y, scratch));
     }
 
+    /// Puts an adapter beside `part`.
+    pub fn push(&mut self, part: LayerPart, adapter: LowRank) {
+        self.0.push((part, adapter));
+    }
+
+    /// Returns the adapters, with what they are beside.
+    pub fn iter(&self) -> impl Iterator<Item = &(LayerPart, LowRank)> {
+        self.0.iter()
+    }
+
+    /// Returns the adapters, with what they are beside.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut (LayerPart, LowRank)> {
+        self.0.iter_mut()
+    }
+
     /// Returns the same adapters for a network whose gradients can be had, frozen; `layer` is the
     /// layer's index.
     pub fn parameters(&self, layer: usize) -> impl Iterator<Item = AdapterParameters> {

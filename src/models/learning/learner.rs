@@ -1,7 +1,7 @@
 //! The weights that learn, the sessions that code by them, and the steps between.
 
 use super::matrix::{MatrixMoments, Step};
-use super::network::{LearningLanes, LearningNetwork, LinearInput};
+use super::network::{LayerGradients, LearningLanes, LearningNetwork, LinearInput};
 use super::{Learning, LearningKind};
 use crate::models::recording::Recording;
 use crate::models::{Network, Row, Session};
@@ -33,15 +33,16 @@ struct LearningMatrix {
 /// Rows that a session recorded, and their gradients.
 struct Lesson<'a> {
     recording: &'a Recording,
-    /// Of the outputs of all layers' linear layers; the head's are in the recording.
-    gradients: Vec<Vec<f32>>,
+    /// Of matrices of layers; the head's are in the recording.
+    gradients: LayerGradients,
 }
 
 impl Lesson<'_> {
     /// Returns the gradients of the outputs of the matrix `index`, row by row.
     fn rows(&self, index: usize) -> impl Iterator<Item = &[f32]> {
         let rows: usize = self.recording.kept().iter().sum();
-        let all = self.gradients.get(index).map_or(self.recording.outputs(), |all| &all[..]);
+        let all =
+            self.gradients.outputs.get(index).map_or(self.recording.outputs(), |all| &all[..]);
         all.chunks_exact((all.len() / rows.max(1)).max(1))
     }
 }
@@ -64,16 +65,9 @@ impl Learner {
     /// Creates a learner that starts with the weights of `network`.
     pub fn new(network: &dyn Network, learning: Learning) -> Self {
         let mut network = LearningNetwork::new(network, learning.kind);
-        let mut inputs = match learning.kind {
-            LearningKind::Head => Vec::new(),
-            LearningKind::All => network.layer_inputs(),
-        };
-        inputs.push(LinearInput::Head);
+        let inputs = network.inputs(learning.kind);
+        let transposed = network.transposed(learning.kind);
         let weights = network.matrices_mut(learning.kind);
-        let transposed = match learning.kind {
-            LearningKind::Head => Vec::new(),
-            LearningKind::All => weights.iter().map(|matrix| matrix.transposed()).collect(),
-        };
         let matrix = |(input, weights): (LinearInput, &mut PackedMatrix)| LearningMatrix {
             input,
             moments: MatrixMoments::new(weights),
@@ -92,10 +86,10 @@ impl Learner {
     /// `network` take; about.
     pub fn footprint(network: &dyn Network, learning: Learning, lanes: usize) -> u64 {
         let (matrices, row) = LearningNetwork::sizes(network, learning.kind);
-        // Weights, their second moments and gradients, and where layers learn their transposes.
+        // Weights, their second moments and gradients, and where layers learn transposes.
         let copies = match learning.kind {
             LearningKind::Head => 3,
-            LearningKind::All => 4,
+            LearningKind::Adapter | LearningKind::All => 4,
         };
         let rows = lanes * learning.interval(lanes);
         4 * (copies * matrices + rows as u64 * row)
@@ -152,12 +146,16 @@ impl Learner {
             matrix.moments.step(&step, weights);
             &*weights
         });
-        match self.transposed.is_empty() {
-            true => steps.for_each(|_| ()),
-            false => steps
-                .zip(&mut self.transposed)
-                .for_each(|(weights, transposed)| *transposed = weights.transposed()),
-        }
+        // Of what does not learn the transposes stay: all that come before.
+        let weights: Vec<&PackedMatrix> = steps.collect();
+        let moved = match self.learning.kind {
+            LearningKind::Head => 0,
+            LearningKind::Adapter => 1,
+            LearningKind::All => weights.len(),
+        };
+        let transposed = self.transposed.par_iter_mut().rev().take(moved);
+        let weights = weights.into_par_iter().rev().take(moved);
+        weights.zip(transposed).for_each(|(weights, to)| *to = weights.transposed());
     }
 
     /// Computes the backward passes over all sessions.
@@ -177,7 +175,7 @@ impl Learner {
             lanes.recording().close();
             cost_backward(network.isa(), lanes.recording().outputs_mut(), targets);
             let gradients = match self.transposed.is_empty() {
-                true => Vec::new(),
+                true => LayerGradients::default(),
                 false => network.backward(&self.transposed, lanes),
             };
             Lesson { recording: lanes.recording(), gradients }
@@ -189,8 +187,8 @@ impl Learner {
 impl LearningMatrix {
     /// Computes the gradient of the matrix `index`; returns whether it is finite.
     fn differentiate(&mut self, isa: Isa, index: usize, lessons: &[Lesson<'_>]) -> bool {
-        let parts: Vec<&[f32]> =
-            lessons.iter().map(|lesson| self.input.of(lesson.recording)).collect();
+        let of = lessons.iter().map(|lesson| self.input.of(lesson.recording, &lesson.gradients));
+        let parts: Vec<&[f32]> = of.collect();
         let x = transposed(&parts.concat(), self.moments.inputs());
         let dy: Vec<&[f32]> = lessons.iter().flat_map(|lesson| lesson.rows(index)).collect();
         self.moments.differentiate(isa, &x, &dy)

@@ -5,6 +5,7 @@
 //! Compression with Neural Networks" (2019), learns from nothing.
 
 mod learner;
+mod low_rank;
 mod matrix;
 mod network;
 mod recurrent;
@@ -17,6 +18,8 @@ pub use learner::{Learner, LearningSession};
 pub enum LearningKind {
     /// The output head.
     Head,
+    /// Low-rank adapters beside a transformer's layers, which stay as they are, and the output head.
+    Adapter,
     /// All matrices but the embedding.
     All,
 }
@@ -43,6 +46,7 @@ impl Learning {
     pub fn of(kind: LearningKind) -> Self {
         match kind {
             LearningKind::Head => Self { kind, tokens_log2: 9, rate: 500 },
+            LearningKind::Adapter => Self { kind, tokens_log2: 9, rate: 500 },
             LearningKind::All => Self { kind, tokens_log2: 9, rate: 300 },
         }
     }

@@ -7,6 +7,7 @@ use crate::models::recurrent::RecurrentLanes;
 use crate::models::session::TransformerLanes;
 use crate::models::{Network, Recurrent, Row, Transformer};
 use crate::ops::{Bf16, Isa, PackedMatrix};
+use rayon::prelude::*;
 
 /// A network, what learns of which is its own and in floats.
 pub enum LearningNetwork {
@@ -24,13 +25,24 @@ pub enum LearningLanes {
 #[derive(Clone, Copy)]
 pub enum LinearInput {
     Layer(usize, Stage),
+    /// Outputs of an adapter's A, times its scale.
+    Hidden(usize),
     Head,
+}
+
+/// Gradients of the outputs of all matrices of layers, in their order, `[R][N]` each, and the inputs of
+/// those that are not recorded.
+#[derive(Default)]
+pub struct LayerGradients {
+    pub outputs: Vec<Vec<f32>>,
+    pub hidden: Vec<Vec<f32>>,
 }
 
 impl LinearInput {
     /// Returns them: `[R][K]`.
-    pub fn of(self, recording: &Recording) -> &[f32] {
+    pub fn of<'a>(self, recording: &'a Recording, gradients: &'a LayerGradients) -> &'a [f32] {
         match self {
+            Self::Hidden(index) => &gradients.hidden[index],
             Self::Layer(index, stage) => recording.of(index, stage),
             Self::Head => recording.normed(),
         }
@@ -85,8 +97,26 @@ impl LearningNetwork {
         }
     }
 
+    /// Returns where the inputs of all matrices that learn are, in their order.
+    pub fn inputs(&self, learns: LearningKind) -> Vec<LinearInput> {
+        let mut inputs = match learns {
+            LearningKind::Head => Vec::new(),
+            LearningKind::Adapter => self.transformer().adapter_inputs().collect(),
+            LearningKind::All => self.layer_inputs(),
+        };
+        inputs.push(LinearInput::Head);
+        inputs
+    }
+
+    fn transformer(&self) -> &Transformer {
+        match self {
+            Self::Transformer(network) => network,
+            Self::Recurrent(_) => unreachable!("{NO_ADAPTERS}"),
+        }
+    }
+
     /// Returns where the inputs of all layers' matrices are recorded, in their order.
-    pub fn layer_inputs(&self) -> Vec<LinearInput> {
+    fn layer_inputs(&self) -> Vec<LinearInput> {
         let input = |(index, stage)| LinearInput::Layer(index, stage);
         match self {
             Self::Transformer(network) => network.layer_inputs().map(input).collect(),
@@ -96,11 +126,23 @@ impl LearningNetwork {
 
     /// Returns what learns: matrix by matrix, layer by layer, the head last.
     pub fn matrices_mut(&mut self, learns: LearningKind) -> Vec<&mut PackedMatrix> {
-        let linears = match self {
-            Self::Transformer(network) => network.learning_linears(learns),
-            Self::Recurrent(network) => network.learning_linears(learns),
+        match self {
+            Self::Transformer(network) => network.learning_matrices(learns),
+            Self::Recurrent(network) => network.learning_matrices(learns),
+        }
+    }
+
+    /// Returns the transposes of all matrices that the backward pass goes through, layer by layer, the head
+    /// last: none where no layer learns.
+    pub fn transposed(&self, learns: LearningKind) -> Vec<PackedMatrix> {
+        if learns == LearningKind::Head {
+            return Vec::new();
+        }
+        let linears: Vec<&Linear> = match self {
+            Self::Transformer(network) => network.linears().collect(),
+            Self::Recurrent(network) => network.linears().collect(),
         };
-        linears.into_iter().map(Linear::floats_mut).collect()
+        linears.into_par_iter().map(|linear| linear.to_floats().floats_mut().transposed()).collect()
     }
 
     /// Starts `lanes` lanes, as [`Network::session`] does.
@@ -116,24 +158,33 @@ impl LearningNetwork {
         }
     }
 
-    /// Computes the gradients of the outputs of all layers' matrices, in their order: `[R][N]` each. The lanes
-    /// have a closed recording with gradients of logits in place of outputs. transposed: the matrices.
+    /// Computes the gradients of the outputs of all layers' matrices. The lanes have a closed recording with
+    /// gradients of logits in place of outputs. transposed: [`Self::transposed`].
     pub fn backward(
         &self,
         transposed: &[PackedMatrix],
         lanes: &mut LearningLanes,
-    ) -> Vec<Vec<f32>> {
+    ) -> LayerGradients {
         match (self, lanes) {
             (Self::Transformer(network), LearningLanes::Transformer(lanes)) => {
-                super::transformer::Backward { network, transposed, lanes }.run()
+                super::transformer::Backward {
+                    network,
+                    transposed,
+                    lanes,
+                    gradients: LayerGradients::default(),
+                }
+                .run()
             }
             (Self::Recurrent(network), LearningLanes::Recurrent(lanes)) => {
-                super::recurrent::backward(network, transposed, lanes.recording())
+                let outputs = super::recurrent::backward(network, transposed, lanes.recording());
+                LayerGradients { outputs, hidden: Vec::new() }
             }
             _ => unreachable!("{OWN}"),
         }
     }
 }
+
+const NO_ADAPTERS: &str = "a recurrent network has no adapters";
 
 const OWN: &str = "lanes run on the network that they are of";
 

@@ -32,8 +32,14 @@ impl Recurrent {
         (0..self.layers.len()).flat_map(|index| [Stage::X, Stage::Last].map(|s| (index, s)))
     }
 
-    /// Returns the linear layers that learn, which are the network's own.
-    pub(super) fn learning_linears(&mut self, kind: LearningKind) -> Vec<&mut Linear> {
+    /// Returns all layers' linear layers in their order, the head last.
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let layers = self.layers.iter().flat_map(|layer| [&layer.input, &layer.hidden]);
+        layers.chain([&*self.head])
+    }
+
+    /// Returns the matrices that learn, which are the network's own.
+    pub(super) fn learning_matrices(&mut self, kind: LearningKind) -> Vec<&mut PackedMatrix> {
         let mut linears = Vec::new();
         if kind == LearningKind::All {
             let layers = Arc::get_mut(&mut self.layers).expect("no one else has them");
@@ -41,7 +47,7 @@ impl Recurrent {
                 .extend(layers.iter_mut().flat_map(|layer| [&mut layer.input, &mut layer.hidden]));
         }
         linears.push(Arc::get_mut(&mut self.head).expect("no one else has it"));
-        linears
+        linears.into_iter().map(Linear::floats_mut).collect()
     }
 
     /// Returns the numbers in the matrices that learn, and those that are kept of a row.
@@ -50,7 +56,7 @@ impl Recurrent {
         let (h, g, v) = (config.hidden_size, config.gates(), self.head.outputs());
         match kind {
             LearningKind::Head => (h * v, h + v),
-            LearningKind::All => {
+            LearningKind::All | LearningKind::Adapter => {
                 let layers = 0..config.layers;
                 let of_layer = |layer| g * (config.inputs(layer) + h);
                 let kept = |layer| config.inputs(layer) + 4 * h + 3 * g;

@@ -4,7 +4,10 @@
 //! Legend: `R` rows, lane by lane; `C` width, `F` feed-forward size, `V` outputs.
 
 use super::LearningKind;
+use super::low_rank::{RANK, input_of};
 use super::matrix::product;
+use super::network::LayerGradients;
+use crate::models::adapter::LayerAdapters;
 use crate::models::blocks::{Layer, Positions};
 use crate::models::linear::Linear;
 use crate::models::recording::Stage;
@@ -14,6 +17,7 @@ use crate::nn::attention::{AttentionLayer, PinnedRows};
 use crate::nn::feed_forward::{Activation, silu_mul_backward};
 use crate::nn::matrix::accumulate;
 use crate::nn::self_attention::RotaryTables;
+use crate::nn::shape::LayerPart;
 use crate::ops::{Bf16, PackedMatrix, gelu_erf_backward, gelu_tanh_backward};
 use std::sync::Arc;
 
@@ -22,8 +26,12 @@ impl Transformer {
     pub(super) fn learning(&self, kind: LearningKind) -> Self {
         let mut network = self.clone();
         network.head = Arc::new(self.head.to_floats());
-        if kind == LearningKind::All {
-            network.layers = Arc::new(network.layers.iter().map(Layer::to_floats).collect());
+        match kind {
+            LearningKind::Head => (),
+            LearningKind::Adapter => network.adapters = Arc::new(self.drawn_adapters()),
+            LearningKind::All => {
+                network.layers = Arc::new(network.layers.iter().map(Layer::to_floats).collect());
+            }
         }
         network
     }
@@ -31,21 +39,35 @@ impl Transformer {
     /// Returns where the inputs of all layers' linear layers are recorded, in their order.
     pub(super) fn layer_inputs(&self) -> impl Iterator<Item = (usize, Stage)> {
         self.layers.iter().enumerate().flat_map(|(index, layer)| {
-            let gate = layer.mlp.gate.as_ref().map(|_| Stage::MlpNormed);
-            let mlp = gate.into_iter().chain([Stage::MlpNormed, Stage::Activated]);
-            [Stage::Normed, Stage::Attended].into_iter().chain(mlp).map(move |s| (index, s))
+            layer.linears().map(move |(part, _)| (index, input_of(part)))
         })
     }
 
-    /// Returns the linear layers that learn, which are the network's own.
-    pub(super) fn learning_linears(&mut self, kind: LearningKind) -> Vec<&mut Linear> {
-        let mut linears = Vec::new();
-        if kind == LearningKind::All {
-            let layers = Arc::get_mut(&mut self.layers).expect("no one else has them");
-            linears.extend(layers.iter_mut().flat_map(Layer::linears_mut));
+    /// Returns all layers' linear layers in their order, the head last.
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let layers = self.layers.iter().flat_map(|layer| layer.linears().map(|(_, linear)| linear));
+        layers.chain([&*self.head])
+    }
+
+    /// Returns the matrices that learn, which are the network's own.
+    pub(super) fn learning_matrices(&mut self, kind: LearningKind) -> Vec<&mut PackedMatrix> {
+        let head = Arc::get_mut(&mut self.head).expect("no one else has it").floats_mut();
+        let mut matrices = Vec::new();
+        match kind {
+            LearningKind::Head => (),
+            LearningKind::Adapter => {
+                let layers = Arc::get_mut(&mut self.adapters).expect("no one else has them");
+                let adapters = layers.iter_mut().flat_map(LayerAdapters::iter_mut);
+                matrices.extend(adapters.flat_map(|(_, adapter)| adapter.matrices_mut()));
+            }
+            LearningKind::All => {
+                let layers = Arc::get_mut(&mut self.layers).expect("no one else has them");
+                let linears = layers.iter_mut().flat_map(Layer::linears_mut);
+                matrices.extend(linears.map(Linear::floats_mut));
+            }
         }
-        linears.push(Arc::get_mut(&mut self.head).expect("no one else has it"));
-        linears
+        matrices.push(head);
+        matrices
     }
 
     /// Returns the numbers in the matrices that learn, and those that are kept of a row.
@@ -53,14 +75,17 @@ impl Transformer {
         let shape = self.shape();
         let (c, f, (q, kv)) = (shape.hidden_size, shape.intermediate_size, shape.qkv_widths());
         let (head, v) = (c * self.head.outputs(), self.head.outputs());
-        let gate = self.layers.first().map_or(0, |layer| layer.linears() - 4);
-        let of_layer = (q + 2 * kv) * c + q * c + (2 + gate) * f * c;
+        let linears = self.layers.iter().flat_map(|layer| layer.linears());
+        let sizes = linears.map(|(_, linear)| (linear.inputs(), linear.outputs()));
+        let all_row = v + 3 * c + shape.layers * (8 * c + 8 * (q + kv) + 8 * f + kv);
         match kind {
             LearningKind::Head => (head, v + 2 * c + kv * shape.layers),
-            LearningKind::All => {
-                let row = v + 3 * c + shape.layers * (8 * c + 8 * (q + kv) + 8 * f + kv);
-                (head + shape.layers * of_layer, row)
+            // What learns is small beside the transposes of what does not, which are one copy of four.
+            LearningKind::Adapter => {
+                let matrices = sizes.map(|(k, n)| k * n / 4 + RANK * (k + n)).sum::<usize>();
+                (head + matrices, all_row + shape.layers * 10 * RANK)
             }
+            LearningKind::All => (head + sizes.map(|(k, n)| k * n).sum::<usize>(), all_row),
         }
     }
 }
@@ -73,46 +98,69 @@ pub struct Backward<'a> {
     pub transposed: &'a [PackedMatrix],
     /// The lanes, with a closed recording.
     pub lanes: &'a mut TransformerLanes<Bf16>,
+    /// Those computed so far, the last first.
+    pub gradients: LayerGradients,
 }
 
 impl Backward<'_> {
-    /// Returns the gradients of the outputs of the linear layers of all layers, in their order:
-    /// `[R][N]` each. The recording has gradients of logits in place of outputs.
-    pub fn run(mut self) -> Vec<Vec<f32>> {
+    /// Returns the gradients of what learns, where it is layers: of the outputs of their linear layers, or of their
+    /// adapters' matrices. The recording has gradients of logits in place of outputs.
+    pub fn run(mut self) -> LayerGradients {
         let (isa, network) = (self.network.isa, self.network);
         let recording = self.lanes.recording();
         let mut d_normed =
             product(isa, recording.outputs(), &self.transposed[self.transposed.len() - 1]);
         let mut grad = vec![0.0; d_normed.len()];
         network.final_norm.backward(isa, recording.x(), &mut d_normed, &mut grad);
-        let mut gradients = Vec::with_capacity(self.transposed.len());
         let mut end = self.transposed.len() - 1;
         for (index, layer) in network.layers.iter().enumerate().rev() {
-            let matrices = layer.linears();
-            let mut of_layer =
-                self.layer(index, layer, &self.transposed[end - matrices..end], &mut grad);
+            let matrices = layer.linears().count();
+            self.layer(index, layer, &self.transposed[end - matrices..end], &mut grad);
             end -= matrices;
-            of_layer.reverse();
-            gradients.extend(of_layer);
         }
-        gradients.reverse();
-        gradients
+        self.gradients.outputs.reverse();
+        self.gradients.hidden.reverse();
+        self.gradients
     }
 
-    /// Replaces grad, that of the layer's output, by that of its input; returns the gradients of the
-    /// outputs of its linear layers.
+    /// Returns the gradient of a linear layer's inputs from that of its outputs, `[R][N]`, and keeps the latter
+    /// where the layer learns, else what its adapters learn from.
+    fn through(
+        &mut self,
+        (index, part): (usize, LayerPart),
+        transposed: &PackedMatrix,
+        dy: Vec<f32>,
+    ) -> Vec<f32> {
+        let network = self.network;
+        let mut dx = product(network.isa, &dy, transposed);
+        let Some(adapters) = network.adapters.get(index) else {
+            self.gradients.outputs.push(dy);
+            return dx;
+        };
+        let x = self.lanes.recording().of(index, input_of(part));
+        for (_, adapter) in adapters.iter().filter(|(of, _)| *of == part) {
+            let [hidden, d_hidden] = adapter.backward(network.isa, x, &dy, &mut dx);
+            self.gradients.outputs.extend([dy.clone(), d_hidden]);
+            self.gradients.hidden.push(hidden);
+        }
+        dx
+    }
+
+    /// Replaces grad, that of the layer's output, by that of its input; keeps what its linear layers or adapters
+    /// learn from, the last first.
     fn layer(
         &mut self,
         index: usize,
         layer: &Layer,
         transposed: &[PackedMatrix],
         grad: &mut [f32],
-    ) -> Vec<Vec<f32>> {
+    ) {
         let isa = self.network.isa;
         let (to_x, to_attended, of_mlp) = (&transposed[0], &transposed[1], &transposed[2..]);
         let d_out = grad.to_vec();
+        let down = (index, LayerPart::Down);
+        let mut d_up = self.through(down, &of_mlp[of_mlp.len() - 1], d_out.clone());
         let recording = self.lanes.recording();
-        let mut d_up = product(isa, grad, &of_mlp[of_mlp.len() - 1]);
         let gate = recording.of(index, Stage::Gate);
         let mut d_gate = None;
         match layer.mlp.activation {
@@ -123,22 +171,24 @@ impl Backward<'_> {
             Activation::GeluErf => gelu_erf_backward(isa, &mut d_up, gate),
             Activation::GeluTanh => gelu_tanh_backward(isa, &mut d_up, gate),
         }
-        let mut d_normed = product(isa, &d_up, &of_mlp[of_mlp.len() - 2]);
-        if let Some(d_gate) = &d_gate {
-            let of_up = std::mem::replace(&mut d_normed, product(isa, d_gate, &of_mlp[0]));
+        let up = (index, LayerPart::Up);
+        let mut d_normed = self.through(up, &of_mlp[of_mlp.len() - 2], d_up);
+        if let Some(d_gate) = d_gate {
+            let of_gate = self.through((index, LayerPart::Gate), &of_mlp[0], d_gate);
+            let of_up = std::mem::replace(&mut d_normed, of_gate);
             accumulate(&mut d_normed, &of_up);
         }
+        let recording = self.lanes.recording();
         let is_parallel = self.network.shape.parallel_residual;
         let of_norm = if is_parallel { Stage::X } else { Stage::Middle };
         layer.mlp_norm.backward(isa, recording.of(index, of_norm), &mut d_normed, grad);
-        let d_attention = if is_parallel { d_out.clone() } else { grad.to_vec() };
-        let d_attended = product(isa, &d_attention, to_attended);
+        let d_attention = if is_parallel { d_out } else { grad.to_vec() };
+        let out = (index, LayerPart::AttentionOut);
+        let d_attended = self.through(out, to_attended, d_attention);
         let d_qkv = self.attention(index, layer, &d_attended);
-        let mut d_normed = product(isa, &d_qkv, to_x);
+        let mut d_normed = self.through((index, LayerPart::Qkv), to_x, d_qkv);
         let recording = self.lanes.recording();
         layer.attention_norm.backward(isa, recording.of(index, Stage::X), &mut d_normed, grad);
-        let of_attention = [d_qkv, d_attention].into_iter();
-        of_attention.chain(d_gate).chain([d_up, d_out]).collect()
     }
 
     /// Returns the gradient of queries, keys and values, before their norms and rotation, from that of
