@@ -160,6 +160,6 @@ class AdapterLearner(Learner):
         rows = []
         for row, d_q, d_k, d_v in zip(lane, d_q, d_k, d_v):
             cos, sin = row["rotation"]
-            d_q, d_k = (rotate(part[None], cos, -sin)[0] for part in (d_q, d_k))
+            d_q, d_k = (rotate(part[None], cos, np.negative(sin))[0] for part in (d_q, d_k))
             rows.append(np.concatenate([d_q, d_k, d_v]).ravel())
         return rows

@@ -10,7 +10,7 @@ from linear import F32, FloatLinear, fma
 from network import counts, exp
 from tokens import Damage
 
-MASK = (1 << 64) - 1
+MASK, GAMMA = (1 << 64) - 1, 0x9E3779B97F4A7C15
 GATES = {"gru": 3, "lstm": 4}
 
 
@@ -21,14 +21,19 @@ class SplitMix64:
         self.state = state
 
     def bits(self):
-        self.state = z = self.state + 0x9E3779B97F4A7C15 & MASK
+        self.state = z = self.state + GAMMA & MASK
         z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
         z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
         return z ^ z >> 31
 
     def normal(self, deviation, *shape):
         """Section 25."""
-        uniform = np.array([self.bits() >> 40 for _ in range(12 * int(np.prod(shape)))], F32)
+        count = 12 * int(np.prod(shape))
+        z = np.uint64(self.state) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GAMMA)
+        self.state = self.state + count * GAMMA & MASK
+        z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+        uniform = ((z ^ z >> np.uint64(31)) >> np.uint64(40)).astype(F32)
         uniform = (uniform / F32(1 << 24) - F32(0.5)).reshape(-1, 12)
         n = np.zeros(len(uniform), F32)
         for column in uniform.T:

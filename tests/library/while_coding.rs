@@ -346,7 +346,7 @@ fn what_was_learned_is_pinned() {
         let expected = [
             ["c320467496037f21", "55ddb18216a144a4"],
             ["b80e477819ec2258", "e2501acbd9eb33a0"],
-            ["TO DO", "TO DO"],
+            ["91b03626c85edd8c", "195cacccf3e5a172"],
             ["ddbed462766dafff", "95f7586922811d15"],
             ["678304a672c2a602", "364135881e0a4bd4"],
             ["b8a43a3202762746", "191f35de62012c3a"],
