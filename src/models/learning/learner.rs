@@ -1,7 +1,8 @@
 //! The weights that learn, the sessions that code by them, and the steps between.
 
+use super::gradients::{LayerGradients, LinearInput};
 use super::matrix::{MatrixMoments, Step};
-use super::network::{LayerGradients, LearningLanes, LearningNetwork, LinearInput};
+use super::network::{LearningLanes, LearningNetwork};
 use super::{Learning, LearningKind};
 use crate::models::recording::Recording;
 use crate::models::{Network, Row, Session};

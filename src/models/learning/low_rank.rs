@@ -3,7 +3,7 @@
 //!
 //! Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021).
 
-use super::network::LinearInput;
+use super::gradients::LinearInput;
 use crate::models::adapter::LayerAdapters;
 use crate::models::blocks::Layer;
 use crate::models::linear::Linear;

@@ -4,6 +4,7 @@
 //! Krause et al., "Dynamic Evaluation of Neural Sequence Models" (2018); Bellard, "Lossless Data
 //! Compression with Neural Networks" (2019), learns from nothing.
 
+mod gradients;
 mod learner;
 mod low_rank;
 mod matrix;

@@ -1,8 +1,9 @@
 //! Networks that can learn, of either kind, and their lanes.
 
 use super::LearningKind;
+use super::gradients::{LayerGradients, LinearInput};
 use crate::models::linear::Linear;
-use crate::models::recording::{Recording, Stage};
+use crate::models::recording::Recording;
 use crate::models::recurrent::RecurrentLanes;
 use crate::models::session::TransformerLanes;
 use crate::models::{Network, Recurrent, Row, Transformer};
@@ -19,34 +20,6 @@ pub enum LearningNetwork {
 pub enum LearningLanes {
     Transformer(TransformerLanes<Bf16>),
     Recurrent(RecurrentLanes),
-}
-
-/// Where the inputs of a linear layer are recorded.
-#[derive(Clone, Copy)]
-pub enum LinearInput {
-    Layer(usize, Stage),
-    /// Outputs of an adapter's A, times its scale.
-    Hidden(usize),
-    Head,
-}
-
-/// Gradients of the outputs of all matrices of layers, in their order, `[R][N]` each, and the inputs of
-/// those that are not recorded.
-#[derive(Default)]
-pub struct LayerGradients {
-    pub outputs: Vec<Vec<f32>>,
-    pub hidden: Vec<Vec<f32>>,
-}
-
-impl LinearInput {
-    /// Returns them: `[R][K]`.
-    pub fn of<'a>(self, recording: &'a Recording, gradients: &'a LayerGradients) -> &'a [f32] {
-        match self {
-            Self::Hidden(index) => &gradients.hidden[index],
-            Self::Layer(index, stage) => recording.of(index, stage),
-            Self::Head => recording.normed(),
-        }
-    }
 }
 
 /// A network of either kind.

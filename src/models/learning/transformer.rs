@@ -4,9 +4,9 @@
 //! Legend: `R` rows, lane by lane; `C` width, `F` feed-forward size, `V` outputs.
 
 use super::LearningKind;
+use super::gradients::LayerGradients;
 use super::low_rank::{RANK, input_of};
 use super::matrix::product;
-use super::network::LayerGradients;
 use crate::models::adapter::LayerAdapters;
 use crate::models::blocks::{Layer, Positions};
 use crate::models::linear::Linear;
