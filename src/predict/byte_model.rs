@@ -23,10 +23,10 @@ const SELECTOR_ROWS: [usize; 8] = [
     match_model::BUCKETS as usize * 8,
     256,
     8 * 8 * 4,
-    256,
+    2 * 256,
     256,
     FIELDS as usize * 8,
-    1 << (3 * 3),
+    2 << (3 * 3),
     257,
 ];
 
@@ -183,7 +183,15 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
             expected: if self.expected > 0 { self.expected | length << 9 } else { 0 },
             followers: self.followers[state.last as usize & 255],
         };
-        self.contexts.begin_byte(state.contexts(lane, history, surroundings));
+        // The same group of the table, so that what was prefetched serves, and another check.
+        let begins = u32::from(self.begins_token(state)) << 7;
+        self.contexts.begin_byte(state.contexts(lane, history, surroundings).map(|h| h ^ begins));
+    }
+
+    /// Returns whether a token begins with the byte: what ended before it says much of it.
+    #[inline(always)]
+    fn begins_token(&self, state: &LaneContext) -> bool {
+        self.with_lm && state.token_len == 0
     }
 
     /// Returns the log-odds of the next bit, mixed from all predictions.
@@ -210,23 +218,24 @@ impl<const CONTEXTS: usize, const MATCHES: usize, const SETS: usize, const BLOCK
     }
 
     /// Returns the mixer's rows: match length and the language model's certainty; the partial byte;
-    /// how many orders know this place, with the place in the token and the byte; the last byte;
-    /// the one before; the field and the place in the byte; the shape of the last three bytes; the
-    /// byte that a match expects.
+    /// how many orders know this place, with the place in the token and the byte; the last byte, and
+    /// whether a token begins; the one before; the field and the place in the byte; the shape of the
+    /// last three bytes, and whether a token begins; the byte that a match expects.
     #[inline(always)]
     fn selectors(&self, lane: usize, state: &LaneContext, lm: i32) -> [usize; 8] {
         let certainty = (lm.abs() / 200).min(7) as usize;
         let length =
             self.matches.iter().find(|model| model.expects()).map_or(0, |model| model.bucket(lane));
         let place = state.token_len.min(3) as usize * 8 + state.partial.ilog2() as usize;
+        let begins = usize::from(self.begins_token(state));
         [
             length as usize * 8 + certainty,
             state.partial as usize,
             self.contexts.known_orders() * 32 + place,
-            state.last as usize & 255,
+            begins << 8 | state.last as usize & 255,
             (state.last >> 8) as usize & 255,
             state.fields.index as usize * 8 + state.partial.ilog2() as usize,
-            state.shape(3) as usize,
+            begins << 9 | state.shape(3) as usize,
             self.expected as usize,
         ]
     }

@@ -90,7 +90,7 @@ class AdaptiveModel:
         initial = [22937, 9830, 9830] if lm else []
         initial += [9830 if lm else 13107, 0] * len(leasts) + [0, 0]
         initial += [4587 if lm else min(16384, 188743 // self.n_contexts), 0] * self.n_contexts
-        rows = [128, 256, 256, 256, 256, 256, 512, 257][:self.n_sets]
+        rows = [128, 256, 256, 512, 256, 256, 1024, 257][:self.n_sets]
         self.mixer = Mixer(initial, rows, 256, ((1500, 80, 40 * self.n_contexts), LAST_RATES))
         n = clamp(pow2(chunk_len // 2), 256, 1 << apm_log2)
         self.a, self.b = CorrectionMap(1024), CorrectionMap(n)
@@ -138,7 +138,9 @@ class AdaptiveModel:
             self.x = None if at is None else self.text.bytes[at]
             if at is not None:
                 expected = self.x + 1 | max(m.bucket(i) for m in self.matches) << 9
-            self.hashes = lane.contexts(i, self.text, expected, self.followers)[:self.n_contexts]
+            hashes = lane.contexts(i, self.text, expected, self.followers)[:self.n_contexts]
+            self.begins = int(self.lm and lane.token_len == 0)
+            self.hashes = [h ^ 128 * self.begins for h in hashes]
             self.slots = [self.table.find(h) for h in self.hashes]
         elif 16 <= lane.partial < 32:
             self.slots = [self.table.find(self.table.second_half(h, lane.partial)) for h in self.hashes]
@@ -169,7 +171,8 @@ class AdaptiveModel:
         certainty = min(7, abs(odds) // 200)
         field = 8 * lane.field + partial.bit_length() - 1
         expected = 0 if self.x is None else self.x + 1
-        rows = [8 * speaking + certainty, partial, 32 * known + place, last1, lane.last(2) >> 8, field, lane.shape(3), expected]
+        rows = [8 * speaking + certainty, partial, 32 * known + place, last1 + 256 * self.begins,
+                lane.last(2) >> 8, field, lane.shape(3) + 512 * self.begins, expected]
         x = self.mixer.answer(inputs, rows[:self.n_sets], partial)
         u = self.u.correct(x, near(last1, partial))
         v = self.v.correct(x, near(lane.last(2) | expected << 16, partial))
