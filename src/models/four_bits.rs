@@ -141,8 +141,10 @@ impl<'a> FourBits<'a> {
         four.checked().map(Some).map_err(|e| e.at(name))
     }
 
+    /// Returns the same weights, of which all are finite: (q - 8) * scale and the offset of each group are.
+    ///
     /// # Errors
-    /// `InvalidModel` where a scale is too large, or a number is not finite.
+    /// `InvalidModel` where a scale or an offset is too large or no number.
     fn checked(self) -> Result<Self> {
         let scales = self.scales.iter().map(|&scale| ("scale", scale));
         let mut numbers = scales.chain(self.offsets.iter().map(|&offset| ("offset", offset)));
