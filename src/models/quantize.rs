@@ -98,7 +98,7 @@ fn check_four_bits(architecture: &Architecture, group: usize) -> Result<()> {
     if !GROUPS.contains(&group) || !config.has_groups_of(group) {
         let (c, f) = (config.hidden_size, config.intermediate_size);
         return Err(invalid(format!(
-            "groups of {group} inputs, expected 32, 64 or 128, a divisor of the layers' inputs: {c}, {f}"
+            "linear layers of {c} and {f} inputs are not whole groups of {group}: four bits need groups of 32, 64 or 128, eight bits none"
         )));
     }
     Ok(())

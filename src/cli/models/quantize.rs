@@ -85,7 +85,7 @@ impl QuantizeArgs {
             Architecture::Transformer(config) => config.default_group(),
             Architecture::Recurrent(_) => None,
         };
-        Quantization::int4(self.group.or(default).unwrap_or(128), activations)
+        Quantization::int4(self.group.or(default).unwrap_or(32), activations)
     }
 }
 

@@ -46,8 +46,7 @@ impl Learning {
     /// Returns the defaults of a kind, as measured (`docs/learning.md`).
     pub fn of(kind: LearningKind) -> Self {
         match kind {
-            LearningKind::Head => Self { kind, tokens_log2: 9, rate: 500 },
-            LearningKind::Adapter => Self { kind, tokens_log2: 9, rate: 500 },
+            LearningKind::Head | LearningKind::Adapter => Self { kind, tokens_log2: 9, rate: 500 },
             LearningKind::All => Self { kind, tokens_log2: 9, rate: 300 },
         }
     }
